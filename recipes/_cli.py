@@ -1,0 +1,199 @@
+"""The one command line of all recipes, and a run as a function.
+
+Heavy imports wait until a recipe runs, so that listing recipes takes no time.
+"""
+
+import ast
+import importlib
+import json
+import logging
+import netrc
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+if TYPE_CHECKING:
+    from recipes._parser import RecipeCLI
+
+HOME = Path(__file__).parent
+
+_NOISE = (
+    # Lightning's own use of torch
+    r".*isinstance\(treespec, LeafSpec\).*",
+    # the configuration is written before the metrics, into a folder of its own
+    r"Experiment logs directory .* exists and is not empty.*",
+)
+_NOISE_ON_FEW_CORES = (r".*does not have many workers which may be a bottleneck.*",)
+
+
+def run(
+    recipe: str,
+    args: Sequence[str] | None = None,
+    *,
+    commands: Sequence[Callable[..., Any]] = (),
+    links: Mapping[str, Sequence[str]] | None = None,
+    folder: Path | None = None,
+) -> "RecipeCLI":
+    """Run the command line of a recipe.
+
+    The configuration beside the recipe gives the defaults; ``-c other.yaml`` merges another one over it and is looked
+    for beside the recipe when the current folder has none. All output of a run lies in one folder, the one of its
+    first ``CSVLogger``; with ``--trainer.default_root_dir`` that folder lies there.
+
+    Args:
+        recipe: Name of a recipe of this package, or the path of a recipe's file elsewhere.
+        args: What follows the recipe's name; ``None`` reads the command line.
+        commands: Typed functions shown beside fit, validate, test and predict. One that names ``model``,
+            ``datamodule`` or ``trainer`` receives the recipe's objects.
+        links: For an attribute of the data module (``data.num_classes``) the arguments that take its value
+            (``model.init_args.net.init_args.num_classes``). A link whose side lacks the name is skipped.
+        folder: Where all output goes: the trainer's root folder, and the argument ``folder`` of a command that has it.
+
+    Returns:
+        The finished command line, with ``model``, ``datamodule``, ``trainer`` and the ``result`` of the command.
+    """
+    defaults = (HOME / recipe).with_suffix(".yaml")
+    command_line = f"python -m recipes.{recipe}" if defaults.parent == HOME else f"python {Path(recipe).name}"
+    args = list(sys.argv[1:] if args is None else args)
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    if "WANDB_MODE" not in os.environ and not _has_wandb_credentials():
+        os.environ["WANDB_MODE"] = "offline"
+    with _quiet():
+        from recipes._parser import RecipeCLI
+
+        try:
+            return RecipeCLI(
+                defaults, _found_beside(args, defaults.parent), commands, links or {}, folder, command_line
+            )
+        except KeyboardInterrupt:
+            sys.stderr.write("\nInterrupted before the run began.\n")
+            sys.exit(130)
+
+
+def run_config(
+    recipe: str, overrides: Sequence[str] | Mapping[str, Any], folder: Path | str, command: str = "fit"
+) -> dict[str, float]:
+    """One run of a recipe as a function, for sweeps, tables and remote workers.
+
+    Everything the run writes lies under ``folder``, ``done.json`` last. A finished folder returns its metrics at once;
+    an unfinished ``fit`` goes on from its last checkpoint, if it left one.
+
+    Args:
+        recipe: Name of a recipe, or the dotted name of a module with a ``main`` like a recipe's.
+        overrides: Arguments of the command line, or a mapping such as ``{"trainer.max_epochs": 3}``.
+        folder: Where the run lives. One folder belongs to one run.
+        command: ``fit``, ``validate``, ``test`` or one of the recipe's own commands.
+
+    Returns:
+        The last value of each logged metric, and the result of the command where that is a mapping of numbers.
+
+    Raises:
+        ValueError: The folder holds a run with other arguments.
+    """
+    folder = Path(folder).absolute()
+    arguments = _as_arguments(overrides)
+    plan = {"recipe": recipe, "command": command, "arguments": arguments}
+    if (folder / "run.json").exists():
+        earlier = json.loads((folder / "run.json").read_text())
+        if earlier != plan:
+            raise ValueError(f"expected {folder} to be empty or to hold the run {plan}, got {earlier}")
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_json(folder / "run.json", plan)
+    if (folder / "done.json").exists():
+        return json.loads((folder / "done.json").read_text())
+
+    checkpoint = last_checkpoint(folder) if command == "fit" else None
+    resume = [f"--ckpt_path={checkpoint}"] if checkpoint else []
+    main = importlib.import_module(recipe if "." in recipe else f"recipes.{recipe}").main
+    metrics = main([command, *arguments, *resume], folder=folder).metrics
+    _write_json(folder / "done.json", metrics)
+    return metrics
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Newest checkpoint below ``folder``; of equally new ones ``last.ckpt``."""
+    found = folder.rglob("*.ckpt")
+    return max(found, key=lambda path: (path.stat().st_mtime, path.name == "last.ckpt"), default=None)
+
+
+def list_recipes() -> str:
+    """One line for each recipe: its name and the first line of its docstring."""
+    lines = []
+    for path in sorted(HOME.glob("[!_]*.py")):
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        lines.append(f"{path.stem:<16}{docstring.partition(chr(10))[0]}\n")
+    return "".join(lines)
+
+
+def console() -> None:
+    """The console script: ``lightning-edge accel fit`` is ``python -m recipes.accel fit``."""
+    names = [path.stem for path in HOME.glob("[!_]*.py")]
+    name, args = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("--help", [])
+    if name in names:
+        importlib.import_module(f"recipes.{name}").main(args)
+        return
+    sys.stdout.write(f"usage: lightning-edge RECIPE {{fit,validate,test,predict,...}}\n\n{list_recipes()}")
+    if name not in ("-h", "--help"):
+        sys.stderr.write(f"\nerror: expected one of the recipes {sorted(names)}, got {name!r}\n")
+        sys.exit(2)
+
+
+def _found_beside(args: Sequence[str], home: Path) -> list[str]:
+    """Point ``-c name``, ``--config name`` and ``--config=name`` beside the recipe where there is no such path here."""
+    found = list(args)
+    for index, (before, value) in enumerate(zip(["", *args], args, strict=False)):
+        option, _, name = value.partition("=") if value.startswith("--config=") else (before, "", value)
+        if option in ("-c", "--config") and not Path(name).exists() and (home / name).is_file():
+            found[index] = value.removesuffix(name) + str(home / name)
+    return found
+
+
+def _as_arguments(overrides: Sequence[str] | Mapping[str, Any]) -> list[str]:
+    if not isinstance(overrides, Mapping):
+        return list(overrides)
+    return [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in overrides.items()]
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=2, sort_keys=True))
+    partial.replace(path)
+
+
+def _has_wandb_credentials() -> bool:
+    if "WANDB_API_KEY" in os.environ:
+        return True
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    for name in (os.environ.get("NETRC"), "~/.netrc", "~/_netrc"):
+        path = Path(name or "").expanduser()
+        if path.is_file():
+            try:
+                return netrc.netrc(path).authenticators(host) is not None
+            except netrc.NetrcParseError:
+                return False
+    return False
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back warnings and advertisements that the user of a recipe cannot act on."""
+    lightning_log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    few_cores = (os.cpu_count() or 1) <= 2
+    with warnings.catch_warnings():
+        for message in _NOISE + (_NOISE_ON_FEW_CORES if few_cores else ()):
+            warnings.filterwarnings("ignore", message=message)
+        lightning_log.addFilter(_is_no_advertisement)
+        try:
+            yield
+        finally:
+            lightning_log.removeFilter(_is_no_advertisement)
+
+
+def _is_no_advertisement(record: logging.LogRecord) -> bool:
+    return "Tip: For seamless cloud" not in record.getMessage()

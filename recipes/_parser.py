@@ -1,0 +1,231 @@
+"""LightningCLI as the recipes need it: own commands, one folder a run, checkpoints that give weights only."""
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from inspect import getdoc, signature
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import Namespace
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning_utilities.core.rank_zero import rank_zero_info
+
+# imported so that their classes have short names on the command line
+import lightning_edge.data
+import lightning_edge.methods
+import lightning_edge.nn  # noqa: F401
+from recipes._cli import last_checkpoint
+
+OBJECTS = ("model", "datamodule", "trainer")
+"""What a command receives from its recipe when it names it."""
+
+
+class RecipeCLI(LightningCLI):
+    """Parse the arguments of a recipe and run the command they name.
+
+    Attributes:
+        model: The recipe's module; ``None``, like the next two, under a command that names none of them.
+        datamodule: The recipe's data.
+        trainer: The recipe's trainer.
+        result: What the command returned.
+    """
+
+    def __init__(
+        self,
+        defaults: Path,
+        args: Sequence[str],
+        commands: Sequence[Callable[..., Any]],
+        links: Mapping[str, Sequence[str]],
+        folder: Path | None,
+        command_line: str,
+    ) -> None:
+        self._defaults = {"default_config_files": [str(defaults)]}
+        self._has_model = "model" in (yaml.safe_load(defaults.read_text(encoding="utf-8")) or {})
+        self._commands = {command.__name__: command for command in commands}
+        self._links = links
+        self._folder = folder
+        self.model = self.datamodule = self.trainer = self.result = None
+        parser_kwargs: dict[str, Any] = {"prog": command_line, "description": None, "allow_abbrev": False}
+        if self._has_model:
+            parser_kwargs |= {name: dict(self._defaults) for name in self.subcommands()}
+        else:
+            parser_kwargs |= self._defaults
+        super().__init__(
+            args=list(args),
+            parser_kwargs=parser_kwargs,
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+        )
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Last value of each logged metric, and the command's result where that is a mapping of numbers."""
+        logged = self.trainer.callback_metrics if self.trainer else {}
+        returned = self.result if isinstance(self.result, Mapping) else {}
+        return {name: float(value) for name, value in (*logged.items(), *returned.items())}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Link what the data know to the arguments that need it."""
+        for source, targets in self._links.items():
+            for target in targets:
+                parser.link_arguments(source, target, apply_on="instantiate")
+
+    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
+        if self._has_model:
+            super()._add_subcommands(parser, **kwargs)
+        else:
+            self._subcommand_parsers = {}
+            parser.add_subcommands()
+        for name, command in self._commands.items():
+            self._add_command(parser, name, command)
+
+    def _add_command(self, parser: LightningArgumentParser, name: str, command: Callable[..., Any]) -> None:
+        wants = _wanted_objects(command)
+        about = (getdoc(command) or "").partition("\n")[0]
+        subparser = self.init_parser(description=about, **(self._defaults if wants else {}))
+        if wants:
+            self._add_arguments(subparser)
+        self._subcommand_method_arguments[name] = subparser.add_function_arguments(command, skip=wants)
+        self._subcommand_parsers[name] = subparser
+        parser._subcommands_action.add_subcommand(name, subparser, help=about)  # pyright: ignore
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse ``args`` only, whoever's command line this process has."""
+        self.config = parser.parse_args(args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave the model to YAML and command line: Lightning would let the checkpoint's arguments beat them."""
+
+    def _set_seed(self) -> None:
+        if "seed_everything" in self.config[self.config.subcommand]:
+            super()._set_seed()
+
+    def _dump_config(self) -> None:
+        super()._dump_config()
+        for targets in self._links.values():
+            for target in targets:
+                _add_init_args(self.config_dump, target.split(".")[:-1])
+
+    def instantiate_classes(self) -> None:
+        """Build what the command needs, with all output of the run in one folder."""
+        config, command = self.config.clone(), str(self.subcommand)
+        arguments = config[command]
+        if self._folder is not None and "folder" in self._subcommand_method_arguments[command]:
+            arguments.folder = str(self._folder)
+        if "trainer" in arguments:
+            _place_run(arguments.trainer, self._folder)
+        try:
+            self.config_init = self.parser.instantiate_classes(config)
+        except ValueError as error:
+            raise _root_cause(error) from None
+        if "trainer" in arguments:
+            self.datamodule = self._get(self.config_init, "data")
+            self.model = self._get(self.config_init, "model")
+            self.trainer = self.instantiate_trainer()
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            self._run_command(subcommand)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            # after Ctrl-C Lightning saves what it was asked to and exits with 1
+            if isinstance(stop, SystemExit) and not (self.trainer and self.trainer.interrupted):
+                raise
+            self._say_how_to_resume()
+            sys.exit(130)
+        finally:
+            _finish_wandb(self.trainer)
+
+    def _run_command(self, name: str) -> None:
+        if name in self._commands:
+            command = self._commands[name]
+            arguments = {key: self.config_init[name][key] for key in self._subcommand_method_arguments[name]}
+            objects = {key: getattr(self, str(key)) for key in _wanted_objects(command)}
+            self.result = command(**arguments, **objects)
+        else:
+            self.result = getattr(self.trainer, name)(**self._prepare_subcommand_kwargs(name))
+
+    def _say_how_to_resume(self) -> None:
+        if self.trainer is None:
+            rank_zero_info("\nInterrupted.")
+            return
+        folder = self.trainer.log_dir or self.trainer.default_root_dir
+        checkpoint = last_checkpoint(Path(folder))
+        again = (
+            f"To go on, repeat the command with --ckpt_path {checkpoint}" if checkpoint else "It has no checkpoint yet"
+        )
+        rank_zero_info(f"\nInterrupted. The run is in {folder}. {again}.")
+
+
+class SaveConfig(SaveConfigCallback):
+    """Write ``config.yaml`` into the run's folder, and give the same configuration to W&B."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Called once, on rank zero."""
+        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_hyperparams(config)
+        rank_zero_info(f"The run is in {trainer.log_dir}")
+
+
+def _wanted_objects(command: Callable[..., Any]) -> set[str | int]:
+    return {name for name in signature(command).parameters if name in OBJECTS}
+
+
+def _add_init_args(config: dict[str, Any], path: Sequence[str]) -> None:
+    """Give the class at ``path`` the ``init_args`` that Lightning expects there when it fills in a linked value."""
+    for name in path:
+        if name == "init_args" and "class_path" in config:
+            config.setdefault("init_args", {})
+        if not isinstance(config.get(name), dict):
+            return
+        config = config[name]
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    """What went wrong in a constructor, without the parser's attempts to make sense of it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _place_run(trainer: Namespace, folder: Path | None) -> None:
+    """Let all that the run writes lie in one folder: that of its CSVLogger, or a new one where there is none.
+
+    Args:
+        trainer: Parsed arguments of the trainer; changed in place.
+        folder: Where the runs are numbered; by default ``trainer.default_root_dir``, else the logger's own choice.
+    """
+    root = folder or trainer.default_root_dir
+    loggers = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
+    table = next((logger for logger in loggers if _is_config_of(logger, CSVLogger)), None)
+    if table is None:
+        trainer.default_root_dir = str(root or Path("lightning_logs", time.strftime("nologger_%Y%m%d-%H%M%S")))
+        return
+    if root is not None and not Path(table.init_args.save_dir).is_absolute():
+        table.init_args.save_dir, table.init_args.name = str(root), ""
+    logger = CSVLogger(**table.init_args.as_dict())
+    table.init_args.version = logger.version
+    trainer.default_root_dir = logger.log_dir
+    for other in loggers:
+        if _is_config_of(other, WandbLogger) and other.init_args.save_dir == ".":
+            other.init_args.save_dir = logger.log_dir
+
+
+def _is_config_of(config: Any, kind: type) -> bool:
+    return isinstance(config, Namespace) and config.get("class_path", "").rpartition(".")[2] == kind.__name__
+
+
+def _finish_wandb(trainer: Trainer | None) -> None:
+    """End the W&B run, for the next run in this process would go on with it."""
+    wandb = sys.modules.get("wandb")
+    if trainer and wandb and wandb.run and any(isinstance(logger, WandbLogger) for logger in trainer.loggers):
+        wandb.finish()
