@@ -6,11 +6,11 @@ device: workers hand over ``uint8`` images, ``on_after_batch_transfer`` makes th
 the network's business, so that an exported network takes plain images.
 """
 
-from typing import Any, TypedDict, get_type_hints
+from typing import Any, NamedTuple, Protocol, TypedDict, get_type_hints, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64, jaxtyped
-from torch import Tensor
+from torch import Tensor, nn
 
 IGNORE_INDEX = 255
 """Label of pixels that count neither in a loss nor in a score."""
@@ -82,3 +82,31 @@ def _check_value(key: str, value: Any, hint: Any, batch_type: type) -> None:
 
 def _in_unit_range(image: Tensor) -> bool:
     return bool(torch.isfinite(image).all()) and image.min().item() >= 0 and image.max().item() <= 1
+
+
+@runtime_checkable
+class SegmentationBranch(Protocol):
+    """A segmentation net whose features can be carried from frame to frame before its head reads them."""
+
+    num_classes: int
+    head: nn.Module
+    """Maps features to scores of the same height and width."""
+
+    def features(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channels h w"]:
+        """Features of images in [0, 1], at a fraction of their size."""
+        ...
+
+    def __call__(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes height width"]:
+        """Scores at the size of the image."""
+        ...
+
+
+class IntervalScore(NamedTuple):
+    """Accuracy of a video net with a key frame every ``interval`` frames."""
+
+    net: str
+    interval: int
+    average_miou: float
+    """Over all frames, in [0, 1]."""
+    worst_miou: float
+    """On the last frame before the next key frame, in [0, 1]."""

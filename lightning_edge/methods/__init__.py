@@ -1,0 +1,6 @@
+"""LightningModules, one file for each kind of training."""
+
+from lightning_edge.methods.accel import Accel as Accel
+from lightning_edge.methods.base import Method as Method
+from lightning_edge.methods.base import PolynomialDecay as PolynomialDecay
+from lightning_edge.methods.segmentation import Segmentation as Segmentation

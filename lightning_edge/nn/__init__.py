@@ -1,0 +1,8 @@
+"""Nets and layers."""
+
+from lightning_edge.nn.accel import AccelNet as AccelNet
+from lightning_edge.nn.deeplab import DeepLab as DeepLab
+from lightning_edge.nn.flow import DISFlow as DISFlow
+from lightning_edge.nn.flow import FlowNetS as FlowNetS
+from lightning_edge.nn.keyframe_iou import KeyframeIoU as KeyframeIoU
+from lightning_edge.nn.normalize import Normalize as Normalize

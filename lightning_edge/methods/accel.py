@@ -1,0 +1,199 @@
+"""Accel: train a video net's branches on single frames, then all of it through the chain of warps."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from lightning_edge.contracts import ClipBatch, FrameBatch, IntervalScore
+from lightning_edge.methods.base import Method, OptimizerCallable, PolynomialDecay, Schedule
+from lightning_edge.methods.segmentation import pixel_loss
+from lightning_edge.nn.accel import AccelNet, KeyframeState
+from lightning_edge.nn.keyframe_iou import KeyframeIoU, KeyframeScores
+from lightning_edge.ops.resize import resize_scores
+from lightning_edge.systems.video_stream import VideoStream
+
+CARRYING_NETS = ("accel", "dff", "copy")
+"""Names of the nets that carry features from key frames to the frames after them."""
+
+
+class Accel(Method):
+    """Two-stage training of Accel (arXiv:1807.06667) in one fit, and its evaluation beside what it is compared with.
+
+    Before ``branch_epochs`` both branches learn from the labelled frame alone; from then on the loss is that of the
+    fused scores, its gradient flowing through the chain of warps to the key frame, while each branch keeps a share of
+    its own loss. The stage follows from the epoch, so a resumed run is in the right one.
+
+    Evaluation carries every clip from a key frame at each distance and logs, as mean IoU in [0, 1] at key-frame
+    ``interval`` (``{val,test}/``): ``miou`` (Accel, average), ``<net>_miou``, ``<net>_miou_worst`` and
+    ``<net>_miou_d<distance>`` of ``accel``, ``dff`` (Deep Feature Flow) and ``copy`` (features copied), and the two
+    branches run on every frame, ``reference_miou`` and ``update_miou``.
+
+    Args:
+        net: The video net, with an update branch.
+        optimizer: Makes the optimiser of the parameters.
+        schedule: Factor of the learning rate by the share of training done.
+        branch_epochs: Epochs of the first stage.
+        train_branches_jointly: Whether the branches and the flow go on learning in the second stage; the released
+            code trains the fusion alone.
+        branch_weight: Weight of each branch's own loss in the second stage (0 in the paper).
+        interval: Key-frame interval of the logged scores and of ``predict``.
+        max_interval: Longest interval that is evaluated; clips must have as many frames.
+    """
+
+    batch_type = ClipBatch
+
+    def __init__(
+        self,
+        net: AccelNet,
+        optimizer: OptimizerCallable = AdamW,
+        schedule: Schedule = PolynomialDecay(),  # noqa: B008  # has no state
+        branch_epochs: int = 1,
+        train_branches_jointly: bool = True,
+        branch_weight: float = 0.5,
+        interval: int = 5,
+        max_interval: int = 10,
+    ) -> None:
+        super().__init__(optimizer, schedule)
+        if net.update is None:
+            raise ValueError("expected a net with an update branch, got update=None")
+        if not 1 <= interval <= max_interval:
+            raise ValueError(f"expected interval within 1 and max_interval ({max_interval}), got {interval}")
+        self.net = net
+        self.num_classes = net.num_classes
+        self.branch_epochs = branch_epochs
+        self.train_branches_jointly = train_branches_jointly
+        self.branch_weight = branch_weight
+        self.interval = interval
+        self.max_interval = max_interval
+        self.interval_scores: list[IntervalScore] = []
+        """What the last evaluation found, for callbacks."""
+        metrics = [KeyframeIoU(self.num_classes, max_interval) for _ in self.video_nets()]
+        self._iou: Sequence[KeyframeIoU] = nn.ModuleList(metrics)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def forward(
+        self, inputs: Float[Tensor, "batch time 3 height width"]
+    ) -> Float[Tensor, "batch classes height width"]:
+        """Scores (logits) on the last frame of clips whose first frame is the key frame."""
+        return self.net(inputs)
+
+    @property
+    def is_branch_stage(self) -> bool:
+        """Whether the branches still learn from single frames."""
+        return self.current_epoch < self.branch_epochs
+
+    def loss(self, batch: ClipBatch) -> Tensor:
+        """Cross-entropy of the branches on the labelled frame, then of the fused scores."""
+        loss = self._branch_loss(batch) if self.is_branch_stage else self._joint_loss(batch)
+        # DDP waits for a gradient of every parameter at every step, in both stages
+        return loss + 0.0 * sum(parameter.sum() for parameter in self.net.parameters() if parameter.requires_grad)
+
+    def _branch_loss(self, batch: ClipBatch) -> Tensor:
+        frame = batch["frames"][:, -1]
+        assert self.net.update is not None
+        return pixel_loss(self.net.reference(frame), batch["mask"]) + pixel_loss(self.net.update(frame), batch["mask"])
+
+    def _joint_loss(self, batch: ClipBatch) -> Tensor:
+        reference, update = self.net.branch_scores(self.net.carry(batch["frames"]))
+        if update is None:
+            raise ValueError("expected training clips of at least 2 frames, got 1")
+        if not self.train_branches_jointly:
+            reference, update = reference.detach(), update.detach()
+        loss = self._map_loss(self.net.fuse(reference, update), batch)
+        if self.branch_weight > 0:
+            loss += self.branch_weight * (self._map_loss(reference, batch) + self._map_loss(update, batch))
+        return loss
+
+    @staticmethod
+    def _map_loss(scores: Tensor, batch: ClipBatch) -> Tensor:
+        return pixel_loss(resize_scores(scores, batch["mask"]), batch["mask"])
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Keep all but the fusion as they are where only the fusion is to learn: no gradient, hence no decay either."""
+        if not self.is_branch_stage and not self.train_branches_jointly:
+            for name, parameter in self.net.named_parameters():
+                if not name.startswith("fusion."):
+                    parameter.grad = None
+
+    def video_nets(self) -> dict[str, AccelNet]:
+        """The nets that are compared, by name; they share their weights."""
+        assert self.net.update is not None
+        return {
+            "reference": AccelNet(self.net.reference),
+            "update": AccelNet(self.net.update),
+            "copy": AccelNet(self.net.reference),
+            "dff": AccelNet(self.net.reference, flow=self.net.flow, direct=True),
+            "accel": self.net,
+        }
+
+    def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
+        """Count the predictions of all nets on the labelled frame, for a key frame at every distance from it."""
+        clip, mask = self._evaluated_frames(batch["frames"]), batch["mask"]
+        starts = [self.net.start(frame) for frame in clip]
+        for (name, net), iou in zip(self.video_nets().items(), self._iou, strict=True):
+            if name in CARRYING_NETS:
+                states = states_by_distance(net, starts)
+            else:
+                states = [starts[-1] if name == "reference" else net.start(clip[-1])]
+            for distance, state in enumerate(states):
+                iou.update(net.scores(state).argmax(1), mask, distance)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores of the validation data."""
+        self._log_scores("val")
+
+    def test_step(self, batch: ClipBatch, batch_idx: int) -> None:
+        """Count predictions as in validation."""
+        self.validation_step(batch, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the scores of the test data."""
+        self._log_scores("test")
+
+    def on_predict_start(self) -> None:
+        """Begin a stream."""
+        self._stream = VideoStream(self.net, self.interval)
+
+    def predict_step(self, batch: FrameBatch, batch_idx: int) -> Int64[Tensor, "batch height width"]:
+        """Class of each pixel, by the streaming runtime."""
+        frames = zip(batch["image"], batch["frame_index"].tolist(), strict=True)
+        return torch.stack([self._stream(image, index) for image, index in frames])
+
+    def _evaluated_frames(self, frames: Tensor) -> list[Tensor]:
+        if frames.shape[1] < self.max_interval:
+            raise ValueError(f"expected clips of max_interval ({self.max_interval}) frames, got {frames.shape[1]}")
+        return list(frames[:, -self.max_interval :].unbind(1))
+
+    def _log_scores(self, stage: str) -> None:
+        found: dict[str, KeyframeScores] = {}
+        for name, iou in zip(self.video_nets(), self._iou, strict=True):
+            found[name] = iou.compute()
+            iou.reset()
+        self.interval_scores = [
+            IntervalScore(name, interval, average.item(), worst.item())
+            for name, scores in found.items()
+            for interval, (average, worst) in enumerate(zip(scores.by_interval, scores.by_distance, strict=True), 1)
+        ]
+        logged = {f"{stage}/miou": found["accel"].by_interval[self.interval - 1]}
+        for name in ("reference", "update"):
+            logged[f"{stage}/{name}_miou"] = found[name].by_interval[0]
+        for name in CARRYING_NETS:
+            logged[f"{stage}/{name}_miou"] = found[name].by_interval[self.interval - 1]
+            logged[f"{stage}/{name}_miou_worst"] = found[name].by_distance[self.interval - 1]
+            logged |= {f"{stage}/{name}_miou_d{distance}": iou for distance, iou in enumerate(found[name].by_distance)}
+        self.log_dict(logged)
+
+
+def states_by_distance(net: AccelNet, starts: list[KeyframeState]) -> list[KeyframeState]:
+    """States of ``net`` on the last frame of a clip, for a key frame 0, 1, ... frames before it.
+
+    Args:
+        net: The net that carries the states.
+        starts: State of the reference branch on each frame of the clip, oldest first.
+    """
+    states: list[KeyframeState] = []
+    for start in starts:
+        states = [start, *(net.advance(state, start.frame) for state in states)]
+    return states

@@ -1,0 +1,122 @@
+"""What all methods share: one loss that callbacks may add terms to, optimisation, and honest checkpoints."""
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
+from lightning.pytorch.utilities.parsing import collect_init_args
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lightning_edge.contracts import input_key
+
+OptimizerCallable = Callable[[Iterable], Optimizer]
+"""Makes an optimiser of parameters (or parameter groups), such as ``torch.optim.AdamW`` or a ``functools.partial``."""
+
+Schedule = Callable[[float], float]
+"""Maps the share of training that is done, in [0, 1], to a factor of the learning rate."""
+
+
+class PolynomialDecay:
+    """Learning rate ``(1 - done) ** power`` after a linear warm-up, the usual schedule of segmentation nets.
+
+    Args:
+        power: 0 keeps the rate constant, 1 lowers it linearly.
+        warmup: Share of training during which the rate grows from zero.
+    """
+
+    def __init__(self, power: float = 0.9, warmup: float = 0.02) -> None:
+        self.power = power
+        self.warmup = warmup
+
+    def __call__(self, done: float) -> float:
+        """Return the factor of the learning rate."""
+        rise = min(1.0, done / self.warmup) if self.warmup > 0 else 1.0
+        return rise * max(0.0, 1.0 - done) ** self.power
+
+
+class Method(LightningModule, ABC):
+    """A LightningModule that trains on one kind of batch.
+
+    Subclasses name their ``batch_type``, and give ``loss`` and ``forward``; the rest may be overridden as in any
+    LightningModule. Callbacks add terms to the loss by name::
+
+        module.loss_terms["coral"] = lambda batch: weight * distance(batch)
+
+    Every call of ``training_step`` sums them up and logs each as ``train/<name>``.
+
+    Hyper-parameters are saved without modules and callables: a checkpoint that the command line wrote loads alone,
+    one of a method built in Python loads with ``net=`` and whatever else is an object.
+
+    Args:
+        optimizer: Makes the optimiser of the parameters.
+        schedule: Factor of the learning rate by the share of training done.
+    """
+
+    batch_type: type
+
+    def __init__(self, optimizer: OptimizerCallable, schedule: Schedule) -> None:
+        super().__init__()
+        self.loss_terms: dict[str, Callable[[Any], Tensor]] = {}
+        self._optimizer = optimizer
+        self._schedule = schedule
+        self.save_hyperparameters(ignore=self._object_arguments())
+
+    @abstractmethod
+    def loss(self, batch: Any) -> Tensor:
+        """Scalar loss of a batch of ``batch_type``."""
+
+    @abstractmethod
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits of a batch's input: the tensor under the first key of ``batch_type``."""
+
+    def total_loss(self, batch: Any) -> Tensor:
+        """Sum of ``loss`` and of all ``loss_terms``, each logged."""
+        size = len(batch[input_key(self.batch_type)])
+        total = self.loss(batch)
+        self.log("train/loss", total, batch_size=size, prog_bar=True)
+        for name, term in self.loss_terms.items():
+            value = term(batch)
+            self.log(f"train/{name}", value, batch_size=size)
+            total = total + value
+        return total
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Return the loss with all terms."""
+        return self.total_loss(batch)
+
+    def setup(self, stage: str) -> None:
+        """Refuse a data module with another number of classes than the net's."""
+        ours = getattr(self, "num_classes", None)
+        theirs = getattr(getattr(self.trainer, "datamodule", None), "num_classes", None)
+        if ours is not None and theirs is not None and ours != theirs:
+            raise ValueError(f"expected a net with the data module's num_classes ({theirs}), got {ours}")
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimiser, its learning rate scheduled over the steps that the trainer expects."""
+        optimizer = self._optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
+        total = max(1, int(self.trainer.estimated_stepping_batches))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: self._schedule(min(1.0, (step + 1) / total))
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _object_arguments(self) -> list[str]:
+        """Names of constructor arguments that are modules or callables, which a checkpoint must not hold.
+
+        The command line gives Lightning its own record of how they are made; that is kept.
+        """
+        if _given_hyperparameters.get() is not None:
+            return []
+        frame = inspect.currentframe()
+        assert frame is not None
+        assert frame.f_back is not None
+        arguments: dict[str, Any] = {}
+        for of_class in collect_init_args(frame.f_back, [], classes=(Method,)):
+            arguments |= of_class
+        return [name for name, value in arguments.items() if isinstance(value, nn.Module) or callable(value)]

@@ -1,0 +1,56 @@
+"""DeepLab: a timm encoder at output stride 8 or 16 under a head of two 1x1 convolutions."""
+
+import timm
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lightning_edge.nn.normalize import Normalize
+from lightning_edge.ops.resize import resize_scores
+
+
+class DeepLab(nn.Module):
+    """Segmentation net whose ``features`` and ``head`` can be run apart, as ``contracts.SegmentationBranch`` asks.
+
+    The branch of Accel's released code (arXiv:1807.06667): the encoder keeps its last stages at ``output_stride`` by
+    dilation, a 1x1 convolution with ReLU follows ("fc6") and a 1x1 convolution scores the classes; the scores are
+    interpolated bilinearly to the size of the image.
+
+    Args:
+        encoder: Name of any timm model that supports ``features_only`` and ``output_stride``.
+        num_classes: Channels of the scores.
+        output_stride: Pixels of the image to a cell of the features: 8 or 16 (32 if the encoder is not dilated).
+        hidden_channels: Channels between the two convolutions of the head (1024 in the paper's ResNet-101).
+        weights: File of encoder weights in timm's format; ``None`` starts from random ones. Nothing is downloaded.
+    """
+
+    def __init__(
+        self,
+        encoder: str,
+        num_classes: int,
+        output_stride: int = 16,
+        hidden_channels: int = 256,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.encoder = timm.create_model(
+            encoder,
+            features_only=True,
+            out_indices=(-1,),
+            output_stride=output_stride,
+            pretrained=weights is not None,
+            pretrained_cfg_overlay={"file": weights} if weights is not None else None,
+        )
+        self.normalize = Normalize.of_timm(self.encoder)
+        self.feature_channels: int = self.encoder.feature_info.channels()[-1]  # pyright: ignore
+        self.head = nn.Sequential(
+            nn.Conv2d(self.feature_channels, hidden_channels, 1), nn.ReLU(), nn.Conv2d(hidden_channels, num_classes, 1)
+        )
+
+    def features(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channels h w"]:
+        """Features of images in [0, 1], at ``1 / output_stride`` of their size."""
+        return self.encoder(self.normalize(image))[0]
+
+    def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes height width"]:
+        """Scores (logits) of the classes at the size of the image."""
+        return resize_scores(self.head(self.features(image)), image)

@@ -1,0 +1,127 @@
+"""Optical flow from a frame to an earlier one: OpenCV's DIS, which needs no training, and FlowNet-S, which learns.
+
+A flow module is called with the present and the earlier frame, both in [0, 1], and returns the displacement
+``(right, down)`` from each place of the present frame to where it was in the earlier one. The flow map has a
+resolution of its own and is measured in its own cells; ``ops.resize.resize_flow`` brings it to another.
+"""
+
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lightning_edge.ops.resize import resize_flow
+
+Frames = Float[Tensor, "batch 3 height width"]
+Flow = Float[Tensor, "batch 2 h w"]
+
+
+class DISFlow(nn.Module):
+    """Dense inverse search (Kroeger et al. 2016, arXiv:1603.03590) by OpenCV: on the CPU and without gradient.
+
+    Args:
+        preset: OpenCV's trade of quality for speed; 6, 16 and 81 ms for a frame of 512x1024 on two CPU cores.
+    """
+
+    def __init__(self, preset: Literal["ultrafast", "fast", "medium"] = "fast") -> None:
+        super().__init__()
+        self.preset = preset
+
+    def forward(self, current: Frames, previous: Frames) -> Flow:
+        """Flow at the size of the frames; small ones are matched at 16 pixels, as DIS compares patches of 8."""
+        return _dense_inverse_search(current, previous, self.preset)
+
+
+class FlowNetS(nn.Module):
+    """FlowNet-S (Dosovitskiy et al. 2015, arXiv:1504.06852), as DFF and Accel use it: at half the frame's resolution.
+
+    Returns the finest prediction, at an eighth of the frame's size. Training goes through the warped features, so
+    no flow labels are needed, though weights trained on them are the better start.
+
+    Args:
+        width: Factor of all channel counts; 1 is the paper's net of 38 million parameters.
+    """
+
+    _ENCODER = (  # name, channels, kernel, stride
+        ("conv1", 64, 7, 2),
+        ("conv2", 128, 5, 2),
+        ("conv3", 256, 5, 2),
+        ("conv3_1", 256, 3, 1),
+        ("conv4", 512, 3, 2),
+        ("conv4_1", 512, 3, 1),
+        ("conv5", 512, 3, 2),
+        ("conv5_1", 512, 3, 1),
+        ("conv6", 1024, 3, 2),
+        ("conv6_1", 1024, 3, 1),
+    )
+    _SKIPS = ("conv6_1", "conv5_1", "conv4_1", "conv3_1", "conv2")
+    _DECODER = (512, 256, 128, 64)
+    _FLOW_SCALE_PX = 20.0
+    """The net predicts flow in units of 20 pixels, the scale of the authors' training."""
+
+    def __init__(self, width: float = 1.0) -> None:
+        super().__init__()
+        if not 0 < width <= 4:
+            raise ValueError(f"expected width within (0, 4], got {width}")
+        channels = {name: max(8, round(count * width)) for name, count, _, _ in self._ENCODER}
+        before = 6
+        self.encoder = nn.ModuleDict()
+        for name, _, kernel, stride in self._ENCODER:
+            self.encoder[name] = nn.Sequential(
+                nn.Conv2d(before, channels[name], kernel, stride, kernel // 2), nn.LeakyReLU(0.1)
+            )
+            before = channels[name]
+        self.predict, self.deconv, self.up_flow = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        for level, skip in enumerate(self._SKIPS):
+            if level > 0:
+                count = max(8, round(self._DECODER[level - 1] * width))
+                self.deconv.append(nn.Sequential(nn.ConvTranspose2d(before, count, 4, 2, 1), nn.LeakyReLU(0.1)))
+                self.up_flow.append(nn.ConvTranspose2d(2, 2, 4, 2, 1))
+                before = count + channels[skip] + 2
+            self.predict.append(nn.Conv2d(before, 2, 3, 1, 1))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(module.weight, a=0.1)
+                nn.init.zeros_(module.bias)  # pyright: ignore
+        for predict in self.predict:
+            nn.init.normal_(predict.weight, std=1e-3)  # pyright: ignore  # starts near no motion
+
+    def forward(self, current: Frames, previous: Frames) -> Flow:
+        """Flow at an eighth of the frame's size (rounded up), in units of eight pixels."""
+        half = F.avg_pool2d(torch.cat((current, previous), 1) - 0.5, 2, ceil_mode=True)
+        outputs, features = {}, half
+        for name, layer in self.encoder.items():
+            outputs[name] = features = layer(features)
+        flow = self.predict[0](features)
+        for level, skip in enumerate(self._SKIPS[1:]):
+            lateral = outputs[skip]
+            finer = _crop(self.deconv[level](features), lateral), lateral, _crop(self.up_flow[level](flow), lateral)
+            features = torch.cat(finer, 1)
+            flow = self.predict[level + 1](features)
+        return flow * (self._FLOW_SCALE_PX / 8)
+
+
+def _crop(features: Tensor, like: Tensor) -> Tensor:
+    """Cut what a transposed convolution made too large where the frame's size is no multiple of 128."""
+    return features[..., : like.shape[-2], : like.shape[-1]]
+
+
+@torch.compiler.disable()  # OpenCV is outside of what can be traced
+def _dense_inverse_search(current: Frames, previous: Frames, preset: str) -> Flow:
+    size = max(current.shape[-2], 16), max(current.shape[-1], 16)
+    search = cv2.DISOpticalFlow.create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{preset.upper()}"))
+    pairs = zip(_grey(current, size), _grey(previous, size), strict=True)
+    flow = np.stack([search.calc(now, before, None) for now, before in pairs])  # pyright: ignore[reportCallIssue, reportArgumentType]
+    return resize_flow(torch.from_numpy(flow).permute(0, 3, 1, 2).to(current), current)
+
+
+def _grey(frames: Frames, size: tuple[int, int]) -> np.ndarray:
+    weights = frames.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)  # luma of ITU-R BT.601
+    grey = (frames.detach() * weights).sum(1, keepdim=True)
+    if grey.shape[-2:] != size:
+        grey = F.interpolate(grey, size, mode="bilinear", align_corners=False)
+    return (grey[:, 0] * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()

@@ -1,0 +1,23 @@
+"""Intersection over union from confusion matrices, by the definition of the Cityscapes benchmark."""
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def class_iou(confusion: Int[Tensor, "*batch classes classes"]) -> Float[Tensor, "*batch classes"]:
+    """IoU of each class, in [0, 1]; NaN for a class that neither truth nor prediction contains.
+
+    Rows of ``confusion`` are true classes, columns predicted ones, as in torchmetrics.
+    """
+    hits = confusion.diagonal(dim1=-2, dim2=-1)
+    union = confusion.sum(-1) + confusion.sum(-2) - hits
+    return hits / union  # 0 / 0 is the NaN promised
+
+
+def mean_iou(confusion: Int[Tensor, "*batch classes classes"]) -> Float[Tensor, "*batch"]:
+    """Mean of the class IoUs, over the classes that occur, in [0, 1].
+
+    The confusion matrix is summed over the data set first (``cityscapesScripts``, evalPixelLevelSemanticLabeling);
+    the mean of each image's IoU is another number.
+    """
+    return class_iou(confusion).nanmean(-1)

@@ -1,0 +1,35 @@
+"""Backward warping of feature maps by optical flow."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def warp(
+    features: Float[Tensor, "batch channels height width"], flow: Float[Tensor, "batch 2 height width"]
+) -> Float[Tensor, "batch channels height width"]:
+    """Sample ``features`` where ``flow`` points to, bilinearly, with zeros outside.
+
+    The propagation of Deep Feature Flow (Zhu et al. 2017, arXiv:1611.07715) and Accel (arXiv:1807.06667).
+
+    Args:
+        features: Feature map of an earlier frame.
+        flow: Displacement ``(right, down)`` from each cell of the present frame to where it was in the earlier one,
+            in cells of the feature map.
+
+    Returns:
+        ``out[..., i, j] = features[..., i + flow[:, 1, i, j], j + flow[:, 0, i, j]]``.
+
+    Example:
+        >>> warp(torch.tensor([[[[1.0, 2.0, 3.0]]]]), torch.tensor([[[[1.0, 1.0, 1.0]], [[0.0, 0.0, 0.0]]]]))
+        tensor([[[[2., 3., 0.]]]])
+    """
+    height, width = features.shape[-2:]
+    rows = torch.arange(height, device=flow.device, dtype=flow.dtype)
+    columns = torch.arange(width, device=flow.device, dtype=flow.dtype)
+    # align_corners=True maps -1 and 1 to the centres of the first and last cell; a single cell divides by one
+    x = (columns + flow[:, 0]) * (2 / max(width - 1, 1)) - 1
+    y = (rows[:, None] + flow[:, 1]) * (2 / max(height - 1, 1)) - 1
+    grid = torch.stack((x, y), dim=-1).to(features.dtype)
+    return F.grid_sample(features, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
