@@ -63,6 +63,8 @@ def run(
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     if "WANDB_MODE" not in os.environ and not _has_wandb_credentials():
         os.environ["WANDB_MODE"] = "offline"
+        # wandb would say a dozen lines; _parser says the one that matters
+        os.environ.setdefault("WANDB_SILENT", "true")
     with _quiet():
         from recipes._parser import RecipeCLI
 

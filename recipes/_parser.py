@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from inspect import getdoc, signature
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import lightning.pytorch.callbacks
 import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
@@ -15,13 +16,37 @@ from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning_utilities.core.rank_zero import rank_zero_info
 
 # imported so that their classes have short names on the command line
+import callbacks
 import lightning_edge.data
 import lightning_edge.methods
-import lightning_edge.nn  # noqa: F401
+import lightning_edge.nn
 from recipes._cli import last_checkpoint
+from recipes._misspelt import explain
 
 OBJECTS = ("model", "datamodule", "trainer")
 """What a command receives from its recipe when it names it."""
+
+
+class RecipeParser(LightningArgumentParser):
+    """Parser that names a misspelt argument in one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Write what is wrong and exit with 2."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        parser = getattr(ex, "subcommand_parser", None) or self
+        arguments = [option.lstrip("-") for action in parser._actions for option in action.option_strings]
+        modules = (
+            lightning.pytorch.callbacks,
+            callbacks,
+            lightning_edge.data,
+            lightning_edge.methods,
+            lightning_edge.nn,
+        )
+        classes = [name for module in modules for name in vars(module) if name[0].isupper()]
+        command = parser.prog.replace(" [options]", "")
+        sys.stderr.write(f"error: {explain(message, arguments, classes)}\n`{command} --help` lists all arguments.\n")
+        sys.exit(2)
 
 
 class RecipeCLI(LightningCLI):
@@ -56,6 +81,7 @@ class RecipeCLI(LightningCLI):
             parser_kwargs |= self._defaults
         super().__init__(
             args=list(args),
+            parser_class=RecipeParser,
             parser_kwargs=parser_kwargs,
             save_config_callback=SaveConfig,
             save_config_kwargs={"overwrite": True},
@@ -147,7 +173,7 @@ class RecipeCLI(LightningCLI):
         if name in self._commands:
             command = self._commands[name]
             arguments = {key: self.config_init[name][key] for key in self._subcommand_method_arguments[name]}
-            objects = {key: getattr(self, str(key)) for key in _wanted_objects(command)}
+            objects = {str(key): getattr(self, str(key)) for key in _wanted_objects(command)}
             self.result = command(**arguments, **objects)
         else:
             self.result = getattr(self.trainer, name)(**self._prepare_subcommand_kwargs(name))
@@ -227,5 +253,9 @@ def _is_config_of(config: Any, kind: type) -> bool:
 def _finish_wandb(trainer: Trainer | None) -> None:
     """End the W&B run, for the next run in this process would go on with it."""
     wandb = sys.modules.get("wandb")
-    if trainer and wandb and wandb.run and any(isinstance(logger, WandbLogger) for logger in trainer.loggers):
-        wandb.finish()
+    if not (trainer and wandb and wandb.run and any(isinstance(logger, WandbLogger) for logger in trainer.loggers)):
+        return
+    if wandb.run.offline:
+        folder = Path(wandb.run.dir).parent
+        rank_zero_info(f"W&B logged offline; `wandb sync {folder}` uploads the run once you have called `wandb login`.")
+    wandb.finish()
