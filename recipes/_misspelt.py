@@ -1,0 +1,40 @@
+"""One clear line about an argument that a recipe refuses."""
+
+import difflib
+import re
+from collections.abc import Iterable
+from inspect import signature
+from pydoc import locate
+
+_UNKNOWN_ARGUMENT = re.compile(r"(?:unrecognized arguments: --|does not accept option ')([\w.]+)")
+_UNKNOWN_OPTION = re.compile(r"Option '([\w.]+)' is not accepted(?:. Got value: Namespace\(class_path='([\w.]+)')?")
+_UNKNOWN_CLASS = re.compile(r"Expected a dot import path string: (\w+)")
+_CLASS_PATH = re.compile(r"given class_path '([\w.]+)'")
+
+
+def explain(message: str, arguments: Iterable[str], classes: Iterable[str]) -> str:
+    """Say which name is misspelt and what was probably meant; other messages stay as they are.
+
+    Args:
+        message: What the parser says.
+        arguments: The arguments it knows, such as ``trainer.max_epochs``.
+        classes: Short names of the classes that configurations may name.
+    """
+    if unknown := _UNKNOWN_ARGUMENT.search(message):
+        return f"there is no argument {unknown[1]!r}{_did_you_mean(unknown[1], arguments)}"
+    if unknown := _UNKNOWN_OPTION.search(message):
+        path = unknown[2] or ["", *_CLASS_PATH.findall(message[: unknown.start()])][-1]
+        known = list(signature(kind).parameters) if isinstance(kind := locate(path), type) else []
+        return f"{path} has no argument {unknown[1]!r}{_did_you_mean(unknown[1], known)}"
+    if unknown := _UNKNOWN_CLASS.search(message):
+        hint = _did_you_mean(unknown[1], classes)
+        return f"{unknown[1]!r} is neither a class of this library nor a dotted path to one{hint}"
+    return message
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; it takes {', '.join(known)}" if 0 < len(known) <= 20 else ""
