@@ -1,0 +1,11 @@
+"""LightningDataModules, one file for each data set."""
+
+from lightning_edge.data.augmentation import StreetAugmentation as StreetAugmentation
+from lightning_edge.data.base import EdgeDataModule as EdgeDataModule
+from lightning_edge.data.camvid import CamVidDataModule as CamVidDataModule
+from lightning_edge.data.camvid import CamVidVideoDataModule as CamVidVideoDataModule
+from lightning_edge.data.cityscapes import CityscapesDataModule as CityscapesDataModule
+from lightning_edge.data.cityscapes import CityscapesVideoDataModule as CityscapesVideoDataModule
+from lightning_edge.data.frames import FramesDataModule as FramesDataModule
+from lightning_edge.data.segmentation import SegmentationDataModule as SegmentationDataModule
+from lightning_edge.data.segmentation import SegmentationVideoDataModule as SegmentationVideoDataModule

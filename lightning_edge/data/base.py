@@ -1,0 +1,139 @@
+"""What all data modules share: loaders, and the step from bytes to numbers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+import cv2
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from lightning_edge.contracts import input_key
+from lightning_edge.data.loading import ResumableLoader, SeededSampler
+
+Split = Literal["train", "val", "test", "predict"]
+
+_SPLITS: dict[str | None, tuple[Split, ...]] = {
+    "fit": ("train", "val"),
+    "validate": ("val",),
+    "test": ("test",),
+    "predict": (),
+    None: ("train", "val", "test"),
+}
+
+
+class EdgeDataModule(LightningDataModule, ABC):
+    """Base of the data modules: a subclass names its ``batch_type`` and writes :meth:`make_dataset`.
+
+    Training batches are seeded and resumable (:mod:`lightning_edge.data.loading`). Evaluation goes through the data
+    once, in order; under several processes Lightning repeats a few samples to make their numbers equal.
+
+    Args:
+        batch_size: samples in a training batch of one process.
+        eval_batch_size: samples in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: processes that read data, for each loader.
+        seed: of order and augmentation.
+    """
+
+    batch_type: ClassVar[type]
+    collate: Callable[[list[Any]], Any] = staticmethod(default_collate)
+
+    def __init__(
+        self, batch_size: int = 8, eval_batch_size: int | None = None, num_workers: int = 2, seed: int = 0
+    ) -> None:
+        super().__init__()
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("eval_batch_size", batch_size if eval_batch_size is None else eval_batch_size, 1),
+            ("num_workers", num_workers, 0),
+            ("seed", seed, 0),
+        ):
+            if value < least:
+                raise ValueError(f"expected {name} of at least {least}, got {value}")
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self._datasets: dict[Split, Dataset[Any]] = {}
+
+    @abstractmethod
+    def make_dataset(self, split: Split) -> Dataset[Any]:
+        """Index a split and check what can be checked before training.
+
+        Items of the train split are asked for by :class:`~lightning_edge.data.loading.Draw`, all others by ``int``.
+        Images are ``uint8``.
+        """
+
+    def dataset(self, split: Split) -> Dataset[Any]:
+        """The dataset of a split, made at most once."""
+        if split not in self._datasets:
+            self._datasets[split] = self.make_dataset(split)
+        return self._datasets[split]
+
+    def setup(self, stage: str | None = None) -> None:
+        """Make the datasets that a stage needs, so that faulty data shows before training."""
+        for split in _SPLITS[stage]:
+            self.dataset(split)
+
+    def make_sampler(self, dataset: Dataset[Any], num_replicas: int, rank: int) -> SeededSampler:
+        """Sampler of the train split; override it for batches with a structure, such as identities in pairs."""
+        return SeededSampler(dataset, self.batch_size, num_replicas, rank, self.seed)  # pyright: ignore[reportArgumentType]
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Seeded and resumable batches of the train split."""
+        dataset = self.dataset("train")
+        sampler = self.make_sampler(dataset, **self._share_of_processes())
+        return ResumableLoader(
+            dataset, batch_size=self.batch_size, sampler=sampler, drop_last=True, **self.loader_arguments()
+        )
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """The validation split, in order."""
+        return self._eval_loader("val")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """The test split, in order."""
+        return self._eval_loader("test")
+
+    def loader_arguments(self) -> dict[str, Any]:
+        """What all loaders have in common."""
+        return {
+            "num_workers": self.num_workers,
+            "collate_fn": self.collate,
+            "persistent_workers": self.num_workers > 0,
+            "pin_memory": torch.cuda.is_available(),
+            "worker_init_fn": _use_one_thread,
+        }
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Turn ``uint8`` into what the contract promises: the network's input into [0, 1], labels into ``int64``."""
+        del dataloader_idx
+        image_key = input_key(self.batch_type)
+        return {
+            key: (self._to_unit_range(value) if key == image_key else value.long()) if _is_bytes(value) else value
+            for key, value in batch.items()
+        }
+
+    def _to_unit_range(self, image: Tensor) -> Tensor:
+        image = image.float() / 255
+        # Lightning has already converted the batch to the trainer's precision, which left the bytes alone
+        return image if self.trainer is None else self.trainer.precision_plugin.convert_input(image)
+
+    def _eval_loader(self, split: Split) -> DataLoader[Any]:
+        batch_size = self.batch_size if self.eval_batch_size is None else self.eval_batch_size
+        return DataLoader(self.dataset(split), batch_size=batch_size, **self.loader_arguments())
+
+    def _share_of_processes(self) -> dict[str, int]:
+        share = None if self.trainer is None else self.trainer.distributed_sampler_kwargs
+        return share or {"num_replicas": 1, "rank": 0}
+
+
+def _is_bytes(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dtype == torch.uint8
+
+
+def _use_one_thread(worker_id: int) -> None:
+    del worker_id
+    cv2.setNumThreads(0)  # workers are the parallelism

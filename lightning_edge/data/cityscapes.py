@@ -1,0 +1,221 @@
+"""Cityscapes: street scenes of 19 classes, as single images and as the clips around them.
+
+Layout and classes: https://www.cityscapes-dataset.com/dataset-overview/ and the Cityscapes scripts.
+"""
+
+from collections import defaultdict
+from pathlib import Path
+
+import albumentations as A
+
+from lightning_edge.data.base import Split
+from lightning_edge.data.images import label_table
+from lightning_edge.data.segmentation import LabelledClip, SegmentationDataModule, SegmentationVideoDataModule
+from lightning_edge.ops.cityscapes_labels import LABELS, TRAIN_LABELS
+
+NUM_EARLIER_FRAMES = 19
+"""Frames of a 30-frame snippet before the labelled one, which is its 20th."""
+
+_IMAGES = "_leftImg8bit.png"
+_MASKS = "_gtFine_labelIds.png"
+_LABEL_TABLE = label_table({label.label_id: label.train_id for label in LABELS})
+_CLASS_NAMES = tuple(label.name for label in TRAIN_LABELS)
+_PALETTE = tuple(label.colour for label in TRAIN_LABELS)
+_SOURCE = "https://www.cityscapes-dataset.com/downloads"
+
+
+class CityscapesDataModule(SegmentationDataModule):
+    """Single images of Cityscapes (2,975 for training, 500 for validation) with 19 classes.
+
+    The labels of the test split are not public, so the test loader serves the validation split.
+
+    Args:
+        root: folder with ``leftImg8bit`` and ``gtFine``; small generated scenes in the same layout if ``None``.
+        sample_size: height and width of generated images, pixels.
+        sample_domain: conditions in generated images.
+        num_sample_train: generated training images.
+        num_sample_val: generated validation images.
+        train_transform: as in :class:`~lightning_edge.data.segmentation.SegmentationDataModule`.
+        batch_size: images in a training batch of one process.
+        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: processes that read images, for each loader.
+        seed: of order and augmentation.
+    """
+
+    num_classes = len(_CLASS_NAMES)
+    class_names = _CLASS_NAMES
+    palette = _PALETTE
+    label_table = _LABEL_TABLE
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        sample_size: tuple[int, int] = (128, 256),
+        sample_domain: str = "day",
+        num_sample_train: int = 120,
+        num_sample_val: int = 40,
+        train_transform: A.BasicTransform | A.BaseCompose | None = None,
+        batch_size: int = 8,
+        eval_batch_size: int | None = None,
+        num_workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(train_transform, batch_size, eval_batch_size, num_workers, seed)
+        self.root = root
+        self.sample_size = sample_size
+        self.sample_domain = sample_domain
+        self.num_sample_train = num_sample_train
+        self.num_sample_val = num_sample_val
+
+    def prepare_data(self) -> None:
+        """Generate the sample data, on one process only."""
+        self._folder()
+
+    def clips(self, split: Split) -> list[LabelledClip]:
+        """Images of a split with their masks, one for each mask."""
+        folder = "train" if split == "train" else "val"
+        masks = _masks(self._folder(), folder)
+        images = {key: (path,) for key, path in _images(self._folder() / "leftImg8bit" / folder).items()}
+        _require_all(masks, images, "image", "leftImg8bit_trainvaltest.zip")
+        return [LabelledClip(images[key], mask) for key, mask in masks.items()]
+
+    def _folder(self) -> Path:
+        if self.root is not None:
+            return Path(self.root)
+        from lightning_edge.samples.cityscapes import sample_cityscapes
+
+        height, width = self.sample_size
+        return sample_cityscapes(
+            self.num_sample_train, self.num_sample_val, height, width, domain=self.sample_domain, sequences=False
+        )
+
+
+class CityscapesVideoDataModule(SegmentationVideoDataModule):
+    """Clips of Cityscapes: the labelled image and frames before it, at 17 Hz, with 19 classes.
+
+    The labels of the test split are not public, so the test loader serves the validation split.
+
+    Args:
+        root: folder with ``leftImg8bit_sequence`` and ``gtFine``; small generated scenes in the same layout if
+            ``None``.
+        max_distance: frames between the oldest frame and the label in evaluation, at most 19.
+        train_distances: what the same number is drawn from in training, once a batch.
+        sample_size: height and width of generated images, pixels.
+        sample_domain: conditions in generated images.
+        num_sample_train: generated training clips.
+        num_sample_val: generated validation clips.
+        train_transform: as in :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
+        batch_size: clips in a training batch of one process.
+        eval_batch_size: clips in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: processes that read images, for each loader.
+        seed: of order, distances and augmentation.
+    """
+
+    num_classes = len(_CLASS_NAMES)
+    class_names = _CLASS_NAMES
+    palette = _PALETTE
+    label_table = _LABEL_TABLE
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        max_distance: int = 9,
+        train_distances: tuple[int, ...] = (1, 2, 3, 4),
+        sample_size: tuple[int, int] = (128, 256),
+        sample_domain: str = "day",
+        num_sample_train: int = 120,
+        num_sample_val: int = 40,
+        train_transform: A.BasicTransform | A.BaseCompose | None = None,
+        batch_size: int = 8,
+        eval_batch_size: int | None = None,
+        num_workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(max_distance, train_distances, train_transform, batch_size, eval_batch_size, num_workers, seed)
+        for name, distance in (("max_distance", max_distance), ("train_distances", max(train_distances))):
+            if distance > NUM_EARLIER_FRAMES:
+                raise ValueError(
+                    f"expected {name} of at most {NUM_EARLIER_FRAMES}, for the labelled frame is the 20th of its "
+                    f"snippet, got {distance}"
+                )
+        self.root = root
+        self.sample_size = sample_size
+        self.sample_domain = sample_domain
+        self.num_sample_train = num_sample_train
+        self.num_sample_val = num_sample_val
+
+    def prepare_data(self) -> None:
+        """Generate the sample data, on one process only."""
+        self._folder()
+
+    def clips(self, split: Split) -> list[LabelledClip]:
+        """Clips of a split, one for each mask, each as long as the split needs."""
+        folder = "train" if split == "train" else "val"
+        masks = _masks(self._folder(), folder)
+        frames = _images(_sequences(self._folder()) / folder)
+        clips: dict[_Key, tuple[Path, ...]] = {}
+        for city, sequence, last in masks:
+            keys = [(city, sequence, frame) for frame in range(last - self.num_frames(split) + 1, last + 1)]
+            if all(key in frames for key in keys):
+                clips[city, sequence, last] = tuple(frames[key] for key in keys)
+        missing = f"clip of {self.num_frames(split)} consecutive frames"
+        _require_all(masks, clips, missing, "leftImg8bit_sequence_trainvaltest.zip")
+        return [LabelledClip(clips[key], mask) for key, mask in masks.items()]
+
+    def _folder(self) -> Path:
+        if self.root is not None:
+            return Path(self.root)
+        from lightning_edge.samples.cityscapes import sample_cityscapes
+
+        height, width = self.sample_size
+        return sample_cityscapes(
+            self.num_sample_train, self.num_sample_val, height, width, domain=self.sample_domain, sequences=True
+        )
+
+
+_Key = tuple[str, str, int]
+"""City, sequence and frame."""
+
+
+def _key(path: Path, ending: str) -> _Key:
+    city, sequence, frame = path.name.removesuffix(ending).rsplit("_", 2)
+    return city, sequence, int(frame)
+
+
+def _images(folder: Path) -> dict[_Key, Path]:
+    return {_key(path, _IMAGES): path for path in sorted(folder.glob(f"*/*{_IMAGES}"))}
+
+
+def _masks(root: Path, split: str) -> dict[_Key, Path]:
+    folder = root / "gtFine" / split
+    masks = {_key(path, _MASKS): path for path in sorted(folder.glob(f"*/*{_MASKS}"))}
+    if not masks:
+        raise FileNotFoundError(
+            f"no masks *{_MASKS} in the folders of {folder}: expected root to hold gtFine/{split}/<city>, got {root}; "
+            f"unpack gtFine_trainvaltest.zip there, from {_SOURCE}"
+        )
+    return masks
+
+
+def _sequences(root: Path) -> Path:
+    folder = root / "leftImg8bit_sequence"
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{folder} is missing: clips need leftImg8bit_sequence_trainvaltest.zip (324 GB) from {_SOURCE}, unpacked "
+            "in root; CityscapesDataModule, for single images, works without it"
+        )
+    return folder
+
+
+def _require_all(masks: dict[_Key, Path], found: dict[_Key, tuple[Path, ...]], what: str, archive: str) -> None:
+    missing = defaultdict(list)
+    for key, mask in masks.items():
+        if key not in found:
+            missing[key[0]].append(mask)
+    if missing:
+        total = sum(map(len, missing.values()))
+        first = next(iter(missing.values()))[0]
+        raise FileNotFoundError(
+            f"{total} of {len(masks)} masks have no {what}, the first is {first} (cities: {', '.join(missing)}); "
+            f"unpack {archive} in root, from {_SOURCE}"
+        )

@@ -1,0 +1,131 @@
+"""Frames of any folder of images or video file, for prediction."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+
+from lightning_edge.contracts import FrameBatch
+from lightning_edge.data.base import EdgeDataModule, Split
+from lightning_edge.data.images import IMAGE_SUFFIXES, RgbImage, read_image
+
+
+def collate_frames(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Stack frames; raises ``ValueError`` naming two frames of different sizes."""
+    first = samples[0]
+    for sample in samples:
+        if sample["image"].shape != first["image"].shape:
+            raise ValueError(
+                f"expected frames of one batch of the same size, got {tuple(first['image'].shape[1:])} in "
+                f"{first['name']} and {tuple(sample['image'].shape[1:])} in {sample['name']}: take batch_size=1"
+            )
+    return default_collate(samples)
+
+
+class FramesDataModule(EdgeDataModule):
+    """Frames of a stream in order of time, for ``Trainer.predict``; there is nothing to train on.
+
+    Images of a folder come in the natural order of their names (``2.png`` before ``10.png``). Frames may change their
+    size as long as they come one by one.
+
+    Args:
+        source: a folder of images, or a video file that OpenCV can read.
+        every: take each ``every``-th frame only; ``frame_index`` in the batch counts all of them.
+        batch_size: frames in a batch.
+        num_workers: processes that read images; a video is read by one at most.
+
+    Raises:
+        FileNotFoundError: in ``setup``, if there is no such source or no image in the folder.
+        ValueError: in ``setup``, if a video cannot be read.
+    """
+
+    batch_type = FrameBatch
+    collate = staticmethod(collate_frames)
+
+    def __init__(self, source: str | Path, every: int = 1, batch_size: int = 1, num_workers: int = 0) -> None:
+        super().__init__(batch_size, num_workers=num_workers)
+        if every < 1:
+            raise ValueError(f"expected every of at least 1, got {every}")
+        self.source = Path(source)
+        self.every = every
+
+    def setup(self, stage: str | None = None) -> None:
+        """Find the frames and look at the first one."""
+        if stage not in ("predict", None):
+            raise ValueError(f"FramesDataModule has no labels: expected the stage predict, got {stage}")
+        self.dataset("predict")
+
+    def make_dataset(self, split: Split) -> Dataset[Any]:
+        """Frames of the folder or of the video."""
+        del split
+        if self.source.is_dir():
+            return _FolderFrames(_images_in_order(self.source)[:: self.every], self.every)
+        if not self.source.is_file():
+            raise FileNotFoundError(f"source {self.source}: expected a folder of images or a video file, found nothing")
+        return _VideoFrames(self.source, self.every)
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """All frames, in order."""
+        dataset = self.dataset("predict")
+        arguments = self.loader_arguments()
+        if isinstance(dataset, _VideoFrames):
+            num_workers = min(self.num_workers, 1)  # each worker would read the whole video
+            arguments |= {"num_workers": num_workers, "persistent_workers": False}
+        return DataLoader(dataset, batch_size=self.batch_size, **arguments)
+
+
+class _FolderFrames(Dataset[dict[str, Any]]):
+    def __init__(self, paths: list[Path], every: int) -> None:
+        self.paths = paths
+        self.every = every
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, item: int) -> dict[str, Any]:
+        path = self.paths[item]
+        return _frame(read_image(path), item * self.every, path.stem)
+
+
+class _VideoFrames(IterableDataset[dict[str, Any]]):
+    def __init__(self, path: Path, every: int) -> None:
+        self.path = path
+        self.every = every
+        if next(iter(self), None) is None:
+            raise ValueError(f"source {path}: OpenCV finds no frame in it; is it a video, and of a common codec?")
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        video = cv2.VideoCapture(str(self.path))
+        try:
+            frame_index = 0
+            while video.grab():  # decodes less than read()
+                if frame_index % self.every == 0:
+                    image = cv2.cvtColor(video.retrieve()[1], cv2.COLOR_BGR2RGB)
+                    yield _frame(image, frame_index, f"{self.path.stem}_{frame_index:06d}")
+                frame_index += 1
+        finally:
+            video.release()
+
+
+def _frame(image: RgbImage, frame_index: int, name: str) -> dict[str, Any]:
+    chw: Tensor = torch.from_numpy(image).permute(2, 0, 1)
+    return {"image": chw, "frame_index": frame_index, "name": name}
+
+
+def _images_in_order(folder: Path) -> list[Path]:
+    paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+    if not paths:
+        raise FileNotFoundError(
+            f"source {folder}: no image in it, expected files ending in {', '.join(IMAGE_SUFFIXES)}"
+        )
+    return sorted(paths, key=_natural_key)
+
+
+def _natural_key(path: Path) -> list[tuple[int, str]]:
+    parts = re.findall(r"\d+|\D+", path.name)
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]

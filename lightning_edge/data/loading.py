@@ -1,0 +1,127 @@
+"""Training loaders whose samples follow from a seed, so that a run can stop and go on anywhere.
+
+Everything random is a function of (seed, epoch, index): neither the number of workers, nor a resume in the middle of
+an epoch, nor the number of processes changes what a sample looks like.
+"""
+
+from collections.abc import Iterator, Sized
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch.utils.data import DataLoader, DistributedSampler
+
+_ORDER, _SAMPLE, _BATCH = 1, 2, 3  # what a random number is for, so that equal indices do not share one
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One training sample as the sampler asks a dataset for it.
+
+    ``seed`` belongs to the sample; ``batch_seed`` is shared by all samples of a batch, on all processes.
+    """
+
+    index: int
+    seed: int
+    batch_seed: int
+
+
+class SeededSampler(DistributedSampler[Draw]):
+    """Shuffles, shards over processes and seeds; batches that would be incomplete are dropped.
+
+    The global order is cut into batches of ``batch_size * num_replicas`` samples, of which each process takes its
+    share. It is a ``DistributedSampler`` because Lightning leaves those alone. Subclasses may override :meth:`order`.
+
+    Args:
+        dataset: what is sampled; its ``__getitem__`` receives a :class:`Draw`.
+        batch_size: samples in a batch of one process.
+        num_replicas: number of processes.
+        rank: which of them this is.
+        seed: of everything random.
+
+    Raises:
+        ValueError: if the dataset does not fill one batch.
+    """
+
+    def __init__(self, dataset: Sized, batch_size: int, num_replicas: int = 1, rank: int = 0, seed: int = 0) -> None:
+        super().__init__(dataset, num_replicas, rank, seed=seed)  # pyright: ignore[reportArgumentType]
+        self.batch_size = batch_size
+        self.global_batch_size = batch_size * num_replicas
+        self.cycle = 0
+        self.start = 0
+        self.num_batches = len(self.order()) // self.global_batch_size
+        if self.num_batches == 0:
+            raise ValueError(
+                f"expected batch_size x processes ({self.global_batch_size}) of at most the number of training samples "
+                f"({len(self.order())}): lower batch_size"
+            )
+
+    def order(self) -> list[int]:
+        """Indices of all processes in the order of this epoch."""
+        return np.random.default_rng(self._mix(_ORDER, 0)).permutation(len(self.dataset)).tolist()  # pyright: ignore
+
+    def __iter__(self) -> Iterator[Draw]:
+        order = self.order()
+        num_left = (len(order) - self.start) // self.global_batch_size * self.global_batch_size
+        for position in range(self.rank, num_left, self.num_replicas):
+            index = order[self.start + position]
+            # a batch is named by where it begins, which holds for any batch size after a resume
+            begin = self.start + position - position % self.global_batch_size
+            yield Draw(index, self._mix(_SAMPLE, index), self._mix(_BATCH, begin))
+
+    def __len__(self) -> int:
+        return self.num_batches * self.batch_size
+
+    def _mix(self, purpose: int, value: int) -> int:
+        entropy = (self.seed, self.epoch, self.cycle, purpose, value)
+        return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
+
+
+class _Position(NamedTuple):
+    epoch: int
+    cycle: int
+    samples: int
+
+
+class ResumableLoader(DataLoader[Any]):
+    """A ``DataLoader`` that knows which samples were handed out, so that a resumed run sees the others only.
+
+    Built with a :class:`SeededSampler`, its batch size and ``drop_last=True``. The state counts samples of all
+    processes in the batches that the trainer received, not those that workers fetched ahead. Passing through the
+    loader again in one epoch, as Lightning does with the shorter of two loaders, gives a new order (``cycle``).
+    """
+
+    # no constructor: Lightning rebuilds loaders from the arguments of DataLoader
+    _position: _Position | None = None
+    _is_resumed = False
+
+    def state_dict(self) -> dict[str, int]:
+        """Epoch, cycle and the number of samples handed out in it."""
+        position = self._position or _Position(getattr(self.sampler, "epoch", 0), 0, 0)
+        return position._asdict()
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on after the samples of a state; it has no effect on any other epoch than its own."""
+        self._position = _Position(**state_dict)
+        self._is_resumed = True
+
+    def __iter__(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        # being a generator, it begins at the first batch: Lightning sets the epoch after it has called iter()
+        if not isinstance(self.sampler, SeededSampler):  # Trainer(overfit_batches=...) puts in its own
+            yield from super().__iter__()
+            return
+        position = self._first_position(self.sampler)
+        self.sampler.cycle, self.sampler.start = position.cycle, position.samples
+        for batch in super().__iter__():
+            position = position._replace(samples=position.samples + self.sampler.global_batch_size)
+            self._position = position
+            yield batch
+
+    def _first_position(self, sampler: SeededSampler) -> _Position:
+        last, is_resumed, self._is_resumed = self._position, self._is_resumed, False
+        if last is None or last.epoch != sampler.epoch:
+            return _Position(sampler.epoch, 0, 0)
+        if is_resumed:
+            return last
+        is_finished = last.samples + sampler.global_batch_size > len(sampler.dataset)  # pyright: ignore
+        return _Position(last.epoch, last.cycle + is_finished, 0)

@@ -1,0 +1,188 @@
+"""Single images and clips with one mask each: what Cityscapes and CamVid share."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import albumentations as A
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lightning_edge.contracts import IGNORE_INDEX, ClipBatch, SegmentationBatch
+from lightning_edge.data.augmentation import StreetAugmentation, Transform, apply_seeded
+from lightning_edge.data.base import EdgeDataModule, Split
+from lightning_edge.data.images import LabelTable, check_same_size, read_image, read_mask
+from lightning_edge.data.loading import Draw
+
+_NUM_CHECKED = 3
+
+
+class LabelledClip(NamedTuple):
+    """Consecutive frames, oldest first, and the mask of the last one; a single image is a clip of one frame."""
+
+    frames: tuple[Path, ...]
+    mask: Path
+
+
+class SegmentationDataModule(EdgeDataModule):
+    """Single labelled images; a subclass says where they lie and what the classes are.
+
+    Args:
+        train_transform: augmentation from albumentations, applied alike to image and mask.
+            :class:`~lightning_edge.data.augmentation.StreetAugmentation` at the size of the images if ``None``; for no
+            augmentation give ``albumentations.NoOp()``.
+        batch_size: images in a training batch of one process.
+        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: processes that read images, for each loader.
+        seed: of order and augmentation.
+    """
+
+    batch_type = SegmentationBatch
+    ignore_index = IGNORE_INDEX
+    num_classes: int
+    class_names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    label_table: ClassVar[LabelTable]
+
+    def __init__(
+        self,
+        train_transform: A.BasicTransform | A.BaseCompose | None = None,
+        batch_size: int = 8,
+        eval_batch_size: int | None = None,
+        num_workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(batch_size, eval_batch_size, num_workers, seed)
+        self.train_transform = train_transform
+
+    @abstractmethod
+    def clips(self, split: Split) -> list[LabelledClip]:
+        """Index a split, in order; raises ``FileNotFoundError`` where files are missing."""
+
+    def make_dataset(self, split: Split) -> Dataset[Any]:
+        """Index a split and read its first few files, for mistakes that concern all of them."""
+        clips = self.clips(split)
+        height, width = _check_first(clips, self.label_table)
+        transform = StreetAugmentation(height, width) if self.train_transform is None else self.train_transform
+        return self._make_dataset(clips, transform)
+
+    def _make_dataset(self, clips: list[LabelledClip], transform: Transform) -> Dataset[Any]:
+        return _ImageDataset(clips, self.label_table, transform)
+
+
+class SegmentationVideoDataModule(SegmentationDataModule):
+    """Clips whose last frame is labelled; a subclass says where they lie and what the classes are.
+
+    A training batch has clips of ``d + 1`` frames with one distance ``d`` for the batch, drawn from
+    ``train_distances``; evaluation clips have ``max_distance + 1`` frames.
+
+    Args:
+        max_distance: frames between the oldest frame and the label in evaluation.
+        train_distances: what the same number is drawn from in training.
+        train_transform: as in :class:`SegmentationDataModule`; it changes all frames of a clip alike.
+        batch_size: clips in a training batch of one process.
+        eval_batch_size: clips in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: processes that read images, for each loader.
+        seed: of order, distances and augmentation.
+    """
+
+    batch_type = ClipBatch
+
+    def __init__(
+        self,
+        max_distance: int = 9,
+        train_distances: tuple[int, ...] = (1, 2, 3, 4),
+        train_transform: A.BasicTransform | A.BaseCompose | None = None,
+        batch_size: int = 8,
+        eval_batch_size: int | None = None,
+        num_workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(train_transform, batch_size, eval_batch_size, num_workers, seed)
+        if max_distance < 0:
+            raise ValueError(f"expected max_distance of at least 0, got {max_distance}")
+        if not train_distances or min(train_distances) < 0:
+            raise ValueError(f"expected train_distances with one distance of at least 0 or more, got {train_distances}")
+        self.max_distance = max_distance
+        self.train_distances = tuple(train_distances)
+
+    def num_frames(self, split: Split) -> int:
+        """Frames that the clips of a split need."""
+        return 1 + (max(self.train_distances) if split == "train" else self.max_distance)
+
+    def _make_dataset(self, clips: list[LabelledClip], transform: Transform) -> Dataset[Any]:
+        return _ClipDataset(clips, self.label_table, transform, self.train_distances)
+
+
+class _ImageDataset(Dataset[dict[str, Tensor]]):
+    def __init__(self, clips: Sequence[LabelledClip], label_table: LabelTable, transform: Transform) -> None:
+        self.clips = clips
+        self.label_table = label_table
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, item: int | Draw) -> dict[str, Tensor]:
+        clip = self.clips[item.index if isinstance(item, Draw) else item]
+        sample: dict[str, Any] = _read_last(clip, self.label_table)
+        if isinstance(item, Draw):
+            sample = apply_seeded(self.transform, item.seed, **sample)
+        return {"image": _channels_first(sample["image"]), "mask": torch.from_numpy(sample["mask"])}
+
+
+class _ClipDataset(Dataset[dict[str, Tensor]]):
+    def __init__(
+        self,
+        clips: Sequence[LabelledClip],
+        label_table: LabelTable,
+        transform: Transform,
+        train_distances: tuple[int, ...],
+    ) -> None:
+        self.clips = clips
+        self.label_table = label_table
+        self.transform = transform
+        self.train_distances = train_distances
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, item: int | Draw) -> dict[str, Tensor]:
+        clip = self.clips[item.index if isinstance(item, Draw) else item]
+        if isinstance(item, Draw):
+            distance = self.train_distances[item.batch_seed % len(self.train_distances)]
+            clip = clip._replace(frames=clip.frames[-1 - distance :])
+        last = _read_last(clip, self.label_table)
+        frames = [*(read_image(path) for path in clip.frames[:-1]), last["image"]]
+        sample: dict[str, Any] = {"images": _stack(frames, clip), "mask": last["mask"]}
+        if isinstance(item, Draw):
+            sample = apply_seeded(self.transform, item.seed, **sample)
+        return {"frames": _channels_first(sample["images"]), "mask": torch.from_numpy(sample["mask"])}
+
+
+def _read_last(clip: LabelledClip, label_table: LabelTable) -> dict[str, np.ndarray]:
+    image, mask = read_image(clip.frames[-1]), read_mask(clip.mask, label_table)
+    check_same_size(image, mask, clip.frames[-1], clip.mask)
+    return {"image": image, "mask": mask}
+
+
+def _stack(frames: list[np.ndarray], clip: LabelledClip) -> np.ndarray:
+    for frame, path in zip(frames, clip.frames, strict=True):
+        if frame.shape != frames[-1].shape:
+            raise ValueError(
+                f"{path}: expected frames of one clip of the same size, got {frame.shape[:2]} beside "
+                f"{frames[-1].shape[:2]} in {clip.frames[-1]}"
+            )
+    return np.stack(frames)
+
+
+def _channels_first(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.moveaxis(image, -1, -3))
+
+
+def _check_first(clips: list[LabelledClip], label_table: LabelTable) -> tuple[int, int]:
+    masks = [_read_last(clip, label_table)["mask"] for clip in clips[:_NUM_CHECKED]]
+    return masks[0].shape[0], masks[0].shape[1]
