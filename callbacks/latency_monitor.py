@@ -1,0 +1,239 @@
+"""How long a batch takes, and where the time goes, for any module and any loader."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.profilers import Profiler
+from rich.console import Console
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+from typing_extensions import override
+
+from callbacks._latency_report import MARKS, Laps, metrics, summarise, table
+from lightning_edge.costs import count_parameters, machine_facts, peak_memory_bytes
+from lightning_edge.timing import read_clock_ms
+
+STAGES = ("train", "val", "test", "predict")
+
+
+class LatencyMonitor(Callback):
+    """Measures every stage of a trainer, batch by batch, and splits each batch into parts.
+
+    The device is synchronised at each border between parts, without which a GPU's work is booked on whatever waits
+    for it first; this costs the overlap of copying and computing, so leave ``"train"`` out of ``stages`` where
+    training must not slow down. A percentile is given with a 95 % interval or not at all. Batches of another size
+    than the commonest (such as the last) are left out. The sanity check is never measured.
+
+    At the end of a stage the values below are logged, and a run ends with a table and ``latency.json`` in its folder,
+    which add the intervals and the machine. Under several processes each measures itself and the first one reports.
+    Nothing goes into checkpoints: times of two sessions, perhaps on two machines, must not be pooled.
+
+    ==================================  ==========================================================  ===============
+    key (stage: train, val, ...)        meaning                                                     unit
+    ==================================  ==========================================================  ===============
+    ``val/latency_ms_p50, _p95, _p99``  transfer + forward: from host memory to the result          ms a batch
+    ``train/update_ms_p50, ...``        forward, backward and optimiser; instead of latency         ms a batch
+    ``val/load_ms_p50``                 waiting for the loader                                      ms a batch
+    ``val/transfer_ms_p50``             to the device, with the hooks before and after              ms a batch
+    ``val/forward_ms_p50``              ``validation_step`` and its like, with loss and metrics     ms a batch
+    ``val/post_ms_p50``                 the rest until the next load: hooks, callbacks, logging     ms a batch
+    ``val/throughput_per_s``            samples over the sum of all parts, on one device            samples/s
+    ``val/flops_per_sample``            operations of the step, multiply-add = 2; in training       operations
+                                        with the backward pass
+    ``val/num_parameters``              parameters of the module, trainable or not                  parameters
+    ``val/peak_memory_bytes``           CUDA: most allocated since this run began (the counter      bytes
+                                        is reset); CPU: most resident memory of the process ever
+    ==================================  ==========================================================  ===============
+
+    Args:
+        warmup_batches: first batches of a stage that do not count, once a run. Operations are counted on the first
+            of them, hence not at all if this is 0.
+        batch_size: samples in a batch; ``None`` takes the first dimension of the batch's first tensor.
+        stages: what to measure, out of ``train``, ``val``, ``test`` and ``predict``.
+    """
+
+    def __init__(self, warmup_batches: int = 5, batch_size: int | None = None, stages: Sequence[str] = STAGES) -> None:
+        if unknown := set(stages) - set(STAGES):
+            raise ValueError(f"expected stages out of {STAGES}, got {sorted(unknown)}")
+        if warmup_batches < 0:
+            raise ValueError(f"expected warmup_batches of at least 0, got {warmup_batches}")
+        self.warmup_batches = warmup_batches
+        self.batch_size = batch_size
+        self.stages = tuple(stages)
+        self._laps: dict[str, Laps] = {}
+        self._flops_per_batch: dict[str, int] = {}
+        self._flop_counter: FlopCounterMode | None = None
+        self._device = torch.device("cpu")
+        self._folder: str | None = None
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._laps, self._flops_per_batch = {}, {}
+        self._device = trainer.strategy.root_device
+        self._folder = trainer.log_dir
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+        _listen(_profiler(trainer), lambda action, begins: self._on_action(trainer, action, begins))
+
+    @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._note_batch_size(trainer, batch)
+
+    @override
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._note_batch_size(trainer, batch)
+
+    @override
+    def on_test_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._note_batch_size(trainer, batch)
+
+    @override
+    def on_predict_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._note_batch_size(trainer, batch)
+
+    @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if "train" in self._laps:  # what follows belongs to no training batch
+            self._laps["train"].close(read_clock_ms(self._device))
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._log(trainer, pl_module)
+
+    @override
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._log(trainer, pl_module)
+
+    @override
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._log(trainer, pl_module)
+
+    @override
+    def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._log(trainer, pl_module)
+
+    @override
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        _stop_listening(_profiler(trainer))
+        if self._laps and trainer.is_global_zero:
+            reports = {name: self._report(name, pl_module) for name in self._laps}
+            Console().print(table(reports))
+            if self._folder is not None and not getattr(trainer, "fast_dev_run", False):
+                _merge_into_json(Path(self._folder) / "latency.json", reports)
+
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        _stop_listening(_profiler(trainer))
+
+    def _on_action(self, trainer: Trainer, action: str, begins: bool) -> None:
+        mark, stage = _mark_of(action, begins), self._stage(trainer)
+        if mark is None or stage is None:
+            return
+        laps = self._laps.setdefault(stage, Laps())
+        if mark == "step_start" and self.warmup_batches > 0 and stage not in self._flops_per_batch:
+            self._flop_counter = FlopCounterMode(display=False).__enter__()
+        laps.mark(mark, read_clock_ms(self._device))
+        if mark == "step_end" and self._flop_counter is not None:
+            self._flop_counter.__exit__(None, None, None)
+            self._flops_per_batch[stage] = self._flop_counter.get_total_flops()
+            self._flop_counter = None
+
+    def _note_batch_size(self, trainer: Trainer, batch: Any) -> None:
+        stage = self._stage(trainer)
+        if stage in self._laps:
+            self._laps[stage].batch_size = self.batch_size or _first_dimension(batch)
+
+    def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        stage = self._stage(trainer)
+        if stage not in self._laps or trainer.barebones:
+            return
+        self._laps[stage].close(read_clock_ms(self._device))
+        values = metrics(stage, self._report(stage, pl_module))
+        if stage == "predict":  # where Lightning refuses `log`
+            for logger in trainer.loggers:
+                logger.log_metrics(values, step=trainer.global_step)
+        else:  # both flags: neither reduce over processes nor warn that one should
+            pl_module.log_dict(values, batch_size=1, sync_dist=True, rank_zero_only=True)
+
+    def _stage(self, trainer: Trainer) -> str | None:
+        stage = trainer.state.stage
+        if stage is None or trainer.sanity_checking or stage.dataloader_prefix not in self.stages:
+            return None
+        return stage.dataloader_prefix
+
+    def _report(self, stage: str, pl_module: LightningModule) -> dict[str, Any]:
+        laps = self._laps[stage].finished
+        report = {"device": str(self._device)} | summarise(stage, laps, self.warmup_batches)
+        if stage in self._flops_per_batch and laps and laps[0].batch_size:
+            report["flops_per_sample"] = self._flops_per_batch[stage] / laps[0].batch_size
+        return report | {
+            "num_parameters": count_parameters(pl_module),
+            "peak_memory_bytes": peak_memory_bytes(self._device),
+            "machine": machine_facts(),
+        }
+
+
+_ACTIONS = (
+    (re.compile(r"\[_\w+Loop\]\.\w+_next"), "load"),
+    (re.compile(r"\[Strategy\]\w+\.batch_to_device"), "transfer"),
+    (re.compile(r"run_training_batch|\[Strategy\]\w+\.(validation|test|predict)_step"), "step"),
+)
+
+
+@lru_cache(maxsize=1024)
+def _mark_of(action: str, begins: bool) -> str | None:
+    parts = (part for pattern, part in _ACTIONS if pattern.fullmatch(action))
+    mark = f"{next(parts, None)}_{'start' if begins else 'end'}"
+    return mark if mark in MARKS else None
+
+
+def _profiler(trainer: Trainer) -> Profiler:
+    return getattr(trainer, "profiler")  # noqa: B009 (an attribute that Lightning sets where type checkers do not look)
+
+
+def _listen(profiler: Profiler, notify: Callable[[str, bool], None]) -> None:
+    """Call ``notify(action, begins)`` inside whatever the profiler itself does at both ends of an action.
+
+    Lightning tells its profiler, and nobody else, when it waits for a loader. The methods are shadowed on the
+    instance, so that its type stays what the user chose.
+    """
+    start, stop = profiler.start, profiler.stop
+
+    def start_and_notify(action_name: str) -> None:
+        start(action_name)
+        notify(action_name, True)
+
+    def notify_and_stop(action_name: str) -> None:
+        notify(action_name, False)
+        stop(action_name)
+
+    profiler.start, profiler.stop = start_and_notify, notify_and_stop
+
+
+def _stop_listening(profiler: Profiler) -> None:
+    vars(profiler).pop("start", None)
+    vars(profiler).pop("stop", None)
+
+
+def _first_dimension(batch: Any) -> int | None:
+    sizes = (leaf.shape[0] for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.ndim > 0)
+    return next(sizes, None)
+
+
+def _merge_into_json(path: Path, reports: dict[str, dict[str, Any]]) -> None:
+    known = json.loads(path.read_text()) if path.exists() else {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(known | reports, indent=2) + "\n")
