@@ -6,6 +6,7 @@ device: workers hand over ``uint8`` images, ``on_after_batch_transfer`` makes th
 the network's business, so that an exported network takes plain images.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, TypedDict, get_type_hints, runtime_checkable
 
 import torch
@@ -101,6 +102,23 @@ class SegmentationBranch(Protocol):
         ...
 
 
+@runtime_checkable
+class VideoNet(Protocol):
+    """A net that spends much on key frames and carries what it found to the frames after them."""
+
+    def start(self, frame: Float[Tensor, "batch 3 height width"]) -> Any:
+        """State after a key frame."""
+        ...
+
+    def advance(self, state: Any, frame: Float[Tensor, "batch 3 height width"]) -> Any:
+        """State on the next frame."""
+        ...
+
+    def scores(self, state: Any) -> Float[Tensor, "batch classes height width"]:
+        """Scores of the classes on the present frame."""
+        ...
+
+
 class IntervalScore(NamedTuple):
     """Accuracy of a video net with a key frame every ``interval`` frames."""
 
@@ -110,3 +128,17 @@ class IntervalScore(NamedTuple):
     """Over all frames, in [0, 1]."""
     worst_miou: float
     """On the last frame before the next key frame, in [0, 1]."""
+
+
+@runtime_checkable
+class ComparesVideoNets(Protocol):
+    """A method that evaluates several video nets beside each other."""
+
+    interval: int
+    """Key-frame interval of interest."""
+    interval_scores: list[IntervalScore]
+    """What the last evaluation found, for every interval from 1 on."""
+
+    def video_nets(self) -> Mapping[str, VideoNet]:
+        """The nets by name; ``reference`` is the one that the others are compared with."""
+        ...

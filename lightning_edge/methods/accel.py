@@ -172,7 +172,7 @@ class Accel(Method):
             found[name] = iou.compute()
             iou.reset()
         self.interval_scores = [
-            IntervalScore(name, interval, average.item(), worst.item())
+            IntervalScore(name, interval, average, worst)
             for name, scores in found.items()
             for interval, (average, worst) in enumerate(zip(scores.by_interval, scores.by_distance, strict=True), 1)
         ]

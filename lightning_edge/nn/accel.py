@@ -92,7 +92,9 @@ class AccelNet(nn.Module):
             return reference, None
         return reference, self.update.head(self.update.features(state.frame))
 
-    def fuse(self, reference: Scores, update: Float[Tensor, "batch classes h w"]) -> Scores:
+    def fuse(
+        self, reference: Float[Tensor, "batch classes h1 w1"], update: Float[Tensor, "batch classes h2 w2"]
+    ) -> Float[Tensor, "batch classes h w"]:
         """Fuse the scores of both branches, at the finer of their sizes.
 
         The paper fuses at the size of the frame. A 1x1 convolution and bilinear interpolation commute, so for branches

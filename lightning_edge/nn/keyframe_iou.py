@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -14,9 +14,9 @@ from lightning_edge.ops.iou import mean_iou
 class KeyframeScores(NamedTuple):
     """Mean IoUs, in [0, 1]."""
 
-    by_distance: Float[Tensor, " distances"]
+    by_distance: tuple[float, ...]
     """At 0, 1, ... frames after the key frame."""
-    by_interval: Float[Tensor, " distances"]
+    by_interval: tuple[float, ...]
     """With a key frame every 1, 2, ... frames, over all the distances that occur."""
 
 
@@ -52,4 +52,5 @@ class KeyframeIoU(Metric):
 
     def compute(self) -> KeyframeScores:
         """Mean IoU by distance and by interval; NaN where nothing was counted."""
-        return KeyframeScores(mean_iou(self.confusion), mean_iou(self.confusion.cumsum(0)))
+        by_distance, by_interval = mean_iou(self.confusion), mean_iou(self.confusion.cumsum(0))
+        return KeyframeScores(tuple(by_distance.tolist()), tuple(by_interval.tolist()))

@@ -1,0 +1,117 @@
+import pytest
+import torch
+from torch import nn
+
+from lightning_edge.contracts import SegmentationBranch
+from lightning_edge.nn import AccelNet, DeepLab, DISFlow, FlowNetS
+from lightning_edge.ops.warp import warp
+
+
+class ConstantFlow(nn.Module):
+    """Moves everything by whole cells of a stride-16 feature map."""
+
+    def __init__(self, right_cells, down_cells):
+        super().__init__()
+        self.cells = right_cells, down_cells
+
+    def forward(self, current, previous):
+        flow = current.new_zeros(len(current), 2, *current.shape[-2:])
+        flow[:, 0], flow[:, 1] = 16 * self.cells[0], 16 * self.cells[1]
+        return flow
+
+
+@pytest.fixture
+def branches():
+    torch.manual_seed(0)
+    return DeepLab("resnet10t", 5).eval(), DeepLab("mobilenetv3_small_050", 5).eval()
+
+
+@pytest.fixture
+def clip():
+    return torch.rand(2, 4, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+
+
+def test_deeplab_is_a_branch(branches, clip):
+    assert isinstance(branches[0], SegmentationBranch)
+    features = branches[0].features(clip[:, 0])
+    assert features.shape == (2, branches[0].feature_channels, 4, 6)
+    assert branches[0](clip[:, 0]).shape == (2, 5, 64, 96)
+
+
+@torch.inference_mode()
+def test_key_frame_is_the_reference_branch_alone(branches, clip):
+    net = AccelNet(*branches, flow=DISFlow())
+    frame = clip[:, 0]
+    torch.testing.assert_close(net.scores(net.start(frame)), branches[0](frame), rtol=0, atol=0)
+    torch.testing.assert_close(net(clip[:, :1]), branches[0](frame), rtol=0, atol=0)
+
+
+@torch.inference_mode()
+def test_fusion_that_picks_the_reference_branch_is_deep_feature_flow(branches, clip):
+    net = AccelNet(*branches, flow=DISFlow()).eval()
+    net.fusion.weight.zero_()
+    net.fusion.weight[:, :5, 0, 0] = torch.eye(5)
+    torch.testing.assert_close(net(clip), AccelNet(branches[0], flow=DISFlow())(clip))
+
+
+@torch.inference_mode()
+def test_fusion_that_picks_the_update_branch_is_the_update_net(branches, clip):
+    net = AccelNet(*branches, flow=DISFlow()).eval()
+    net.fusion.weight.zero_()
+    net.fusion.weight[:, 5:, 0, 0] = torch.eye(5)
+    torch.testing.assert_close(net(clip), branches[1](clip[:, -1]))
+
+
+@torch.inference_mode()
+def test_new_fusion_is_the_mean_of_both_branches(branches, clip):
+    net = AccelNet(*branches)
+    expected = (branches[0](clip[:, 0]) + branches[1](clip[:, -1])) / 2
+    torch.testing.assert_close(net(clip), expected)
+
+
+@torch.inference_mode()
+def test_without_flow_features_are_copied(branches, clip):
+    torch.testing.assert_close(AccelNet(branches[0])(clip), branches[0](clip[:, 0]), rtol=0, atol=0)
+
+
+@torch.inference_mode()
+def test_fusing_before_interpolation_equals_fusing_at_full_size(branches, clip):
+    net = AccelNet(*branches, flow=DISFlow()).eval()
+    nn.init.normal_(net.fusion.weight)
+    nn.init.normal_(net.fusion.bias)
+    state = net.advance(net.start(clip[:, 0]), clip[:, 1])
+    full_size = [nn.functional.interpolate(s, (64, 96), mode="bilinear") for s in net.branch_scores(state)]
+    torch.testing.assert_close(net.scores(state), net.fusion(torch.cat(full_size, 1)), rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_incremental_warps_add_up_and_direct_ones_do_not(branches, clip):
+    reference = branches[0]
+    features = reference.features(clip[:, 0])
+    shift = ConstantFlow(1, 0)
+    cells = torch.zeros(2, 2, *features.shape[-2:])
+    cells[:, 0] = 1
+    once, thrice = warp(features, cells), warp(warp(warp(features, cells), cells), cells)
+    incremental, direct = AccelNet(reference, flow=shift), AccelNet(reference, flow=shift, direct=True)
+    torch.testing.assert_close(incremental.branch_scores(incremental.carry(clip))[0], reference.head(thrice))
+    torch.testing.assert_close(direct.branch_scores(direct.carry(clip))[0], reference.head(once))
+
+
+@torch.inference_mode()
+def test_branches_of_different_strides_are_fused_at_the_finer_one(clip):
+    net = AccelNet(DeepLab("resnet10t", 5, output_stride=16), DeepLab("mobilenetv3_small_050", 5, output_stride=8))
+    state = net.eval().advance(net.start(clip[:, 0]), clip[:, 1])
+    assert net.fuse(*net.branch_scores(state)).shape[-2:] == (8, 12)
+
+
+def test_gradient_reaches_the_key_frame_and_the_flow_through_the_chain(branches, clip):
+    net = AccelNet(*branches, flow=FlowNetS(width=0.125))
+    frames = clip.clone().requires_grad_()
+    net(frames).square().sum().backward()
+    assert (frames.grad.abs().sum((0, 2, 3, 4)) > 0).all()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+def test_branches_must_agree_on_the_classes():
+    with pytest.raises(ValueError, match="got 5 of reference and 4 of update"):
+        AccelNet(DeepLab("resnet10t", 5), DeepLab("resnet10t", 4))

@@ -1,0 +1,98 @@
+import pytest
+import torch
+
+from lightning_edge.nn import AccelNet, DeepLab, DISFlow
+from lightning_edge.systems import VideoStream
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return AccelNet(DeepLab("resnet10t", 5), DeepLab("mobilenetv3_small_050", 5), DISFlow()).eval()
+
+
+@pytest.fixture(scope="module")
+def video():
+    """A texture that drifts two pixels a frame."""
+    noise = torch.rand(1, 3, 16, 40, generator=torch.Generator().manual_seed(0))
+    wide = torch.nn.functional.interpolate(noise, (64, 160), mode="bicubic").clamp(0, 1)[0]
+    return [wide[..., 2 * step : 2 * step + 96] for step in range(12)]
+
+
+def _keyframes(stream, frames, indices=None):
+    keys = []
+    for position, frame in enumerate(frames):
+        stream(frame, None if indices is None else indices[position])
+        keys.append(stream.is_keyframe)
+    return [position for position, is_key in enumerate(keys) if is_key]
+
+
+def test_masks_equal_the_net_run_on_the_clip_since_the_key_frame(net, video):
+    stream = VideoStream(net, interval=4)
+    for position, frame in enumerate(video):
+        clip = torch.stack(video[position - position % 4 : position + 1])[None]
+        with torch.inference_mode():
+            expected = net(clip)[0].argmax(0)
+        assert torch.equal(stream(frame), expected)
+
+
+def test_interval_one_is_the_reference_branch_on_every_frame(net, video):
+    stream = VideoStream(net, interval=1)
+    for frame in video[:3]:
+        with torch.inference_mode():
+            expected = net.reference(frame[None])[0].argmax(0)
+        assert torch.equal(stream(frame), expected)
+
+
+def test_a_key_frame_comes_every_interval(net, video):
+    assert _keyframes(VideoStream(net, interval=5), video) == [0, 5, 10]
+
+
+def test_dropped_frames_count_towards_the_interval(net, video):
+    indices = [0, 1, 2, 9, 10, 11, 12, 13, 14, 15, 16, 17]
+    assert _keyframes(VideoStream(net, interval=5), video, indices) == [0, 3, 8]
+
+
+def test_a_smaller_index_begins_a_new_stream(net, video):
+    assert _keyframes(VideoStream(net, interval=5), video[:4], [0, 1, 0, 1]) == [0, 2]
+
+
+def test_a_changed_resolution_is_a_key_frame(net, video):
+    frames = [*video[:2], *(frame[..., :48, :64] for frame in video[2:4])]
+    stream = VideoStream(net, interval=5)
+    assert _keyframes(stream, frames) == [0, 2]
+    assert stream(frames[-1]).shape == (48, 64)
+
+
+def test_a_scene_cut_is_a_key_frame_unless_nobody_looks(net, video):
+    frames = [*video[:2], *(1 - frame for frame in video[2:4])]
+    assert _keyframes(VideoStream(net, interval=5), frames) == [0, 2]
+    assert _keyframes(VideoStream(net, interval=5, cut_threshold=None), frames) == [0]
+
+
+def test_reset_forgets(net, video):
+    stream = VideoStream(net, interval=5)
+    stream(video[0])
+    stream.reset()
+    assert not stream.is_keyframe
+    stream(video[1])
+    assert stream.is_keyframe
+
+
+def test_holds_one_state_only(net, video):
+    """Memory of a stream: what its state holds does not grow with the frames that went by."""
+
+    def held(stream):
+        return sum(t.numel() for t in [*stream._state[:3], stream._thumbnail])
+
+    stream = VideoStream(net, interval=5)
+    stream(video[0])
+    first = held(stream)
+    for frame in video[1:]:
+        stream(frame)
+    assert held(stream) == first
+
+
+def test_interval_of_nothing_is_refused(net):
+    with pytest.raises(ValueError, match="expected interval of at least 1 frame, got 0"):
+        VideoStream(net, interval=0)
