@@ -54,7 +54,7 @@ class Samples:
         """Arithmetic mean: what throughput follows from, and what one long pause can spoil."""
         return float(np.mean(self.durations_ms))
 
-    def percentile(self, q: float | int) -> Estimate:
+    def percentile(self, q: float) -> Estimate:
         """Percentile with a distribution-free interval, in milliseconds.
 
         The ends are the order statistics that the binomial distribution of "runs below the true percentile" allows
@@ -79,7 +79,7 @@ class Samples:
         return 1000 * batch_size / self.mean_ms
 
 
-def num_samples_needed(q: float | int) -> int:
+def num_samples_needed(q: float) -> int:
     """Fewest samples whose extremes bound percentile ``q`` with 95 % confidence: 6 for 50, 72 for 95, 368 for 99.
 
     Raises:
@@ -118,7 +118,7 @@ def interleave(
     rounds: int,
     warmup: int = 3,
     device: torch.device | str = "cpu",
-    min_duration_s: float | int = 0,
+    min_duration_s: float = 0.0,
     seed: int = 0,
 ) -> dict[str, Samples]:
     """Time functions in turns: each round runs every function once, in a new order, on a synchronised device.

@@ -37,14 +37,14 @@ def takes(clock: FakeClock, *durations_ms: float) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize(("q", "num_needed"), [(50, 6), (90, 36), (95, 72), (99, 368), (5, 72)])
-def test_num_samples_needed_is_the_first_that_bounds_the_percentile(q: float | int, num_needed: int) -> None:
+def test_num_samples_needed_is_the_first_that_bounds_the_percentile(q: float, num_needed: int) -> None:
     assert num_samples_needed(q) == num_needed
     rarer = min(q, 100 - q) / 100
     assert (1 - rarer) ** num_needed <= 0.025 < (1 - rarer) ** (num_needed - 1)
 
 
 @pytest.mark.parametrize("q", [0, 100, -1])
-def test_num_samples_needed_refuses_extremes(q: float | int) -> None:
+def test_num_samples_needed_refuses_extremes(q: float) -> None:
     with pytest.raises(ValueError, match="strictly between 0 and 100"):
         num_samples_needed(q)
 
@@ -61,7 +61,7 @@ def test_percentile_refuses_too_few_samples_and_says_how_many_are_needed() -> No
 
 @pytest.mark.parametrize("q", [5, 50, 95, 99])
 @pytest.mark.parametrize("num_samples", [368, 500, 3000])
-def test_percentile_ends_are_the_tightest_order_statistics_with_coverage(q: float | int, num_samples: int) -> None:
+def test_percentile_ends_are_the_tightest_order_statistics_with_coverage(q: float, num_samples: int) -> None:
     estimate = Samples(tuple(float(i) for i in range(1, num_samples + 1))).percentile(q)
     low_order, high_order = int(estimate.low), int(estimate.high)
     below = binom(num_samples, q / 100)

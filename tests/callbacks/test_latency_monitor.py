@@ -26,7 +26,7 @@ class FakeClock:
     def __call__(self) -> int:
         return self.now_ns
 
-    def advance_ms(self, duration_ms: float | int) -> None:
+    def advance_ms(self, duration_ms: float) -> None:
         self.now_ns += round(duration_ms * 1e6)
 
 

@@ -1,0 +1,165 @@
+"""Image, prediction and truth side by side: the first thing to look at when a score surprises."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+from typing_extensions import override
+
+from lightning_edge.contracts import IGNORE_INDEX
+from lightning_edge.ops.drawing import Palette, colour_mask, default_palette, overlay, tile
+from lightning_edge.ops.resize import resize_scores
+
+
+class SegmentationPictures(Callback):
+    """Shows what a segmentation module does on the first images of an evaluation.
+
+    Works on any module whose ``forward`` takes images, or clips, and returns scores of classes, and on batches with
+    ``image`` or ``frames`` (the last frame is shown) and ``mask``. Names and colours of classes come from
+    ``class_names`` and ``palette`` of the data module where it has them. Pixels without label are black in the truth.
+
+    Leaves ``figures/pictures_<stage>_epoch_<epoch>.png`` in the run's folder: one row for each image, with the image,
+    the prediction and the truth. Under several processes the first one shows the images that it evaluates.
+
+    ================  ============================================================================  ======
+    key               meaning                                                                       unit
+    ================  ============================================================================  ======
+    ``val/pictures``  images with the masks ``prediction`` and ``truth``, to a ``WandbLogger`` only  image
+    ================  ============================================================================  ======
+
+    Args:
+        num_images: how many images to show.
+        every_n_epochs: in training, show the validation of every n-th epoch only.
+        opacity: of the colours over the image, 0 to 1.
+    """
+
+    def __init__(self, num_images: int = 4, every_n_epochs: int = 1, opacity: float = 0.6) -> None:
+        if num_images < 1 or every_n_epochs < 1:
+            raise ValueError(f"expected num_images and every_n_epochs from 1, got {num_images} and {every_n_epochs}")
+        self.num_images = num_images
+        self.every_n_epochs = every_n_epochs
+        self.opacity = opacity
+        self._pictures: list[_Picture] = []
+        self._num_classes = 0
+        self._folder: str | None = None
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._folder = trainer.log_dir  # asks all processes, so it cannot wait until only the first one writes
+
+    @override
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._pictures = []
+
+    @override
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._pictures = []
+
+    @override
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        is_due = not trainer.sanity_checking and (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        if is_due or trainer.state.fn == TrainerFn.VALIDATING:
+            self._collect(trainer, pl_module, batch)
+
+    @override
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._collect(trainer, pl_module, batch)
+
+    @override
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._show(trainer, "val")
+
+    @override
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._show(trainer, "test")
+
+    def _collect(self, trainer: Trainer, pl_module: LightningModule, batch: Any) -> None:
+        num_missing = self.num_images - len(self._pictures)
+        if num_missing <= 0 or not trainer.is_global_zero:
+            return
+        inputs, masks = _inputs_and_masks(batch)
+        inputs, masks = inputs[:num_missing], masks[:num_missing]
+        with torch.no_grad(), trainer.precision_plugin.forward_context():
+            scores = resize_scores(pl_module(inputs).float(), masks)
+        self._num_classes = scores.shape[1]
+        images = inputs if inputs.ndim == 4 else inputs[:, -1]
+        for image, score, mask in zip(images, scores, masks, strict=True):
+            pixels = (255 * image.float()).round().byte().permute(1, 2, 0)
+            self._pictures.append(_Picture(_numpy(pixels), _numpy(score.argmax(0).byte()), _numpy(mask.byte())))
+
+    def _show(self, trainer: Trainer, stage: str) -> None:
+        pictures, self._pictures = self._pictures, []
+        if not pictures or getattr(trainer, "fast_dev_run", False):
+            return
+        if self._folder is not None:
+            palette = _palette(trainer, self._num_classes)
+            path = Path(self._folder) / "figures" / f"pictures_{stage}_epoch_{trainer.current_epoch:03d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), tile([picture.row(palette, self.opacity) for picture in pictures])[..., ::-1])
+        images = [picture.image for picture in pictures]
+        labels = _class_labels(trainer, self._num_classes)
+        masks = [picture.masks(labels) for picture in pictures]
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image(f"{stage}/pictures", images, step=trainer.global_step, masks=masks)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    image: UInt8[np.ndarray, "height width 3"]
+    prediction: UInt8[np.ndarray, "height width"]
+    truth: UInt8[np.ndarray, "height width"]
+
+    def row(self, palette: Palette, opacity: float) -> list[np.ndarray]:
+        painted = (colour_mask(mask, palette) for mask in (self.prediction, self.truth))
+        return [self.image, *(overlay(self.image, colours, opacity) for colours in painted)]
+
+    def masks(self, class_labels: dict[int, str]) -> dict[str, dict[str, Any]]:
+        layers = {"prediction": self.prediction, "truth": self.truth}
+        return {name: {"mask_data": mask, "class_labels": class_labels} for name, mask in layers.items()}
+
+
+def _inputs_and_masks(batch: Any) -> tuple[Tensor, Tensor]:
+    keys = set(batch) if isinstance(batch, dict) else set()
+    if "mask" not in keys or not keys & {"image", "frames"}:
+        raise ValueError(f"expected batches with image or frames and mask, got {sorted(keys) or type(batch).__name__}")
+    return batch["frames" if "frames" in keys else "image"], batch["mask"]
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.cpu().numpy()
+
+
+def _palette(trainer: Trainer, num_classes: int) -> Palette:
+    palette = getattr(getattr(trainer, "datamodule", None), "palette", ())
+    return palette if len(palette) >= num_classes else default_palette(num_classes)
+
+
+def _class_labels(trainer: Trainer, num_classes: int) -> dict[int, str]:
+    names = getattr(getattr(trainer, "datamodule", None), "class_names", ())
+    names = names if len(names) >= num_classes else [f"class {index}" for index in range(num_classes)]
+    return dict(enumerate(names)) | {IGNORE_INDEX: "ignored"}
