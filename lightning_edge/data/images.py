@@ -58,7 +58,12 @@ def label_table(classes: dict[int, int]) -> LabelTable:
     return table
 
 
-def check_same_size(image: RgbImage, mask: IdMask, image_path: Path, mask_path: Path) -> None:
+def check_same_size(
+    image: UInt8[np.ndarray, "image_height image_width 3"],
+    mask: UInt8[np.ndarray, "mask_height mask_width"],
+    image_path: Path,
+    mask_path: Path,
+) -> None:
     """Raise ``ValueError`` unless an image and its mask have the same height and width."""
     if image.shape[:2] != mask.shape:
         raise ValueError(

@@ -131,7 +131,7 @@ class _ImageDataset(Dataset[dict[str, Tensor]]):
         sample: dict[str, Any] = _read_last(clip, self.label_table)
         if isinstance(item, Draw):
             sample = apply_seeded(self.transform, item.seed, **sample)
-        return {"image": _channels_first(sample["image"]), "mask": torch.from_numpy(sample["mask"])}
+        return {"image": _channels_first(sample["image"]), "mask": _to_tensor(sample["mask"])}
 
 
 class _ClipDataset(Dataset[dict[str, Tensor]]):
@@ -160,7 +160,7 @@ class _ClipDataset(Dataset[dict[str, Tensor]]):
         sample: dict[str, Any] = {"images": _stack(frames, clip), "mask": last["mask"]}
         if isinstance(item, Draw):
             sample = apply_seeded(self.transform, item.seed, **sample)
-        return {"frames": _channels_first(sample["images"]), "mask": torch.from_numpy(sample["mask"])}
+        return {"frames": _channels_first(sample["images"]), "mask": _to_tensor(sample["mask"])}
 
 
 def _read_last(clip: LabelledClip, label_table: LabelTable) -> dict[str, np.ndarray]:
@@ -180,7 +180,11 @@ def _stack(frames: list[np.ndarray], clip: LabelledClip) -> np.ndarray:
 
 
 def _channels_first(image: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.moveaxis(image, -1, -3))
+    return _to_tensor(np.moveaxis(image, -1, -3))
+
+
+def _to_tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))  # a transform may flip by negative strides
 
 
 def _check_first(clips: list[LabelledClip], label_table: LabelTable) -> tuple[int, int]:

@@ -1,0 +1,109 @@
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+
+from lightning_edge.contracts import FrameBatch, check_batch
+from lightning_edge.data import FramesDataModule
+
+
+def _image(value: int, height: int = 12) -> np.ndarray:
+    return np.full((height, 16, 3), value, np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number in (1, 2, 10, 9, 100):
+        cv2.imwrite(str(tmp_path / f"frame{number}.png"), _image(number, height=10 + number % 3))
+    (tmp_path / "notes.txt").touch()
+    return tmp_path
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    path = tmp_path / "drive.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (16, 12))
+    if not writer.isOpened():
+        pytest.skip("OpenCV cannot write a video here")
+    for value in range(0, 70, 10):
+        writer.write(_image(value))
+    writer.release()
+    return path
+
+
+class _Predictor(LightningModule):
+    def predict_step(self, batch: Any) -> tuple[list[str], list[int], list[int]]:
+        check_batch(batch, FrameBatch)
+        reds = batch["image"][:, 0, 0, 0].mul(255).round().int().tolist()
+        return batch["name"], batch["frame_index"].tolist(), reds
+
+
+def _predict(data: FramesDataModule) -> tuple[list[str], list[int], list[int]]:
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
+    outputs: Any = trainer.predict(_Predictor(), datamodule=data)
+    names, indices, reds = ([value for output in outputs for value in output[i]] for i in range(3))
+    return names, indices, reds
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_folder_in_natural_order(folder: Path, num_workers: int):
+    names, indices, reds = _predict(FramesDataModule(folder, num_workers=num_workers))
+    assert names == ["frame1", "frame2", "frame9", "frame10", "frame100"]
+    assert reds == [1, 2, 9, 10, 100]
+    assert indices == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_every_counts_all_frames(folder: Path, video: Path, num_workers: int):
+    data = FramesDataModule(folder, every=2, num_workers=num_workers)
+    assert _predict(data)[:2] == (["frame1", "frame9", "frame100"], [0, 2, 4])
+    names, indices, reds = _predict(FramesDataModule(video, every=3, num_workers=num_workers))
+    assert names == ["drive_000000", "drive_000003", "drive_000006"]
+    assert indices == [0, 3, 6]
+    assert reds == pytest.approx([0, 30, 60], abs=3)  # the codec is lossy
+
+
+def test_a_video_twice(video: Path):
+    data = FramesDataModule(video, batch_size=4)
+    assert _predict(data) == _predict(data)
+    assert len(_predict(data)[1]) == 7
+
+
+def test_missing_source(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match=r"source .*nowhere: expected a folder of images or a video"):
+        FramesDataModule(tmp_path / "nowhere").setup("predict")
+    with pytest.raises(FileNotFoundError, match="no image in it"):
+        FramesDataModule(tmp_path).setup("predict")
+
+
+def test_unreadable_video(tmp_path: Path):
+    path = tmp_path / "drive.mp4"
+    path.write_text("hello")
+    with pytest.raises(ValueError, match=r"drive\.mp4: OpenCV finds no frame"):
+        FramesDataModule(path).setup("predict")
+
+
+def test_a_broken_image_is_named(folder: Path):
+    (folder / "frame9.png").write_text("hello")
+    with pytest.raises(ValueError, match=r"frame9\.png: cannot be decoded"):
+        _predict(FramesDataModule(folder))
+
+
+def test_sizes_that_differ_in_a_batch(folder: Path):
+    with pytest.raises(ValueError, match=r"\(11, 16\) in frame1 and \(12, 16\) in frame2: take batch_size=1"):
+        _predict(FramesDataModule(folder, batch_size=2))
+
+
+def test_there_is_nothing_to_train_on(folder: Path):
+    with pytest.raises(ValueError, match="expected the stage predict, got fit"):
+        FramesDataModule(folder).setup("fit")
+    with pytest.raises(ValueError, match="expected every of at least 1, got 0"):
+        FramesDataModule(folder, every=0)
+
+
+def test_images_are_handed_over_as_bytes(folder: Path):
+    assert next(iter(FramesDataModule(folder).predict_dataloader()))["image"].dtype == torch.uint8
