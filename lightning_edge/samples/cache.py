@@ -1,0 +1,56 @@
+"""Sample data sets are made once and kept in the user's cache folder."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from lightning_edge.samples.frames import WORLD_VERSION
+
+logger = logging.getLogger(__name__)
+
+
+def cache_root() -> Path:
+    """Folder of all sample data: ``LIGHTNING_EDGE_CACHE`` if set, else ``~/.cache/lightning_edge``."""
+    chosen = os.environ.get("LIGHTNING_EDGE_CACHE")
+    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "lightning_edge"
+
+
+def make_once(layout: str, arguments: Mapping[str, object], write: Callable[[Path], None]) -> Path:
+    """Folder of a data set, written by ``write(folder)`` unless it is there already.
+
+    The data set is written beside its place and moved there when complete, so that an interrupted run leaves nothing
+    that looks finished, and two processes that make the same one both get a complete one.
+
+    Args:
+        layout: Start of the folder's name.
+        arguments: What the content depends on, besides the version of the generator; plain JSON values.
+        write: Fills an empty folder.
+    """
+    digest = hashlib.sha256(json.dumps(dict(arguments), sort_keys=True).encode()).hexdigest()[:12]
+    place = cache_root() / f"{layout}-v{WORLD_VERSION}-{digest}"
+    if place.is_dir():
+        return place
+    place.parent.mkdir(parents=True, exist_ok=True)
+    logger.warning("making sample data set %s (generator version %d) in %s", layout, WORLD_VERSION, place)
+    aside = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+    try:
+        write(aside)
+        aside.chmod(0o755)
+        _move(aside, place)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return place
+
+
+def _move(aside: Path, place: Path) -> None:
+    try:
+        aside.rename(place)
+    except OSError:
+        # another process was faster, and its copy is as good as ours
+        if not place.is_dir():
+            raise

@@ -1,0 +1,99 @@
+"""Sample data in the folders and files of Cityscapes, video snippets included."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from lightning_edge.samples.cache import make_once
+from lightning_edge.samples.domains import domain_named
+from lightning_edge.samples.frames import MIN_SIZE_PX, check_at_least, render_snippet
+from lightning_edge.samples.labels import palette
+from lightning_edge.samples.writing import run_jobs, write_map, write_rgb
+
+SNIPPET_FRAMES = 30
+LABELLED_FRAME = 19
+"""Position of the labelled frame in its snippet (Cordts et al., CVPR 2016: the 20th image)."""
+CITIES = {"train": ("arborfeld", "brueckstadt", "clarenau"), "val": ("dornwik", "eschental")}
+SPLIT_SEED = {"train": 0, "val": 1}
+
+
+@dataclass(frozen=True)
+class _Snippet:
+    """One snippet to write; ``frame0`` is the number of its first frame in the file names."""
+
+    split: str
+    city: str
+    sequence: int
+    frame0: int
+    world_seed: int
+
+
+def sample_cityscapes(
+    num_train: int = 120,
+    num_val: int = 40,
+    height: int = 128,
+    width: int = 256,
+    domain: str = "day",
+    seed: int = 0,
+    sequences: bool = True,
+) -> Path:
+    """Root of a data set that reads as Cityscapes, made on the first call.
+
+    ``gtFine`` and ``leftImg8bit`` hold the labelled frame of every snippet, ``leftImg8bit_sequence`` the snippets of 30
+    frames around it, at 17 Hz. Cities of training and validation differ, and every snippet is a world of its own.
+
+    Args:
+        num_train: Snippets for training.
+        num_val: Snippets for validation.
+        height: Rows of an image.
+        width: Columns of an image.
+        domain: Light and weather, one of ``lightning_edge.samples.domains.DOMAINS``.
+        seed: Another seed gives other worlds.
+        sequences: Whether to write the snippets too.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+    domain_named(domain)
+    for name, value, least in (("num_train", num_train, 1), ("num_val", num_val, 1), ("height", height, MIN_SIZE_PX),
+                               ("width", width, MIN_SIZE_PX), ("seed", seed, 0)):  # fmt: skip
+        check_at_least(name, value, least)
+    arguments = {"num_train": num_train, "num_val": num_val, "height": height, "width": width, "domain": domain,
+                 "seed": seed, "sequences": sequences}  # fmt: skip
+    jobs = [*_snippets("train", num_train, seed), *_snippets("val", num_val, seed)]
+
+    def write(root: Path) -> None:
+        work = partial(_write_snippet, root=root, height=height, width=width, domain=domain, sequences=sequences)
+        run_jobs(work, jobs, "cityscapes sample")
+
+    return make_once("cityscapes", arguments, write)
+
+
+def _snippets(split: str, count: int, seed: int) -> list[_Snippet]:
+    """Snippets dealt out to the cities; their worlds depend on the seed, the split and the number alone."""
+    cities = CITIES[split]
+    made = []
+    for number in range(count):
+        state = np.random.SeedSequence([seed, SPLIT_SEED[split], number])
+        world_seed = int(state.generate_state(1)[0])
+        # as in the real data, the first snippet of every other city does not start at frame 0
+        frame0 = 0 if number % len(cities) == 0 else 30 * (number // len(cities)) + 7
+        made.append(_Snippet(split, cities[number % len(cities)], number // len(cities), frame0, world_seed))
+    return made
+
+
+def _write_snippet(snippet: _Snippet, root: Path, height: int, width: int, domain: str, sequences: bool) -> None:
+    count = SNIPPET_FRAMES if sequences else LABELLED_FRAME + 1
+    folder = Path(snippet.split) / snippet.city
+    for index, frame in enumerate(render_snippet(snippet.world_seed, count, height=height, width=width, domain=domain)):
+        stem = f"{snippet.city}_{snippet.sequence:06d}_{snippet.frame0 + index:06d}"
+        if sequences:
+            write_rgb(root / "leftImg8bit_sequence" / folder / f"{stem}_leftImg8bit.png", frame.image)
+        if index == LABELLED_FRAME:
+            write_rgb(root / "leftImg8bit" / folder / f"{stem}_leftImg8bit.png", frame.image)
+            truth = root / "gtFine" / folder
+            write_map(truth / f"{stem}_gtFine_labelIds.png", frame.mask)
+            write_map(truth / f"{stem}_gtFine_instanceIds.png", frame.instance.astype(np.uint16))
+            write_rgb(truth / f"{stem}_gtFine_color.png", palette()[frame.mask])

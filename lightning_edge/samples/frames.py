@@ -1,0 +1,149 @@
+"""One call from a seed to frames with everything that is known about them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from lightning_edge.samples.appearance import Appearance
+from lightning_edge.samples.camera import Camera, cityscapes_camera
+from lightning_edge.samples.domains import domain_named
+from lightning_edge.samples.flow import occlusion, solve_geometry
+from lightning_edge.samples.labels import THINGS
+from lightning_edge.samples.renderer import Buffers, Renderer
+from lightning_edge.samples.town import build_town
+
+WORLD_VERSION = 1
+"""Changes whenever any frame of any seed changes."""
+CITYSCAPES_RATE_HZ = 17.0
+"""Source: Cordts et al., CVPR 2016, section 2.1."""
+MIN_SIZE_PX = 32
+
+
+@dataclass(frozen=True)
+class Box:
+    """An object in a frame.
+
+    Attributes:
+        box_xyxy: Around its visible pixels; pixel edges, so that a full frame is (0, 0, width, height).
+        label: Cityscapes ``labelId``.
+        instance_id: Value in the instance map.
+        visible_fraction: Visible pixels over those it would have inside the frame if nothing hid it.
+    """
+
+    box_xyxy: tuple[int, int, int, int]
+    label: int
+    instance_id: int
+    visible_fraction: float
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture and the truth about it.
+
+    Attributes:
+        time_s: Since the beginning of the snippet.
+        image: uint8 ``[height, width, 3]``, RGB.
+        mask: Cityscapes ``labelIds``, uint8 ``[height, width]``.
+        instance: Cityscapes instance ids (class * 1000 + number for things, else the class), int32 ``[height, width]``.
+        boxes: Every thing of which a pixel is visible.
+        flow_to_previous: float32 ``[height, width, 2]``: the point at (x, y) was at (x + flow[..., 0], y + flow[..., 1]).
+        occluded: bool ``[height, width]``: the previous frame did not show the point.
+        depth_m: Along the optical axis, float32 ``[height, width]``; infinite in the sky.
+    """
+
+    time_s: float
+    image: np.ndarray
+    mask: np.ndarray
+    instance: np.ndarray
+    boxes: tuple[Box, ...]
+    flow_to_previous: np.ndarray
+    occluded: np.ndarray
+    depth_m: np.ndarray
+
+
+def render_snippet(
+    world_seed: int,
+    num_frames: int,
+    frame_rate_hz: float = CITYSCAPES_RATE_HZ,
+    height: int = 128,
+    width: int = 256,
+    domain: str = "day",
+    camera: Camera | None = None,
+) -> Iterator[Frame]:
+    """Drive through a world and yield what the camera sees.
+
+    Args:
+        world_seed: Of everything that is drawn by chance. The domain changes no geometry.
+        num_frames: How many.
+        frame_rate_hz: Frames per second.
+        height: Rows.
+        width: Columns.
+        domain: One of ``lightning_edge.samples.domains.DOMAINS``.
+        camera: Another camera than that of the Cityscapes car; has its own size.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+    look = domain_named(domain)
+    check_at_least("num_frames", num_frames, 1)
+    check_at_least("height", height, MIN_SIZE_PX)
+    check_at_least("width", width, MIN_SIZE_PX)
+    if not frame_rate_hz > 0:
+        raise ValueError(f"expected frame_rate_hz above 0, got {frame_rate_hz}")
+    renderer = Renderer(build_town(world_seed, num_frames / frame_rate_hz), camera or cityscapes_camera(height, width))
+    return _frames(renderer, Appearance(renderer, look, world_seed), num_frames, frame_rate_hz)
+
+
+def check_at_least(name: str, value: int, least: int) -> None:
+    """Raise unless ``value >= least``."""
+    if value < least:
+        raise ValueError(f"expected {name} of at least {least}, got {value}")
+
+
+def _frames(renderer: Renderer, appearance: Appearance, num_frames: int, frame_rate_hz: float) -> Iterator[Frame]:
+    previous = renderer.paint(-1 / frame_rate_hz)
+    for index in range(num_frames):
+        now = renderer.paint(index / frame_rate_hz)
+        yield make_frame(renderer, appearance, now, previous)
+        previous = now
+
+
+def make_frame(renderer: Renderer, appearance: Appearance, now: Buffers, previous: Buffers) -> Frame:
+    """Derive all that a frame holds from two painted frames."""
+    geometry = solve_geometry(renderer, now, previous.projection)
+    rows, columns = np.indices(now.surface.shape, np.float32, sparse=True)
+    flow = np.stack([geometry.column - columns, geometry.row - rows], axis=2)
+    instance = np.take(renderer.surface_instance[geometry.visible], geometry.index)
+    depth = 1 / np.abs(geometry.inverse_depth)
+    depth[now.surface == renderer.sky] = np.inf
+    return Frame(
+        time_s=now.time_s,
+        image=appearance.draw(now, geometry),
+        mask=np.take(renderer.surface_label[geometry.visible], geometry.index),
+        instance=instance,
+        boxes=_boxes(renderer, now, instance),
+        flow_to_previous=flow,
+        occluded=occlusion(renderer, geometry, now, previous),
+        depth_m=depth,
+    )
+
+
+def _boxes(renderer: Renderer, now: Buffers, instance: np.ndarray) -> tuple[Box, ...]:
+    pixels = np.flatnonzero(instance >= 1000 * min(THINGS))
+    if not len(pixels):
+        return ()
+    pixels = pixels[np.argsort(instance.ravel()[pixels], kind="stable")]
+    ids = instance.ravel()[pixels]
+    first = np.flatnonzero(np.diff(ids, prepend=-1))
+    rows, columns = np.divmod(pixels, instance.shape[1])
+    areas = np.diff([*first, len(ids)])
+    sides = (np.minimum.reduceat(columns, first), np.minimum.reduceat(rows, first),
+             np.maximum.reduceat(columns, first) + 1, np.maximum.reduceat(rows, first) + 1)  # fmt: skip
+    boxes = []
+    for index, start in enumerate(first.tolist()):
+        body = int(renderer.surface_body[now.surface.ravel()[pixels[start]]])
+        box = tuple(int(side[index]) for side in sides)
+        fraction = min(1.0, float(areas[index]) / max(now.silhouettes[body], 1))
+        boxes.append(Box((box[0], box[1], box[2], box[3]), int(ids[start]) // 1000, int(ids[start]), fraction))
+    return tuple(boxes)

@@ -1,0 +1,70 @@
+"""Shadows and pools of lamp light: polygons on the ground that change its brightness, not its class."""
+
+import cv2
+import numpy as np
+
+from lightning_edge.samples.renderer import NEAR_M, SUBPIXEL_BITS, Buffers, Renderer
+from lightning_edge.samples.camera import View
+
+Array = np.ndarray
+CIRCLE = np.stack([np.cos(np.arange(12) * np.pi / 6), np.sin(np.arange(12) * np.pi / 6)], axis=1)
+CONTACT = 0.45
+"""Share of the light that is left under a vehicle."""
+
+
+def shadow_mask(renderer: Renderer, now: Buffers, sun: Array, strength: float) -> Array:
+    """Factor on the light of the ground: float32 ``[height, width]``."""
+    mask = np.full(now.surface.shape, 255, np.uint8)
+    scene = renderer.scene
+    pose = scene.body_poses(now.time_s)
+    place = np.stack([pose.x, pose.y], axis=1)
+    near = (np.linalg.norm(place - now.view.position[:2], axis=1) < 70) & (scene.layer > 0)
+    bodies = np.flatnonzero(near)
+    base = _rectangles(scene.footprint[bodies], pose.heading[bodies]) + place[bodies, None]
+    if strength:
+        reach = -sun[:2] / sun[2]
+        low, high = scene.footprint[bodies, 2:].T
+        moved = np.concatenate(
+            [base + (low[:, None] * reach)[:, None], base + (high[:, None] * reach)[:, None]], axis=1
+        )
+        for corners in _on_screen(moved, now.view):
+            _fill(mask, cv2.convexHull(corners)[:, 0], int(255 * (1 - strength)))
+    touching = scene.footprint[bodies, 2] < 0.5
+    for corners in _on_screen(base[touching], now.view):
+        _fill(mask, cv2.convexHull(corners)[:, 0], int(255 * CONTACT))
+    return cv2.GaussianBlur(mask, (5, 5), 0) * np.float32(1 / 255)
+
+
+def lamp_pools(renderer: Renderer, now: Buffers) -> Array:
+    """Light of street lamps on the ground, 0 to 1: float32 ``[height, width]``."""
+    mask = np.zeros(now.surface.shape, np.uint8)
+    lamps = renderer.scene.lamps[:, :2]
+    lamps = lamps[np.linalg.norm(lamps - now.view.position[:2], axis=1) < 90]
+    for radius, level in ((8.0, 60), (5.5, 130), (3.0, 220)):
+        for corners in _on_screen(lamps[:, None] + CIRCLE * radius, now.view):
+            _fill(mask, cv2.convexHull(corners)[:, 0], level)
+    return cv2.GaussianBlur(mask, (9, 9), 0) * np.float32(1 / 255)
+
+
+def _rectangles(footprint: Array, heading: Array) -> Array:
+    half_length, half_width = footprint[:, 0], footprint[:, 1]
+    along = np.stack([np.cos(heading), np.sin(heading)], axis=1) * half_length[:, None]
+    across = np.stack([-np.sin(heading), np.cos(heading)], axis=1) * half_width[:, None]
+    return np.stack([along + across, along - across, -along - across, -along + across], axis=1)
+
+
+def _on_screen(polygons: Array, view: View) -> list[Array]:
+    """Corners ``[polygons, corners, 2]`` on the ground as fixed-point pixels; those behind the camera are pulled ahead."""
+    if not len(polygons):
+        return []
+    spatial = np.concatenate([polygons, np.zeros((*polygons.shape[:2], 1))], axis=2) - view.position
+    projected = spatial @ view.projection.T
+    depth = projected[..., 2]
+    ahead = depth.max(axis=1) > NEAR_M
+    pixels = projected[..., :2] / np.maximum(depth, NEAR_M)[..., None]
+    fixed = np.rint(np.clip(pixels, -8000, 8000) * (1 << SUBPIXEL_BITS)).astype(np.int32)
+    return list(fixed[ahead])
+
+
+def _fill(mask: Array, corners: Array, value: int) -> None:
+    cv2.fillConvexPoly(mask, corners, value, cv2.LINE_8, SUBPIXEL_BITS)

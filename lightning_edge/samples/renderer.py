@@ -1,0 +1,194 @@
+"""Paints a scene into buffers: which surface each pixel shows, how far away it is, where on the surface it lies.
+
+All surfaces are planes, so a 3x3 matrix takes the pixels of one to its (u, v), another to where they were in the
+previous frame. Polygons are painted from far to near (painter's algorithm); everything else is computed from the
+matrices, pixel by pixel and without approximation.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from lightning_edge.samples.camera import Camera, View
+from lightning_edge.samples.labels import Label
+from lightning_edge.samples.scene import Scene
+
+Array = np.ndarray
+NEAR_M = 0.5
+CLOUD_HEIGHT_M = 400.0
+SUBPIXEL_BITS = 4
+EXTRA_SURFACES = 2
+"""Sky and own bonnet come after the surfaces of the scene."""
+
+
+@dataclass
+class Projection:
+    """Where all surfaces are seen from one view.
+
+    Attributes:
+        homography: Per surface, (u, v, 1) to (column, row, 1) times depth: float64 ``[surfaces, 3, 3]``.
+        faces_viewer: Which surfaces show their front.
+        normal: Unit normals that point to the side of the viewer: float64 ``[surfaces, 3]``.
+    """
+
+    homography: Array
+    faces_viewer: Array
+    normal: Array
+
+
+@dataclass
+class Buffers:
+    """One painted frame.
+
+    Attributes:
+        time_s: When.
+        view: From where.
+        projection: How.
+        surface: Surface of every pixel: int32 ``[height, width]``.
+        silhouettes: Pixels that each thing would have if nothing hid it, by body.
+    """
+
+    time_s: float
+    view: View
+    projection: Projection
+    surface: Array
+    silhouettes: dict[int, int]
+
+
+class Renderer:
+    """Paints frames of one scene as seen from the ego vehicle by one camera."""
+
+    def __init__(self, scene: Scene, camera: Camera) -> None:
+        self.scene, self.camera = scene, camera
+        surfaces = len(scene.surface_body)
+        self.sky, self.hood = surfaces, surfaces + 1
+        self.surface_label = np.concatenate([scene.surface_label, [Label.SKY, Label.EGO_VEHICLE]]).astype(np.uint8)
+        self.surface_instance = np.concatenate([scene.surface_instance, [Label.SKY, Label.EGO_VEHICLE]])
+        self.surface_body = np.concatenate([scene.surface_body, [-1, -2]])
+        counts = np.diff(scene.polygon_start)
+        self._polygon_body = scene.surface_body[scene.polygon_surface]
+        self._corner_surface = np.repeat(scene.polygon_surface, counts)
+        self._corner_uv1 = np.column_stack([scene.corners, np.ones(len(scene.corners))])
+        bodies = np.arange(len(scene.s0))
+        self._first_surface = np.searchsorted(scene.surface_body, bodies)
+        self._last_surface = np.searchsorted(scene.surface_body, bodies, side="right") - 1
+
+    def view(self, time_s: float) -> View:
+        """The camera on the ego vehicle."""
+        s, d, turn = self.scene.ego.street_pose(time_s)
+        pose = self.scene.street.to_world(s, d, turn)
+        return self.camera.view(float(pose.x), float(pose.y), float(pose.heading))
+
+    def project(self, time_s: float, view: View) -> Projection:
+        """Homographies of all surfaces, sky and bonnet included."""
+        scene = self.scene
+        origin, axis_u, axis_v = scene.surfaces_at(time_s)
+        away = origin - view.position
+        limbs = scene.is_limb
+        across = np.cross(away[limbs], axis_v[limbs])
+        axis_u[limbs] = across / (np.linalg.norm(across, axis=1, keepdims=True) + 1e-9)
+        normal = np.cross(axis_u, axis_v)
+        shows_back = np.einsum("ij,ij->i", normal, away) > 0
+        normal[shows_back] *= -1
+        front = scene.is_limb | scene.is_two_sided | ~shows_back
+        planes = np.stack([axis_u, axis_v, away], axis=2)
+        sky = np.array([[1.0, 0, -view.position[0]], [0, 1, -view.position[1]], [0, 0, CLOUD_HEIGHT_M]])
+        fixed = np.diag([1.0, 1.0, 1.0])
+        homography = np.concatenate([view.projection @ planes, [view.projection @ sky, fixed]])
+        up = [(0.0, 0.0, -1.0), (0.0, 0.0, 1.0)]
+        return Projection(homography, np.concatenate([front, [True, True]]), np.concatenate([normal, up]))
+
+    def paint(self, time_s: float) -> Buffers:
+        """Paint the frame of one moment."""
+        view = self.view(time_s)
+        projection = self.project(time_s, view)
+        surface = np.full((self.camera.height_px, self.camera.width_px), self.sky, np.int32)
+        surface[self.horizon_row() :] = 0
+        silhouettes = self._paint_polygons(surface, projection, self._order(time_s, view))
+        self._paint_hood(surface)
+        return Buffers(time_s, view, projection, surface, silhouettes)
+
+    def horizon_row(self) -> int:
+        """First row below the horizon."""
+        intrinsics = self.camera.intrinsics()
+        row = intrinsics[1, 2] - intrinsics[0, 0] * np.tan(np.deg2rad(self.camera.pitch_deg))
+        return int(np.clip(np.floor(row) + 1, 0, self.camera.height_px))
+
+    def _order(self, time_s: float, view: View) -> Array:
+        """Rank of every body from far to near; long bodies count by their farther end."""
+        scene = self.scene
+        pose = scene.body_poses(time_s)
+        reach = np.where(scene.is_long, scene.footprint[:, 0], 0.0)
+        along = np.stack([np.cos(pose.heading), np.sin(pose.heading)], axis=1) * reach[:, None]
+        place = np.stack([pose.x, pose.y], axis=1) - view.position[:2]
+        distance = np.maximum(np.linalg.norm(place - along, axis=1), np.linalg.norm(place + along, axis=1))
+        rank = np.empty(len(distance), np.int64)
+        rank[np.lexsort((-distance, scene.layer))] = np.arange(len(distance))
+        return rank
+
+    def _paint_polygons(self, surface: Array, projection: Projection, rank: Array) -> dict[int, int]:
+        scene = self.scene
+        seen = projection.homography[self._corner_surface]
+        corners = np.einsum("nij,nj->ni", seen, self._corner_uv1)
+        start = scene.polygon_start[:-1]
+        depth = corners[:, 2]
+        nearest, farthest = np.minimum.reduceat(depth, start), np.maximum.reduceat(depth, start)
+        safe = np.maximum(depth, NEAR_M)
+        points = corners[:, :2] / safe[:, None]
+        low, high = np.minimum.reduceat(points, start), np.maximum.reduceat(points, start)
+        size = np.array([self.camera.width_px, self.camera.height_px])
+        needs_clip = nearest < NEAR_M
+        inside = ((high > -0.5) & (low < size - 0.5)).all(axis=1) & ((high - low).max(axis=1) > 0.4) | needs_clip
+        shown = np.flatnonzero(inside & (farthest > NEAR_M) & projection.faces_viewer[scene.polygon_surface])
+        shown = shown[np.argsort(rank[self._polygon_body[shown]], kind="stable")]
+        fixed = np.rint(points * (1 << SUBPIXEL_BITS)).astype(np.int32)
+        return self._fill(surface, shown, needs_clip, corners, fixed)
+
+    def _fill(self, surface: Array, shown: Array, needs_clip: Array, corners: Array, fixed: Array) -> dict[int, int]:
+        scene = self.scene
+        bodies = self._polygon_body[shown]
+        instance = scene.instance
+        silhouettes: dict[int, int] = {}
+        starts, owners = scene.polygon_start, scene.polygon_surface
+        for index, (polygon, body) in enumerate(zip(shown.tolist(), bodies.tolist(), strict=True)):
+            begin, end = starts[polygon], starts[polygon + 1]
+            points = _clipped(corners[begin:end]) if needs_clip[polygon] else fixed[begin:end]
+            if len(points) > 2:
+                cv2.fillPoly(surface, [points], int(owners[polygon]), cv2.LINE_8, SUBPIXEL_BITS)
+            if instance[body] >= 0 and (index + 1 == len(bodies) or bodies[index + 1] != body):
+                silhouettes[body] = self._count(surface, body)
+        return silhouettes
+
+    def _count(self, surface: Array, body: int) -> int:
+        own = cv2.inRange(surface, int(self._first_surface[body]), int(self._last_surface[body]))
+        return cv2.countNonZero(own)
+
+    def _paint_hood(self, surface: Array) -> None:
+        if not self.camera.hood_share:
+            return
+        height, width = surface.shape
+        angle = np.linspace(np.pi, 2 * np.pi, 24)
+        rise = self.camera.hood_share * height
+        arch = np.stack(
+            [width / 2 * (1 + 1.25 * np.cos(angle)), height + 0.35 * rise + 1.35 * rise * np.sin(angle)], axis=1
+        )
+        points = np.rint(arch * (1 << SUBPIXEL_BITS)).astype(np.int32)
+        cv2.fillPoly(surface, [points], self.hood, cv2.LINE_8, SUBPIXEL_BITS)
+
+
+def _clipped(corners: Array) -> Array:
+    """The part of a polygon before the near plane, as fixed-point pixels (Sutherland and Hodgman 1974)."""
+    kept = []
+    previous = corners[-1]
+    for corner in corners:
+        if (corner[2] >= NEAR_M) != (previous[2] >= NEAR_M):
+            part = (NEAR_M - previous[2]) / (corner[2] - previous[2])
+            kept.append(previous + part * (corner - previous))
+        if corner[2] >= NEAR_M:
+            kept.append(corner)
+        previous = corner
+    if not kept:
+        return np.zeros((0, 2), np.int32)
+    points = np.array(kept)
+    return np.rint(np.clip(points[:, :2] / points[:, 2:], -20000, 20000) * (1 << SUBPIXEL_BITS)).astype(np.int32)
