@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
-from lightning.pytorch.utilities.parsing import collect_init_args
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -59,13 +58,29 @@ class Method(LightningModule, ABC):
     """
 
     batch_type: type
+    _plain_arguments: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Method":
+        """Keep those arguments of the outermost constructor that a checkpoint may hold: no modules, no callables."""
+        method = super().__new__(cls)
+        bound = inspect.signature(cls).bind_partial(*args, **kwargs)
+        bound.apply_defaults()
+        plain = {
+            name: value
+            for name, value in bound.arguments.items()
+            if not (isinstance(value, nn.Module) or callable(value))
+        }
+        object.__setattr__(method, "_plain_arguments", plain)  # nn.Module's own needs its constructor to have run
+        return method
 
     def __init__(self, optimizer: OptimizerCallable, schedule: Schedule) -> None:
         super().__init__()
         self.loss_terms: dict[str, Callable[[Any], Tensor]] = {}
         self._optimizer = optimizer
         self._schedule = schedule
-        self.save_hyperparameters(ignore=self._object_arguments())
+        # the command line gives Lightning a record of how modules and callables are made, which is saved as it is
+        from_command_line = _given_hyperparameters.get() is not None
+        self.save_hyperparameters(*() if from_command_line else (self._plain_arguments,))
 
     @abstractmethod
     def loss(self, batch: Any) -> Tensor:
@@ -102,21 +117,7 @@ class Method(LightningModule, ABC):
         optimizer = self._optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
         total = max(1, int(self.trainer.estimated_stepping_batches))
         scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: self._schedule(min(1.0, (step + 1) / total))
+            optimizer,
+            lambda step: self._schedule(min(1.0, (step + 0.5) / total)),  # the middle of each step's share
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def _object_arguments(self) -> list[str]:
-        """Names of constructor arguments that are modules or callables, which a checkpoint must not hold.
-
-        The command line gives Lightning its own record of how they are made; that is kept.
-        """
-        if _given_hyperparameters.get() is not None:
-            return []
-        frame = inspect.currentframe()
-        assert frame is not None
-        assert frame.f_back is not None
-        arguments: dict[str, Any] = {}
-        for of_class in collect_init_args(frame.f_back, [], classes=(Method,)):
-            arguments |= of_class
-        return [name for name, value in arguments.items() if isinstance(value, nn.Module) or callable(value)]

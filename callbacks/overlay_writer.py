@@ -1,0 +1,61 @@
+"""Predictions as pictures: the classes laid over each frame."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from typing_extensions import override
+
+from lightning_edge.ops.drawing import colour_mask, default_palette, overlay
+
+
+class OverlayWriter(BasePredictionWriter):
+    """Write each predicted frame, its classes laid over it, to ``overlays/<name>.png`` in the run's folder.
+
+    Takes the predictions of any method whose ``predict_step`` maps a ``FrameBatch`` to one class a pixel. Colours are
+    those of the data module's ``palette`` where it has one.
+
+    Args:
+        opacity: Of the colours; 0 shows the frame alone, 1 the colours alone.
+        save_masks: Whether to write the class of each pixel as a grey PNG, too, to ``masks/<name>.png``.
+    """
+
+    def __init__(self, opacity: float = 0.5, save_masks: bool = False) -> None:
+        super().__init__(write_interval="batch")
+        if not 0 <= opacity <= 1:
+            raise ValueError(f"expected opacity within [0, 1], got {opacity}")
+        self.opacity = opacity
+        self.save_masks = save_masks
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._folder = Path(trainer.log_dir or trainer.default_root_dir)
+
+    @override
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Any,
+        batch_indices: Sequence[int] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        palette = getattr(getattr(trainer, "datamodule", None), "palette", None)
+        for image, mask, name in zip(batch["image"], prediction.cpu().numpy(), batch["name"], strict=True):
+            frame = (image.movedim(0, -1) * 255).round().byte().cpu().numpy()
+            colours = colour_mask(mask, palette or default_palette(int(mask.max()) + 1))
+            _write(self._folder / "overlays" / f"{name}.png", overlay(frame, colours, self.opacity)[..., ::-1])
+            if self.save_masks:
+                _write(self._folder / "masks" / f"{name}.png", mask.astype(np.uint8))
+
+
+def _write(path: Path, picture: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), picture):
+        raise OSError(f"expected to write a picture to {path}, got no file: is the disk full?")

@@ -1,0 +1,228 @@
+"""What a video net's key-frame interval buys: accuracy and latency in one table and one figure."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from lightning_edge.contracts import ComparesVideoNets, IntervalScore, VideoNet
+from lightning_edge.timing import Samples, interleave
+
+
+class TradeoffRow(NamedTuple):
+    """One net at one key-frame interval, as it stands in ``tradeoff.csv``."""
+
+    net: str
+    interval: int
+    miou: float
+    """Over all frames, in [0, 1]."""
+    miou_worst: float
+    """On the last frame before the next key frame, in [0, 1]."""
+    key_ms: float
+    """Median latency of a key frame."""
+    carried_ms: float
+    """Median latency of any other frame."""
+    mean_ms: float
+    """Latency per frame, averaged over key frames and others."""
+
+
+class TradeoffReport(Callback):
+    """Time the nets that a method compares, interleaved, and set their accuracy beside it.
+
+    At the end of ``fit`` and ``test`` of a method that is ``ComparesVideoNets`` it prints a table, writes
+    ``tradeoff.csv`` and ``tradeoff.png`` into the run's folder and logs both to W&B:
+
+    ===================  =====================================================  ====
+    key                  meaning                                                unit
+    ===================  =====================================================  ====
+    tradeoff             table of nets and intervals (W&B)                      -
+    tradeoff_curve       figure (W&B)                                           -
+    ===================  =====================================================  ====
+
+    Args:
+        num_rounds: Timed runs of each net; each gives one key frame and one other frame.
+    """
+
+    def __init__(self, num_rounds: int = 20) -> None:
+        if num_rounds < 1:
+            raise ValueError(f"expected num_rounds of at least 1, got {num_rounds}")
+        self.num_rounds = num_rounds
+        self._frames: Tensor | None = None
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep two frames to time the nets on."""
+        if self._frames is None and isinstance(pl_module, ComparesVideoNets):
+            self._frames = batch["frames"][:1, -2:].detach()
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep two frames to time the nets on."""
+        self.on_validation_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report on the last validation."""
+        self._report(trainer, pl_module)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report on the test."""
+        self._report(trainer, pl_module)
+
+    def _report(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        folder = trainer.log_dir  # asks all ranks, so before any of them leaves
+        if not isinstance(pl_module, ComparesVideoNets):
+            rank_zero_warn(f"TradeoffReport has no effect: {type(pl_module).__name__} compares no video nets")
+        elif self._frames is None or not pl_module.interval_scores:
+            rank_zero_warn("TradeoffReport has no effect: nothing was evaluated")
+        elif trainer.is_global_zero:
+            rows = self._rows(pl_module, pl_module, self._frames)
+            print_table(rows, pl_module.interval)
+            figure = draw_curve(rows)
+            if folder is not None:
+                Path(folder).mkdir(parents=True, exist_ok=True)
+                write_rows(rows, Path(folder) / "tradeoff.csv")
+                figure.savefig(Path(folder) / "tradeoff.png", dpi=150)
+            _log_to_wandb(trainer, rows, figure)
+        self._frames = None
+
+    def _rows(self, module: LightningModule, method: ComparesVideoNets, frames: Tensor) -> list[TradeoffRow]:
+        was_training = module.training
+        module.eval()
+        latency = measure(method.video_nets(), frames, self.num_rounds)
+        module.train(was_training)
+        return [
+            tradeoff_row(score, latency) for score in method.interval_scores if score.average_miou == score.average_miou
+        ]
+
+
+def measure(nets: Mapping[str, VideoNet], frames: Tensor, num_rounds: int) -> dict[str, Samples]:
+    """Time a key frame (``<net> key``) and the frame after it (``<net>``) of each net, all interleaved.
+
+    Args:
+        nets: Nets in evaluation mode.
+        frames: Two frames of one video, ``[1, 2, 3, height, width]`` in [0, 1].
+        num_rounds: Runs of each.
+    """
+    first, second = frames.unbind(1)
+
+    def key(net: VideoNet) -> None:
+        net.scores(net.start(first)).argmax(1)
+
+    def carried(net: VideoNet, state: Any) -> None:
+        net.scores(net.advance(state, second)).argmax(1)
+
+    with torch.inference_mode():
+        functions = {}
+        for name, net in nets.items():
+            state = net.start(first)
+            functions[f"{name} key"] = lambda net=net: key(net)
+            functions[name] = lambda net=net, state=state: carried(net, state)
+        return interleave(functions, num_rounds, device=frames.device)
+
+
+def tradeoff_row(score: IntervalScore, latency: Mapping[str, Samples]) -> TradeoffRow:
+    """Accuracy and latency of one net at one interval."""
+    key_ms, carried_ms = (
+        float(torch.tensor(latency[name].durations_ms).median()) for name in (f"{score.net} key", score.net)
+    )
+    mean_ms = (key_ms + (score.interval - 1) * carried_ms) / score.interval
+    return TradeoffRow(score.net, score.interval, score.average_miou, score.worst_miou, key_ms, carried_ms, mean_ms)
+
+
+def write_rows(rows: list[TradeoffRow], path: Path) -> None:
+    """Write rows as CSV under a line of names."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(TradeoffRow._fields)
+        writer.writerows(rows)
+
+
+@rank_zero_only
+def print_table(rows: list[TradeoffRow], interval: int) -> None:
+    """Print each net at its natural interval: single-frame nets at 1, the others at ``interval``."""
+    carrying = {row.net for row in rows if row.interval > 1}
+    shown = [row for row in rows if row.interval == (interval if row.net in carrying else 1)]
+    reference_ms = next(row.mean_ms for row in rows if row.net == "reference")
+    table = Table(title=f"Accuracy and latency, one key frame in {interval}")
+    for heading in ("net", "mIoU %", "on the worst frame %", "ms a frame", "of the reference"):
+        table.add_column(heading, justify="left" if heading == "net" else "right")
+    for row in shown:
+        table.add_row(
+            DESCRIPTIONS.get(row.net, row.net),
+            f"{100 * row.miou:.1f}",
+            f"{100 * row.miou_worst:.1f}",
+            f"{row.mean_ms:.1f}",
+            f"{row.mean_ms / reference_ms:.2f} x",
+        )
+    Console().print(table)
+
+
+DESCRIPTIONS = {
+    "reference": "reference, every frame",
+    "update": "update net, every frame",
+    "copy": "features copied",
+    "dff": "Deep Feature Flow",
+    "accel": "Accel",
+}
+
+
+def draw_curve(rows: list[TradeoffRow]) -> Figure:
+    """Mean IoU over mean latency for every interval, and over the distance from the key frame."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    curve, distance = figure.subplots(1, 2)
+    for net in dict.fromkeys(row.net for row in rows):
+        points = [row for row in rows if row.net == net]
+        label = DESCRIPTIONS.get(net, net)
+        style = "o" if len(points) == 1 else "o-"
+        (line,) = curve.plot([p.mean_ms for p in points], [100 * p.miou for p in points], style, ms=4, label=label)
+        for point in points[:: max(1, len(points) - 1)] if len(points) > 1 else []:
+            at = (point.mean_ms, 100 * point.miou)
+            curve.annotate(f"n={point.interval}", at, xytext=(4, 4), textcoords="offset points", fontsize=7)
+        if len(points) > 1:
+            worst = [100 * p.miou_worst for p in points]
+            distance.plot(range(len(points)), worst, style, ms=4, label=label, color=line.get_color())
+        else:
+            distance.axhline(100 * points[0].miou, ls=":", label=label, color=line.get_color())
+    curve.set(xlabel="latency, ms a frame", ylabel="mIoU, %", title="one key frame in n frames")
+    curve.set_xlim(left=0)
+    distance.set(xlabel="frames since the key frame", ylabel="mIoU, %", title="away from the key frame")
+    curve.legend(fontsize=7)
+    for axes in (curve, distance):
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def _log_to_wandb(trainer: Trainer, rows: list[TradeoffRow], figure: Figure) -> None:
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            import wandb  # takes seconds; only those who log to it pay
+
+            logger.experiment.log(
+                {
+                    "tradeoff": wandb.Table(columns=list(TradeoffRow._fields), data=[list(row) for row in rows]),
+                    "tradeoff_curve": wandb.Image(figure),
+                }
+            )
