@@ -1,10 +1,12 @@
 """What all writers share: image files, work spread over processes, visible progress."""
 
 import logging
+import os
+import pickle
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import current_process, get_context
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,8 +17,9 @@ logger = logging.getLogger(__name__)
 Job = TypeVar("Job")
 PROCESSES = 2
 FEW_JOBS = 8
-"""So few are done in this process: starting others would take longer."""
+"""So few are done in this process: starting another would take longer."""
 REPORT_EVERY_S = 5.0
+_RUN_FROM_STDIN = "from lightning_edge.samples.writing import run_from_stdin; run_from_stdin()"
 
 
 def write_rgb(path: Path, image: np.ndarray) -> None:
@@ -32,26 +35,50 @@ def write_map(path: Path, values: np.ndarray) -> None:
 
 
 def run_jobs(work: Callable[[Job], None], jobs: Sequence[Job], name: str) -> None:
-    """Do independent jobs, two at a time where it pays; what they write does not depend on that."""
-    started = reported = time.monotonic()
-    done = 0
-    for _ in _results(work, jobs):
-        done += 1
-        if time.monotonic() - reported > REPORT_EVERY_S:
-            reported = time.monotonic()
-            logger.warning("%s: %d of %d parts in %.0f s", name, done, len(jobs), reported - started)
+    """Do independent jobs, half of them in a second process where it pays; what they write does not depend on that.
 
+    The second process is a plain one: those of ``multiprocessing`` import the user's script again, which breaks
+    scripts without a main guard, or copy a process whose threads may hold locks.
 
-def _results(work: Callable[[Job], None], jobs: Sequence[Job]):  # noqa: ANN202
-    # a daemonic process (a data loader's worker) may not have children
-    if len(jobs) <= FEW_JOBS or current_process().daemon:
-        yield from map(work, jobs)
+    Args:
+        work: Does one job; it and the jobs can be pickled.
+        jobs: What is to be done.
+        name: Stands in the lines that tell of progress.
+
+    Raises:
+        RuntimeError: The second process failed; its error was printed.
+    """
+    if len(jobs) <= FEW_JOBS:
+        _run(work, jobs, name)
         return
-    # forking a process with running threads (torch) can deadlock, hence spawn
-    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn"), initializer=_use_one_thread) as pool:
-        for future in as_completed([pool.submit(work, job) for job in jobs]):
-            yield future.result()
+    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)  # noqa: PTH109
+    other = subprocess.Popen(
+        [sys.executable, "-c", _RUN_FROM_STDIN], stdin=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths}
+    )
+    try:
+        assert other.stdin is not None
+        pickle.dump((work, list(jobs[1::PROCESSES])), other.stdin)
+        other.stdin.close()
+        _run(work, jobs[::PROCESSES], name)
+        if other.wait():
+            raise RuntimeError(f"expected the second process of {name} to end with 0, got {other.returncode}")
+    finally:
+        other.kill()
 
 
-def _use_one_thread() -> None:
+def run_from_stdin() -> None:
+    """Do the jobs that another process sends."""
     cv2.setNumThreads(1)
+    work, jobs = pickle.load(sys.stdin.buffer)
+    for job in jobs:
+        work(job)
+
+
+def _run(work: Callable[[Job], None], jobs: Sequence[Job], name: str) -> None:
+    started = reported = time.monotonic()
+    for done, job in enumerate(jobs, start=1):
+        work(job)
+        now = time.monotonic()
+        if now - reported > REPORT_EVERY_S:
+            reported = now
+            logger.warning("%s: about %.0f %% in %.0f s", name, 100 * done / len(jobs), now - started)

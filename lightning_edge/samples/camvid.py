@@ -1,0 +1,106 @@
+"""Sample data in the folders and files of CamVid, as the SegNet tutorial distributes it."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from lightning_edge.samples.cache import make_once
+from lightning_edge.samples.camera import camvid_camera
+from lightning_edge.samples.frames import MIN_SIZE_PX, check_at_least, render_snippet
+from lightning_edge.samples.labels import Label
+from lightning_edge.samples.writing import run_jobs, write_map, write_rgb
+
+VOID = 11
+RATE_HZ = 30.0
+SPARSE_STEP, DENSE_STEP = 30, 2
+"""Frames of the 30 Hz video between two labels: once a second, and at 15 Hz in the validation clip (0016E5)."""
+DRIVE_FRAMES = 10
+"""Labels in a drive through one world; the drives of a sequence follow one another as if the car had turned a corner."""
+
+CLASS_OF_LABEL: dict[Label, int] = {
+    Label.SKY: 0, Label.BUILDING: 1, Label.WALL: 1, Label.POLE: 2, Label.ROAD: 3, Label.SIDEWALK: 4, Label.VEGETATION: 5,
+    Label.TERRAIN: VOID, Label.TRAFFIC_SIGN: 6, Label.TRAFFIC_LIGHT: 6, Label.FENCE: 7, Label.CAR: 8, Label.TRUCK: 8,
+    Label.BUS: 8, Label.PERSON: 9, Label.RIDER: 10, Label.BICYCLE: 10, Label.MOTORCYCLE: 10, Label.STATIC: VOID,
+    Label.EGO_VEHICLE: VOID,
+}  # fmt: skip
+"""The 11 classes of SegNet; 11 is void."""
+
+
+@dataclass(frozen=True)
+class _Drive:
+    """Consecutive labelled frames of one world."""
+
+    split: str
+    sequence: str
+    frame0: int
+    step: int
+    count: int
+    world_seed: int
+
+
+def sample_camvid(
+    num_train: int = 80, num_val: int = 40, num_test: int = 40, height: int = 120, width: int = 160, seed: int = 0
+) -> Path:
+    """Root of a data set that reads as SegNet's CamVid, made on the first call.
+
+    Training and test images are one second apart, in drives of ten through different worlds; the validation images are
+    one clip at 15 Hz. Half of the training and of the test images are named 0001TP, as in the real data, so that splits
+    by sequence can be tried.
+
+    Args:
+        num_train: Images for training.
+        num_val: Images for validation.
+        num_test: Images for testing.
+        height: Rows of an image.
+        width: Columns of an image.
+        seed: Another seed gives other worlds.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+    for name, value, least in (("num_train", num_train, 1), ("num_val", num_val, 1), ("num_test", num_test, 1),
+                               ("height", height, MIN_SIZE_PX), ("width", width, MIN_SIZE_PX), ("seed", seed, 0)):  # fmt: skip
+        check_at_least(name, value, least)
+    arguments = {"num_train": num_train, "num_val": num_val, "num_test": num_test, "height": height, "width": width,
+                 "seed": seed}  # fmt: skip
+    drives = _drives(num_train, num_val, num_test, seed)
+
+    def write(root: Path) -> None:
+        run_jobs(partial(_write_drive, root=root, height=height, width=width), drives, "camvid sample")
+
+    return make_once("camvid", arguments, write)
+
+
+def _drives(num_train: int, num_val: int, num_test: int, seed: int) -> list[_Drive]:
+    """Names follow the real ones: 0001TP is cut into training and test, 0006R0 and Seq05VD belong to one split each."""
+    half = (num_train + 1) // 2
+    plan = [
+        ("train", "0001TP", 6690, SPARSE_STEP, half),
+        ("train", "0006R0", 930, SPARSE_STEP, num_train - half),
+        ("val", "0016E5", 7959, DENSE_STEP, num_val),
+        ("test", "0001TP", 6690 + half * SPARSE_STEP, SPARSE_STEP, (num_test + 1) // 2),
+        ("test", "Seq05VD", 0, SPARSE_STEP, num_test // 2),
+    ]
+    drives = []
+    for number, (split, sequence, frame0, step, count) in enumerate(plan):
+        length = count if step == DENSE_STEP else DRIVE_FRAMES
+        for part, first in enumerate(range(0, count, max(length, 1))):
+            state = np.random.SeedSequence([seed, 1000 + number, part])
+            world_seed = int(state.generate_state(1)[0])
+            drives.append(_Drive(split, sequence, frame0 + first * step, step, min(length, count - first), world_seed))
+    return drives
+
+
+def _write_drive(drive: _Drive, root: Path, height: int, width: int) -> None:
+    table = np.full(256, VOID, np.uint8)
+    for label, index in CLASS_OF_LABEL.items():
+        table[label] = index
+    frames = render_snippet(
+        drive.world_seed, drive.count, RATE_HZ / drive.step, height, width, camera=camvid_camera(height, width)
+    )
+    for index, frame in enumerate(frames):
+        name = f"{drive.sequence}_{drive.frame0 + index * drive.step:06d}.png"
+        write_rgb(root / drive.split / name, frame.image)
+        write_map(root / f"{drive.split}annot" / name, table[frame.mask])
