@@ -93,16 +93,11 @@ class RecipeCLI(LightningCLI):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Last value of each logged metric, and the command's result where that is a mapping of numbers."""
+        """Last value of each logged metric, and the numbers of a command that returned a mapping."""
         logged = self.trainer.callback_metrics if self.trainer else {}
         returned = self.result if isinstance(self.result, Mapping) else {}
-        return {name: float(value) for name, value in (*logged.items(), *returned.items())}
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Link what the data know to the arguments that need it."""
-        for source, targets in self._links.items():
-            for target in targets:
-                parser.link_arguments(source, target, apply_on="instantiate")
+        numbers = {name: value for name, value in returned.items() if isinstance(value, int | float)}
+        return {name: float(value) for name, value in {**logged, **numbers}.items()}
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
         if self._has_model:
@@ -134,28 +129,36 @@ class RecipeCLI(LightningCLI):
         if "seed_everything" in self.config[self.config.subcommand]:
             super()._set_seed()
 
-    def _dump_config(self) -> None:
-        super()._dump_config()
-        for targets in self._links.values():
-            for target in targets:
-                _add_init_args(self.config_dump, target.split(".")[:-1])
-
     def instantiate_classes(self) -> None:
         """Build what the command needs, with all output of the run in one folder."""
-        config, command = self.config.clone(), str(self.subcommand)
-        arguments = config[command]
+        command = str(self.subcommand)
+        parser, config = self._parser(command), self.config[command].clone()
         if self._folder is not None and "folder" in self._subcommand_method_arguments[command]:
-            arguments.folder = str(self._folder)
-        if "trainer" in arguments:
-            _place_run(arguments.trainer, self._folder)
+            config.folder = str(self._folder)
         try:
-            self.config_init = self.parser.instantiate_classes(config)
+            if "trainer" in config:
+                _place_run(config.trainer, self._folder)
+                config.data = parser.instantiate(Namespace(data=config.data)).data
+                self._link(config)
+            self.config_init = Namespace({command: parser.instantiate(config)})
         except ValueError as error:
             raise _root_cause(error) from None
-        if "trainer" in arguments:
+        if "trainer" in config:
             self.datamodule = self._get(self.config_init, "data")
             self.model = self._get(self.config_init, "model")
             self.trainer = self.instantiate_trainer()
+
+    def _link(self, config: Namespace) -> None:
+        """Tell the model's arguments what the data know.
+
+        The parser's own links would leave out the value where ``save_hyperparameters`` looks for it.
+        """
+        for source, targets in self._links.items():
+            name = source.removeprefix("data.")
+            for target in targets:
+                if hasattr(config.data, name) and target in config:
+                    config[target] = self.config[str(self.subcommand)][target] = getattr(config.data, name)
+        self.__dict__.pop("config_dump", None)
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
@@ -195,7 +198,7 @@ class SaveConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Called once, on rank zero."""
-        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        config = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_hyperparams(config)
@@ -204,16 +207,6 @@ class SaveConfig(SaveConfigCallback):
 
 def _wanted_objects(command: Callable[..., Any]) -> set[str | int]:
     return {name for name in signature(command).parameters if name in OBJECTS}
-
-
-def _add_init_args(config: dict[str, Any], path: Sequence[str]) -> None:
-    """Give the class at ``path`` the ``init_args`` that Lightning expects there when it fills in a linked value."""
-    for name in path:
-        if name == "init_args" and "class_path" in config:
-            config.setdefault("init_args", {})
-        if not isinstance(config.get(name), dict):
-            return
-        config = config[name]
 
 
 def _root_cause(error: BaseException) -> BaseException:

@@ -1,0 +1,211 @@
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from outside import commands_only, tiny
+from outside.parts import TinyMethod
+
+from recipes import _cli
+
+NO_LOGGER = "--trainer.logger=false"
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    caplog.set_level("INFO")
+    monkeypatch.setenv("NO_ALBUMENTATIONS_UPDATE", "1")
+
+
+def test_a_run_writes_into_one_folder(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    tiny.main(["fit"])
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+    assert {path.name for path in Path("runs/tiny/version_0").iterdir()} == {
+        "checkpoints",
+        "config.yaml",
+        "hparams.yaml",
+        "metrics.csv",
+        "wandb",
+    }
+    assert "`wandb sync runs/tiny/version_0/wandb/offline-run-" in caplog.text
+    assert "wandb" not in sys.modules or sys.modules["wandb"].run is None
+
+
+def test_a_second_run_takes_the_next_folder():
+    for _ in range(2):
+        tiny.main(["fit", "--trainer.max_epochs=1"])
+    assert {path.name for path in Path("runs/tiny").iterdir()} == {"version_0", "version_1"}
+
+
+def test_a_root_folder_numbers_the_runs(tmp_path):
+    tiny.main(["fit", "--trainer.max_epochs=1", "--trainer.default_root_dir=there"])
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    assert Path("there/version_0/metrics.csv").is_file()
+
+
+def test_without_a_logger_nothing_lands_in_the_current_folder(tmp_path):
+    for command in ("fit", "validate", "test", "predict"):
+        tiny.main([command, NO_LOGGER, "--trainer.max_epochs=1"])
+    assert [path.name for path in tmp_path.iterdir()] == ["lightning_logs"]
+    assert all(path.name.startswith("nologger_") for path in Path("lightning_logs").iterdir())
+
+
+def test_fast_dev_run_logs_nothing(tmp_path):
+    tiny.main(["fit", "--trainer.fast_dev_run=true"])
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} <= {"last.ckpt"}
+
+
+def test_the_link_gives_the_net_the_data_s_classes_and_the_checkpoint_keeps_them():
+    cli = tiny.main(["fit", "--trainer.max_epochs=1"])
+    assert cli.model.net.linear.out_features == 3
+    loaded = TinyMethod.load_from_checkpoint(_cli.last_checkpoint(Path("runs")))
+    assert torch.equal(loaded.net.linear.weight, cli.model.net.linear.weight)
+
+
+def test_a_checkpoint_gives_weights_only():
+    fitted = tiny.main(["fit", "--trainer.max_epochs=1"])
+    checkpoint = _cli.last_checkpoint(Path("runs"))
+    tested = tiny.main(["test", NO_LOGGER, f"--ckpt_path={checkpoint}", "--model.scale=2", "--seed_everything=5"])
+    assert tested.metrics["test/scale"] == 2
+    assert torch.equal(tested.model.net.linear.weight, fitted.model.net.linear.weight)
+
+
+def test_the_seed_is_given_and_can_be_changed():
+    losses = [tiny.main(["fit", NO_LOGGER, *more]).metrics for more in ([], [], ["--seed_everything=1"])]
+    assert losses[0] == losses[1]
+    assert losses[0] != losses[2]
+
+
+def test_a_variant_is_found_beside_the_recipe(monkeypatch):
+    for option in (["-c", "tiny_long.yaml"], ["--config", "tiny_long.yaml"], ["--config=tiny_long.yaml"]):
+        cli = tiny.main(["validate", NO_LOGGER, *option])
+        assert cli.trainer.max_epochs == 5
+        assert isinstance(cli.model, TinyMethod)
+
+
+def test_a_variant_of_the_current_folder_comes_first():
+    Path("tiny_long.yaml").write_text("trainer: {max_epochs: 4}")
+    assert tiny.main(["validate", NO_LOGGER, "-c", "tiny_long.yaml"]).trainer.max_epochs == 4
+
+
+def test_a_command_receives_the_recipe_s_objects():
+    cli = tiny.main(["profile", NO_LOGGER, "--repeats=4"])
+    assert cli.metrics == {"parameters": 15.0, "repeats": 4.0}
+    assert cli.result["repeats"] == 4
+
+
+def test_a_command_that_names_none_of_them_has_its_own_arguments_only():
+    cli = tiny.main(["search", "--budget=2"])
+    assert cli.result == {"budget": 2, "named": "here"}
+    assert cli.model is None
+    with pytest.raises(SystemExit, match="2"):
+        tiny.main(["search", "--budget=2", "--trainer.max_epochs=1"])
+
+
+def test_a_recipe_without_a_model_has_commands_only(capsys):
+    assert commands_only.main(["search"]).result == {"num_cameras": 7}
+    assert commands_only.main(["search", "--num_cameras=3"]).result == {"num_cameras": 3}
+    with pytest.raises(SystemExit, match="2"):
+        commands_only.main(["fit"])
+
+
+def test_help_shows_the_commands_beside_the_trainer_s(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        tiny.main(["--help"])
+    shown = capsys.readouterr().out
+    for text in ("fit", "validate", "test", "predict", "Count the parameters.", "Search without a model."):
+        assert text in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "meant"),
+    [
+        (["--trainer.max_epoch=3"], "'trainer.max_epoch'", "'trainer.max_epochs'"),
+        (["--model.scal=3"], "'scal'", "'scale'"),
+        (["--model.net.num_clases=3"], "'num_clases'", "'num_classes'"),
+        (["--model.optimizer.lrr=3"], "torch.optim.SGD has no argument 'lrr'", "'lr'"),
+        (["--data.cuont=3"], "'cuont'", "'count'"),
+        (["--trainer.callbacks+=ModelCheckpiont"], "'ModelCheckpiont'", "'ModelCheckpoint'"),
+        (["-c", "trainer: {max_epoch: 3}"], "'trainer.max_epoch'", "'trainer.max_epochs'"),
+        (["-c", "model: {init_args: {scal: 3}}"], "'scal'", "'scale'"),
+        (["-c", "trainers: {max_epochs: 3}"], "'trainers.max_epochs'", "'trainer.max_epochs'"),
+    ],
+)
+def test_a_misspelt_argument_is_refused_by_name(arguments, named, meant, capsys):
+    if arguments[0] == "-c":
+        Path("misspelt.yaml").write_text(arguments[1])
+        arguments = ["-c", "misspelt.yaml"]
+    with pytest.raises(SystemExit, match="2"):
+        tiny.main(["fit", *arguments])
+    first_line = capsys.readouterr().err.splitlines()[0]
+    assert named in first_line
+    assert f"did you mean {meant}?" in first_line
+
+
+def test_an_error_in_a_constructor_is_shown_as_it_is(monkeypatch):
+    def refuse(self, count=8):
+        raise FileNotFoundError("no data here")
+
+    monkeypatch.setattr("outside.parts.TinyData.__init__", refuse)
+    with pytest.raises(FileNotFoundError, match=r"^no data here$"):
+        tiny.main(["fit"])
+
+
+def test_ctrl_c_says_where_the_run_is_and_how_to_resume(capsys, caplog):
+    previous = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit, match="130"):
+            tiny.main(["fit", "--trainer.callbacks+=outside.parts.CtrlC", "--trainer.callbacks.step=6"])
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    shown = caplog.text
+    assert "The run is in runs/tiny/version_0" in shown
+    assert "--ckpt_path runs/tiny/version_0/checkpoints/last.ckpt" in shown
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_ctrl_c_in_a_command_ends_it_cleanly(capsys):
+    with pytest.raises(SystemExit, match="130"):
+        commands_only.main(["wait"])
+
+
+@pytest.mark.parametrize(
+    ("environment", "netrc_text", "mode"),
+    [
+        ({}, None, "offline"),
+        ({}, "machine example.org login user password secret", "offline"),
+        ({}, "machine api.wandb.ai login user password secret", None),
+        ({"WANDB_API_KEY": "secret"}, None, None),
+        ({"WANDB_MODE": "online"}, None, "online"),
+        ({"WANDB_BASE_URL": "https://example.org"}, "machine example.org login user password secret", None),
+    ],
+)
+def test_wandb_is_offline_without_credentials(environment, netrc_text, mode, tmp_path, monkeypatch):
+    for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_MODE"):
+        monkeypatch.setenv(name, "")  # so that what the run sets is undone afterwards
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    if netrc_text is not None:
+        (tmp_path / "netrc").write_text(netrc_text)
+    commands_only.main(["search"])
+    assert _cli.os.environ.get("WANDB_MODE") == mode
+
+
+def test_the_list_of_recipes_gives_each_a_line(monkeypatch, capsys):
+    monkeypatch.setattr(_cli, "HOME", Path(tiny.__file__).parent)
+    assert "tiny            A recipe outside the package.\n" in _cli.list_recipes()
+
+
+def test_the_console_script_refuses_an_unknown_recipe(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["lightning-edge", "nothing"])
+    with pytest.raises(SystemExit, match="2"):
+        _cli.console()
+    assert "got 'nothing'" in capsys.readouterr().err
