@@ -7,7 +7,7 @@ meets all of them and a comparison can be paired by round.
 
 import gc
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, log
@@ -67,12 +67,7 @@ class Samples:
         Raises:
             ValueError: if even the extreme order statistics do not bound the percentile with 95 % confidence.
         """
-        num_needed = num_samples_needed(q)
-        if len(self) < num_needed:
-            raise ValueError(f"expected at least {num_needed} samples for percentile {q:g}, got {len(self)}")
-        low_rank, high_rank = _interval_ranks(len(self), q / 100)
-        ordered = np.sort(self.durations_ms)
-        return Estimate(float(np.percentile(ordered, q)), float(ordered[low_rank]), float(ordered[high_rank]))
+        return _percentile(self.durations_ms, q)
 
     def throughput_per_s(self, batch_size: int = 1) -> float:
         """Items per second when each run processes ``batch_size`` items."""
@@ -91,26 +86,24 @@ def num_samples_needed(q: float) -> int:
     return ceil(log(_tail()) / log(1 - rarer_side))
 
 
-def ratio(numerator: Samples, denominator: Samples, num_resamples: int = 2000, seed: int = 0) -> Estimate:
-    """Ratio of two medians with a bootstrap interval that resamples rounds, so that both keep their pairing.
+def ratio(numerator: Samples, denominator: Samples) -> Estimate:
+    """How many times longer one function takes than another: the median over rounds of the quotient within a round.
+
+    Clock frequency and neighbours change between rounds but hardly within one, so the quotients agree where the
+    durations do not. (Two equal nets on a busy machine, 12 times 150 rounds: quotients of medians lay between 0.83
+    and 1.02, medians of quotients between 0.992 and 1.005.) For functions whose calls differ in work, such as a
+    stream with key frames, let one call be a whole cycle.
 
     Args:
         numerator: runs of one function from `interleave`.
         denominator: runs of the other function from the same call of `interleave`.
-        num_resamples: number of bootstrap draws.
-        seed: of the draws; equal seeds give equal intervals.
 
     Raises:
-        ValueError: if the numbers of rounds differ.
+        ValueError: if the numbers of rounds differ, or are too small for an interval.
     """
     if len(numerator) != len(denominator):
         raise ValueError(f"expected as many rounds in denominator ({len(numerator)}), got {len(denominator)}")
-    above, below = np.array(numerator.durations_ms), np.array(denominator.durations_ms)
-    generator = np.random.default_rng(seed)
-    draws = (generator.integers(len(above), size=len(above)) for _ in range(num_resamples))
-    ratios = [np.median(above[rounds]) / np.median(below[rounds]) for rounds in draws]
-    low, high = np.quantile(ratios, [_tail(), 1 - _tail()])
-    return Estimate(float(np.median(above) / np.median(below)), float(low), float(high))
+    return _percentile(np.divide(numerator.durations_ms, denominator.durations_ms), 50)
 
 
 def interleave(
@@ -212,6 +205,15 @@ def read_clock_ms(device: torch.device | str) -> float:
 
 def _tail() -> float:
     return (1 - CONFIDENCE) / 2
+
+
+def _percentile(values: Sequence[float] | np.ndarray, q: float) -> Estimate:
+    num_needed = num_samples_needed(q)
+    if len(values) < num_needed:
+        raise ValueError(f"expected at least {num_needed} samples for percentile {q:g}, got {len(values)}")
+    low_rank, high_rank = _interval_ranks(len(values), q / 100)
+    ordered = np.sort(values)
+    return Estimate(float(np.percentile(ordered, q)), float(ordered[low_rank]), float(ordered[high_rank]))
 
 
 def _interval_ranks(num_samples: int, probability: float) -> tuple[int, int]:

@@ -151,17 +151,26 @@ def test_ratio_of_a_constant_factor_is_exact() -> None:
     assert ratio(double, base) == Estimate(2.0, 2.0, 2.0)
 
 
+def test_ratio_is_the_median_of_the_quotients_within_rounds() -> None:
+    drift = (1.0, 10.0, 1.0, 100.0, 1.0, 1.0, 1000.0)
+    quotients = (2.0, 2.0, 1.0, 3.0, 2.0, 4.0, 0.5)
+    numerator = Samples(tuple(a * b for a, b in zip(drift, quotients, strict=True)))
+    assert ratio(numerator, Samples(drift)) == Estimate(2.0, 0.5, 4.0)
+
+
 def test_ratio_of_equal_distributions_covers_one_as_often_as_it_says() -> None:
     generator = np.random.default_rng(3)
-    pairs = [generator.lognormal(sigma=0.3, size=(2, 60)) for _ in range(100)]
-    estimates = [ratio(Samples(tuple(a)), Samples(tuple(b)), num_resamples=200) for a, b in pairs]
+    pairs = [generator.lognormal(sigma=0.3, size=(2, 60)) for _ in range(400)]
+    estimates = [ratio(Samples(tuple(a)), Samples(tuple(b))) for a, b in pairs]
     covered = sum(estimate.low <= 1 <= estimate.high for estimate in estimates)
-    assert covered >= binom.ppf(1e-4, 100, 0.95)
+    assert covered >= binom.ppf(1e-4, 400, 0.95)
 
 
 def test_ratio_refuses_unpaired_rounds() -> None:
     with pytest.raises(ValueError, match=r"expected as many rounds in denominator \(2\), got 1"):
         ratio(Samples((1.0, 2.0)), Samples((1.0,)))
+    with pytest.raises(ValueError, match="expected at least 6 samples"):
+        ratio(Samples((1.0, 2.0)), Samples((1.0, 2.0)))
 
 
 def test_stopwatch_splits_stages(clock: FakeClock) -> None:
