@@ -16,6 +16,7 @@ from lightning_edge.contracts import IGNORE_INDEX
 from lightning_edge.data.base import Split
 from lightning_edge.data.images import label_table
 from lightning_edge.data.segmentation import LabelledClip, SegmentationDataModule, SegmentationVideoDataModule
+from lightning_edge.samples.camvid import sample_camvid
 
 Protocol = Literal["usual", "held-out-sequence"]
 
@@ -174,11 +175,7 @@ class _Labelled(NamedTuple):
 
 
 def _folder(root: str | Path | None, num_samples: tuple[int, int, int], size: tuple[int, int]) -> Path:
-    if root is not None:
-        return Path(root)
-    from lightning_edge.samples.camvid import sample_camvid
-
-    return sample_camvid(*num_samples, *size)
+    return sample_camvid(*num_samples, *size) if root is None else Path(root)
 
 
 def _labelled(root: Path, split: Split, protocol: Protocol) -> list[_Labelled]:

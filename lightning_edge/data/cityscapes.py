@@ -12,6 +12,7 @@ from lightning_edge.data.base import Split
 from lightning_edge.data.images import label_table
 from lightning_edge.data.segmentation import LabelledClip, SegmentationDataModule, SegmentationVideoDataModule
 from lightning_edge.ops.cityscapes_labels import LABELS, TRAIN_LABELS
+from lightning_edge.samples.cityscapes import sample_cityscapes
 
 NUM_EARLIER_FRAMES = 19
 """Frames of a 30-frame snippet before the labelled one, which is its 20th."""
@@ -69,25 +70,15 @@ class CityscapesDataModule(SegmentationDataModule):
 
     def prepare_data(self) -> None:
         """Generate the sample data, on one process only."""
-        self._folder()
+        _folder(self)
 
     def clips(self, split: Split) -> list[LabelledClip]:
         """Images of a split with their masks, one for each mask."""
         folder = "train" if split == "train" else "val"
-        masks = _masks(self._folder(), folder)
-        images = {key: (path,) for key, path in _images(self._folder() / "leftImg8bit" / folder).items()}
+        masks = _masks(_folder(self), folder)
+        images = {key: (path,) for key, path in _images(_folder(self) / "leftImg8bit" / folder).items()}
         _require_all(masks, images, "image", "leftImg8bit_trainvaltest.zip")
         return [LabelledClip(images[key], mask) for key, mask in masks.items()]
-
-    def _folder(self) -> Path:
-        if self.root is not None:
-            return Path(self.root)
-        from lightning_edge.samples.cityscapes import sample_cityscapes
-
-        height, width = self.sample_size
-        return sample_cityscapes(
-            self.num_sample_train, self.num_sample_val, height, width, domain=self.sample_domain, sequences=False
-        )
 
 
 class CityscapesVideoDataModule(SegmentationVideoDataModule):
@@ -146,13 +137,13 @@ class CityscapesVideoDataModule(SegmentationVideoDataModule):
 
     def prepare_data(self) -> None:
         """Generate the sample data, on one process only."""
-        self._folder()
+        _folder(self)
 
     def clips(self, split: Split) -> list[LabelledClip]:
         """Clips of a split, one for each mask, each as long as the split needs."""
         folder = "train" if split == "train" else "val"
-        masks = _masks(self._folder(), folder)
-        frames = _images(_sequences(self._folder()) / folder)
+        masks = _masks(_folder(self), folder)
+        frames = _images(_sequences(_folder(self)) / folder)
         clips: dict[_Key, tuple[Path, ...]] = {}
         for city, sequence, last in masks:
             keys = [(city, sequence, frame) for frame in range(last - self.num_frames(split) + 1, last + 1)]
@@ -162,15 +153,13 @@ class CityscapesVideoDataModule(SegmentationVideoDataModule):
         _require_all(masks, clips, missing, "leftImg8bit_sequence_trainvaltest.zip")
         return [LabelledClip(clips[key], mask) for key, mask in masks.items()]
 
-    def _folder(self) -> Path:
-        if self.root is not None:
-            return Path(self.root)
-        from lightning_edge.samples.cityscapes import sample_cityscapes
 
-        height, width = self.sample_size
-        return sample_cityscapes(
-            self.num_sample_train, self.num_sample_val, height, width, domain=self.sample_domain, sequences=True
-        )
+def _folder(data: CityscapesDataModule | CityscapesVideoDataModule) -> Path:
+    if data.root is not None:
+        return Path(data.root)
+    height, width = data.sample_size
+    # with the snippets for both, which take a fifth more time to draw and then serve the two of them
+    return sample_cityscapes(data.num_sample_train, data.num_sample_val, height, width, domain=data.sample_domain)
 
 
 _Key = tuple[str, str, int]

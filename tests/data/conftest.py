@@ -1,5 +1,6 @@
 """Tiny data sets in the layouts of the real ones."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -53,3 +54,11 @@ def camvid_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_image(root / split / f"{name}.png", value)
         write_mask(root / f"{split}annot" / f"{name}.png", 11 * (np.arange(WIDTH) // 16))
     return root
+
+
+@pytest.fixture(scope="module")
+def sample_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An empty folder for generated data, so that tests neither find nor leave any."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIGHTNING_EDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -112,10 +112,11 @@ def test_real_labels():
     assert [data.class_names[label] for label in most_common] == ["sky", "road"]
 
 
-@pytest.mark.parametrize("kind", [CamVidDataModule, CamVidVideoDataModule])
-def test_sample_data_is_the_default(kind: Any):
-    data = kind(num_samples=(12, 12, 12), sample_size=(32, 48), batch_size=2, num_workers=0)
-    data.prepare_data()
-    data.setup()
-    batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
-    check_batch(batch, kind.batch_type)
+@pytest.mark.usefixtures("sample_cache")
+def test_sample_data_is_the_default():
+    for kind in (CamVidDataModule, CamVidVideoDataModule):
+        data = kind(num_samples=(12, 10, 6), sample_size=(32, 48), batch_size=2, num_workers=0)
+        data.prepare_data()
+        data.setup("fit")
+        for loader in (data.train_dataloader(), data.val_dataloader()):
+            check_batch(data.on_after_batch_transfer(next(iter(loader)), 0), kind.batch_type)

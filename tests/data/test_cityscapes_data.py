@@ -200,8 +200,10 @@ def test_a_broken_file_is_named_by_a_worker(broken_root: Path):
     image.write_bytes(image.read_bytes()[:100])
     data = _make(CityscapesDataModule, broken_root, num_workers=2)
     data.setup("fit")
+    loader = data.train_dataloader()
     with pytest.raises(ValueError, match=r"aachen_000005_000019_leftImg8bit\.png: cannot be decoded"):
-        list(data.train_dataloader())
+        list(loader)
+    loader._iterator._shutdown_workers()  # as Lightning does; else torch waits five seconds for each worker
 
 
 @pytest.mark.parametrize(
@@ -220,6 +222,7 @@ def test_arguments_are_checked(arguments: dict[str, Any], message: str):
         CityscapesVideoDataModule(**arguments)
 
 
+@pytest.mark.usefixtures("sample_cache")
 @pytest.mark.parametrize("kind", _MODULES)
 def test_sample_data_is_the_default(kind: Any):
     data = kind(sample_size=(32, 64), num_sample_train=2, num_sample_val=1, batch_size=1, num_workers=0)
