@@ -1,0 +1,6 @@
+"""Lightning callbacks, one idea a file."""
+
+from callbacks.latency_monitor import LatencyMonitor as LatencyMonitor
+from callbacks.overlay_writer import OverlayWriter as OverlayWriter
+from callbacks.segmentation_pictures import SegmentationPictures as SegmentationPictures
+from callbacks.tradeoff_report import TradeoffReport as TradeoffReport

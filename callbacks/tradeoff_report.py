@@ -167,8 +167,9 @@ def print_table(rows: list[TradeoffRow], interval: int) -> None:
     shown = [row for row in rows if row.interval == (interval if row.net in carrying else 1)]
     reference_ms = next(row.mean_ms for row in rows if row.net == "reference")
     table = Table(title=f"Accuracy and latency, one key frame in {interval}")
-    for heading in ("net", "mIoU %", "on the worst frame %", "ms a frame", "of the reference"):
-        table.add_column(heading, justify="left" if heading == "net" else "right")
+    table.add_column("net", no_wrap=True)
+    for heading in ("mIoU %", "worst frame %", "ms a frame", "of reference"):
+        table.add_column(heading, justify="right")
     for row in shown:
         table.add_row(
             DESCRIPTIONS.get(row.net, row.net),

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, TypedDict, get_type_hints, runtime
 
 import torch
 from jaxtyping import Float, Int64, jaxtyped
-from torch import Tensor, nn
+from torch import Tensor
 
 IGNORE_INDEX = 255
 """Label of pixels that count neither in a loss nor in a score."""
@@ -83,23 +83,6 @@ def _check_value(key: str, value: Any, hint: Any, batch_type: type) -> None:
 
 def _in_unit_range(image: Tensor) -> bool:
     return bool(torch.isfinite(image).all()) and image.min().item() >= 0 and image.max().item() <= 1
-
-
-@runtime_checkable
-class SegmentationBranch(Protocol):
-    """A segmentation net whose features can be carried from frame to frame before its head reads them."""
-
-    num_classes: int
-    head: nn.Module
-    """Maps features to scores of the same height and width."""
-
-    def features(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channels h w"]:
-        """Features of images in [0, 1], at a fraction of their size."""
-        ...
-
-    def __call__(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes height width"]:
-        """Scores at the size of the image."""
-        ...
 
 
 @runtime_checkable

@@ -175,6 +175,7 @@ class Accel(Method):
             IntervalScore(name, interval, average, worst)
             for name, scores in found.items()
             for interval, (average, worst) in enumerate(zip(scores.by_interval, scores.by_distance, strict=True), 1)
+            if interval == 1 or name in CARRYING_NETS
         ]
         logged = {f"{stage}/miou": found["accel"].by_interval[self.interval - 1]}
         for name in ("reference", "update"):

@@ -4,14 +4,14 @@ import timm
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lightning_edge.nn.branch import SegmentationBranch
 from lightning_edge.nn.normalize import Normalize
-from lightning_edge.ops.resize import resize_scores
 
 
-class DeepLab(nn.Module):
-    """Segmentation net whose ``features`` and ``head`` can be run apart, as ``contracts.SegmentationBranch`` asks.
+class DeepLab(SegmentationBranch):
+    """The branch of Accel's released code, over any timm encoder.
 
-    The branch of Accel's released code (arXiv:1807.06667): the encoder keeps its last stages at ``output_stride`` by
+    After the code of arXiv:1807.06667, without its deformable convolutions: the encoder keeps its last stages at ``output_stride`` by
     dilation, a 1x1 convolution with ReLU follows ("fc6") and a 1x1 convolution scores the classes; the scores are
     interpolated bilinearly to the size of the image.
 
@@ -50,7 +50,3 @@ class DeepLab(nn.Module):
     def features(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channels h w"]:
         """Features of images in [0, 1], at ``1 / output_stride`` of their size."""
         return self.encoder(self.normalize(image))[0]
-
-    def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes height width"]:
-        """Scores (logits) of the classes at the size of the image."""
-        return resize_scores(self.head(self.features(image)), image)
