@@ -51,7 +51,8 @@ def run(
         commands: Typed functions shown beside fit, validate, test and predict. One that names ``model``,
             ``datamodule`` or ``trainer`` receives the recipe's objects.
         links: For an attribute of the data module (``data.num_classes``) the arguments that take its value
-            (``model.init_args.net.init_args.num_classes``). A link whose side lacks the name is skipped.
+            (``model.init_args.net.init_args.num_classes``), whatever the configuration says there. A link whose data
+            or whose model lacks the name is skipped.
         folder: Where all output goes: the trainer's root folder, and the argument ``folder`` of a command that has it.
 
     Returns:

@@ -1,4 +1,4 @@
-"""One clear line about an argument that a recipe refuses."""
+"""One clear line about an argument that a recipe refuses or misses."""
 
 import difflib
 import re
@@ -9,11 +9,12 @@ from pydoc import locate
 _UNKNOWN_ARGUMENT = re.compile(r"(?:unrecognized arguments: --|does not accept option ')([\w.]+)")
 _UNKNOWN_OPTION = re.compile(r"Option '([\w.]+)' is not accepted(?:. Got value: Namespace\(class_path='([\w.]+)')?")
 _UNKNOWN_CLASS = re.compile(r"Expected a dot import path string: (\w+)")
+_MISSING = re.compile(r"the following arguments are required: ([\w, ]+)")
 _CLASS_PATH = re.compile(r"given class_path '([\w.]+)'")
 
 
 def explain(message: str, arguments: Iterable[str], classes: Iterable[str]) -> str:
-    """Say which name is misspelt and what was probably meant; other messages stay as they are.
+    """Say which name is misspelt or missing, and what was probably meant; other messages stay as they are.
 
     Args:
         message: What the parser says.
@@ -22,14 +23,20 @@ def explain(message: str, arguments: Iterable[str], classes: Iterable[str]) -> s
     """
     if unknown := _UNKNOWN_ARGUMENT.search(message):
         return f"there is no argument {unknown[1]!r}{_did_you_mean(unknown[1], arguments)}"
+    if (missing := _MISSING.search(message)) and (path := _last_class(message[: missing.start()])):
+        return f"{path} needs {missing[1]}"
     if unknown := _UNKNOWN_OPTION.search(message):
-        path = unknown[2] or ["", *_CLASS_PATH.findall(message[: unknown.start()])][-1]
+        path = unknown[2] or _last_class(message[: unknown.start()])
         known = list(signature(kind).parameters) if isinstance(kind := locate(path), type) else []
         return f"{path} has no argument {unknown[1]!r}{_did_you_mean(unknown[1], known)}"
     if unknown := _UNKNOWN_CLASS.search(message):
         hint = _did_you_mean(unknown[1], classes)
         return f"{unknown[1]!r} is neither a class of this library nor a dotted path to one{hint}"
     return message
+
+
+def _last_class(message: str) -> str:
+    return ["", *_CLASS_PATH.findall(message)][-1]
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:

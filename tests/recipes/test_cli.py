@@ -147,6 +147,12 @@ def test_a_misspelt_argument_is_refused_by_name(arguments, named, meant, capsys)
     assert f"did you mean {meant}?" in first_line
 
 
+def test_a_missing_argument_is_named(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        tiny.main(["fit", "--model.net=outside.parts.OtherNet"])
+    assert "outside.parts.OtherNet needs width" in capsys.readouterr().err.splitlines()[0]
+
+
 def test_an_error_in_a_constructor_is_shown_as_it_is(monkeypatch):
     def refuse(self, count=8):
         raise FileNotFoundError("no data here")

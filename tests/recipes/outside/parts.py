@@ -8,12 +8,18 @@ from torch.utils.data import DataLoader, TensorDataset
 
 
 class TinyNet(nn.Module):
-    def __init__(self, num_classes: int = 5) -> None:
+    def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.linear = nn.Linear(4, num_classes)
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.linear(inputs)
+
+
+class OtherNet(TinyNet):
+    def __init__(self, num_classes: int, width: int) -> None:
+        super().__init__(num_classes)
+        self.width = width
 
 
 class TinyMethod(LightningModule):
