@@ -139,7 +139,8 @@ class LatencyMonitor(Callback):
         _stop_listening(_profiler(trainer))
 
     def _on_action(self, trainer: Trainer, action: str, begins: bool) -> None:
-        mark, stage = _mark_of(action, begins), self._stage(trainer)
+        mark = _mark_of(action, begins)
+        stage = self._stage(trainer) if mark is not None else None
         if mark is None or stage is None:
             return
         laps = self._laps.setdefault(stage, Laps())
