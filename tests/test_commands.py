@@ -1,0 +1,138 @@
+"""Every configuration, and every command and Python example in the texts, does what it says."""
+
+import importlib
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from recipes import _cli
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted((ROOT / "recipes").rglob("*.yaml"))
+TEXTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
+SHELLS = ("bash", "console", "sh", "shell")
+
+
+class Header(NamedTuple):
+    """The five lines that open a configuration."""
+
+    paper: str
+    command: str
+    time: str
+    expected: str
+    smoke: str
+
+
+def read_header(config: Path) -> Header:
+    lines = config.read_text(encoding="utf-8").splitlines()[:5]
+    assert len(lines) == 5
+    assert all(line.startswith("# ") for line in lines), f"{config.name}: expected five lines of comment, got {lines}"
+    return Header(*(line.removeprefix("# ") for line in lines))
+
+
+def recipe_calls(text: str) -> list[tuple[str, list[str]]]:
+    """Recipe and arguments of each recipe command in shell lines; a chain with && counts link by link."""
+    calls = []
+    for line in text.replace("\\\n", " ").splitlines():
+        for link in line.removeprefix("$ ").split("&&"):
+            words = shlex.split(link, comments=True)
+            if words[:2] == ["python", "-m"] and words[2:] and words[2].split(".")[0] == "recipes":
+                calls.append((words[2].partition(".")[2], words[3:]))
+            elif words[:1] == ["lightning-edge"]:
+                calls.append((words[1] if len(words) > 1 else "", words[2:]))
+    return calls
+
+
+def fenced_blocks(path: Path, *languages: str) -> list[str]:
+    found = re.findall(r"^```(\w+)\n(.*?)^```", path.read_text(encoding="utf-8"), re.M | re.S)
+    return [block for language, block in found if language in languages]
+
+
+def smoke_arguments(recipe: str, args: list[str]) -> list[str]:
+    """What shrinks a call to a step: the smoke line of the configuration that it uses."""
+    named = [word for word in args if word.endswith(".yaml")]
+    config = ROOT / "recipes" / (Path(named[-1].removeprefix("--config=")).name if named else f"{recipe}.yaml")
+    if args[:1] == ["--help"] or not args:
+        return []
+    return shlex.split(read_header(config).smoke.removeprefix("smoke:"))
+
+
+def call(recipe: str, args: list[str]) -> None:
+    if not recipe:
+        assert _cli.list_recipes()
+        return
+    try:
+        importlib.import_module(f"recipes.{recipe}").main([*args, *smoke_arguments(recipe, args)])
+    except SystemExit as stop:
+        if stop.code:
+            pytest.fail(f"recipes.{recipe} {shlex.join(args)} ended with {stop.code}")
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch, tmp_path_factory):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LIGHTNING_EDGE_CACHE", str(tmp_path_factory.getbasetemp() / "samples"))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setattr(sys, "argv", ["a recipe"])
+
+
+def test_there_is_a_readme():
+    assert ROOT / "README.md" in TEXTS
+
+
+def test_every_configuration_is_enrolled():
+    committed = set((ROOT / "recipes").rglob("*.y*ml"))
+    assert committed == set(CONFIGS)
+    assert committed
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_a_configuration_opens_with_its_five_lines(config):
+    header = read_header(config)
+    assert re.search(r"arXiv:\d{4}\.\d{5}", header.paper)
+    [(recipe, args)] = recipe_calls(header.command)
+    assert config.stem == recipe or any(word.endswith(config.name) for word in args)
+    assert header.time.startswith("time: ")
+    assert header.expected.startswith("expected: ")
+    assert re.search(r"\d|not measured yet", header.expected)
+    assert header.smoke.startswith("smoke:")
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("loggers", [[], ["--trainer.logger=false"]], ids=["as_it_is", "without_logger"])
+def test_a_configuration_runs_a_step(config, loggers, tmp_path):
+    [(recipe, args)] = recipe_calls(read_header(config).command)
+    call(recipe, [*args, *loggers])
+    assert {path.name for path in tmp_path.iterdir()} <= ({"lightning_logs"} if loggers else {"runs"})
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in TEXTS if recipe_calls("\n".join(fenced_blocks(path, *SHELLS)))],
+    ids=lambda path: path.stem,
+)
+def test_the_commands_of_a_text_run_one_after_the_other(path):
+    for recipe, args in recipe_calls("\n".join(fenced_blocks(path, *SHELLS))):
+        call(recipe, args)
+
+
+@pytest.mark.parametrize("path", [path for path in TEXTS if fenced_blocks(path, "python")], ids=lambda path: path.stem)
+def test_the_python_examples_of_a_text_run_one_after_the_other(path, monkeypatch):
+    for name in ("TRAIN", "VAL", "TEST", "PREDICT"):
+        monkeypatch.setenv(f"PL_TRAINER_LIMIT_{name}_BATCHES", "1")
+    torch.manual_seed(0)
+    namespace = {"__name__": "example"}
+    for number, block in enumerate(fenced_blocks(path, "python")):
+        exec(compile(block, f"{path.name}, example {number}", "exec"), namespace)
+
+
+def test_commands_are_found_in_chains_and_after_prompts():
+    text = "python -m venv .venv && python -m recipes.accel fit --a=1  # why\n$ lightning-edge x test\n"
+    assert recipe_calls(text) == [("accel", ["fit", "--a=1"]), ("x", ["test"])]
+    assert recipe_calls("python -m recipes\n") == [("", [])]
