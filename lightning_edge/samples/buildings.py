@@ -57,6 +57,8 @@ def _roof(rng: np.random.Generator, width: float, height: float, depth: float) -
                   (-width / 2, 0, height), FORWARD, axis_v, (3.0, 3.0))  # fmt: skip
     top = float(length * np.tan(pitch))
     gable = np.array([(0, height), (depth, height), (depth / 2, height + top)])
-    ends = [Panel(Label.BUILDING, Texture.PLASTER, (0.8, 0.77, 0.7), (gable,), origin, axis_u)
-            for origin, axis_u in (((width / 2, 0, 0), (0.0, 1.0, 0.0)), ((-width / 2, depth, 0), (0.0, -1.0, 0.0)))]  # fmt: skip
+    ends = [
+        Panel(Label.BUILDING, Texture.PLASTER, (0.8, 0.77, 0.7), (gable,), origin, axis_u)
+        for origin, axis_u in (((width / 2, 0, 0), (0.0, 1.0, 0.0)), ((-width / 2, depth, 0), (0.0, -1.0, 0.0)))
+    ]
     return [*ends, slope]

@@ -8,6 +8,7 @@ import numpy as np
 
 from lightning_edge.samples.cache import make_once
 from lightning_edge.samples.camera import camvid_camera
+from lightning_edge.samples.district import SUBURB
 from lightning_edge.samples.frames import MIN_SIZE_PX, check_at_least, render_snippet
 from lightning_edge.samples.labels import Label
 from lightning_edge.samples.writing import run_jobs, write_map, write_rgb
@@ -17,15 +18,14 @@ RATE_HZ = 30.0
 SPARSE_STEP, DENSE_STEP = 30, 2
 """Frames of the 30 Hz video between two labels: once a second, and at 15 Hz in the validation clip (0016E5)."""
 DRIVE_FRAMES = 10
-"""Labels in a drive through one world; the drives of a sequence follow one another as if the car had turned a corner."""
+"""Labels in a drive through one world; the drives of a sequence follow one another as if the car turned a corner."""
 
 CLASS_OF_LABEL: dict[Label, int] = {
-    Label.SKY: 0, Label.BUILDING: 1, Label.WALL: 1, Label.POLE: 2, Label.ROAD: 3, Label.SIDEWALK: 4, Label.VEGETATION: 5,
-    Label.TERRAIN: VOID, Label.TRAFFIC_SIGN: 6, Label.TRAFFIC_LIGHT: 6, Label.FENCE: 7, Label.CAR: 8, Label.TRUCK: 8,
-    Label.BUS: 8, Label.PERSON: 9, Label.RIDER: 10, Label.BICYCLE: 10, Label.MOTORCYCLE: 10, Label.STATIC: VOID,
-    Label.EGO_VEHICLE: VOID,
+    Label.SKY: 0, Label.BUILDING: 1, Label.WALL: 1, Label.POLE: 2, Label.ROAD: 3, Label.SIDEWALK: 4,
+    Label.VEGETATION: 5, Label.TRAFFIC_SIGN: 6, Label.TRAFFIC_LIGHT: 6, Label.FENCE: 7, Label.CAR: 8, Label.TRUCK: 8,
+    Label.BUS: 8, Label.PERSON: 9, Label.RIDER: 10, Label.BICYCLE: 10, Label.MOTORCYCLE: 10,
 }  # fmt: skip
-"""The 11 classes of SegNet; 11 is void."""
+"""The 11 classes of SegNet; all else is void."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,9 @@ def sample_camvid(
     Raises:
         ValueError: An argument is out of range.
     """
-    for name, value, least in (("num_train", num_train, 1), ("num_val", num_val, 1), ("num_test", num_test, 1),
-                               ("height", height, MIN_SIZE_PX), ("width", width, MIN_SIZE_PX), ("seed", seed, 0)):  # fmt: skip
+    limits = {"num_train": (num_train, 1), "num_val": (num_val, 1), "num_test": (num_test, 1),
+              "height": (height, MIN_SIZE_PX), "width": (width, MIN_SIZE_PX), "seed": (seed, 0)}  # fmt: skip
+    for name, (value, least) in limits.items():
         check_at_least(name, value, least)
     arguments = {"num_train": num_train, "num_val": num_val, "num_test": num_test, "height": height, "width": width,
                  "seed": seed}  # fmt: skip
@@ -98,7 +99,13 @@ def _write_drive(drive: _Drive, root: Path, height: int, width: int) -> None:
     for label, index in CLASS_OF_LABEL.items():
         table[label] = index
     frames = render_snippet(
-        drive.world_seed, drive.count, RATE_HZ / drive.step, height, width, camera=camvid_camera(height, width)
+        drive.world_seed,
+        drive.count,
+        RATE_HZ / drive.step,
+        height,
+        width,
+        camera=camvid_camera(height, width),
+        district=SUBURB,
     )
     for index, frame in enumerate(frames):
         name = f"{drive.sequence}_{drive.frame0 + index * drive.step:06d}.png"

@@ -57,8 +57,9 @@ def sample_cityscapes(
         ValueError: An argument is out of range.
     """
     domain_named(domain)
-    for name, value, least in (("num_train", num_train, 1), ("num_val", num_val, 1), ("height", height, MIN_SIZE_PX),
-                               ("width", width, MIN_SIZE_PX), ("seed", seed, 0)):  # fmt: skip
+    limits = {"num_train": (num_train, 1), "num_val": (num_val, 1), "height": (height, MIN_SIZE_PX),
+              "width": (width, MIN_SIZE_PX), "seed": (seed, 0)}  # fmt: skip
+    for name, (value, least) in limits.items():
         check_at_least(name, value, least)
     arguments = {"num_train": num_train, "num_val": num_val, "height": height, "width": width, "domain": domain,
                  "seed": seed, "sequences": sequences}  # fmt: skip

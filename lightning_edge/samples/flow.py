@@ -40,12 +40,11 @@ class Geometry:
 def solve_geometry(renderer: Renderer, now: Buffers, previous: Projection) -> Geometry:
     """Invert the homographies of the visible surfaces and evaluate them for all pixels."""
     surface = now.surface
-    visible = np.flatnonzero(np.bincount(surface.ravel(), minlength=renderer.hood + 1))
+    visible, inverse = now.visible, now.inverse[now.visible]
     lookup = np.zeros(renderer.hood + 1, np.int32)
     lookup[visible] = np.arange(len(visible))
     index = lookup[surface]
     homography, before = now.projection.homography[visible], previous.homography[visible]
-    inverse = np.linalg.inv(homography)
     motion = before @ inverse
     still = (homography == before).all(axis=(1, 2))
     motion[still] = np.eye(3)
@@ -113,8 +112,7 @@ def _seen_nearby(renderer: Renderer, geometry: Geometry, now: Buffers, previous:
             column = np.clip(left + right, 0, width - 1).astype(np.intp)
             row = np.clip(top + down, 0, height - 1).astype(np.intp)
             other = previous.surface[row, column]
-            present, where = np.unique(other, return_inverse=True)
-            plane = np.linalg.inv(previous.projection.homography[present])[where, 2]
+            plane = previous.inverse[other, 2]
             depth = plane[:, 0] * column + plane[:, 1] * row + plane[:, 2]
             close = np.abs(depth - expected) < 0.03 * np.abs(expected)
             seen |= (other == own) | ((renderer.surface_body[other] == body) & close)

@@ -7,6 +7,7 @@ import numpy as np
 
 from lightning_edge.samples.appearance import Appearance
 from lightning_edge.samples.camera import Camera, cityscapes_camera
+from lightning_edge.samples.district import CITY, District
 from lightning_edge.samples.domains import domain_named
 from lightning_edge.samples.flow import occlusion, solve_geometry
 from lightning_edge.samples.labels import THINGS
@@ -47,7 +48,8 @@ class Frame:
         mask: Cityscapes ``labelIds``, uint8 ``[height, width]``.
         instance: Cityscapes instance ids (class * 1000 + number for things, else the class), int32 ``[height, width]``.
         boxes: Every thing of which a pixel is visible.
-        flow_to_previous: float32 ``[height, width, 2]``: the point at (x, y) was at (x + flow[..., 0], y + flow[..., 1]).
+        flow_to_previous: float32 ``[height, width, 2]``, pixels: what is at (x, y) was at
+            (x + flow[..., 0], y + flow[..., 1]).
         occluded: bool ``[height, width]``: the previous frame did not show the point.
         depth_m: Along the optical axis, float32 ``[height, width]``; infinite in the sky.
     """
@@ -70,6 +72,7 @@ def render_snippet(
     width: int = 256,
     domain: str = "day",
     camera: Camera | None = None,
+    district: District = CITY,
 ) -> Iterator[Frame]:
     """Drive through a world and yield what the camera sees.
 
@@ -81,6 +84,7 @@ def render_snippet(
         width: Columns.
         domain: One of ``lightning_edge.samples.domains.DOMAINS``.
         camera: Another camera than that of the Cityscapes car; has its own size.
+        district: Kind of town.
 
     Raises:
         ValueError: An argument is out of range.
@@ -91,7 +95,9 @@ def render_snippet(
     check_at_least("width", width, MIN_SIZE_PX)
     if not frame_rate_hz > 0:
         raise ValueError(f"expected frame_rate_hz above 0, got {frame_rate_hz}")
-    renderer = Renderer(build_town(world_seed, num_frames / frame_rate_hz), camera or cityscapes_camera(height, width))
+    renderer = Renderer(
+        build_town(world_seed, num_frames / frame_rate_hz, district), camera or cityscapes_camera(height, width)
+    )
     return _frames(renderer, Appearance(renderer, look, world_seed), num_frames, frame_rate_hz)
 
 
@@ -112,7 +118,8 @@ def _frames(renderer: Renderer, appearance: Appearance, num_frames: int, frame_r
 def make_frame(renderer: Renderer, appearance: Appearance, now: Buffers, previous: Buffers) -> Frame:
     """Derive all that a frame holds from two painted frames."""
     geometry = solve_geometry(renderer, now, previous.projection)
-    rows, columns = np.indices(now.surface.shape, np.float32, sparse=True)
+    height, width = now.surface.shape
+    columns, rows = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
     flow = np.stack([geometry.column - columns, geometry.row - rows], axis=2)
     instance = np.take(renderer.surface_instance[geometry.visible], geometry.index)
     depth = 1 / np.abs(geometry.inverse_depth)
@@ -137,7 +144,7 @@ def _boxes(renderer: Renderer, now: Buffers, instance: np.ndarray) -> tuple[Box,
     ids = instance.ravel()[pixels]
     first = np.flatnonzero(np.diff(ids, prepend=-1))
     rows, columns = np.divmod(pixels, instance.shape[1])
-    areas = np.diff([*first, len(ids)])
+    areas = np.diff(first, append=len(ids))
     sides = (np.minimum.reduceat(columns, first), np.minimum.reduceat(rows, first),
              np.maximum.reduceat(columns, first) + 1, np.maximum.reduceat(rows, first) + 1)  # fmt: skip
     boxes = []

@@ -54,7 +54,7 @@ def lamp_post(rng: np.random.Generator) -> Shape:
     """A street lamp whose arm reaches over the road, to the front of the object."""
     height, reach = rng.uniform(5.5, 8.5), rng.uniform(0.8, 2.0)
     grey = _grey(rng)
-    post = limb(Label.POLE, Texture.ROD, grey, (0, 0, 0), (0, 0, height), 0.2, 0.13)
+    post = limb(Label.POLE, Texture.ROD, grey, (0, 0, 0), (0, 0, height), 0.17, 0.11)
     arm = limb(Label.POLE, Texture.ROD, grey, (0, 0, height - 0.05), (reach, 0, height), 0.1)
     lamp = limb(
         Label.POLE, Texture.PLAIN, LAMP_LIGHT, (reach - 0.3, 0, height - 0.08), (reach + 0.4, 0, height - 0.08), 0.16
@@ -112,8 +112,9 @@ def direction_sign(rng: np.random.Generator) -> Shape:
     """A big board on two posts."""
     width, colour = rng.uniform(1.4, 2.6), ((0.15, 0.3, 0.6), (0.85, 0.75, 0.2), (0.9, 0.9, 0.9))[int(rng.integers(3))]
     posts = [limb(Label.POLE, Texture.ROD, STEEL, (0, y, 0), (0, y, 3.2), 0.1) for y in (-0.35 * width, 0.35 * width)]
-    board = Panel(Label.TRAFFIC_SIGN, Texture.BOARD, colour, (rectangle(-width / 2, 1.9, width / 2, 3.3),), (0.06, 0, 0),
-                  (0.0, 1.0, 0.0), tile_m=(width, 1.4), offset=(0.5, -1.9 / 1.4), is_two_sided=True)  # fmt: skip
+    outline = rectangle(-width / 2, 1.9, width / 2, 3.3)
+    board = Panel(Label.TRAFFIC_SIGN, Texture.BOARD, colour, (outline,), (0.06, 0, 0), (0.0, 1.0, 0.0),
+                  tile_m=(width, 1.4), offset=(0.5, -1.9 / 1.4), is_two_sided=True)  # fmt: skip
     return Shape([*posts, board])
 
 
@@ -126,7 +127,8 @@ def _plate(rng: np.random.Generator, z: float) -> list[Panel]:
     square, diamond = rectangle(-0.33, 0.03, 0.33, 0.69), ellipse(0, 0.36, 0.46, 0.46, 4)
     outer, rim, core, middle = (
         (disc, red, small, white), (triangle, red, inner, white), (square, blue, small * (0.6, 0.6) + (0, 0.14), white),
-        (disc, blue, rectangle(-0.05, 0.14, 0.05, 0.58), white), (diamond, white, (diamond - (0, 0.36)) * 0.75 + (0, 0.36), yellow),
+        (disc, blue, rectangle(-0.05, 0.14, 0.05, 0.58), white),
+        (diamond, white, (diamond - (0, 0.36)) * 0.75 + (0, 0.36), yellow),
     )[kind]  # fmt: skip
     back = Panel(
         Label.TRAFFIC_SIGN, Texture.PLAIN, (0.45, 0.46, 0.47), (outer * (-1.0, 1.0),), (0.04, 0, z), (0.0, -1.0, 0.0)
@@ -145,8 +147,8 @@ def wall(rng: np.random.Generator, length_m: float) -> Shape:
     """A garden wall along x."""
     height = rng.uniform(1.2, 2.4)
     texture, tint = ((Texture.BRICK, (0.72, 0.45, 0.36)), (Texture.PLASTER, (0.72, 0.70, 0.66)))[int(rng.integers(2))]
-    cap = Panel(Label.WALL, Texture.PLAIN, (0.5, 0.5, 0.48), (rectangle(-length_m / 2, height - 0.1, length_m / 2, height),),
-                is_two_sided=True)  # fmt: skip
+    top = rectangle(-length_m / 2, height - 0.1, length_m / 2, height)
+    cap = Panel(Label.WALL, Texture.PLAIN, (0.5, 0.5, 0.48), (top,), is_two_sided=True)
     return Shape([_screen(Label.WALL, texture, tint, length_m, height, (2.5, 2.5)), cap])
 
 

@@ -3,17 +3,15 @@
 import cv2
 import numpy as np
 
-from lightning_edge.samples.renderer import NEAR_M, SUBPIXEL_BITS, Buffers, Renderer
 from lightning_edge.samples.camera import View
+from lightning_edge.samples.renderer import NEAR_M, SUBPIXEL_BITS, Buffers, Renderer
 
 Array = np.ndarray
 CIRCLE = np.stack([np.cos(np.arange(12) * np.pi / 6), np.sin(np.arange(12) * np.pi / 6)], axis=1)
-CONTACT = 0.45
-"""Share of the light that is left under a vehicle."""
 
 
-def shadow_mask(renderer: Renderer, now: Buffers, sun: Array, strength: float) -> Array:
-    """Factor on the light of the ground: float32 ``[height, width]``."""
+def shadow_mask(renderer: Renderer, now: Buffers, sun: Array, strength: float, contact: float) -> Array:
+    """Factor on the light of the ground, ``1 - strength`` in the sun's shadows: float32 ``[height, width]``."""
     mask = np.full(now.surface.shape, 255, np.uint8)
     scene = renderer.scene
     pose = scene.body_poses(now.time_s)
@@ -31,7 +29,7 @@ def shadow_mask(renderer: Renderer, now: Buffers, sun: Array, strength: float) -
             _fill(mask, cv2.convexHull(corners)[:, 0], int(255 * (1 - strength)))
     touching = scene.footprint[bodies, 2] < 0.5
     for corners in _on_screen(base[touching], now.view):
-        _fill(mask, cv2.convexHull(corners)[:, 0], int(255 * CONTACT))
+        _fill(mask, cv2.convexHull(corners)[:, 0], int(255 * (1 - contact)))
     return cv2.GaussianBlur(mask, (5, 5), 0) * np.float32(1 / 255)
 
 
@@ -54,7 +52,7 @@ def _rectangles(footprint: Array, heading: Array) -> Array:
 
 
 def _on_screen(polygons: Array, view: View) -> list[Array]:
-    """Corners ``[polygons, corners, 2]`` on the ground as fixed-point pixels; those behind the camera are pulled ahead."""
+    """Corners ``[polygons, corners, 2]`` on the ground as fixed-point pixels, those behind the camera moved ahead."""
     if not len(polygons):
         return []
     spatial = np.concatenate([polygons, np.zeros((*polygons.shape[:2], 1))], axis=2) - view.position

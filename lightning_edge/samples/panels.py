@@ -6,6 +6,7 @@ axis_u + v * axis_v`` and shows its front when seen against ``axis_u x axis_v``.
 """
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -130,7 +131,7 @@ def extrude(label: Label, texture: Texture, tint: Vector, profile: np.ndarray, w
     """
     half = width_m / 2
     panels = []
-    for (x0, z0), (x1, z1) in zip(profile[:-1], profile[1:], strict=True):
+    for (x0, z0), (x1, z1) in pairwise(profile):
         length = float(np.hypot(x1 - x0, z1 - z0))
         axis_v = ((x1 - x0) / length, 0.0, (z1 - z0) / length)
         outline = (rectangle(-half, 0, half, length),)

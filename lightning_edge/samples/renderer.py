@@ -18,6 +18,8 @@ Array = np.ndarray
 NEAR_M = 0.5
 CLOUD_HEIGHT_M = 400.0
 SUBPIXEL_BITS = 4
+MIN_AREA_PX = 1.2
+"""Polygons whose bounds, widened by 0.3 px, cover less are not painted."""
 EXTRA_SURFACES = 2
 """Sky and own bonnet come after the surfaces of the scene."""
 
@@ -30,11 +32,13 @@ class Projection:
         homography: Per surface, (u, v, 1) to (column, row, 1) times depth: float64 ``[surfaces, 3, 3]``.
         faces_viewer: Which surfaces show their front.
         normal: Unit normals that point to the side of the viewer: float64 ``[surfaces, 3]``.
+        place: Origins of the surfaces in the world: float64 ``[surfaces, 3]``.
     """
 
     homography: Array
     faces_viewer: Array
     normal: Array
+    place: Array
 
 
 @dataclass
@@ -46,6 +50,8 @@ class Buffers:
         view: From where.
         projection: How.
         surface: Surface of every pixel: int32 ``[height, width]``.
+        visible: Surfaces that have a pixel.
+        inverse: Per surface, (column, row, 1) to (u, v, 1) / depth, for the visible ones; NaN elsewhere.
         silhouettes: Pixels that each thing would have if nothing hid it, by body.
     """
 
@@ -53,6 +59,8 @@ class Buffers:
     view: View
     projection: Projection
     surface: Array
+    visible: Array
+    inverse: Array
     silhouettes: dict[int, int]
 
 
@@ -97,7 +105,12 @@ class Renderer:
         fixed = np.diag([1.0, 1.0, 1.0])
         homography = np.concatenate([view.projection @ planes, [view.projection @ sky, fixed]])
         up = [(0.0, 0.0, -1.0), (0.0, 0.0, 1.0)]
-        return Projection(homography, np.concatenate([front, [True, True]]), np.concatenate([normal, up]))
+        return Projection(
+            homography,
+            np.concatenate([front, [True, True]]),
+            np.concatenate([normal, up]),
+            np.concatenate([origin, up]),
+        )
 
     def paint(self, time_s: float) -> Buffers:
         """Paint the frame of one moment."""
@@ -107,7 +120,10 @@ class Renderer:
         surface[self.horizon_row() :] = 0
         silhouettes = self._paint_polygons(surface, projection, self._order(time_s, view))
         self._paint_hood(surface)
-        return Buffers(time_s, view, projection, surface, silhouettes)
+        visible = np.flatnonzero(np.bincount(surface.ravel(), minlength=self.hood + 1))
+        inverse = np.full(projection.homography.shape, np.nan)
+        inverse[visible] = np.linalg.inv(projection.homography[visible])
+        return Buffers(time_s, view, projection, surface, visible, inverse, silhouettes)
 
     def horizon_row(self) -> int:
         """First row below the horizon."""
@@ -139,30 +155,49 @@ class Renderer:
         low, high = np.minimum.reduceat(points, start), np.maximum.reduceat(points, start)
         size = np.array([self.camera.width_px, self.camera.height_px])
         needs_clip = nearest < NEAR_M
-        inside = ((high > -0.5) & (low < size - 0.5)).all(axis=1) & ((high - low).max(axis=1) > 0.4) | needs_clip
+        is_large = (high - low + 0.3).prod(axis=1) > MIN_AREA_PX
+        inside = ((high > -0.5) & (low < size - 0.5)).all(axis=1) & is_large | needs_clip
         shown = np.flatnonzero(inside & (farthest > NEAR_M) & projection.faces_viewer[scene.polygon_surface])
         shown = shown[np.argsort(rank[self._polygon_body[shown]], kind="stable")]
         fixed = np.rint(points * (1 << SUBPIXEL_BITS)).astype(np.int32)
-        return self._fill(surface, shown, needs_clip, corners, fixed)
-
-    def _fill(self, surface: Array, shown: Array, needs_clip: Array, corners: Array, fixed: Array) -> dict[int, int]:
-        scene = self.scene
         bodies = self._polygon_body[shown]
-        instance = scene.instance
+        last = np.flatnonzero(np.diff(bodies, append=-1))
+        ends = {
+            int(at): box for at, box in zip(last, self._extents(low[shown], high[shown], bodies, last), strict=True)
+        }
+        return self._fill(surface, shown, needs_clip, corners, fixed, ends)
+
+    def _extents(self, low: Array, high: Array, bodies: Array, last: Array) -> list[tuple[slice, slice]]:
+        """Rows and columns that the polygons of each body reach; ``last`` are the last polygons of the bodies."""
+        first = np.concatenate([[0], last[:-1] + 1]).astype(np.intp)
+        size = (self.camera.width_px, self.camera.height_px)
+        start = np.clip(np.floor(np.minimum.reduceat(low, first)) - 1, 0, size).astype(int).tolist()
+        stop = np.clip(np.ceil(np.maximum.reduceat(high, first)) + 2, 0, size).astype(int).tolist()
+        return [(slice(y0, y1), slice(x0, x1)) for (x0, y0), (x1, y1) in zip(start, stop, strict=True)]
+
+    def _fill(
+        self, surface: Array, shown: Array, needs_clip: Array, corners: Array, fixed: Array, ends: dict
+    ) -> dict[int, int]:
+        scene = self.scene
         silhouettes: dict[int, int] = {}
-        starts, owners = scene.polygon_start, scene.polygon_surface
-        for index, (polygon, body) in enumerate(zip(shown.tolist(), bodies.tolist(), strict=True)):
-            begin, end = starts[polygon], starts[polygon + 1]
-            points = _clipped(corners[begin:end]) if needs_clip[polygon] else fixed[begin:end]
+        begins, stops = scene.polygon_start[shown].tolist(), scene.polygon_start[shown + 1].tolist()
+        owners, clips = scene.polygon_surface[shown].tolist(), needs_clip[shown].tolist()
+        bodies = self._polygon_body[shown]
+        counted = (scene.instance[bodies] >= 0).tolist()
+        for index, (begin, stop, owner) in enumerate(zip(begins, stops, owners, strict=True)):
+            points = _clipped(corners[begin:stop]) if clips[index] else fixed[begin:stop]
             if len(points) > 2:
-                cv2.fillPoly(surface, [points], int(owners[polygon]), cv2.LINE_8, SUBPIXEL_BITS)
-            if instance[body] >= 0 and (index + 1 == len(bodies) or bodies[index + 1] != body):
-                silhouettes[body] = self._count(surface, body)
+                cv2.fillPoly(surface, [points], owner, cv2.LINE_8, SUBPIXEL_BITS)
+            if counted[index] and index in ends:
+                body = int(bodies[index])
+                silhouettes[body] = self._count(surface[ends[index]], body)
         return silhouettes
 
-    def _count(self, surface: Array, body: int) -> int:
-        own = cv2.inRange(surface, int(self._first_surface[body]), int(self._last_surface[body]))
-        return cv2.countNonZero(own)
+    def _count(self, window: Array, body: int) -> int:
+        if not window.size:
+            return 0
+        first, last = self._first_surface[body], self._last_surface[body]
+        return int(np.count_nonzero((window >= first) & (window <= last)))
 
     def _paint_hood(self, surface: Array) -> None:
         if not self.camera.hood_share:

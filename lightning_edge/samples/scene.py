@@ -120,10 +120,9 @@ class Scene:
         """Origin, axis u and axis v of all surfaces in the world: float64 ``[surfaces, 3]`` each."""
         walked = np.hypot(self.speed, self.lateral_speed) * time_s
         moved = self._place(self._moving_surfaces, self.body_poses(time_s), walked)
-        placed = tuple(values.copy() for values in self._static)
-        for values, new in zip(placed, moved, strict=True):
-            values[self._moving_surfaces] = new
-        return placed
+        origin, axis_u, axis_v = (values.copy() for values in self._static)
+        origin[self._moving_surfaces], axis_u[self._moving_surfaces], axis_v[self._moving_surfaces] = moved
+        return origin, axis_u, axis_v
 
     def _place(self, surfaces: Array, pose: Pose, walked: Array) -> tuple[Array, Array, Array]:
         body = self.surface_body[surfaces]

@@ -9,7 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lightning_edge.samples.district import District
+
 Array = np.ndarray
+Crossing = tuple[float, float]
+"""Middle and width of a side street along ``s``."""
 
 
 class Pose(NamedTuple):
@@ -23,7 +27,7 @@ class Pose(NamedTuple):
 class Street:
     """A road's middle line of slowly changing curvature."""
 
-    def __init__(self, rng: np.random.Generator, length_m: float, start_m: float = -40.0) -> None:
+    def __init__(self, rng: np.random.Generator, length_m: float, start_m: float = -20.0) -> None:
         self.start_m, self.end_m = start_m, length_m
         self._s = np.arange(start_m, length_m + 100.0, 1.0)
         curvature = self._curvature(rng)
@@ -49,10 +53,10 @@ class Street:
 
     def to_world(self, s: Array | float, d: Array | float, turn: Array | float = 0.0) -> Pose:
         """World poses of points in street coordinates; ``turn`` is added to the street's heading."""
-        heading = np.interp(s, self._s, self._heading)
+        heading = np.asarray(np.interp(s, self._s, self._heading))
         x = np.interp(s, self._s, self._x) - np.sin(heading) * d
         y = np.interp(s, self._s, self._y) + np.cos(heading) * d
-        return Pose(x, y, heading + turn)
+        return Pose(np.asarray(x), np.asarray(y), np.asarray(heading + turn))
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Profile:
     setback_m: float
 
     @staticmethod
-    def draw(rng: np.random.Generator) -> "Profile":
+    def draw(rng: np.random.Generator, district: District) -> "Profile":
         """A random street."""
         parks = rng.random(2) < 0.6
         return Profile(
@@ -80,10 +84,10 @@ class Profile:
             lanes=1 + int(rng.random() < 0.4),
             parking_left_m=2.1 * float(parks[0]),
             parking_right_m=2.1 * float(parks[1]),
-            pavement_left_m=rng.uniform(1.6, 3.2),
-            pavement_right_m=rng.uniform(1.6, 3.2),
-            verge_m=rng.uniform(1.2, 3.0) if rng.random() < 0.35 else 0.0,
-            setback_m=rng.uniform(0.0, 6.0) if rng.random() < 0.6 else 0.3,
+            pavement_left_m=rng.uniform(*district.pavement_m),
+            pavement_right_m=rng.uniform(*district.pavement_m),
+            verge_m=rng.uniform(1.2, 3.0) if rng.random() < 0.5 else 0.0,
+            setback_m=rng.uniform(1.5, 6.0) if rng.random() < district.setback_chance else 0.3,
         )
 
     @property
@@ -153,3 +157,17 @@ class EgoMotion:
             self._lane_d_m + size * np.sin(s / period + phase),
             np.arctan(size / period * np.cos(s / period + phase)),
         )
+
+
+def draw_crossings(rng: np.random.Generator, street: Street) -> list[Crossing]:
+    """Middles and widths of side streets along ``s``."""
+    crossings, at = [], street.start_m + rng.uniform(30, 110)
+    while at < street.end_m - 20:
+        crossings.append((at, rng.uniform(7, 12)))
+        at += rng.uniform(60, 130)
+    return crossings
+
+
+def near_crossing(s: float, crossings: list[Crossing], margin_m: float) -> bool:
+    """Whether ``s`` is within a crossing or the margin around one."""
+    return any(abs(s - middle) < width / 2 + margin_m for middle, width in crossings)

@@ -89,9 +89,9 @@ def _plain(tile: np.ndarray, rng: np.random.Generator) -> None:
 
 def _asphalt(tile: np.ndarray, rng: np.random.Generator) -> None:
     _fill(tile, (0.36, 0.36, 0.37), noise(rng, (4, 2, 16, 64)), 0.09)
-    for _ in range(7):
-        points = np.cumsum(rng.normal(0, 9, (5, 2)), axis=0) + rng.uniform(20, 108, 2)
-        cv2.polylines(tile, [points.astype(np.int32)], False, (0.24, 0.24, 0.25, 0), 1, cv2.LINE_AA)
+    for _ in range(4):
+        bends = np.cumsum(rng.normal(rng.normal(0, 3, 2), 3.0, (9, 2)), axis=0) + rng.uniform(30, 98, 2)
+        cv2.polylines(tile, [bends.astype(np.int32)], False, (0.29, 0.29, 0.30, 0), 1, cv2.LINE_AA)
     for _ in range(3):
         x, y = rng.integers(5, 90, 2)
         patch = tile[y : y + rng.integers(10, 35), x : x + rng.integers(8, 30)]
