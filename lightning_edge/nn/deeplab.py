@@ -11,9 +11,9 @@ from lightning_edge.nn.normalize import Normalize
 class DeepLab(SegmentationBranch):
     """The branch of Accel's released code, over any timm encoder.
 
-    After the code of arXiv:1807.06667, without its deformable convolutions: the encoder keeps its last stages at ``output_stride`` by
-    dilation, a 1x1 convolution with ReLU follows ("fc6") and a 1x1 convolution scores the classes; the scores are
-    interpolated bilinearly to the size of the image.
+    After the code of arXiv:1807.06667, without its deformable convolutions: the encoder keeps its last stages at
+    ``output_stride`` by dilation, a 1x1 convolution with ReLU follows ("fc6") and a 1x1 convolution scores the classes;
+    the scores are interpolated bilinearly to the size of the image.
 
     Args:
         encoder: Name of any timm model that supports ``features_only`` and ``output_stride``.

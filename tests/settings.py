@@ -1,0 +1,59 @@
+"""One tiny instance of every method and data module; conformance tests run all that fit together."""
+
+from lightning_edge import data, methods, nn
+
+NUM_CLASSES = {"Cityscapes": 19, "CamVid": 11}
+SIZE = (64, 128)
+
+
+def make_segmentation(num_classes):
+    return methods.Segmentation(nn.DeepLab("resnet10t", num_classes, hidden_channels=16))
+
+
+def make_accel(num_classes):
+    net = nn.AccelNet(
+        nn.DeepLab("resnet10t", num_classes, hidden_channels=16),
+        nn.DeepLab("mobilenetv3_small_050", num_classes, hidden_channels=16),
+        nn.FlowNetS(width=0.125),
+    )
+    return methods.Accel(net, branch_epochs=1, interval=2, max_interval=3)
+
+
+def make_cityscapes():
+    return data.CityscapesDataModule(
+        sample_size=SIZE, num_sample_train=4, num_sample_val=2, batch_size=2, num_workers=0
+    )
+
+
+def make_cityscapes_video():
+    return data.CityscapesVideoDataModule(
+        sample_size=SIZE,
+        num_sample_train=4,
+        num_sample_val=2,
+        max_distance=2,
+        train_distances=(1, 2),
+        batch_size=2,
+        num_workers=0,
+    )
+
+
+def make_camvid():
+    return data.CamVidDataModule(batch_size=2, num_workers=0)
+
+
+def make_camvid_video():
+    return data.CamVidVideoDataModule(max_distance=2, train_distances=(1, 2), batch_size=2, num_workers=0)
+
+
+METHODS = {methods.Segmentation: make_segmentation, methods.Accel: make_accel}
+"""Makers of a method for a number of classes."""
+
+DATA_MODULES = {
+    data.CityscapesDataModule: make_cityscapes,
+    data.CityscapesVideoDataModule: make_cityscapes_video,
+    data.CamVidDataModule: make_camvid,
+    data.CamVidVideoDataModule: make_camvid_video,
+}
+
+PREDICTS_ONLY = {data.FramesDataModule}
+"""Data modules without labels."""
