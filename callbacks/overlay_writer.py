@@ -17,7 +17,7 @@ class OverlayWriter(BasePredictionWriter):
     """Write each predicted frame, its classes laid over it, to ``overlays/<name>.png`` in the run's folder.
 
     Takes the predictions of any method whose ``predict_step`` maps a ``FrameBatch`` to one class a pixel. Colours are
-    those of the data module's ``palette`` where it has one.
+    the module's ``palette`` where it has one, as a ``Method`` does that was trained on data with colours.
 
     Args:
         opacity: Of the colours; 0 shows the frame alone, 1 the colours alone.
@@ -46,7 +46,7 @@ class OverlayWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        palette = getattr(getattr(trainer, "datamodule", None), "palette", None)
+        palette = getattr(pl_module, "palette", None)
         for image, mask, name in zip(batch["image"], prediction.cpu().numpy(), batch["name"], strict=True):
             frame = (image.movedim(0, -1) * 255).round().byte().cpu().numpy()
             colours = colour_mask(mask, palette or default_palette(int(mask.max()) + 1))

@@ -20,6 +20,9 @@ OptimizerCallable = Callable[[Iterable], Optimizer]
 Schedule = Callable[[float], float]
 """Maps the share of training that is done, in [0, 1], to a factor of the learning rate."""
 
+CLASSES_KEY = "classes"
+"""Where a checkpoint keeps names and colours of the classes."""
+
 
 class PolynomialDecay:
     """Learning rate ``(1 - done) ** power`` after a linear warm-up, the usual schedule of segmentation nets.
@@ -58,6 +61,10 @@ class Method(LightningModule, ABC):
     """
 
     batch_type: type
+    class_names: tuple[str, ...] | None = None
+    """Names of the classes, once a data module or a checkpoint told them."""
+    palette: tuple[tuple[int, int, int], ...] | None = None
+    """Colours of the classes, RGB, once a data module or a checkpoint told them."""
     _plain_arguments: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Method":
@@ -106,11 +113,22 @@ class Method(LightningModule, ABC):
         return self.total_loss(batch)
 
     def setup(self, stage: str) -> None:
-        """Refuse a data module with another number of classes than the net's."""
-        ours = getattr(self, "num_classes", None)
-        theirs = getattr(getattr(self.trainer, "datamodule", None), "num_classes", None)
+        """Take over what the data module's classes are called; refuse one with another number of them."""
+        data = getattr(self.trainer, "datamodule", None)
+        ours, theirs = getattr(self, "num_classes", None), getattr(data, "num_classes", None)
         if ours is not None and theirs is not None and ours != theirs:
             raise ValueError(f"expected a net with the data module's num_classes ({theirs}), got {ours}")
+        self.class_names = getattr(data, "class_names", self.class_names)
+        self.palette = getattr(data, "palette", self.palette)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep names and colours of the classes with the weights, for prediction on data that have none."""
+        checkpoint[CLASSES_KEY] = {"class_names": self.class_names, "palette": self.palette}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take names and colours of the classes from where the weights come from."""
+        for name, value in checkpoint.get(CLASSES_KEY, {}).items():
+            setattr(self, name, value)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser, its learning rate scheduled over the steps that the trainer expects."""

@@ -69,8 +69,7 @@ class Segmentation(Method):
         confusion = self.confusion.compute()
         self.confusion.reset()
         scores: dict[str, Any] = {f"{stage}/miou": mean_iou(confusion)}
-        names = getattr(getattr(self.trainer, "datamodule", None), "class_names", range(self.num_classes))
-        for name, iou in zip(names, class_iou(confusion), strict=True):
+        for name, iou in zip(self.class_names or range(self.num_classes), class_iou(confusion), strict=True):
             scores[f"{stage}/iou_{name}"] = iou
         self.log_dict({key: value for key, value in scores.items() if not value.isnan()})
 

@@ -70,6 +70,7 @@ def test_a_checkpoint_holds_no_objects_and_loads_with_a_net(tmp_path):
     content = torch.load(tmp_path / "method.ckpt", weights_only=True)
     assert content.get("hyper_parameters", {}) == {}
     restored = Segmentation.load_from_checkpoint(tmp_path / "method.ckpt", net=DeepLab("resnet10t", CLASSES))
+    assert restored.class_names == ToyData.class_names
     image = torch.rand(1, 3, 32, 32)
     with torch.inference_mode():
         torch.testing.assert_close(restored.eval()(image), method.eval()(image), rtol=0, atol=0)
