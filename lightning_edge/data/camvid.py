@@ -10,9 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import albumentations as A
-
 from lightning_edge.contracts import IGNORE_INDEX
+from lightning_edge.data.augmentation import Transform
 from lightning_edge.data.base import Split
 from lightning_edge.data.images import label_table
 from lightning_edge.data.segmentation import LabelledClip, SegmentationDataModule, SegmentationVideoDataModule
@@ -78,7 +77,7 @@ class CamVidDataModule(SegmentationDataModule):
         protocol: Protocol = "usual",
         sample_size: tuple[int, int] = (120, 160),
         num_samples: tuple[int, int, int] = (80, 40, 40),
-        train_transform: A.BasicTransform | A.BaseCompose | None = None,
+        train_transform: Transform | None = None,
         batch_size: int = 8,
         eval_batch_size: int | None = None,
         num_workers: int = 2,
@@ -135,7 +134,7 @@ class CamVidVideoDataModule(SegmentationVideoDataModule):
         train_distances: tuple[int, ...] = (1, 2, 3, 4),
         sample_size: tuple[int, int] = (120, 160),
         num_samples: tuple[int, int, int] = (80, 40, 40),
-        train_transform: A.BasicTransform | A.BaseCompose | None = None,
+        train_transform: Transform | None = None,
         batch_size: int = 8,
         eval_batch_size: int | None = None,
         num_workers: int = 2,

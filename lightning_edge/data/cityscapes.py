@@ -6,8 +6,7 @@ Layout and classes: https://www.cityscapes-dataset.com/dataset-overview/ and the
 from collections import defaultdict
 from pathlib import Path
 
-import albumentations as A
-
+from lightning_edge.data.augmentation import Transform
 from lightning_edge.data.base import Split
 from lightning_edge.data.images import label_table
 from lightning_edge.data.segmentation import LabelledClip, SegmentationDataModule, SegmentationVideoDataModule
@@ -55,7 +54,7 @@ class CityscapesDataModule(SegmentationDataModule):
         sample_domain: str = "day",
         num_sample_train: int = 120,
         num_sample_val: int = 40,
-        train_transform: A.BasicTransform | A.BaseCompose | None = None,
+        train_transform: Transform | None = None,
         batch_size: int = 8,
         eval_batch_size: int | None = None,
         num_workers: int = 2,
@@ -116,7 +115,7 @@ class CityscapesVideoDataModule(SegmentationVideoDataModule):
         sample_domain: str = "day",
         num_sample_train: int = 120,
         num_sample_val: int = 40,
-        train_transform: A.BasicTransform | A.BaseCompose | None = None,
+        train_transform: Transform | None = None,
         batch_size: int = 8,
         eval_batch_size: int | None = None,
         num_workers: int = 2,

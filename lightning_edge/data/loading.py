@@ -49,28 +49,31 @@ class SeededSampler(DistributedSampler[Draw]):
         self.global_batch_size = batch_size * num_replicas
         self.cycle = 0
         self.start = 0
-        self.num_batches = len(self.order()) // self.global_batch_size
-        if self.num_batches == 0:
+        self.total_size = len(self.order())
+        if self.num_left(0) == 0:
             raise ValueError(
                 f"expected batch_size x processes ({self.global_batch_size}) of at most the number of training samples "
-                f"({len(self.order())}): lower batch_size"
+                f"({self.total_size}): lower batch_size"
             )
 
     def order(self) -> list[int]:
-        """Indices of all processes in the order of this epoch."""
+        """Indices of all processes in the order of this epoch; equally many in each epoch."""
         return np.random.default_rng(self._mix(_ORDER, 0)).permutation(len(self.dataset)).tolist()  # pyright: ignore
 
     def __iter__(self) -> Iterator[Draw]:
         order = self.order()
-        num_left = (len(order) - self.start) // self.global_batch_size * self.global_batch_size
-        for position in range(self.rank, num_left, self.num_replicas):
+        for position in range(self.rank, self.num_left(self.start), self.num_replicas):
             index = order[self.start + position]
             # a batch is named by where it begins, which holds for any batch size after a resume
             begin = self.start + position - position % self.global_batch_size
             yield Draw(index, self._mix(_SAMPLE, index), self._mix(_BATCH, begin))
 
     def __len__(self) -> int:
-        return self.num_batches * self.batch_size
+        return self.num_left(0) // self.num_replicas
+
+    def num_left(self, start: int) -> int:
+        """Samples of all processes in the whole batches from a position on."""
+        return (self.total_size - start) // self.global_batch_size * self.global_batch_size
 
     def _mix(self, purpose: int, value: int) -> int:
         entropy = (self.seed, self.epoch, self.cycle, purpose, value)
@@ -123,5 +126,5 @@ class ResumableLoader(DataLoader[Any]):
             return _Position(sampler.epoch, 0, 0)
         if is_resumed:
             return last
-        is_finished = last.samples + sampler.global_batch_size > len(sampler.dataset)  # pyright: ignore
+        is_finished = sampler.num_left(last.samples) == 0
         return _Position(last.epoch, last.cycle + is_finished, 0)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import albumentations as A
 import numpy as np
 import torch
 from torch import Tensor
@@ -49,7 +48,7 @@ class SegmentationDataModule(EdgeDataModule):
 
     def __init__(
         self,
-        train_transform: A.BasicTransform | A.BaseCompose | None = None,
+        train_transform: Transform | None = None,
         batch_size: int = 8,
         eval_batch_size: int | None = None,
         num_workers: int = 2,
@@ -95,7 +94,7 @@ class SegmentationVideoDataModule(SegmentationDataModule):
         self,
         max_distance: int = 9,
         train_distances: tuple[int, ...] = (1, 2, 3, 4),
-        train_transform: A.BasicTransform | A.BaseCompose | None = None,
+        train_transform: Transform | None = None,
         batch_size: int = 8,
         eval_batch_size: int | None = None,
         num_workers: int = 2,

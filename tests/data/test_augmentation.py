@@ -5,7 +5,9 @@ from typing import Any
 import albumentations as A
 import numpy as np
 import pytest
+from jsonargparse import ArgumentParser
 
+from lightning_edge.data import CityscapesDataModule
 from lightning_edge.data.augmentation import StreetAugmentation, apply_seeded
 
 _RANDOM = np.random.default_rng(0)
@@ -72,3 +74,22 @@ def test_the_default_keeps_the_size_and_ignores_what_it_pads():
     assert padded.mean() == pytest.approx(0.75)
     assert (sample["image"][padded] == 0).all()
     assert (sample["image"][~padded] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("{class_path: albumentations.NoOp}", "NoOp"),
+        (
+            "{class_path: lightning_edge.data.StreetAugmentation, init_args: {height: 8, width: 9}}",
+            "StreetAugmentation",
+        ),
+        ("{class_path: albumentations.Compose, init_args: {transforms: [{class_path: albumentations.D4}]}}", "Compose"),
+        ("null", "NoneType"),
+    ],
+)
+def test_a_transform_can_be_given_in_yaml(text: str, name: str):
+    parser = ArgumentParser()
+    parser.add_class_arguments(CityscapesDataModule, "data")
+    data = parser.instantiate(parser.parse_string(f"data: {{train_transform: {text}}}")).data
+    assert type(data.train_transform).__name__ == name

@@ -124,6 +124,23 @@ def test_setup_twice_makes_datasets_once(kind: Any, cityscapes_root: Path):
     pickle.loads(pickle.dumps(train))  # for workers that are not forked
 
 
+def test_overfit_batches_repeats_the_longest_clips(cityscapes_root: Path):
+    class Recorder(LightningModule):
+        def training_step(self, batch: Any) -> None:
+            seen.append(_red(batch["frames"].mul(255).round()))
+
+        def configure_optimizers(self) -> None:
+            return None
+
+    seen: list[list[int]] = []
+    data = _make(CityscapesVideoDataModule, cityscapes_root, batch_size=1, train_distances=(1, 3))
+    Trainer(
+        accelerator="cpu", overfit_batches=2, max_epochs=2, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    ).fit(Recorder(), datamodule=data)  # fmt: skip
+    assert seen == [[16, 17, 18, 19], [46, 47, 48, 49]] * 2
+
+
 class _Dtype(LightningModule):
     def __init__(self) -> None:
         super().__init__()
