@@ -1,0 +1,80 @@
+"""Nets and data of a few numbers, for what does not depend on their size."""
+
+import torch
+from lightning.pytorch import Callback, Trainer, seed_everything
+from torch import nn
+
+from lightning_edge.data import EdgeDataModule
+from lightning_edge.methods import Accel, PolynomialDecay
+from lightning_edge.nn import AccelNet, FlowNetS, SegmentationBranch
+
+NUM_CLASSES = 5
+
+
+class PlainBranch(SegmentationBranch):
+    """Two convolutions without batch norm, whose statistics differ between a batch and its parts."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.num_classes = NUM_CLASSES
+        self.encoder = nn.Sequential(nn.Conv2d(3, channels, 8, 8), nn.ReLU())
+        self.head = nn.Conv2d(channels, NUM_CLASSES, 1)
+
+    def features(self, image):
+        return self.encoder(image)
+
+
+class ToyClips(EdgeDataModule):
+    batch_type = Accel.batch_type
+    num_classes, class_names = NUM_CLASSES, tuple("abcde")
+
+    def make_dataset(self, split):
+        generator = torch.Generator().manual_seed(0)
+
+        class Clips(torch.utils.data.Dataset):
+            items = [  # noqa: RUF012
+                {
+                    "frames": torch.randint(0, 256, (3, 3, 32, 48), generator=generator).byte(),
+                    "mask": torch.randint(0, NUM_CLASSES, (32, 48), generator=generator),
+                }
+                for _ in range(16)
+            ]
+
+            def __len__(self):
+                return len(self.items)
+
+            def __getitem__(self, draw):
+                return self.items[getattr(draw, "index", draw)]
+
+        return Clips()
+
+
+class Losses(Callback):
+    def __init__(self):
+        self.values = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.values.append(float(outputs["loss"]) * trainer.accumulate_grad_batches)
+
+
+def fit_in_float64(folder, batch_size, **arguments):
+    """Two epochs of Accel, one in each stage: the method, and the loss of each step."""
+    seed_everything(0, verbose=False)
+    net = AccelNet(PlainBranch(16), PlainBranch(4), FlowNetS(width=0.125))
+    method = Accel(net.double(), branch_epochs=1, interval=2, max_interval=3, schedule=PolynomialDecay(0, 0))
+    losses = Losses()
+    trainer = Trainer(
+        accelerator="cpu",
+        precision="64-true",
+        max_epochs=2,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        callbacks=[losses],
+        default_root_dir=folder,
+        **arguments,
+    )
+    trainer.fit(method, ToyClips(batch_size=batch_size, num_workers=0))
+    return method, losses.values
