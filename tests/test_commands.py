@@ -15,8 +15,6 @@ from recipes import _cli
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "recipes").rglob("*.yaml"))
 TEXTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
-SHELLS = ("bash", "console", "sh", "shell")
 
 
 class Header(NamedTuple):
@@ -49,18 +47,24 @@ def recipe_calls(text: str) -> list[tuple[str, list[str]]]:
     return calls
 
 
-def fenced_blocks(path: Path, *languages: str) -> list[str]:
+def examples(path: Path) -> list[tuple[str, str]]:
+    """Language and text of the blocks of a text that are run."""
     found = re.findall(r"^```(\w+)\n(.*?)^```", path.read_text(encoding="utf-8"), re.M | re.S)
-    return [block for language, block in found if language in languages]
+    return [(language, block) for language, block in found if language in ("python", "bash")]
 
 
 def smoke_arguments(recipe: str, args: list[str]) -> list[str]:
-    """What shrinks a call to a step: the smoke line of the configuration that it uses."""
+    """What shrinks a call to a step: the smoke line of the configuration that it uses.
+
+    Arguments of the configuration's data module are left out where the call names another one.
+    """
+    if not args or "--help" in args:
+        return []
     named = [word for word in args if word.endswith(".yaml")]
     config = ROOT / "recipes" / (Path(named[-1].removeprefix("--config=")).name if named else f"{recipe}.yaml")
-    if args[:1] == ["--help"] or not args:
-        return []
-    return shlex.split(read_header(config).smoke.removeprefix("smoke:"))
+    words = shlex.split(read_header(config).smoke.removeprefix("smoke:"))
+    names_data = any(word.partition("=")[0] == "--data" for word in args)
+    return [word for word in words if not (names_data and word.startswith("--data."))]
 
 
 def call(recipe: str, args: list[str]) -> None:
@@ -112,24 +116,18 @@ def test_a_configuration_runs_a_step(config, loggers, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} <= ({"lightning_logs"} if loggers else {"runs"})
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in TEXTS if recipe_calls("\n".join(fenced_blocks(path, *SHELLS)))],
-    ids=lambda path: path.stem,
-)
-def test_the_commands_of_a_text_run_one_after_the_other(path):
-    for recipe, args in recipe_calls("\n".join(fenced_blocks(path, *SHELLS))):
-        call(recipe, args)
-
-
-@pytest.mark.parametrize("path", [path for path in TEXTS if fenced_blocks(path, "python")], ids=lambda path: path.stem)
-def test_the_python_examples_of_a_text_run_one_after_the_other(path, monkeypatch):
-    for name in ("TRAIN", "VAL", "TEST", "PREDICT"):
-        monkeypatch.setenv(f"PL_TRAINER_LIMIT_{name}_BATCHES", "1")
+@pytest.mark.parametrize("path", [path for path in TEXTS if examples(path)], ids=lambda path: path.stem)
+def test_the_examples_of_a_text_run_one_after_the_other(path, monkeypatch):
+    monkeypatch.setenv("PL_TRAINER_LIMIT_TRAIN_BATCHES", "1")
+    monkeypatch.setenv("PL_TRAINER_LIMIT_VAL_BATCHES", "1")
     torch.manual_seed(0)
     namespace = {"__name__": "example"}
-    for number, block in enumerate(fenced_blocks(path, "python")):
-        exec(compile(block, f"{path.name}, example {number}", "exec"), namespace)
+    for number, (language, block) in enumerate(examples(path)):
+        if language == "python":
+            exec(compile(block, f"{path.name}, example {number}", "exec"), namespace)
+        else:
+            for recipe, args in recipe_calls(block):
+                call(recipe, args)
 
 
 def test_commands_are_found_in_chains_and_after_prompts():
