@@ -65,7 +65,7 @@ class Appearance:
         per_pixel = np.log2(LEVEL_PX[0]) + 0.5 * np.log2(geometry.density)
         level = np.take(per_pixel.astype(np.float32), geometry.index)
         level -= 1.5 * np.log2(np.abs(geometry.inverse_depth))
-        level = np.clip(level + 0.2, 0, LEVELS - 1).astype(np.intp)
+        level = np.clip(level + 0.5, 0, LEVELS - 1).astype(np.intp)
         size = np.take(LEVEL_PX, level)
         first_row = atlas_y(self._texture[geometry.visible]).astype(np.float32) - 0.5
         column = np.take(LEVEL_X - 0.5, level) + (geometry.u - np.floor(geometry.u)) * size

@@ -57,7 +57,7 @@ class District:
 
 
 CITY = District(
-    storeys=(4, 8), house_share=(0.7, 1.0), pavement_m=(2.6, 5.5), setback_chance=0.6, boundary_chance=0.9,
+    storeys=(4, 8), house_share=(0.7, 1.0), pavement_m=(2.8, 6.0), setback_chance=0.6, boundary_chance=0.9,
     fence_share=0.55, wall_share=0.36, avenue_chance=0.88, lamp_spacing_m=(28, 44), sign_spacing_m=(26, 48),
     board_share=0.1, signal_chance=0.95, parked_share=(0.1, 0.55), traffic=(0.08, 0.55), nearest_car_m=(10, 40),
     large_share=0.03, people_per_100_m=(1.5, 10.0), riders=1.1, parked_cycles=28,

@@ -18,6 +18,8 @@ Array = np.ndarray
 NEAR_M = 0.5
 CLOUD_HEIGHT_M = 400.0
 SUBPIXEL_BITS = 4
+MARGIN_PX = 2
+"""Painted around the frame and cut off: OpenCV draws edges that leave a picture along its border."""
 MIN_AREA_PX = 1.2
 """Polygons whose bounds, widened by 0.3 px, cover less are not painted."""
 EXTRA_SURFACES = 2
@@ -72,7 +74,9 @@ class Renderer:
         surfaces = len(scene.surface_body)
         self.sky, self.hood = surfaces, surfaces + 1
         self.surface_label = np.concatenate([scene.surface_label, [Label.SKY, Label.EGO_VEHICLE]]).astype(np.uint8)
-        self.surface_instance = np.concatenate([scene.surface_instance, [Label.SKY, Label.EGO_VEHICLE]])
+        self.surface_instance = np.concatenate([scene.surface_instance, [Label.SKY, Label.EGO_VEHICLE]]).astype(
+            np.int32
+        )
         self.surface_body = np.concatenate([scene.surface_body, [-1, -2]])
         counts = np.diff(scene.polygon_start)
         self._polygon_body = scene.surface_body[scene.polygon_surface]
@@ -116,10 +120,12 @@ class Renderer:
         """Paint the frame of one moment."""
         view = self.view(time_s)
         projection = self.project(time_s, view)
-        surface = np.full((self.camera.height_px, self.camera.width_px), self.sky, np.int32)
-        surface[self.horizon_row() :] = 0
-        silhouettes = self._paint_polygons(surface, projection, self._order(time_s, view))
-        self._paint_hood(surface)
+        height, width = self.camera.height_px, self.camera.width_px
+        canvas = np.full((height + 2 * MARGIN_PX, width + 2 * MARGIN_PX), self.sky, np.int32)
+        canvas[self.horizon_row() + MARGIN_PX :] = 0
+        silhouettes = self._paint_polygons(canvas, projection, self._order(time_s, view))
+        self._paint_hood(canvas)
+        surface = canvas[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX].copy()
         visible = np.flatnonzero(np.bincount(surface.ravel(), minlength=self.hood + 1))
         inverse = np.full(projection.homography.shape, np.nan)
         inverse[visible] = np.linalg.inv(projection.homography[visible])
@@ -143,7 +149,7 @@ class Renderer:
         rank[np.lexsort((-distance, scene.layer))] = np.arange(len(distance))
         return rank
 
-    def _paint_polygons(self, surface: Array, projection: Projection, rank: Array) -> dict[int, int]:
+    def _paint_polygons(self, canvas: Array, projection: Projection, rank: Array) -> dict[int, int]:
         scene = self.scene
         seen = projection.homography[self._corner_surface]
         corners = np.einsum("nij,nj->ni", seen, self._corner_uv1)
@@ -159,24 +165,29 @@ class Renderer:
         inside = ((high > -0.5) & (low < size - 0.5)).all(axis=1) & is_large | needs_clip
         shown = np.flatnonzero(inside & (farthest > NEAR_M) & projection.faces_viewer[scene.polygon_surface])
         shown = shown[np.argsort(rank[self._polygon_body[shown]], kind="stable")]
-        fixed = np.rint(points * (1 << SUBPIXEL_BITS)).astype(np.int32)
+        fixed = _fixed_point(points)
+        low[needs_clip], high[needs_clip] = 0, size
+        return self._fill(canvas, shown, needs_clip, corners, fixed, self._windows(low[shown], high[shown], shown))
+
+    def _windows(self, low: Array, high: Array, shown: Array) -> dict[int, tuple[slice, slice]]:
+        """Rows and columns of the canvas that a body reaches, by the position of its last polygon in ``shown``."""
         bodies = self._polygon_body[shown]
         last = np.flatnonzero(np.diff(bodies, append=-1))
-        ends = {
-            int(at): box for at, box in zip(last, self._extents(low[shown], high[shown], bodies, last), strict=True)
-        }
-        return self._fill(surface, shown, needs_clip, corners, fixed, ends)
-
-    def _extents(self, low: Array, high: Array, bodies: Array, last: Array) -> list[tuple[slice, slice]]:
-        """Rows and columns that the polygons of each body reach; ``last`` are the last polygons of the bodies."""
         first = np.concatenate([[0], last[:-1] + 1]).astype(np.intp)
         size = (self.camera.width_px, self.camera.height_px)
-        start = np.clip(np.floor(np.minimum.reduceat(low, first)) - 1, 0, size).astype(int).tolist()
-        stop = np.clip(np.ceil(np.maximum.reduceat(high, first)) + 2, 0, size).astype(int).tolist()
-        return [(slice(y0, y1), slice(x0, x1)) for (x0, y0), (x1, y1) in zip(start, stop, strict=True)]
+        start = np.clip(np.floor(np.minimum.reduceat(low, first)) - 1, 0, size).astype(int) + MARGIN_PX
+        stop = np.clip(np.ceil(np.maximum.reduceat(high, first)) + 2, 0, size).astype(int) + MARGIN_PX
+        boxes = zip(last.tolist(), start.tolist(), stop.tolist(), strict=True)
+        return {index: (slice(y0, y1), slice(x0, x1)) for index, (x0, y0), (x1, y1) in boxes}
 
     def _fill(
-        self, surface: Array, shown: Array, needs_clip: Array, corners: Array, fixed: Array, ends: dict
+        self,
+        canvas: Array,
+        shown: Array,
+        needs_clip: Array,
+        corners: Array,
+        fixed: Array,
+        windows: dict[int, tuple[slice, slice]],
     ) -> dict[int, int]:
         scene = self.scene
         silhouettes: dict[int, int] = {}
@@ -187,10 +198,10 @@ class Renderer:
         for index, (begin, stop, owner) in enumerate(zip(begins, stops, owners, strict=True)):
             points = _clipped(corners[begin:stop]) if clips[index] else fixed[begin:stop]
             if len(points) > 2:
-                cv2.fillPoly(surface, [points], owner, cv2.LINE_8, SUBPIXEL_BITS)
-            if counted[index] and index in ends:
+                cv2.fillPoly(canvas, [points], owner, cv2.LINE_8, SUBPIXEL_BITS)
+            if counted[index] and index in windows:
                 body = int(bodies[index])
-                silhouettes[body] = self._count(surface[ends[index]], body)
+                silhouettes[body] = self._count(canvas[windows[index]], body)
         return silhouettes
 
     def _count(self, window: Array, body: int) -> int:
@@ -199,21 +210,25 @@ class Renderer:
         first, last = self._first_surface[body], self._last_surface[body]
         return int(np.count_nonzero((window >= first) & (window <= last)))
 
-    def _paint_hood(self, surface: Array) -> None:
+    def _paint_hood(self, canvas: Array) -> None:
         if not self.camera.hood_share:
             return
-        height, width = surface.shape
+        height, width = self.camera.height_px, self.camera.width_px
         angle = np.linspace(np.pi, 2 * np.pi, 24)
         rise = self.camera.hood_share * height
         arch = np.stack(
             [width / 2 * (1 + 1.25 * np.cos(angle)), height + 0.35 * rise + 1.35 * rise * np.sin(angle)], axis=1
         )
-        points = np.rint(arch * (1 << SUBPIXEL_BITS)).astype(np.int32)
-        cv2.fillPoly(surface, [points], self.hood, cv2.LINE_8, SUBPIXEL_BITS)
+        cv2.fillPoly(canvas, [_fixed_point(arch)], self.hood, cv2.LINE_8, SUBPIXEL_BITS)
+
+
+def _fixed_point(pixels: Array) -> Array:
+    """Pixels of the frame as OpenCV's fixed-point pixels of the canvas."""
+    return np.rint((pixels + MARGIN_PX) * (1 << SUBPIXEL_BITS)).astype(np.int32)
 
 
 def _clipped(corners: Array) -> Array:
-    """The part of a polygon before the near plane, as fixed-point pixels (Sutherland and Hodgman 1974)."""
+    """The part of a polygon before the near plane, on the canvas (Sutherland and Hodgman 1974)."""
     kept = []
     previous = corners[-1]
     for corner in corners:
@@ -226,4 +241,4 @@ def _clipped(corners: Array) -> Array:
     if not kept:
         return np.zeros((0, 2), np.int32)
     points = np.array(kept)
-    return np.rint(np.clip(points[:, :2] / points[:, 2:], -20000, 20000) * (1 << SUBPIXEL_BITS)).astype(np.int32)
+    return _fixed_point(np.clip(points[:, :2] / points[:, 2:], -20000, 20000))

@@ -3,6 +3,8 @@
 Counts and spacings that differ between towns are in ``district.py``.
 """
 
+import math
+
 import numpy as np
 
 from lightning_edge.samples import furniture
@@ -16,11 +18,16 @@ from lightning_edge.samples.traffic import add_parked, add_pedestrian, add_peopl
 VIEW_M = 150.0
 """How far the street goes on beyond the last place of the ego vehicle."""
 SIDES = (1, -1)
+PERIOD_S = 2.0
 Generator = np.random.Generator
 
 
 def build_town(seed: int, duration_s: float, district: District = CITY) -> Scene:
-    """A street and all that happens on it while the ego vehicle drives for ``duration_s``."""
+    """A street and all that happens on it while the ego vehicle drives for ``duration_s``.
+
+    Durations are rounded up to even seconds: a shorter drive is then the beginning of a longer one in the same world.
+    """
+    duration_s = PERIOD_S * max(1, math.ceil(duration_s / PERIOD_S))
     rng = np.random.default_rng([seed, 0])
     profile = Profile.draw(rng, district)
     lane = 0 if profile.lanes == 1 else int(rng.integers(profile.lanes))

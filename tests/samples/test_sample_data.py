@@ -1,0 +1,178 @@
+"""Data sets on disk: layout, caching, and two processes at once."""
+
+import logging
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lightning_edge.samples.cache import cache_root, make_once
+from lightning_edge.samples.camvid import sample_camvid
+from lightning_edge.samples.cityscapes import sample_cityscapes
+from lightning_edge.samples.frames import WORLD_VERSION
+from lightning_edge.samples.labels import palette
+from lightning_edge.samples.writing import run_jobs
+
+SMALL = {"height": 48, "width": 96}
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_EDGE_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def read(path):
+    return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+
+
+def names(root, pattern):
+    return sorted(str(path.relative_to(root)) for path in root.glob(pattern))
+
+
+def test_cityscapes_layout(cache):
+    root = sample_cityscapes(3, 2, **SMALL)
+    for split, count in (("train", 3), ("val", 2)):
+        labelled = names(root / "leftImg8bit" / split, "*/*_leftImg8bit.png")
+        assert len(labelled) == count
+        for name in labelled:
+            stem = name.removesuffix("_leftImg8bit.png")
+            city, sequence, frame = Path(stem).name.split("_")
+            assert Path(stem).parent.name == city
+            truth = root / "gtFine" / split
+            labels = read(truth / f"{stem}_gtFine_labelIds.png")
+            assert (labels.shape, labels.dtype) == ((48, 96), np.uint8)
+            instances = read(truth / f"{stem}_gtFine_instanceIds.png")
+            assert instances.dtype == np.uint16
+            np.testing.assert_array_equal(np.where(instances >= 1000, instances // 1000, instances), labels)
+            colours = read(truth / f"{stem}_gtFine_color.png")[..., ::-1]
+            np.testing.assert_array_equal(colours, palette()[labels])
+            snippet = names(root / "leftImg8bit_sequence" / split / city, f"{city}_{sequence}_*.png")
+            first = int(frame) - 19
+            assert snippet == [f"{city}_{sequence}_{first + i:06d}_leftImg8bit.png" for i in range(30)]
+            inside = root / "leftImg8bit_sequence" / split / name
+            np.testing.assert_array_equal(read(inside), read(root / "leftImg8bit" / split / name))
+    assert not set(names(root / "gtFine/train", "*")) & set(names(root / "gtFine/val", "*"))
+
+
+def test_labelled_frames_do_not_depend_on_sequences(cache):
+    alone, among = (sample_cityscapes(1, 1, **SMALL, sequences=value) for value in (False, True))
+    assert not (alone / "leftImg8bit_sequence").exists()
+    for name in names(alone, "gtFine/*/*/*.png"):
+        np.testing.assert_array_equal(read(alone / name), read(among / name))
+
+
+def test_more_images_leave_the_first_as_they_are(cache):
+    few, many = (sample_cityscapes(count, 1, **SMALL, sequences=False) for count in (1, 2))
+    for name in names(few, "*/*/*/*.png"):
+        np.testing.assert_array_equal(read(few / name), read(many / name))
+
+
+def test_camvid_layout(cache):
+    root = sample_camvid(3, 4, 2, 60, 80)
+    for split, count in (("train", 3), ("val", 4), ("test", 2)):
+        images = names(root / split, "*.png")
+        assert len(images) == count
+        assert images == names(root / f"{split}annot", "*.png")
+        for name in images:
+            assert read(root / split / name).shape == (60, 80, 3)
+            assert read(root / f"{split}annot" / name).max() <= 11
+    assert names(root / "val", "*.png") == [f"0016E5_{7959 + 2 * i:06d}.png" for i in range(4)]
+
+
+def test_camvid_validation_is_one_clip(cache):
+    root = sample_camvid(1, 4, 1, 60, 80)
+    masks = [read(path) for path in sorted((root / "valannot").glob("*.png"))]
+    agreement = [np.mean(a == b) for a, b in pairwise(masks)]
+    assert min(agreement) > 0.8
+
+
+def test_made_once_and_announced(cache, caplog):
+    with caplog.at_level(logging.INFO, logger="lightning_edge"):
+        first = sample_cityscapes(1, 1, **SMALL, sequences=False)
+        announced = len(caplog.records)
+        stamp = first.stat().st_mtime_ns
+        assert sample_cityscapes(1, 1, **SMALL, sequences=False) == first
+    assert announced == len(caplog.records) == 1
+    assert f"version {WORLD_VERSION}" in caplog.text
+    assert first.stat().st_mtime_ns == stamp
+    assert first.parent == cache_root() == cache
+
+
+def test_arguments_have_folders_of_their_own(cache):
+    roots = {
+        sample_cityscapes(1, 1, **SMALL, sequences=False, domain=d, seed=s) for d in ("day", "fog") for s in (0, 1)
+    }
+    assert len(roots) == 4
+
+
+def test_an_interrupted_run_leaves_nothing(cache):
+    def fail(folder):
+        (folder / "half.png").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_once("broken", {}, fail)
+    assert not list(cache.iterdir())
+
+
+def test_the_slower_of_two_uses_what_the_faster_made(cache):
+    def slow(folder):
+        place = make_once("raced", {}, lambda inner: (inner / "file").write_text("first") and None)
+        assert place.is_dir()
+        (folder / "file").write_text("second")
+
+    assert (make_once("raced", {}, slow) / "file").read_text() == "first"
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_two_processes_at_once(cache):
+    script = (
+        "from lightning_edge.samples.cityscapes import sample_cityscapes;"
+        "print(sample_cityscapes(2, 1, 48, 96, sequences=False))"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) for _ in range(2)]
+    outputs = [process.communicate()[0].decode().strip() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert outputs[0] == outputs[1]
+    assert [str(path) for path in cache.iterdir()] == outputs[:1]
+
+
+def test_results_do_not_depend_on_processes(cache, monkeypatch):
+    shared = sample_cityscapes(7, 2, **SMALL, sequences=False)
+    monkeypatch.setenv("LIGHTNING_EDGE_CACHE", str(cache / "other"))
+    monkeypatch.setattr("lightning_edge.samples.writing.FEW_JOBS", 100)
+    single = sample_cityscapes(7, 2, **SMALL, sequences=False)
+    assert names(shared, "**/*.png") == names(single, "**/*.png")
+    for name in names(shared, "**/*.png"):
+        np.testing.assert_array_equal(read(shared / name), read(single / name))
+
+
+def test_a_failing_second_process_is_noticed():
+    with pytest.raises(RuntimeError, match="expected the second process of numbers to end with 0, got 1"):
+        run_jobs(abs, [0] + ["no number" if i % 2 else 0 for i in range(1, 12)], "numbers")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_train": 0}, "expected num_train of at least 1, got 0"),
+        ({"num_val": -1}, "expected num_val of at least 1, got -1"),
+        ({"height": 16}, "expected height of at least 32, got 16"),
+        ({"seed": -1}, "expected seed of at least 0, got -1"),
+        ({"domain": "snow"}, "expected domain to be one of .*, got 'snow'"),
+    ],
+)
+def test_bad_arguments_write_nothing(cache, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        sample_cityscapes(**arguments)
+    assert not list(cache.iterdir())
+
+
+def test_camvid_refuses_bad_arguments(cache):
+    with pytest.raises(ValueError, match="expected num_test of at least 1, got 0"):
+        sample_camvid(num_test=0)
