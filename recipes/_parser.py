@@ -185,12 +185,10 @@ class RecipeCLI(LightningCLI):
         if self.trainer is None:
             rank_zero_info("\nInterrupted.")
             return
-        folder = self.trainer.log_dir or self.trainer.default_root_dir
+        folder = self.trainer.default_root_dir
         checkpoint = last_checkpoint(Path(folder))
-        again = (
-            f"To go on, repeat the command with --ckpt_path {checkpoint}" if checkpoint else "It has no checkpoint yet"
-        )
-        rank_zero_info(f"\nInterrupted. The run is in {folder}. {again}.")
+        again = f"; to go on, repeat the command with --ckpt_path {checkpoint}" if checkpoint else ""
+        rank_zero_info(f"\nInterrupted. The run is in {folder}{again}")
 
 
 class SaveConfig(SaveConfigCallback):
@@ -202,7 +200,8 @@ class SaveConfig(SaveConfigCallback):
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_hyperparams(config)
-        rank_zero_info(f"The run is in {trainer.log_dir}")
+        # not log_dir, which asks all ranks
+        rank_zero_info(f"The run is in {trainer.default_root_dir}")
 
 
 def _wanted_objects(command: Callable[..., Any]) -> set[str | int]:
@@ -227,7 +226,9 @@ def _place_run(trainer: Namespace, folder: Path | None) -> None:
     loggers = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
     table = next((logger for logger in loggers if _is_config_of(logger, CSVLogger)), None)
     if table is None:
-        trainer.default_root_dir = str(root or Path("lightning_logs", time.strftime("nologger_%Y%m%d-%H%M%S")))
+        if root is None and trainer.logger in (False, []):
+            root = Path("lightning_logs", time.strftime("nologger_%Y%m%d-%H%M%S"))
+        trainer.default_root_dir = None if root is None else str(root)
         return
     if root is not None and not Path(table.init_args.save_dir).is_absolute():
         table.init_args.save_dir, table.init_args.name = str(root), ""

@@ -1,4 +1,6 @@
+import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -173,6 +175,14 @@ def test_ctrl_c_says_where_the_run_is_and_how_to_resume(capsys, caplog):
     assert "The run is in runs/tiny/version_0" in shown
     assert "--ckpt_path runs/tiny/version_0/checkpoints/last.ckpt" in shown
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_two_processes_share_one_folder(tmp_path):
+    command = [sys.executable, "-m", "outside.tiny", "fit", "--trainer.devices=2", "--trainer.strategy=ddp"]
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(_cli.__file__).parents[1])])
+    subprocess.run(command, check=True, timeout=300, env={**os.environ, "PYTHONPATH": path}, capture_output=True)
+    assert [path.name for path in Path("runs/tiny").iterdir()] == ["version_0"]
+    assert _cli.last_checkpoint(tmp_path)
 
 
 def test_ctrl_c_in_a_command_ends_it_cleanly(capsys):
