@@ -8,6 +8,7 @@ import pytest
 import torch
 from outside import commands_only, tiny
 from outside.parts import TinyMethod
+from wandb_offline import read_offline_run
 
 from recipes import _cli
 
@@ -35,6 +36,9 @@ def test_a_run_writes_into_one_folder(tmp_path, monkeypatch, caplog):
         "wandb",
     }
     assert "`wandb sync runs/tiny/version_0/wandb/offline-run-" in caplog.text
+    config = read_offline_run(tmp_path / "runs/tiny/version_0").config
+    assert config["model"]["init_args"]["net"]["init_args"] == {"num_classes": 3}
+    assert config["trainer"]["max_epochs"] == 2
     assert "wandb" not in sys.modules or sys.modules["wandb"].run is None
 
 
