@@ -57,8 +57,8 @@ def cityscapes_camera(height_px: int, width_px: int) -> Camera:
     """The Cityscapes car.
 
     Source: the calibration files of the data set (``camera/*.json``): fx = 2262.52 px at 2048 px width, which is
-    48.7 degrees, v0 = 513 of 1024 rows, mounted 1.22 m high and pitched 0.038 rad. The bonnet covers about the last
-    tenth of the image.
+    48.7 degrees, and v0 = 513 of 1024 rows, as public code quotes them. The mount of 1.22 m and the pitch of 0.038 rad
+    are remembered from the same files. The bonnet covers about the last tenth of the image.
     """
     return Camera(height_px, width_px, fov_deg=48.7, mount_height_m=1.22, pitch_deg=2.18, hood_share=0.09)
 

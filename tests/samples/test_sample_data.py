@@ -104,10 +104,9 @@ def test_made_once_and_announced(cache, caplog):
 
 
 def test_arguments_have_folders_of_their_own(cache):
-    roots = {
-        sample_cityscapes(1, 1, **SMALL, sequences=False, domain=d, seed=s) for d in ("day", "fog") for s in (0, 1)
-    }
-    assert len(roots) == 4
+    changes = ({}, {"domain": "fog"}, {"seed": 1})
+    roots = {sample_cityscapes(1, 1, **SMALL, sequences=False, **change) for change in changes}
+    assert len(roots) == 3
 
 
 def test_an_interrupted_run_leaves_nothing(cache):
@@ -143,10 +142,12 @@ def test_two_processes_at_once(cache):
 
 
 def test_results_do_not_depend_on_processes(cache, monkeypatch):
-    shared = sample_cityscapes(7, 2, **SMALL, sequences=False)
-    monkeypatch.setenv("LIGHTNING_EDGE_CACHE", str(cache / "other"))
-    monkeypatch.setattr("lightning_edge.samples.writing.FEW_JOBS", 100)
-    single = sample_cityscapes(7, 2, **SMALL, sequences=False)
+    roots = []
+    for few_jobs in (1, 100):
+        monkeypatch.setenv("LIGHTNING_EDGE_CACHE", str(cache / str(few_jobs)))
+        monkeypatch.setattr("lightning_edge.samples.writing.FEW_JOBS", few_jobs)
+        roots.append(sample_cityscapes(2, 1, **SMALL, sequences=False))
+    shared, single = roots
     assert names(shared, "**/*.png") == names(single, "**/*.png")
     for name in names(shared, "**/*.png"):
         np.testing.assert_array_equal(read(shared / name), read(single / name))
