@@ -18,7 +18,8 @@ RATE_HZ = 30.0
 SPARSE_STEP, DENSE_STEP = 30, 2
 """Frames of the 30 Hz video between two labels: once a second, and at 15 Hz in the validation clip (0016E5)."""
 DRIVE_FRAMES = 10
-"""Labels in a drive through one world; the drives of a sequence follow one another as if the car turned a corner."""
+"""Labels in a drive through one world; frame numbers leave out ``GAP_FRAMES`` between drives, where clips must end."""
+GAP_FRAMES = 300
 
 CLASS_OF_LABEL: dict[Label, int] = {
     Label.SKY: 0, Label.BUILDING: 1, Label.WALL: 1, Label.POLE: 2, Label.ROAD: 3, Label.SIDEWALK: 4,
@@ -77,11 +78,13 @@ def sample_camvid(
 def _drives(num_train: int, num_val: int, num_test: int, seed: int) -> list[_Drive]:
     """Names follow the real ones: 0001TP is cut into training and test, 0006R0 and Seq05VD belong to one split each."""
     half = (num_train + 1) // 2
+    num_drives_before_test = -(-half // DRIVE_FRAMES)
+    test0 = 6690 + half * SPARSE_STEP + num_drives_before_test * GAP_FRAMES
     plan = [
         ("train", "0001TP", 6690, SPARSE_STEP, half),
         ("train", "0006R0", 930, SPARSE_STEP, num_train - half),
         ("val", "0016E5", 7959, DENSE_STEP, num_val),
-        ("test", "0001TP", 6690 + half * SPARSE_STEP, SPARSE_STEP, (num_test + 1) // 2),
+        ("test", "0001TP", test0, SPARSE_STEP, (num_test + 1) // 2),
         ("test", "Seq05VD", 0, SPARSE_STEP, num_test // 2),
     ]
     drives = []
@@ -90,7 +93,8 @@ def _drives(num_train: int, num_val: int, num_test: int, seed: int) -> list[_Dri
         for part, first in enumerate(range(0, count, max(length, 1))):
             state = np.random.SeedSequence([seed, 1000 + number, part])
             world_seed = int(state.generate_state(1)[0])
-            drives.append(_Drive(split, sequence, frame0 + first * step, step, min(length, count - first), world_seed))
+            start = frame0 + first * step + part * GAP_FRAMES
+            drives.append(_Drive(split, sequence, start, step, min(length, count - first), world_seed))
     return drives
 
 

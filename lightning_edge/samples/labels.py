@@ -8,6 +8,8 @@ from enum import IntEnum
 
 import numpy as np
 
+from lightning_edge.ops.cityscapes_labels import LABELS
+
 
 class Label(IntEnum):
     """Cityscapes ``labelIds`` of what the sample world contains."""
@@ -39,34 +41,10 @@ THINGS = frozenset(
 )
 """Classes whose objects are counted one by one."""
 
-COLOURS: dict[Label, tuple[int, int, int]] = {
-    Label.EGO_VEHICLE: (0, 0, 0),
-    Label.STATIC: (0, 0, 0),
-    Label.ROAD: (128, 64, 128),
-    Label.SIDEWALK: (244, 35, 232),
-    Label.BUILDING: (70, 70, 70),
-    Label.WALL: (102, 102, 156),
-    Label.FENCE: (190, 153, 153),
-    Label.POLE: (153, 153, 153),
-    Label.TRAFFIC_LIGHT: (250, 170, 30),
-    Label.TRAFFIC_SIGN: (220, 220, 0),
-    Label.VEGETATION: (107, 142, 35),
-    Label.TERRAIN: (152, 251, 152),
-    Label.SKY: (70, 130, 180),
-    Label.PERSON: (220, 20, 60),
-    Label.RIDER: (255, 0, 0),
-    Label.CAR: (0, 0, 142),
-    Label.TRUCK: (0, 0, 70),
-    Label.BUS: (0, 60, 100),
-    Label.MOTORCYCLE: (0, 0, 230),
-    Label.BICYCLE: (119, 11, 32),
-}
-"""Colours of the official ``gtFine_color`` images, RGB."""
-
 
 def palette() -> np.ndarray:
-    """Colour of every ``labelId``: uint8 ``[256, 3]``, RGB, black where the world has no such class."""
+    """Colour of every ``labelId``: uint8 ``[256, 3]``, RGB, as in ``gtFine_color`` images; black where there is no such label."""
     table = np.zeros((256, 3), np.uint8)
-    for label, colour in COLOURS.items():
-        table[label] = colour
+    for label in LABELS:
+        table[label.label_id] = label.colour
     return table

@@ -36,7 +36,9 @@ def test_equals_the_official_script_over_several_images(official, tmp_path):
     predictions, truths = [], []
     for index in range(3):
         truth = generator.integers(0, 34, (24, 32)).astype(np.uint8)
-        predicted = np.where(generator.random((24, 32)) < 0.6, train_id_of[truth] % 19, generator.integers(0, 12, (24, 32)))
+        predicted = np.where(
+            generator.random((24, 32)) < 0.6, train_id_of[truth] % 19, generator.integers(0, 12, (24, 32))
+        )
         truths.append(str(tmp_path / f"truth_{index}.png"))
         predictions.append(str(tmp_path / f"prediction_{index}.png"))
         Image.fromarray(truth).save(truths[-1])

@@ -177,3 +177,11 @@ def test_bad_arguments_write_nothing(cache, arguments, message):
 def test_camvid_refuses_bad_arguments(cache):
     with pytest.raises(ValueError, match="expected num_test of at least 1, got 0"):
         sample_camvid(num_test=0)
+
+
+def test_camvid_drives_leave_a_gap_that_ends_clips(cache):
+    root = sample_camvid(25, 1, 1, 48, 64)
+    frames = sorted(int(path.stem[-6:]) for path in (root / "train").glob("0001TP_*"))
+    assert len(frames) == 13
+    assert [after - before for before, after in pairwise(frames)] == [30] * 9 + [330] + [30] * 2
+    assert min(int(path.stem[-6:]) for path in (root / "test").glob("0001TP_*")) > frames[-1] + 30
