@@ -1,6 +1,7 @@
 """Accel: train a video net's branches on single frames, then all of it through the chain of warps."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -17,6 +18,9 @@ from lightning_edge.systems.video_stream import VideoStream
 
 CARRYING_NETS = ("accel", "dff", "copy")
 """Names of the nets that carry features from key frames to the frames after them."""
+
+FUSION = "fusion."
+"""What the names of the fusion's parameters begin with."""
 
 
 class Accel(Method):
@@ -38,6 +42,8 @@ class Accel(Method):
         branch_epochs: Epochs of the first stage.
         train_branches_jointly: Whether the branches and the flow go on learning in the second stage; the released
             code trains the fusion alone.
+        fusion_lr_scale: Factor of the learning rate of the fusion, which learns in the second stage only (2 in the
+            released code, with SGD).
         branch_weight: Weight of each branch's own loss in the second stage (0 in the paper).
         interval: Key-frame interval of the logged scores and of ``predict``.
         max_interval: Longest interval that is evaluated; clips must have as many frames.
@@ -52,6 +58,7 @@ class Accel(Method):
         schedule: Schedule = PolynomialDecay(),  # noqa: B008  # has no state
         branch_epochs: int = 1,
         train_branches_jointly: bool = True,
+        fusion_lr_scale: float = 10.0,
         branch_weight: float = 0.5,
         interval: int = 5,
         max_interval: int = 10,
@@ -65,6 +72,7 @@ class Accel(Method):
         self.num_classes = net.num_classes
         self.branch_epochs = branch_epochs
         self.train_branches_jointly = train_branches_jointly
+        self.fusion_lr_scale = fusion_lr_scale
         self.branch_weight = branch_weight
         self.interval = interval
         self.max_interval = max_interval
@@ -110,11 +118,18 @@ class Accel(Method):
     def _map_loss(scores: Tensor, batch: ClipBatch) -> Tensor:
         return pixel_loss(resize_scores(scores, batch["mask"]), batch["mask"])
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Trainable parameters, those of the fusion with a learning rate of their own."""
+        trainable = [(name, parameter) for name, parameter in self.net.named_parameters() if parameter.requires_grad]
+        fusion = [parameter for name, parameter in trainable if name.startswith(FUSION)]
+        others = [parameter for name, parameter in trainable if not name.startswith(FUSION)]
+        return [{"params": others}, {"params": fusion, "lr_scale": self.fusion_lr_scale}]
+
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Keep all but the fusion as they are where only the fusion is to learn: no gradient, hence no decay either."""
         if not self.is_branch_stage and not self.train_branches_jointly:
             for name, parameter in self.net.named_parameters():
-                if not name.startswith("fusion."):
+                if not name.startswith(FUSION):
                     parameter.grad = None
 
     def video_nets(self) -> dict[str, AccelNet]:

@@ -130,9 +130,15 @@ class Method(LightningModule, ABC):
         for name, value in checkpoint.get(CLASSES_KEY, {}).items():
             setattr(self, name, value)
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Trainable parameters; a group's ``lr_scale``, if it has one, is a factor of its learning rate."""
+        return [{"params": [parameter for parameter in self.parameters() if parameter.requires_grad]}]
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser, its learning rate scheduled over the steps that the trainer expects."""
-        optimizer = self._optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
+        optimizer = self._optimizer(self.parameter_groups())
+        for group in optimizer.param_groups:
+            group["lr"] *= group.pop("lr_scale", 1.0)
         total = max(1, int(self.trainer.estimated_stepping_batches))
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer,

@@ -61,7 +61,7 @@ class AccelNet(nn.Module):
         self.update = update
         self.flow = flow
         self.direct = direct
-        self.fusion = mean_fusion(reference.num_classes) if update is not None else None
+        self.fusion = correction(reference.num_classes) if update is not None else None
 
     def start(self, frame: Frame) -> KeyframeState:
         """Run the reference branch on a key frame."""
@@ -121,14 +121,15 @@ class AccelNet(nn.Module):
         return warp(features, resize_flow(self.flow(frame, anchor), features))
 
 
-def mean_fusion(num_classes: int) -> nn.Conv2d:
-    """1x1 convolution that starts as the mean of two score maps.
+def correction(num_classes: int) -> nn.Conv2d:
+    """1x1 convolution over the scores of both branches that starts as the reference branch's alone.
 
-    The released code starts from N(0, 0.01), after which the first fused steps must learn anew what both branches
-    already know.
+    So Accel starts as Deep Feature Flow and learns what to correct. The released code starts from N(0, 0.01), after
+    which the first fused steps must learn anew what both branches already know.
     """
     fusion = nn.Conv2d(2 * num_classes, num_classes, 1)
     with torch.no_grad():
-        fusion.weight.copy_(torch.eye(num_classes).repeat(1, 2)[:, :, None, None] / 2)
+        nn.init.zeros_(fusion.weight)
+        fusion.weight[:, :num_classes, 0, 0] = torch.eye(num_classes)
         nn.init.zeros_(fusion.bias)  # pyright: ignore[reportArgumentType]
     return fusion

@@ -1,5 +1,7 @@
 """DeepLab: a timm encoder at output stride 8 or 16 under a head of two 1x1 convolutions."""
 
+from typing import Any
+
 import timm
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -21,6 +23,7 @@ class DeepLab(SegmentationBranch):
         output_stride: Pixels of the image to a cell of the features: 8 or 16 (32 if the encoder is not dilated).
         hidden_channels: Channels between the two convolutions of the head (1024 in the paper's ResNet-101).
         weights: File of encoder weights in timm's format; ``None`` starts from random ones. Nothing is downloaded.
+        encoder_options: What else ``timm.create_model`` takes for this encoder, such as ``channels`` of a ResNet.
     """
 
     def __init__(
@@ -30,6 +33,7 @@ class DeepLab(SegmentationBranch):
         output_stride: int = 16,
         hidden_channels: int = 256,
         weights: str | None = None,
+        encoder_options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -40,6 +44,7 @@ class DeepLab(SegmentationBranch):
             output_stride=output_stride,
             pretrained=weights is not None,
             pretrained_cfg_overlay={"file": weights} if weights is not None else None,
+            **(encoder_options or {}),
         )
         self.normalize = Normalize.of_timm(self.encoder)
         self.feature_channels: int = self.encoder.feature_info.channels()[-1]  # pyright: ignore

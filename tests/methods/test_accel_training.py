@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lightning_edge.methods import Accel
+from lightning_edge.methods import Accel, PolynomialDecay
 from lightning_edge.methods.accel import states_by_distance
 from lightning_edge.nn import AccelNet, DeepLab, DISFlow, FlowNetS
 
@@ -68,6 +68,15 @@ def test_fusion_only_changes_nothing_but_the_fusion():
     optimizer.step()
     changed = {name for name, p in method.net.named_parameters() if not torch.equal(p, before[name])}
     assert changed == {"fusion.weight", "fusion.bias"}
+
+
+def test_fusion_has_a_learning_rate_of_its_own():
+    method = Accel(make_net(), fusion_lr_scale=4.0, schedule=PolynomialDecay(power=0, warmup=0))
+    method._trainer = type("Stub", (), {"estimated_stepping_batches": 10})()
+    others, fusion = method.configure_optimizers()["optimizer"].param_groups
+    assert fusion["lr"] == pytest.approx(4 * others["lr"])
+    assert {id(p) for p in fusion["params"]} == {id(p) for p in method.net.fusion.parameters()}
+    assert len(others["params"]) + len(fusion["params"]) == len(list(method.parameters()))
 
 
 def test_ignored_pixels_do_not_count():
