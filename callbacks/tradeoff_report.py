@@ -1,38 +1,22 @@
 """What a video net's key-frame interval buys: accuracy and latency in one table and one figure."""
 
-import csv
-from collections.abc import Mapping
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
+import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
+from scipy import stats
 from torch import Tensor
 
-from lightning_edge.contracts import ComparesVideoNets, IntervalScore, VideoNet
-from lightning_edge.timing import Samples, interleave
-
-
-class TradeoffRow(NamedTuple):
-    """One net at one key-frame interval, as it stands in ``tradeoff.csv``."""
-
-    net: str
-    interval: int
-    miou: float
-    """Over all frames, in [0, 1]."""
-    miou_worst: float
-    """On the last frame before the next key frame, in [0, 1]."""
-    key_ms: float
-    """Median latency of a key frame."""
-    carried_ms: float
-    """Median latency of any other frame."""
-    mean_ms: float
-    """Latency per frame, averaged over key frames and others."""
+from lightning_edge.contracts import ComparesVideoNets
+from lightning_edge.systems.tradeoff import TradeoffRow, measure, tradeoff_row, write_rows
 
 
 class TradeoffReport(Callback):
@@ -118,49 +102,6 @@ class TradeoffReport(Callback):
         ]
 
 
-def measure(nets: Mapping[str, VideoNet], frames: Tensor, num_rounds: int) -> dict[str, Samples]:
-    """Time a key frame (``<net> key``) and the frame after it (``<net>``) of each net, all interleaved.
-
-    Args:
-        nets: Nets in evaluation mode.
-        frames: Two frames of one video, ``[1, 2, 3, height, width]`` in [0, 1].
-        num_rounds: Runs of each.
-    """
-    first, second = frames.unbind(1)
-
-    def key(net: VideoNet) -> None:
-        net.scores(net.start(first)).argmax(1)
-
-    def carried(net: VideoNet, state: Any) -> None:
-        net.scores(net.advance(state, second)).argmax(1)
-
-    with torch.inference_mode():
-        functions = {}
-        for name, net in nets.items():
-            state = net.start(first)
-            functions[f"{name} key"] = lambda net=net: key(net)
-            functions[name] = lambda net=net, state=state: carried(net, state)
-        return interleave(functions, num_rounds, device=frames.device)
-
-
-def tradeoff_row(score: IntervalScore, latency: Mapping[str, Samples]) -> TradeoffRow:
-    """Accuracy and latency of one net at one interval."""
-    key_ms, carried_ms = (
-        float(torch.tensor(latency[name].durations_ms).median()) for name in (f"{score.net} key", score.net)
-    )
-    mean_ms = (key_ms + (score.interval - 1) * carried_ms) / score.interval
-    return TradeoffRow(score.net, score.interval, score.average_miou, score.worst_miou, key_ms, carried_ms, mean_ms)
-
-
-def write_rows(rows: list[TradeoffRow], path: Path) -> None:
-    """Write rows as CSV under a line of names."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(TradeoffRow._fields)
-        writer.writerows(rows)
-
-
-@rank_zero_only
 def print_table(rows: list[TradeoffRow], interval: int) -> None:
     """Print each net at its natural interval: single-frame nets at 1, the others at ``interval``."""
     carrying = {row.net for row in rows if row.interval > 1}
@@ -179,6 +120,28 @@ def print_table(rows: list[TradeoffRow], interval: int) -> None:
             f"{row.mean_ms / reference_ms:.2f} x",
         )
     Console().print(table)
+
+
+def print_intervals(runs: Sequence[Sequence[TradeoffRow]]) -> None:
+    """Print the mean IoU of every net at every interval over runs with different seeds, with its 95 % interval."""
+    table = Table(title=f"mIoU % by key-frame interval, mean of {len(runs)} seeds with 95 % interval", show_lines=False)
+    nets = list(dict.fromkeys(row.net for row in runs[0]))
+    for heading in ("n", *(DESCRIPTIONS.get(net, net) for net in nets)):
+        table.add_column(heading, justify="right")
+    mious: dict[tuple[str, int], list[float]] = {}
+    for row in chain.from_iterable(runs):
+        mious.setdefault((row.net, row.interval), []).append(100 * row.miou)
+    for interval in sorted({interval for _, interval in mious}):
+        table.add_row(str(interval), *(_mean_with_interval(mious.get((net, interval), [])) for net in nets))
+    Console().print(table)
+
+
+def _mean_with_interval(values: Sequence[float]) -> str:
+    """Mean and half the width of Student's 95 % interval."""
+    if len(values) < 2:
+        return "".join(f"{value:.1f}" for value in values)
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return f"{np.mean(values):.1f} ± {half:.1f}"
 
 
 DESCRIPTIONS = {

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch.nn import functional as F
 
@@ -46,6 +47,14 @@ def test_gradient_is_exact():
     features = _features(1, 2, 4, 5).requires_grad_()
     flow = (0.3 * _features(1, 2, 4, 5)).requires_grad_()
     assert torch.autograd.gradcheck(warp, (features, flow))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_keeps_the_places(dtype):
+    features = _features(1, 2, 8, 300).to(dtype)
+    warped = warp(features, _constant_flow(features, 1, 0))
+    assert warped.dtype == dtype
+    torch.testing.assert_close(warped[..., :-1], features[..., 1:], rtol=0.01, atol=0.01)
 
 
 def test_map_of_one_cell():

@@ -1,0 +1,96 @@
+"""Accuracy and latency of video nets by key-frame interval: measured, written, and averaged over runs."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_edge.contracts import IntervalScore, VideoNet
+from lightning_edge.timing import Samples, interleave
+
+
+class TradeoffRow(NamedTuple):
+    """One net at one key-frame interval, as it stands in ``tradeoff.csv``."""
+
+    net: str
+    interval: int
+    miou: float
+    """Over all frames, in [0, 1]."""
+    miou_worst: float
+    """On the last frame before the next key frame, in [0, 1]."""
+    key_ms: float
+    """Median latency of a key frame."""
+    carried_ms: float
+    """Median latency of any other frame."""
+    mean_ms: float
+    """Latency per frame, averaged over key frames and others."""
+
+
+def measure(nets: Mapping[str, VideoNet], frames: Tensor, num_rounds: int) -> dict[str, Samples]:
+    """Time a key frame (``<net> key``) and the frame after it (``<net>``) of each net, all interleaved.
+
+    Args:
+        nets: Nets in evaluation mode.
+        frames: Two frames of one video, ``[1, 2, 3, height, width]`` in [0, 1].
+        num_rounds: Runs of each.
+    """
+    first, second = frames.unbind(1)
+
+    def key(net: VideoNet) -> None:
+        net.scores(net.start(first)).argmax(1)
+
+    def carried(net: VideoNet, state: Any) -> None:
+        net.scores(net.advance(state, second)).argmax(1)
+
+    with torch.inference_mode():
+        functions = {}
+        for name, net in nets.items():
+            state = net.start(first)
+            functions[f"{name} key"] = lambda net=net: key(net)
+            functions[name] = lambda net=net, state=state: carried(net, state)
+        return interleave(functions, num_rounds, device=frames.device)
+
+
+def tradeoff_row(score: IntervalScore, latency: Mapping[str, Samples]) -> TradeoffRow:
+    """Accuracy of one net at one interval beside its median latencies from ``measure``."""
+    key_ms = float(np.median(latency[f"{score.net} key"].durations_ms))
+    carried_ms = float(np.median(latency[score.net].durations_ms))
+    mean_ms = (key_ms + (score.interval - 1) * carried_ms) / score.interval
+    return TradeoffRow(score.net, score.interval, score.average_miou, score.worst_miou, key_ms, carried_ms, mean_ms)
+
+
+def write_rows(rows: Sequence[TradeoffRow], path: Path) -> None:
+    """Write rows as CSV under a line of names."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(TradeoffRow._fields)
+        writer.writerows(rows)
+
+
+def read_rows(path: Path) -> list[TradeoffRow]:
+    """Read what ``write_rows`` wrote."""
+    with path.open(newline="") as file:
+        records = list(csv.DictReader(file))
+    return [
+        TradeoffRow(record["net"], int(record["interval"]), *(float(record[name]) for name in TradeoffRow._fields[2:]))
+        for record in records
+    ]
+
+
+def average_rows(runs: Sequence[Sequence[TradeoffRow]]) -> list[TradeoffRow]:
+    """Mean of each number over runs, row by row.
+
+    Raises:
+        ValueError: If the runs do not hold the same nets and intervals in the same order.
+    """
+    averaged = []
+    for rows in zip(*runs, strict=True):
+        names = {row[:2] for row in rows}
+        if len(names) != 1:
+            raise ValueError(f"expected runs of the same nets and intervals, got {sorted(names)} in one row")
+        averaged.append(TradeoffRow(*rows[0][:2], *np.mean([row[2:] for row in rows], axis=0).tolist()))
+    return averaged

@@ -1,0 +1,84 @@
+import csv
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from settings import make_accel, make_cityscapes, make_cityscapes_video, make_segmentation
+from wandb_offline import read_offline_run
+
+from callbacks import TradeoffReport
+from callbacks.tradeoff_report import print_intervals
+from lightning_edge.systems.tradeoff import TradeoffRow, read_rows
+
+
+def fit(method, data, folder, logger):
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        limit_train_batches=1,
+        limit_val_batches=1,
+        limit_test_batches=1,
+        logger=logger,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+        callbacks=[TradeoffReport(num_rounds=2)],
+        log_every_n_steps=1,
+    )
+    trainer.fit(method, data)
+    return trainer
+
+
+def test_leaves_a_table_and_a_curve_in_the_folder_and_in_wandb(tmp_path, capsys):
+    loggers = [CSVLogger(tmp_path), WandbLogger(save_dir=tmp_path, offline=True)]
+    method = make_accel(19)
+    trainer = fit(method, make_cityscapes_video(), tmp_path, loggers)
+    loggers[1].experiment.finish()
+    rows = read_rows(next(tmp_path.rglob("tradeoff.csv")))
+    nets = {row.net: [r.interval for r in rows if r.net == row.net] for row in rows}
+    assert nets == {"reference": [1], "update": [1], "copy": [1, 2, 3], "dff": [1, 2, 3], "accel": [1, 2, 3]}
+    by_name = {(row.net, row.interval): row for row in rows}
+    assert by_name["accel", 2].miou == pytest.approx(float(trainer.callback_metrics["val/miou"]), abs=1e-6)
+    assert {by_name[net, 1].miou for net in ("copy", "dff", "accel")} == {by_name["reference", 1].miou}
+    assert next(tmp_path.rglob("tradeoff.png")).stat().st_size > 10_000
+    printed = capsys.readouterr().out
+    assert "Deep Feature Flow" in printed
+    history = read_offline_run(tmp_path)
+    [table] = [value for value in history.column("tradeoff") if value]
+    [curve] = [value for value in history.column("tradeoff_curve") if value]
+    assert (table["_type"], table["nrows"]) == ("table-file", len(rows))
+    assert curve["_type"] == "image-file"
+
+
+def test_reports_on_a_test_without_any_logger(tmp_path):
+    trainer = fit(make_accel(19), make_cityscapes_video(), tmp_path, logger=False)
+    (tmp_path / "tradeoff.csv").unlink()
+    trainer.test(trainer.lightning_module, make_cityscapes_video(), verbose=False)
+    with (tmp_path / "tradeoff.csv").open() as file:
+        assert len(list(csv.reader(file))) == 1 + 2 + 3 * 3
+
+
+def test_says_when_it_has_nothing_to_do(tmp_path):
+    with pytest.warns(UserWarning, match="TradeoffReport has no effect: Segmentation compares no video nets"):
+        fit(make_segmentation(19), make_cityscapes(), tmp_path, logger=False)
+
+
+def test_nets_train_on_after_the_report(tmp_path):
+    method = make_accel(19)
+    trainer = fit(method, make_cityscapes_video(), tmp_path, logger=False)
+    assert trainer.state.finished
+    assert all(torch.isfinite(p).all() for p in method.parameters())
+
+
+def test_interval_over_seeds_is_students(capsys):
+    runs = [[TradeoffRow("accel", 1, miou, miou, 2, 1, 2)] for miou in (0.10, 0.20, 0.30)]
+    print_intervals(runs)
+    # sem of 10, 20, 30 is 5.77; the 97.5 % point of t with two degrees of freedom is 4.30
+    assert "20.0 ± 24.8" in capsys.readouterr().out
+
+
+def test_rounds_must_be_some():
+    with pytest.raises(ValueError, match="expected num_rounds of at least 1, got 0"):
+        TradeoffReport(num_rounds=0)

@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+from lightning_edge.contracts import IntervalScore
+from lightning_edge.systems.tradeoff import TradeoffRow, average_rows, measure, read_rows, tradeoff_row, write_rows
+from lightning_edge.timing import Samples
+
+LATENCY = {"accel key": Samples((9.0, 10.0, 30.0)), "accel": Samples((1.0, 2.0, 3.0))}
+
+
+def test_latency_is_averaged_over_key_frames_and_others():
+    row = tradeoff_row(IntervalScore("accel", 5, 0.5, 0.4), LATENCY)
+    assert row == TradeoffRow("accel", 5, 0.5, 0.4, key_ms=10, carried_ms=2, mean_ms=pytest.approx((10 + 4 * 2) / 5))
+    assert tradeoff_row(IntervalScore("accel", 1, 0.5, 0.5), LATENCY).mean_ms == 10
+
+
+def test_rows_survive_the_file(tmp_path):
+    rows = [tradeoff_row(IntervalScore("accel", n, 0.1 * n, 0.09 * n), LATENCY) for n in (1, 2)]
+    write_rows(rows, tmp_path / "tradeoff.csv")
+    assert read_rows(tmp_path / "tradeoff.csv") == rows
+
+
+def test_runs_are_averaged_row_by_row():
+    runs = [[TradeoffRow("dff", 1, miou, 0.1, 4, 2, 3)] for miou in (0.2, 0.4)]
+    assert average_rows(runs) == [TradeoffRow("dff", 1, pytest.approx(0.3), pytest.approx(0.1), 4, 2, 3)]
+
+
+def test_unlike_runs_are_refused():
+    runs = [[TradeoffRow(net, 1, 0.2, 0.1, 4, 2, 3)] for net in ("dff", "accel")]
+    with pytest.raises(ValueError, match="expected runs of the same nets and intervals"):
+        average_rows(runs)
+
+
+class CountingNet:
+    """Counts what it is asked for; a state is how many frames it has seen."""
+
+    def __init__(self):
+        self.calls = {"start": 0, "advance": 0, "scores": 0}
+
+    def start(self, frame):
+        self.calls["start"] += 1
+        return 1
+
+    def advance(self, state, frame):
+        self.calls["advance"] += 1
+        assert state == 1, "every timed frame must be the first after a key frame"
+        return state + 1
+
+    def scores(self, state):
+        self.calls["scores"] += 1
+        return torch.zeros(1, 2, 4, 4)
+
+
+def test_each_round_times_one_key_frame_and_one_other_frame():
+    net = CountingNet()
+    latency = measure({"net": net}, torch.zeros(1, 2, 3, 4, 4), num_rounds=7)
+    assert {name: len(samples) for name, samples in latency.items()} == {"net key": 7, "net": 7}
+    assert net.calls["start"] - 1 == net.calls["advance"] >= 7
