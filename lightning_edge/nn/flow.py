@@ -61,7 +61,7 @@ class FlowNetS(nn.Module):
     _SKIPS = ("conv6_1", "conv5_1", "conv4_1", "conv3_1", "conv2")
     _DECODER = (512, 256, 128, 64)
     _FLOW_SCALE_PX = 20.0
-    """The net predicts flow in units of 20 pixels, the scale of the authors' training."""
+    """The net predicts flow in units of 20 pixels of its input, the scale of the authors' training."""
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class FlowNetS(nn.Module):
             finer = _crop(self.deconv[level](features), lateral), lateral, _crop(self.up_flow[level](flow), lateral)
             features = torch.cat(finer, 1)
             flow = self.predict[level + 1](features)
-        return flow * (self._FLOW_SCALE_PX / 8)
+        return flow * (self._FLOW_SCALE_PX / 4)  # eight pixels of the frame are four of the halved input
 
 
 def _crop(features: Tensor, like: Tensor) -> Tensor:

@@ -46,10 +46,10 @@ def test_leaves_a_table_and_a_curve_in_the_folder_and_in_wandb(tmp_path, capsys)
     printed = capsys.readouterr().out
     assert "Deep Feature Flow" in printed
     history = read_offline_run(tmp_path)
-    [table] = [value for value in history.column("tradeoff") if value]
-    [curve] = [value for value in history.column("tradeoff_curve") if value]
-    assert (table["_type"], table["nrows"]) == ("table-file", len(rows))
-    assert curve["_type"] == "image-file"
+    assert history.column("tradeoff/nrows") == [len(rows)]
+    assert (history.files / history.column("tradeoff/path")[0]).exists()
+    assert history.column("tradeoff_curve/_type") == ["image-file"]
+    assert (history.files / history.column("tradeoff_curve/path")[0]).stat().st_size > 10_000
 
 
 def test_reports_on_a_test_without_any_logger(tmp_path):
