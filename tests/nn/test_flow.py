@@ -43,6 +43,16 @@ def test_flownet_gives_an_eighth_of_any_size(size):
     assert flow.shape == (2, 2, -(-size[0] // 8), -(-size[1] // 8))
 
 
+@torch.inference_mode()
+def test_flownet_predicts_in_units_of_twenty_pixels_of_its_halved_input():
+    net, frames = FlowNetS(width=0.125), torch.rand(1, 3, 128, 256)
+    net.predict[-1].weight.zero_()
+    net.predict[-1].bias.copy_(torch.tensor([1.0, 0.0]))
+    flow = net(frames, frames)
+    assert (flow[:, 0] * 8 == 40).all()
+    assert (flow[:, 1] == 0).all()
+
+
 def test_flownet_learns_a_translation(textured):
     torch.manual_seed(0)
     net = FlowNetS(width=0.125)
