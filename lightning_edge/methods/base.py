@@ -72,11 +72,11 @@ class Method(LightningModule, ABC):
         method = super().__new__(cls)
         bound = inspect.signature(cls).bind_partial(*args, **kwargs)
         bound.apply_defaults()
-        plain = {
-            name: value
-            for name, value in bound.arguments.items()
-            if not (isinstance(value, nn.Module) or callable(value))
-        }
+        given = dict(bound.arguments)
+        for name, parameter in bound.signature.parameters.items():
+            if parameter.kind is parameter.VAR_KEYWORD:  # a subclass may hand on what it does not name
+                given |= given.pop(name)
+        plain = {name: value for name, value in given.items() if not (isinstance(value, nn.Module) or callable(value))}
         object.__setattr__(method, "_plain_arguments", plain)  # nn.Module's own needs its constructor to have run
         return method
 
@@ -126,20 +126,28 @@ class Method(LightningModule, ABC):
         checkpoint[CLASSES_KEY] = {"class_names": self.class_names, "palette": self.palette}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take names and colours of the classes from where the weights come from."""
+        """Take names and colours of the classes from where the weights come from, unless the data told them."""
         for name, value in checkpoint.get(CLASSES_KEY, {}).items():
-            setattr(self, name, value)
+            if getattr(self, name) is None:
+                setattr(self, name, value)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Trainable parameters; a group's ``lr_scale``, if it has one, is a factor of its learning rate."""
         return [{"params": [parameter for parameter in self.parameters() if parameter.requires_grad]}]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser, its learning rate scheduled over the steps that the trainer expects."""
+        """The optimiser, its learning rate scheduled over the steps that the trainer expects.
+
+        Raises:
+            ValueError: if the trainer has no end.
+        """
+        steps = self.trainer.estimated_stepping_batches
+        if steps == float("inf"):
+            raise ValueError("expected a trainer with max_epochs or max_steps, which the schedule follows, got neither")
         optimizer = self._optimizer(self.parameter_groups())
         for group in optimizer.param_groups:
             group["lr"] *= group.pop("lr_scale", 1.0)
-        total = max(1, int(self.trainer.estimated_stepping_batches))
+        total = max(1, int(steps))
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer,
             lambda step: self._schedule(min(1.0, (step + 0.5) / total)),  # the middle of each step's share

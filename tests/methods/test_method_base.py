@@ -85,6 +85,37 @@ def test_subclass_arguments_of_plain_values_are_saved(tmp_path):
     assert dict(Weighted(DeepLab("resnet10t", CLASSES), factor=2.0).hparams) == {"factor": 2.0}
 
 
+def test_a_subclass_that_hands_on_its_arguments_saves_the_plain_ones(tmp_path):
+    class Weighted(Segmentation):
+        def __init__(self, factor: float, **others) -> None:
+            super().__init__(**others)
+            self.factor = factor
+
+    method = Weighted(2.0, net=DeepLab("resnet10t", CLASSES))
+    assert dict(method.hparams) == {"factor": 2.0}
+    trainer = make_trainer(tmp_path, max_steps=1)
+    trainer.fit(method, ToyData())
+    trainer.save_checkpoint(tmp_path / "method.ckpt")
+    restored = Weighted.load_from_checkpoint(tmp_path / "method.ckpt", net=DeepLab("resnet10t", CLASSES))
+    assert restored.factor == 2.0
+
+
+def test_names_of_the_data_beat_those_of_a_checkpoint(tmp_path):
+    method = Segmentation(DeepLab("resnet10t", CLASSES))
+    method.class_names = ("v", "w", "x", "y", "z")
+    trainer = make_trainer(tmp_path)
+    trainer.strategy.connect(method)
+    trainer.save_checkpoint(tmp_path / "other.ckpt")
+    fresh = Segmentation(DeepLab("resnet10t", CLASSES))
+    make_trainer(tmp_path).test(fresh, ToyData(), ckpt_path=tmp_path / "other.ckpt", weights_only=True, verbose=False)
+    assert fresh.class_names == ToyData.class_names
+
+
+def test_a_trainer_without_an_end_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="expected a trainer with max_epochs or max_steps"):
+        make_trainer(tmp_path, max_epochs=-1).fit(Segmentation(DeepLab("resnet10t", CLASSES)), ToyData())
+
+
 def test_learning_rate_warms_up_and_decays():
     schedule = PolynomialDecay(power=1.0, warmup=0.1)
     assert schedule(0.0) == 0
