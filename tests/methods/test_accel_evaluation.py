@@ -1,0 +1,73 @@
+"""What is logged, against predictions counted one clip and one key frame at a time."""
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torchmetrics.classification import MulticlassJaccardIndex
+from toys import NUM_CLASSES, PlainBranch
+
+from lightning_edge.methods import Accel
+from lightning_edge.nn import AccelNet, FlowNetS
+
+NUM_FRAMES = 3
+
+
+def make_method():
+    """Nets whose classes change from place to place and from net to net."""
+    torch.manual_seed(0)
+    net = AccelNet(PlainBranch(16), PlainBranch(4), FlowNetS(width=0.125))
+    for parameter in (*net.reference.parameters(), *net.update.parameters(), *net.fusion.parameters()):
+        torch.nn.init.normal_(parameter)
+    torch.nn.init.constant_(net.flow.predict[-1].bias, 0.2)  # a cell
+    return Accel(net, interval=2, max_interval=NUM_FRAMES)
+
+
+def make_batches():
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.rand(2, 2, NUM_FRAMES, 3, 32, 64, generator=generator)
+    masks = torch.randint(0, NUM_CLASSES, (2, 2, 32, 64), generator=generator)
+    masks[:, :, :4] = 255
+    return [{"frames": clips, "mask": mask} for clips, mask in zip(frames, masks, strict=True)]
+
+
+@torch.inference_mode()
+def score(net, batches, distances):
+    """Mean IoU over key frames at some distances from the label, of one summed confusion matrix."""
+    metric = MulticlassJaccardIndex(NUM_CLASSES, ignore_index=255)
+    for batch in batches:
+        for distance in distances:
+            clip = batch["frames"][:, NUM_FRAMES - 1 - distance :]
+            metric.update(net(clip).argmax(1), batch["mask"])
+    return metric.compute().item()
+
+
+def test_scores_are_those_of_each_net_run_from_each_key_frame(tmp_path):
+    method, batches = make_method(), make_batches()
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path)
+    logged = trainer.test(method, torch.utils.data.DataLoader(batches, batch_size=None), verbose=False)[0]
+
+    method.eval()
+    reference, update, flow = method.net.reference, method.net.update, method.net.flow
+    nets = {
+        "accel": method.net,
+        "dff": AccelNet(reference, flow=flow, direct=True),
+        "copy": AccelNet(reference),
+    }
+    expected = {
+        "test/miou": score(method.net, batches, (0, 1)),
+        "test/reference_miou": score(AccelNet(reference), batches, (0,)),
+        "test/update_miou": score(AccelNet(update), batches, (0,)),
+    }
+    for name, net in nets.items():
+        expected[f"test/{name}_miou"] = score(net, batches, (0, 1))
+        expected[f"test/{name}_miou_worst"] = score(net, batches, (1,))
+        expected |= {f"test/{name}_miou_d{distance}": score(net, batches, (distance,)) for distance in range(3)}
+    assert logged == pytest.approx(expected, abs=1e-6)
+    distinct = [f"test/{name}_miou_d{distance}" for name in nets for distance in (1, 2)]
+    assert len({logged[key] for key in distinct}) == len(distinct), "expected nets and distances to differ"
+
+    found = {(net, interval): (average, worst) for net, interval, average, worst in method.interval_scores}
+    assert set(found) == {("reference", 1), ("update", 1), *((name, n) for name in nets for n in (1, 2, 3))}
+    for name, net in nets.items():
+        for n in (1, 2, 3):
+            assert found[name, n] == pytest.approx((score(net, batches, range(n)), score(net, batches, (n - 1,))))
