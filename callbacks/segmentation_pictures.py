@@ -23,8 +23,9 @@ class SegmentationPictures(Callback):
     """Shows what a segmentation module does on the first images of an evaluation.
 
     Works on any module whose ``forward`` takes images, or clips, and returns scores of classes, and on batches with
-    ``image`` or ``frames`` (the last frame is shown) and ``mask``. Names and colours of classes come from
-    ``class_names`` and ``palette`` of the data module where it has them. Pixels without label are black in the truth.
+    ``image`` or ``frames`` (the last frame is shown) and ``mask``. A video net gets the whole clip, so its pictures lie
+    as far from the key frame as those of any clip. Names and colours of classes come from ``class_names`` and
+    ``palette`` of the data module where it has them. Pixels without label are black in the truth.
 
     Leaves ``figures/pictures_<stage>_epoch_<epoch>.png`` in the run's folder: one row for each image, with the image,
     the prediction and the truth. Under several processes the first one shows the images that it evaluates.

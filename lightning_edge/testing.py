@@ -67,6 +67,7 @@ def check_loss_terms_reach_the_optimizer(make_method: MakeMethod, make_data: Mak
             weight.grad = None
 
     trainer, *_ = _fit(make_method, make_data, Term())
+    assert seen, "expected backward passes, got none"
     assert all(grad.item() == 2 for grad in seen), f"expected the term's gradient (2) at each step, got {seen}"
     logged = sorted(trainer.callback_metrics)
     assert "train/term" in logged, f"expected train/term to be logged, got {logged}"
