@@ -97,6 +97,10 @@ class EdgeDataModule(LightningDataModule, ABC):
         """The test split, in order."""
         return self._eval_loader("test")
 
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Refuse, with ``ValueError``: data modules with labels are for training and evaluation."""
+        raise ValueError(f"expected data to predict on, such as FramesDataModule(source), got {type(self).__name__}")
+
     def loader_arguments(self) -> dict[str, Any]:
         """What all loaders have in common."""
         return {

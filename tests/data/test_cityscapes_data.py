@@ -249,3 +249,8 @@ def test_sample_data_is_the_default(kind: Any):
     batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
     check_batch(batch, kind.batch_type)
     assert batch["mask"].shape[1:] == (32, 64)
+
+
+def test_prediction_is_referred_to_plain_frames(cityscapes_root: Path):
+    with pytest.raises(ValueError, match=r"such as FramesDataModule\(source\), got CityscapesDataModule"):
+        _make(CityscapesDataModule, cityscapes_root).predict_dataloader()
