@@ -102,6 +102,8 @@ class RecipeCLI(LightningCLI):
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
         if self._has_model:
             super()._add_subcommands(parser, **kwargs)
+            # a video's masks would fill the memory; callbacks write them one by one
+            self._subcommand_parsers["predict"].set_defaults(return_predictions=False)
         else:
             self._subcommand_parsers = {}
             parser.add_subcommands()

@@ -87,6 +87,11 @@ def test_the_seed_is_given_and_can_be_changed():
     assert losses[0] != losses[2]
 
 
+def test_predictions_are_kept_only_if_asked_for():
+    assert tiny.main(["predict", NO_LOGGER]).result is None
+    assert len(tiny.main(["predict", NO_LOGGER, "--return_predictions=true"]).result) == 4
+
+
 def test_a_variant_is_found_beside_the_recipe(monkeypatch):
     for option in (["-c", "tiny_long.yaml"], ["--config", "tiny_long.yaml"], ["--config=tiny_long.yaml"]):
         cli = tiny.main(["validate", NO_LOGGER, *option])
