@@ -162,7 +162,7 @@ def draw_curve(rows: list[TradeoffRow]) -> Figure:
         label = DESCRIPTIONS.get(net, net)
         style = "o" if len(points) == 1 else "o-"
         (line,) = curve.plot([p.mean_ms for p in points], [100 * p.miou for p in points], style, ms=4, label=label)
-        for point in points[:: max(1, len(points) - 1)] if len(points) > 1 else []:
+        for point in points[1:][-1:]:
             at = (point.mean_ms, 100 * point.miou)
             curve.annotate(f"n={point.interval}", at, xytext=(4, 4), textcoords="offset points", fontsize=7)
         if len(points) > 1:
