@@ -42,6 +42,15 @@ class TradeoffReport(Callback):
         self.num_rounds = num_rounds
         self._frames: Tensor | None = None
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say beforehand if there will be nothing to report on."""
+        every, last = trainer.check_val_every_n_epoch, trainer.max_epochs
+        if every is not None and last is not None and 0 <= last < every:
+            rank_zero_warn(
+                "TradeoffReport will have nothing to report: expected check_val_every_n_epoch of at most max_epochs "
+                f"({last}), got {every}"
+            )
+
     def on_validation_batch_end(
         self,
         trainer: Trainer,
@@ -53,7 +62,8 @@ class TradeoffReport(Callback):
     ) -> None:
         """Keep two frames to time the nets on."""
         if self._frames is None and isinstance(pl_module, ComparesVideoNets):
-            self._frames = batch["frames"][:1, -2:].detach()
+            before_last = max(0, batch["frames"].shape[1] - 2)
+            self._frames = batch["frames"][:1, [before_last, -1]].detach()
 
     def on_test_batch_end(
         self,
@@ -93,13 +103,13 @@ class TradeoffReport(Callback):
         self._frames = None
 
     def _rows(self, module: LightningModule, method: ComparesVideoNets, frames: Tensor) -> list[TradeoffRow]:
-        was_training = module.training
+        modes = {part: part.training for part in module.modules()}
         module.eval()
-        latency = measure(method.video_nets(), frames, self.num_rounds)
-        module.train(was_training)
-        return [
-            tradeoff_row(score, latency) for score in method.interval_scores if score.average_miou == score.average_miou
-        ]
+        with module.trainer.precision_plugin.forward_context():
+            latency = measure(method.video_nets(), frames, self.num_rounds)
+        for part, is_training in modes.items():
+            part.training = is_training
+        return [tradeoff_row(score, latency) for score in method.interval_scores]
 
 
 def print_table(rows: list[TradeoffRow], interval: int) -> None:

@@ -16,7 +16,7 @@ def make_accel(num_classes):
         nn.DeepLab("mobilenetv3_small_050", num_classes, hidden_channels=16),
         nn.FlowNetS(width=0.125),
     )
-    return methods.Accel(net, branch_epochs=1, interval=2, max_interval=3)
+    return methods.Accel(net, branch_share=0.5, interval=2, max_interval=3)
 
 
 def make_cityscapes():

@@ -61,7 +61,7 @@ def fit_in_float64(folder, batch_size, **arguments):
     """Two epochs of Accel, one in each stage: the method, and the loss of each step."""
     seed_everything(0, verbose=False)
     net = AccelNet(PlainBranch(16), PlainBranch(4), FlowNetS(width=0.125))
-    method = Accel(net.double(), branch_epochs=1, interval=2, max_interval=3, schedule=PolynomialDecay(0, 0))
+    method = Accel(net.double(), branch_share=0.5, interval=2, max_interval=3, schedule=PolynomialDecay(0, 0))
     losses = Losses()
     trainer = Trainer(
         accelerator="cpu",

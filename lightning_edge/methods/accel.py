@@ -19,16 +19,13 @@ from lightning_edge.systems.video_stream import VideoStream
 CARRYING_NETS = ("accel", "dff", "copy")
 """Names of the nets that carry features from key frames to the frames after them."""
 
-FUSION = "fusion."
-"""What the names of the fusion's parameters begin with."""
-
 
 class Accel(Method):
     """Two-stage training of Accel (arXiv:1807.06667) in one fit, and its evaluation beside what it is compared with.
 
-    Before ``branch_epochs`` both branches learn from the labelled frame alone; from then on the loss is that of the
-    fused scores, its gradient flowing through the chain of warps to the key frame, while each branch keeps a share of
-    its own loss. The stage follows from the epoch, so a resumed run is in the right one.
+    At first both branches learn from the labelled frame alone; after ``branch_share`` of the training the loss is that
+    of the fused scores, its gradient flowing through the chain of warps to the key frame, while each branch keeps a
+    share of its own loss. The stage follows from the step, so a resumed run is in the right one.
 
     Evaluation carries every clip from a key frame at each distance and logs, as mean IoU in [0, 1] at key-frame
     ``interval`` (``{val,test}/``): ``miou`` (Accel, average), ``<net>_miou``, ``<net>_miou_worst`` and
@@ -39,7 +36,7 @@ class Accel(Method):
         net: The video net, with an update branch.
         optimizer: Makes the optimiser of the parameters.
         schedule: Factor of the learning rate by the share of training done.
-        branch_epochs: Epochs of the first stage.
+        branch_share: Share of the training that is its first stage.
         train_branches_jointly: Whether the branches and the flow go on learning in the second stage; the released
             code trains the fusion alone.
         fusion_lr_scale: Factor of the learning rate of the fusion, which learns in the second stage only (2 in the
@@ -56,7 +53,7 @@ class Accel(Method):
         net: AccelNet,
         optimizer: OptimizerCallable = AdamW,
         schedule: Schedule = PolynomialDecay(),  # noqa: B008  # has no state
-        branch_epochs: int = 1,
+        branch_share: float = 0.75,
         train_branches_jointly: bool = True,
         fusion_lr_scale: float = 10.0,
         branch_weight: float = 0.5,
@@ -68,9 +65,11 @@ class Accel(Method):
             raise ValueError("expected a net with an update branch, got update=None")
         if not 1 <= interval <= max_interval:
             raise ValueError(f"expected interval within 1 and max_interval ({max_interval}), got {interval}")
+        if not 0 <= branch_share <= 1:
+            raise ValueError(f"expected branch_share within [0, 1], got {branch_share}")
         self.net = net
         self.num_classes = net.num_classes
-        self.branch_epochs = branch_epochs
+        self.branch_share = branch_share
         self.train_branches_jointly = train_branches_jointly
         self.fusion_lr_scale = fusion_lr_scale
         self.branch_weight = branch_weight
@@ -90,7 +89,14 @@ class Accel(Method):
     @property
     def is_branch_stage(self) -> bool:
         """Whether the branches still learn from single frames."""
-        return self.current_epoch < self.branch_epochs
+        return self.share_done < self.branch_share
+
+    @property
+    def learning_parts(self) -> set[str]:
+        """Names of the net's parts that learn in this stage."""
+        if self.is_branch_stage:
+            return {"reference", "update"}
+        return {"reference", "update", "flow", "fusion"} if self.train_branches_jointly else {"fusion"}
 
     def loss(self, batch: ClipBatch) -> Tensor:
         """Cross-entropy of the branches on the labelled frame, then of the fused scores."""
@@ -104,11 +110,10 @@ class Accel(Method):
         return pixel_loss(self.net.reference(frame), batch["mask"]) + pixel_loss(self.net.update(frame), batch["mask"])
 
     def _joint_loss(self, batch: ClipBatch) -> Tensor:
-        reference, update = self.net.branch_scores(self.net.carry(batch["frames"]))
+        with torch.set_grad_enabled(self.train_branches_jointly):
+            reference, update = self.net.branch_scores(self.net.carry(batch["frames"]))
         if update is None:
             raise ValueError("expected training clips of at least 2 frames, got 1")
-        if not self.train_branches_jointly:
-            reference, update = reference.detach(), update.detach()
         loss = self._map_loss(self.net.fuse(reference, update), batch)
         if self.branch_weight > 0:
             loss += self.branch_weight * (self._map_loss(reference, batch) + self._map_loss(update, batch))
@@ -120,17 +125,27 @@ class Accel(Method):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Trainable parameters, those of the fusion with a learning rate of their own."""
-        trainable = [(name, parameter) for name, parameter in self.net.named_parameters() if parameter.requires_grad]
-        fusion = [parameter for name, parameter in trainable if name.startswith(FUSION)]
-        others = [parameter for name, parameter in trainable if not name.startswith(FUSION)]
-        return [{"params": others}, {"params": fusion, "lr_scale": self.fusion_lr_scale}]
+        fusion = [parameter for name, parameter in self.named_parameters() if name.startswith("net.fusion.")]
+        others = [parameter for name, parameter in self.named_parameters() if not name.startswith("net.fusion.")]
+        return [
+            {"params": [parameter for parameter in others if parameter.requires_grad]},
+            {
+                "params": [parameter for parameter in fusion if parameter.requires_grad],
+                "lr_scale": self.fusion_lr_scale,
+            },
+        ]
+
+    def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
+        """Hold the batch statistics of the branches where only the fusion is to learn."""
+        if "reference" not in self.learning_parts:
+            for name, part in self.net.named_children():
+                part.train(name in self.learning_parts)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Keep all but the fusion as they are where only the fusion is to learn: no gradient, hence no decay either."""
-        if not self.is_branch_stage and not self.train_branches_jointly:
-            for name, parameter in self.net.named_parameters():
-                if not name.startswith(FUSION):
-                    parameter.grad = None
+        """Leave what is not to learn as it is: without a gradient there is no decay either."""
+        for name, parameter in self.net.named_parameters():
+            if name.partition(".")[0] not in self.learning_parts:
+                parameter.grad = None
 
     def video_nets(self) -> dict[str, AccelNet]:
         """The nets that are compared, by name; they share their weights."""
@@ -168,7 +183,13 @@ class Accel(Method):
         self._log_scores("test")
 
     def on_predict_start(self) -> None:
-        """Begin a stream."""
+        """Begin a stream.
+
+        Raises:
+            ValueError: if several processes would share its frames.
+        """
+        if self.trainer.world_size > 1:
+            raise ValueError(f"expected one process to predict a stream, got {self.trainer.world_size}")
         self._stream = VideoStream(self.net, self.interval)
 
     def predict_step(self, batch: FrameBatch, batch_idx: int) -> Int64[Tensor, "batch height width"]:
@@ -186,6 +207,8 @@ class Accel(Method):
         for name, iou in zip(self.video_nets(), self._iou, strict=True):
             found[name] = iou.compute()
             iou.reset()
+        if self.trainer.sanity_checking:
+            return
         self.interval_scores = [
             IntervalScore(name, interval, average, worst)
             for name, scores in found.items()

@@ -85,6 +85,7 @@ class Method(LightningModule, ABC):
         self.loss_terms: dict[str, Callable[[Any], Tensor]] = {}
         self._optimizer = optimizer
         self._schedule = schedule
+        self._num_steps = 1
         # the command line gives Lightning a record of how modules and callables are made, which is saved as it is
         from_command_line = _given_hyperparameters.get() is not None
         self.save_hyperparameters(*() if from_command_line else (self._plain_arguments,))
@@ -131,6 +132,11 @@ class Method(LightningModule, ABC):
             if getattr(self, name) is None:
                 setattr(self, name, value)
 
+    @property
+    def share_done(self) -> float:
+        """Share of the optimiser's steps that are done, in [0, 1]; it goes on where a resumed run stopped."""
+        return min(1.0, self.global_step / self._num_steps)
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Trainable parameters; a group's ``lr_scale``, if it has one, is a factor of its learning rate."""
         return [{"params": [parameter for parameter in self.parameters() if parameter.requires_grad]}]
@@ -147,9 +153,9 @@ class Method(LightningModule, ABC):
         optimizer = self._optimizer(self.parameter_groups())
         for group in optimizer.param_groups:
             group["lr"] *= group.pop("lr_scale", 1.0)
-        total = max(1, int(steps))
+        self._num_steps = max(1, int(steps))
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer,
-            lambda step: self._schedule(min(1.0, (step + 0.5) / total)),  # the middle of each step's share
+            lambda step: self._schedule(min(1.0, (step + 0.5) / self._num_steps)),  # the middle of each step's share
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

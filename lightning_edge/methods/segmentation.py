@@ -78,5 +78,7 @@ def pixel_loss(
     scores: Float[Tensor, "batch classes height width"], mask: Int64[Tensor, "batch height width"]
 ) -> Tensor:
     """Mean cross-entropy over the labelled pixels; zero (with a gradient of zero) if there are none."""
+    if scores.dtype.itemsize < 4:  # a sum over a batch's pixels overflows half precision
+        scores = scores.float()
     total = F.cross_entropy(scores, mask, ignore_index=IGNORE_INDEX, reduction="sum")
     return total / (mask != IGNORE_INDEX).sum().clamp(min=1)

@@ -37,15 +37,20 @@ class DeepLab(SegmentationBranch):
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.encoder = timm.create_model(
-            encoder,
-            features_only=True,
-            out_indices=(-1,),
-            output_stride=output_stride,
-            pretrained=weights is not None,
-            pretrained_cfg_overlay={"file": weights} if weights is not None else None,
-            **(encoder_options or {}),
-        )
+        try:
+            self.encoder = timm.create_model(
+                encoder,
+                features_only=True,
+                out_indices=(-1,),
+                output_stride=output_stride,
+                pretrained=weights is not None,
+                pretrained_cfg_overlay={"file": weights} if weights is not None else None,
+                **(encoder_options or {}),
+            )
+        except TypeError as error:
+            raise ValueError(
+                f"expected encoder_options that the encoder {encoder} takes, got {encoder_options}: {error}"
+            ) from error
         self.normalize = Normalize.of_timm(self.encoder)
         self.feature_channels: int = self.encoder.feature_info.channels()[-1]  # pyright: ignore
         self.head = nn.Sequential(

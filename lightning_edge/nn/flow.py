@@ -24,7 +24,7 @@ class DISFlow(nn.Module):
     """Dense inverse search (Kroeger et al. 2016, arXiv:1603.03590) by OpenCV: on the CPU and without gradient.
 
     Args:
-        preset: OpenCV's trade of quality for speed; 6, 16 and 81 ms for a frame of 512x1024 on two CPU cores.
+        preset: OpenCV's trade of quality for speed.
     """
 
     def __init__(self, preset: Literal["ultrafast", "fast", "medium"] = "fast") -> None:

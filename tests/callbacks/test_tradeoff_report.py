@@ -65,11 +65,22 @@ def test_says_when_it_has_nothing_to_do(tmp_path):
         fit(make_segmentation(19), make_cityscapes(), tmp_path, logger=False)
 
 
-def test_nets_train_on_after_the_report(tmp_path):
+def test_leaves_every_module_in_its_mode(tmp_path):
     method = make_accel(19)
     trainer = fit(method, make_cityscapes_video(), tmp_path, logger=False)
-    assert trainer.state.finished
-    assert all(torch.isfinite(p).all() for p in method.parameters())
+    method.train()
+    method.net.reference.encoder.eval()  # batch statistics held, as in fine-tuning
+    [report] = [callback for callback in trainer.callbacks if isinstance(callback, TradeoffReport)]
+    report._rows(method, method, torch.rand(1, 2, 3, 64, 128))
+    assert method.net.update.training
+    assert not any(part.training for part in method.net.reference.encoder.modules())
+
+
+def test_says_beforehand_that_nothing_will_be_evaluated(tmp_path):
+    trainer = Trainer(max_epochs=2, check_val_every_n_epoch=5, logger=False, default_root_dir=tmp_path)
+    expected = r"expected check_val_every_n_epoch of at most max_epochs \(2\), got 5"
+    with pytest.warns(UserWarning, match=expected):
+        TradeoffReport().on_fit_start(trainer, make_accel(19))
 
 
 def test_interval_over_seeds_is_students(capsys):

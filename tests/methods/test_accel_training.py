@@ -19,10 +19,10 @@ def make_batch(num_frames=3):
     }
 
 
-def in_epoch(method, epoch):
-    """A method that believes to be in an epoch, without a trainer."""
-    stub = type("Stub", (), {"current_epoch": epoch, "global_step": 0})()
-    method._trainer = stub
+def at_step(method, step):
+    """A method of two stages of two steps each that believes to be at a step, without a trainer."""
+    method.branch_share, method._num_steps = 0.5, 4
+    method._trainer = type("Stub", (), {"global_step": step})()
     return method
 
 
@@ -34,7 +34,7 @@ def touched(method):
 
 
 def test_first_stage_trains_the_branches_on_the_labelled_frame_only():
-    method = in_epoch(Accel(make_net(FlowNetS(0.125)), branch_epochs=2), 1)
+    method = at_step(Accel(make_net(FlowNetS(0.125))), 1)
     batch = make_batch()
     batch["frames"].requires_grad_()
     method.loss(batch).backward()
@@ -44,7 +44,7 @@ def test_first_stage_trains_the_branches_on_the_labelled_frame_only():
 
 
 def test_second_stage_trains_everything_through_the_chain():
-    method = in_epoch(Accel(make_net(FlowNetS(0.125)), branch_epochs=2), 2)
+    method = at_step(Accel(make_net(FlowNetS(0.125))), 2)
     batch = make_batch()
     batch["frames"].requires_grad_()
     method.loss(batch).backward()
@@ -52,22 +52,41 @@ def test_second_stage_trains_everything_through_the_chain():
     assert (batch["frames"].grad.abs().sum((0, 2, 3, 4)) > 0).all()
 
 
-@pytest.mark.parametrize("epoch", [0, 1])
-def test_every_parameter_has_a_gradient_in_both_stages_as_ddp_needs(epoch):
-    method = in_epoch(Accel(make_net(FlowNetS(0.125)), branch_epochs=1), epoch)
+@pytest.mark.parametrize("step", [0, 2])
+def test_every_parameter_has_a_gradient_in_both_stages_as_ddp_needs(step):
+    method = at_step(Accel(make_net(FlowNetS(0.125))), step)
     method.loss(make_batch()).backward()
     assert all(p.grad is not None for p in method.net.parameters())
 
 
-def test_fusion_only_changes_nothing_but_the_fusion():
-    method = in_epoch(Accel(make_net(), branch_epochs=0, train_branches_jointly=False), 0)
-    before = {name: p.detach().clone() for name, p in method.net.named_parameters()}
+def change_of_one_step(method):
+    """Names of the parameters and buffers of the net that a training step with weight decay changes."""
+    before = {name: value.clone() for name, value in method.net.state_dict().items()}
     optimizer = torch.optim.AdamW(method.parameters(), lr=0.1, weight_decay=0.1)
-    method.loss(make_batch()).backward()
+    batch = make_batch()
+    method.train().on_train_batch_start(batch, 0)
+    method.loss(batch).backward()
     method.on_before_optimizer_step(optimizer)
     optimizer.step()
-    changed = {name for name, p in method.net.named_parameters() if not torch.equal(p, before[name])}
+    return {name for name, value in method.net.state_dict().items() if not torch.equal(value, before[name])}
+
+
+def test_first_stage_leaves_the_fusion_and_the_flow_as_they_are():
+    changed = change_of_one_step(at_step(Accel(make_net(FlowNetS(0.125))), 0))
+    assert {name.partition(".")[0] for name in changed} == {"reference", "update"}
+
+
+def test_fusion_only_changes_nothing_but_the_fusion_not_even_batch_statistics():
+    changed = change_of_one_step(at_step(Accel(make_net(FlowNetS(0.125)), train_branches_jointly=False), 2))
     assert changed == {"fusion.weight", "fusion.bias"}
+
+
+def test_parameters_that_a_callback_registers_are_optimised():
+    method = Accel(make_net())
+    method.critic = torch.nn.Linear(2, 2)
+    method._trainer = type("Stub", (), {"estimated_stepping_batches": 10})()
+    groups = method.configure_optimizers()["optimizer"].param_groups
+    assert {id(p) for group in groups for p in group["params"]} == {id(p) for p in method.parameters()}
 
 
 def test_fusion_has_a_learning_rate_of_its_own():
@@ -80,7 +99,7 @@ def test_fusion_has_a_learning_rate_of_its_own():
 
 
 def test_ignored_pixels_do_not_count():
-    method = in_epoch(Accel(make_net(), branch_epochs=1).eval(), 0)
+    method = at_step(Accel(make_net()).eval(), 0)
     batch = make_batch()
     loss = method.loss(batch)
     batch["mask"][:, :16] = 255
@@ -103,6 +122,7 @@ def test_states_by_distance_equal_the_clip_from_each_key_frame():
     ("arguments", "message"),
     [
         ({"interval": 0}, r"expected interval within 1 and max_interval \(10\), got 0"),
+        ({"branch_share": 1.5}, r"expected branch_share within \[0, 1\], got 1.5"),
         ({"interval": 11}, r"expected interval within 1 and max_interval \(10\), got 11"),
     ],
 )
@@ -123,6 +143,6 @@ def test_short_evaluation_clips_are_refused():
 
 
 def test_training_clips_of_one_frame_are_refused_in_the_second_stage():
-    method = in_epoch(Accel(make_net(), branch_epochs=0), 0)
+    method = at_step(Accel(make_net()), 2)
     with pytest.raises(ValueError, match="expected training clips of at least 2 frames, got 1"):
         method.loss(make_batch(1))

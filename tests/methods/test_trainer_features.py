@@ -19,8 +19,8 @@ from recipes._cli import run_config
 def test_accumulating_four_batches_of_two_equals_one_of_eight(tmp_path):
     whole, whole_losses = fit_in_float64(tmp_path, batch_size=8)
     parts, part_losses = fit_in_float64(tmp_path, batch_size=2, accumulate_grad_batches=4)
-    means = torch.tensor(part_losses).view(-1, 4).mean(1)
-    torch.testing.assert_close(means, torch.tensor(whole_losses), rtol=1e-6, atol=0)
+    means = torch.tensor(part_losses, dtype=torch.float64).view(-1, 4).mean(1)
+    torch.testing.assert_close(means, torch.tensor(whole_losses, dtype=torch.float64), rtol=1e-6, atol=0)
     for (name, expected), got in zip(whole.named_parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-9, msg=lambda m, name=name: f"{name}: {m}")
 
@@ -62,7 +62,7 @@ SMALL = [
     "--data.batch_size=2",
     "--data.num_workers=0",
     "--model.net.reference.encoder=resnet10t",
-    "--model.branch_epochs=2",
+    "--model.branch_share=0.5",
     "--trainer.max_epochs=4",
     "--trainer.check_val_every_n_epoch=4",
     "--trainer.callbacks+=callbacks.TradeoffReport",
