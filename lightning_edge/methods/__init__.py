@@ -2,5 +2,7 @@
 
 from lightning_edge.methods.accel import Accel as Accel
 from lightning_edge.methods.base import Method as Method
+from lightning_edge.methods.base import OptimizerCallable as OptimizerCallable
 from lightning_edge.methods.base import PolynomialDecay as PolynomialDecay
+from lightning_edge.methods.base import Schedule as Schedule
 from lightning_edge.methods.segmentation import Segmentation as Segmentation

@@ -52,7 +52,7 @@ class Accel(Method):
         self,
         net: AccelNet,
         optimizer: OptimizerCallable = AdamW,
-        schedule: Schedule = PolynomialDecay(),  # noqa: B008  # has no state
+        schedule: Schedule = PolynomialDecay(),
         branch_share: float = 0.75,
         train_branches_jointly: bool = True,
         fusion_lr_scale: float = 10.0,

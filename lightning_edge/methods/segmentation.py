@@ -30,7 +30,7 @@ class Segmentation(Method):
         self,
         net: nn.Module,
         optimizer: OptimizerCallable = AdamW,
-        schedule: Schedule = PolynomialDecay(),  # noqa: B008  # has no state
+        schedule: Schedule = PolynomialDecay(),
     ) -> None:
         super().__init__(optimizer, schedule)
         self.net = net
