@@ -2,18 +2,19 @@
 
 from lightning_edge import data, methods, nn
 
-NUM_CLASSES = {"Cityscapes": 19, "CamVid": 11}
-SIZE = (64, 128)
+ENCODER = "test_resnet"
+"""timm's residual net for tests, of 0.5 million parameters."""
+SIZE = (64, 96)
 
 
 def make_segmentation(num_classes):
-    return methods.Segmentation(nn.DeepLab("resnet10t", num_classes, hidden_channels=16))
+    return methods.Segmentation(nn.DeepLab(ENCODER, num_classes, hidden_channels=16))
 
 
 def make_accel(num_classes):
     net = nn.AccelNet(
-        nn.DeepLab("resnet10t", num_classes, hidden_channels=16),
-        nn.DeepLab("mobilenetv3_small_050", num_classes, hidden_channels=16),
+        nn.DeepLab(ENCODER, num_classes, hidden_channels=16),
+        nn.DeepLab(ENCODER, num_classes, hidden_channels=8),
         nn.FlowNetS(width=0.125),
     )
     return methods.Accel(net, branch_share=0.5, interval=2, max_interval=3)
@@ -38,11 +39,13 @@ def make_cityscapes_video():
 
 
 def make_camvid():
-    return data.CamVidDataModule(batch_size=2, num_workers=0)
+    return data.CamVidDataModule(sample_size=SIZE, num_samples=(8, 4, 8), batch_size=2, num_workers=0)
 
 
 def make_camvid_video():
-    return data.CamVidVideoDataModule(max_distance=2, train_distances=(1, 2), batch_size=2, num_workers=0)
+    return data.CamVidVideoDataModule(
+        sample_size=SIZE, num_samples=(8, 4, 8), max_distance=2, train_distances=(1, 2), batch_size=2, num_workers=0
+    )
 
 
 METHODS = {methods.Segmentation: make_segmentation, methods.Accel: make_accel}
