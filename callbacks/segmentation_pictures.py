@@ -30,11 +30,11 @@ class SegmentationPictures(Callback):
     Leaves ``figures/pictures_<stage>_epoch_<epoch>.png`` in the run's folder: one row for each image, with the image,
     the prediction and the truth. Under several processes the first one shows the images that it evaluates.
 
-    ================  ============================================================================  ======
-    key               meaning                                                                       unit
-    ================  ============================================================================  ======
-    ``val/pictures``  images with the masks ``prediction`` and ``truth``, to a ``WandbLogger`` only  image
-    ================  ============================================================================  ======
+    ================  ==============================================================================  ======
+    key               meaning                                                                         unit
+    ================  ==============================================================================  ======
+    ``val/pictures``  images with the masks ``prediction`` and ``truth``, to a ``WandbLogger`` only    image
+    ================  ==============================================================================  ======
 
     Args:
         num_images: how many images to show.

@@ -1,5 +1,7 @@
 """Conformance: what every method and every data module must do, as checks that authors of plug-ins run too.
 
+For example::
+
     import pytest
     from lightning_edge.testing import DATA_CHECKS, METHOD_CHECKS
 
