@@ -18,10 +18,11 @@ class VideoStream:
         net: The video net, in the mode and on the device where it is to run.
         interval: Frames from key frame to key frame; 1 runs the reference branch on every frame.
         cut_threshold: Mean change of brightness of a 16x16 thumbnail, in [0, 1], above which the scene counts as cut.
-            ``None`` never looks.
+            ``None`` never looks. In the sample world at 17 Hz the change within a drive is below 0.05 in 99 of 100
+            frames, and from one drive to another above 0.085.
     """
 
-    def __init__(self, net: AccelNet, interval: int = 5, cut_threshold: float | None = 0.15) -> None:
+    def __init__(self, net: AccelNet, interval: int = 5, cut_threshold: float | None = 0.08) -> None:
         if interval < 1:
             raise ValueError(f"expected interval of at least 1 frame, got {interval}")
         self.net = net
