@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import wandb
 from wandb.proto.wandb_internal_pb2 import Record
 
 _FILE_HEADER = struct.Struct("<4sHB")
@@ -40,6 +41,7 @@ def read_offline_run(folder: Path) -> OfflineRun:
         FileNotFoundError: if there is not exactly one.
         ValueError: if the file is not in the format of offline runs.
     """
+    wandb.teardown()  # the process that writes the file may lag behind wandb.finish()
     paths = list(folder.rglob("offline-run-*/run-*.wandb"))
     if len(paths) != 1:
         raise FileNotFoundError(f"expected one offline run below {folder}, got {len(paths)}")
