@@ -13,7 +13,7 @@ from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 # imported so that their classes have short names on the command line
 import callbacks
@@ -181,6 +181,8 @@ class RecipeCLI(LightningCLI):
             objects = {str(key): getattr(self, str(key)) for key in _wanted_objects(command)}
             self.result = command(**arguments, **objects)
         else:
+            if name != "fit" and self.config[name].ckpt_path is None:
+                rank_zero_warn(f"{name} runs with the weights that the net begins with: --ckpt_path gives trained ones")
             self.result = getattr(self.trainer, name)(**self._prepare_subcommand_kwargs(name))
 
     def _say_how_to_resume(self) -> None:
