@@ -15,14 +15,32 @@ def test_features_have_the_stride_and_scores_the_size_of_the_image(encoder, stri
     assert scores.shape == (1, 5, 64, 96)
 
 
+@pytest.mark.parametrize(
+    ("encoder", "channels", "num_parameters"), [("resnet18_half", 256, 2_814_976), ("resnet10_quarter", 128, 324_576)]
+)
+def test_small_encoders_are_thin_residual_nets(encoder, channels, num_parameters):
+    net = DeepLab(encoder, 5)
+    assert net.feature_channels == channels
+    assert sum(parameter.numel() for parameter in net.encoder.parameters()) == num_parameters
+
+
 def test_options_reach_the_encoder():
     thin = DeepLab("resnet18", 5, encoder_options={"channels": (8, 16, 32, 64)})
     assert thin.feature_channels == 64
 
 
-def test_options_of_another_encoder_are_named():
-    with pytest.raises(ValueError, match="expected encoder_options that the encoder mobilenetv3_small_050 takes, got"):
-        DeepLab("mobilenetv3_small_050", 5, encoder_options={"channels": (8, 16, 32, 64)})
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"encoder": "resnet81"}, r"expected encoder to be a timm model, such as \['resnet\d+'.*got 'resnet81'"),
+        ({"encoder": "vgg11"}, "expected encoder 'vgg11' to take features_only, output_stride=16"),
+        ({"encoder": "resnet18", "encoder_options": {"chanels": 3}}, "encoder_options {'chanels': 3}: .*'chanels'"),
+        ({"encoder": "resnet18", "weights": "nowhere.pth"}, "expected weights to be a file .*, got nowhere.pth"),
+    ],
+)
+def test_an_encoder_that_cannot_be_made_is_named(arguments, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        DeepLab(num_classes=5, **arguments)
 
 
 def test_weights_of_a_file_are_loaded(tmp_path):

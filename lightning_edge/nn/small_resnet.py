@@ -1,0 +1,35 @@
+"""Residual nets small enough to train from random weights in minutes on a CPU, as encoders that timm knows by name.
+
+``timm.create_model("resnet18_half")`` works once this module is imported, so wherever an encoder's name is asked for,
+these are names like any other.
+"""
+
+from typing import Any
+
+from timm.models import generate_default_cfgs, register_model
+from timm.models._builder import build_model_with_cfg
+from timm.models.resnet import BasicBlock, ResNet
+from torch import nn
+
+default_cfgs = generate_default_cfgs(
+    {
+        name: {"num_classes": 1000, "input_size": (3, 224, 224), "first_conv": "conv1", "classifier": "fc"}
+        for name in ("resnet18_half.untrained", "resnet10_quarter.untrained")
+    }
+)
+
+
+@register_model
+def resnet18_half(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """ResNet-18 with half of the channels in each of its four stages: 32, 64, 128 and 256."""
+    return _resnet("resnet18_half", pretrained, layers=(2, 2, 2, 2), channels=(32, 64, 128, 256), **kwargs)
+
+
+@register_model
+def resnet10_quarter(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """One basic block in each of four stages, with 16, 32, 64 and 128 channels: a quarter of ResNet-18's."""
+    return _resnet("resnet10_quarter", pretrained, layers=(1, 1, 1, 1), channels=(16, 32, 64, 128), **kwargs)
+
+
+def _resnet(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
+    return build_model_with_cfg(ResNet, name, pretrained, block=BasicBlock, **kwargs)
