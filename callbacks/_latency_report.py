@@ -7,6 +7,7 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from lightning_edge.timing import Samples, num_samples_needed
 
@@ -82,23 +83,29 @@ def metrics(stage: str, report: dict[str, Any]) -> dict[str, float]:
     return times_ms | {f"{stage}/{fact}": float(report[fact]) for fact in facts if fact in report}
 
 
-def table(reports: dict[str, dict[str, Any]]) -> Table:
-    """The reports of all stages of a run, for a terminal."""
+def table(reports: dict[str, dict[str, Any]]) -> Table | Text:
+    """The reports of all stages of a run, for a terminal; lines of text where there is no percentile to show."""
     first = next(iter(reports.values()))
+    title = f"Time of a batch in ms, on {first['device']} ({first['machine']['cpu']})"
+    caption = "\n".join(f"{stage}: {_footnote(report)}" for stage, report in reports.items())
+    rows = {
+        f"{stage}/{part}": values for stage, report in reports.items() for part, values in report["parts_ms"].items()
+    }
+    known = [q for q in PERCENTILES if any(f"p{q}" in values for values in rows.values())]
+    if not known:
+        return Text(f"{title}: too few batches to state any\n{caption}")
     result = Table(
         "part",
-        *(f"p{q} [95 % interval]" for q in PERCENTILES),
-        title=f"Time of a batch in ms, on {first['device']} ({first['machine']['cpu']})",
-        caption="\n".join(f"{stage}: {_footnote(report)}" for stage, report in reports.items()),
+        *(f"p{q} [95 % interval]" for q in known),
+        title=title,
+        caption=caption,
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
     )
-    for stage, report in reports.items():
-        for part, values in report["parts_ms"].items():
-            result.add_row(f"{stage}/{part}", *(_cell(values.get(f"p{q}")) for q in PERCENTILES))
-        result.add_section()
+    for part, values in rows.items():
+        result.add_row(part, *(_cell(values.get(f"p{q}")) for q in known))
     return result
 
 
@@ -121,8 +128,8 @@ def _cell(estimate: dict[str, float] | None) -> str:
 
 
 def _footnote(report: dict[str, Any]) -> str:
-    notes = [f"{report['num_batches']} batches of {report['batch_size']}"]
-    notes[0] += f" after {report['num_warmup_batches']} for warm-up"
+    counted = f"{report['num_batches']} batches of {report['batch_size']}" if report["num_batches"] else "no batch"
+    notes = [f"{counted} after {report['num_warmup_batches']} for warm-up"]
     notes += [f"{report['throughput_per_s']:.4g} samples/s"] if "throughput_per_s" in report else []
     notes += [f"{report['flops_per_sample']:.4g} FLOPs a sample"] if "flops_per_sample" in report else []
     notes += [f"{report['num_parameters']:.4g} parameters", f"peak {report['peak_memory_bytes'] / 2**20:.4g} MiB"]

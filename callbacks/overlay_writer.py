@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch.utilities import rank_zero_info
 from typing_extensions import override
 
 from lightning_edge.ops.drawing import colour_mask, default_palette, overlay
@@ -34,6 +35,11 @@ class OverlayWriter(BasePredictionWriter):
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._folder = Path(trainer.log_dir or trainer.default_root_dir)
+        self._num_written = 0
+
+    @override
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        rank_zero_info(f"{self._num_written} overlays are in {self._folder / 'overlays'}")
 
     @override
     def write_on_batch_end(
@@ -51,6 +57,7 @@ class OverlayWriter(BasePredictionWriter):
             frame = (image.movedim(0, -1) * 255).round().byte().cpu().numpy()
             colours = colour_mask(mask, palette or default_palette(int(mask.max()) + 1))
             _write(self._folder / "overlays" / f"{name}.png", overlay(frame, colours, self.opacity)[..., ::-1])
+            self._num_written += 1
             if self.save_masks:
                 _write(self._folder / "masks" / f"{name}.png", mask.astype(np.uint8))
 

@@ -119,7 +119,7 @@ def print_table(rows: list[TradeoffRow], interval: int) -> None:
     reference_ms = next(row.mean_ms for row in rows if row.net == "reference")
     table = Table(title=f"Accuracy and latency, one key frame in {interval}")
     table.add_column("net", no_wrap=True)
-    for heading in ("mIoU %", "worst frame %", "ms a frame", "of reference"):
+    for heading in ("mIoU %", "worst frame %", "ms a frame", "x reference"):
         table.add_column(heading, justify="right")
     for row in shown:
         table.add_row(
@@ -127,7 +127,7 @@ def print_table(rows: list[TradeoffRow], interval: int) -> None:
             f"{100 * row.miou:.1f}",
             f"{100 * row.miou_worst:.1f}",
             f"{row.mean_ms:.1f}",
-            f"{row.mean_ms / reference_ms:.2f} x",
+            f"{row.mean_ms / reference_ms:.2f}",
         )
     Console().print(table)
 

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
 HOME = Path(__file__).parent
 
+TRACEBACK = "LIGHTNING_EDGE_TRACEBACK"
+"""Environment variable that asks for tracebacks of all errors."""
+
 _NOISE = (
     # Lightning's own use of torch
     r".*isinstance\(treespec, LeafSpec\).*",
     # the configuration is written before the metrics, into a folder of its own
-    r"Experiment logs directory .* exists and is not empty.*",
+    r"(Experiment logs|Checkpoint) directory .* exists and is not empty.*",
 )
 _NOISE_ON_FEW_CORES = (r".*does not have many workers which may be a bottleneck.*",)
 
@@ -57,9 +60,14 @@ def run(
 
     Returns:
         The finished command line, with ``model``, ``datamodule``, ``trainer`` and the ``result`` of the command.
+
+    Raises:
+        SystemExit: With ``args=None``, where a person reads, for an error in what was given: its message is written
+            without the traceback, unless ``LIGHTNING_EDGE_TRACEBACK`` is set. With ``args`` the error itself is raised.
     """
     defaults = (HOME / recipe).with_suffix(".yaml")
     command_line = f"python -m recipes.{recipe}" if defaults.parent == HOME else f"python {Path(recipe).name}"
+    is_read_by_a_person = args is None and TRACEBACK not in os.environ
     args = list(sys.argv[1:] if args is None else args)
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     if "WANDB_MODE" not in os.environ and not _has_wandb_credentials():
@@ -67,6 +75,7 @@ def run(
         # wandb would say a dozen lines; _parser says the one that matters
         os.environ.setdefault("WANDB_SILENT", "true")
     with _quiet():
+        from recipes._failure import explain_failure
         from recipes._parser import RecipeCLI
 
         try:
@@ -76,6 +85,11 @@ def run(
         except KeyboardInterrupt:
             sys.stderr.write("\nInterrupted before the run began.\n")
             sys.exit(130)
+        except Exception as error:
+            if not is_read_by_a_person or (message := explain_failure(error)) is None:
+                raise
+            sys.stderr.write(f"error: {message}\n{TRACEBACK}=1 shows where it was raised.\n")
+            sys.exit(1)
 
 
 def run_config(
@@ -139,7 +153,8 @@ def console() -> None:
     names = [path.stem for path in HOME.glob("[!_]*.py")]
     name, args = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("--help", [])
     if name in names:
-        importlib.import_module(f"recipes.{name}").main(args)
+        sys.argv = [f"lightning-edge {name}", *args]
+        importlib.import_module(f"recipes.{name}").main()
         return
     sys.stdout.write(f"usage: lightning-edge RECIPE {{fit,validate,test,predict,...}}\n\n{list_recipes()}")
     if name not in ("-h", "--help"):

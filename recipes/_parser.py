@@ -1,8 +1,9 @@
 """LightningCLI as the recipes need it: own commands, one folder a run, checkpoints that give weights only."""
 
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from inspect import getdoc, signature
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,7 +13,7 @@ import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 # imported so that their classes have short names on the command line
@@ -22,6 +23,7 @@ import lightning_edge.methods
 import lightning_edge.nn
 from recipes._cli import last_checkpoint
 from recipes._misspelt import explain
+from recipes._run_folder import RunFolder, check_checkpoint, run_of
 
 OBJECTS = ("model", "datamodule", "trainer")
 """What a command receives from its recipe when it names it."""
@@ -45,7 +47,10 @@ class RecipeParser(LightningArgumentParser):
         )
         classes = [name for module in modules for name in vars(module) if name[0].isupper()]
         command = parser.prog.replace(" [options]", "")
-        sys.stderr.write(f"error: {explain(message, arguments, classes)}\n`{command} --help` lists all arguments.\n")
+        sys.stderr.write(
+            f"error: {explain(message, arguments, classes)}\n"
+            f"`{command} --help` lists all arguments, with --model.help NAME or --data.help NAME those of a class.\n"
+        )
         sys.exit(2)
 
 
@@ -73,23 +78,29 @@ class RecipeCLI(LightningCLI):
         self._commands = {command.__name__: command for command in commands}
         self._links = links
         self._folder = folder
+        self._run_folder: RunFolder | None = None
         self.model = self.datamodule = self.trainer = self.result = None
         parser_kwargs: dict[str, Any] = {"prog": command_line, "description": None, "allow_abbrev": False}
         if self._has_model:
             parser_kwargs |= {name: dict(self._defaults) for name in self.subcommands()}
         else:
             parser_kwargs |= self._defaults
-        super().__init__(
-            args=list(args),
-            parser_class=RecipeParser,
-            parser_kwargs=parser_kwargs,
-            save_config_callback=SaveConfig,
-            save_config_kwargs={"overwrite": True},
-            seed_everything_default=0,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            auto_configure_optimizers=False,
-        )
+        try:
+            super().__init__(
+                args=list(args),
+                parser_class=RecipeParser,
+                parser_kwargs=parser_kwargs,
+                save_config_callback=SaveConfig,
+                save_config_kwargs={"overwrite": True},
+                seed_everything_default=0,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                auto_configure_optimizers=False,
+            )
+        except Exception:
+            if self._run_folder is not None:
+                self._run_folder.discard_if_unused()
+            raise
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -137,18 +148,24 @@ class RecipeCLI(LightningCLI):
         parser, config = self._parser(command), self.config[command].clone()
         if self._folder is not None and "folder" in self._subcommand_method_arguments[command]:
             config.folder = str(self._folder)
+        checkpoint = _checkpoint(config)
         try:
             if "trainer" in config:
-                _place_run(config.trainer, self._folder)
+                resumed = checkpoint if command == "fit" else None
+                self._run_folder = RunFolder(config.trainer, self._folder, resumed)
+                if checkpoint is not None:
+                    check_checkpoint(checkpoint, runs=Path(config.trainer.default_root_dir or ".").parent)
                 config.data = parser.instantiate(Namespace(data=config.data)).data
                 self._link(config)
             self.config_init = Namespace({command: parser.instantiate(config)})
         except ValueError as error:
-            raise _root_cause(error) from None
-        if "trainer" in config:
+            raise _cause(error) from None
+        if self._run_folder is not None:
             self.datamodule = self._get(self.config_init, "data")
             self.model = self._get(self.config_init, "model")
             self.trainer = self.instantiate_trainer()
+            _leave_anonymous_unset(self.trainer)
+            self._run_folder.restore_metrics(self.trainer)
 
     def _link(self, config: Namespace) -> None:
         """Tell the model's arguments what the data know.
@@ -183,7 +200,8 @@ class RecipeCLI(LightningCLI):
         else:
             if name != "fit" and self.config[name].ckpt_path is None:
                 rank_zero_warn(f"{name} runs with the weights that the net begins with: --ckpt_path gives trained ones")
-            self.result = getattr(self.trainer, name)(**self._prepare_subcommand_kwargs(name))
+            with _refusing_other_weights(_checkpoint(self.config[name])):
+                self.result = getattr(self.trainer, name)(**self._prepare_subcommand_kwargs(name))
 
     def _say_how_to_resume(self) -> None:
         if self.trainer is None:
@@ -196,7 +214,15 @@ class RecipeCLI(LightningCLI):
 
 
 class SaveConfig(SaveConfigCallback):
-    """Write ``config.yaml`` into the run's folder, and give the same configuration to W&B."""
+    """Write ``config.yaml`` into the run's folder, and give the same configuration to W&B.
+
+    Without the checkpoint that the run began from: with ``-c config.yaml`` it would take the place of the one given.
+    """
+
+    def __init__(self, parser: LightningArgumentParser, config: Namespace, **kwargs: Any) -> None:
+        config = config.clone()
+        config.pop("ckpt_path", None)
+        super().__init__(parser, config, **kwargs)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Called once, on rank zero."""
@@ -212,40 +238,39 @@ def _wanted_objects(command: Callable[..., Any]) -> set[str | int]:
     return {name for name in signature(command).parameters if name in OBJECTS}
 
 
-def _root_cause(error: BaseException) -> BaseException:
+def _checkpoint(config: Namespace) -> Path | None:
+    """The file that ``--ckpt_path`` names; Lightning knows some words that are none."""
+    path = config.get("ckpt_path")
+    return None if path in (None, "best", "last", "hpc") or str(path).startswith("registry") else Path(path)
+
+
+@contextmanager
+def _refusing_other_weights(checkpoint: Path | None) -> Iterator[None]:
+    """Say that a checkpoint belongs to another net, in place of the names of all its weights."""
+    try:
+        yield
+    except RuntimeError as error:
+        if checkpoint is None or not str(error).startswith("Error(s) in loading state_dict"):
+            raise
+        _, first, *others = str(error).splitlines()
+        run = run_of(checkpoint)
+        raise ValueError(
+            f"expected ckpt_path to hold the weights of the configured model, got those of another in {checkpoint} "
+            f"({first.strip():.100}{f' ... and {len(others)} more' if others else ''})"
+            + (f"; -c {run / 'config.yaml'} configures the model of that run" if run else "")
+        ) from None
+
+
+def _cause(error: BaseException) -> BaseException:
     """What went wrong in a constructor, without the parser's attempts to make sense of it."""
-    while error.__cause__ is not None:
+    while error.__cause__ is not None and _raised_in(error).startswith("jsonargparse"):
         error = error.__cause__
     return error
 
 
-def _place_run(trainer: Namespace, folder: Path | None) -> None:
-    """Let all that the run writes lie in one folder: that of its CSVLogger, or a new one where there is none.
-
-    Args:
-        trainer: Parsed arguments of the trainer; changed in place.
-        folder: Where the runs are numbered; by default ``trainer.default_root_dir``, else the logger's own choice.
-    """
-    root = folder or trainer.default_root_dir
-    loggers = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
-    table = next((logger for logger in loggers if _is_config_of(logger, CSVLogger)), None)
-    if table is None:
-        if root is None and trainer.logger in (False, []):
-            root = Path("lightning_logs", time.strftime("nologger_%Y%m%d-%H%M%S"))
-        trainer.default_root_dir = None if root is None else str(root)
-        return
-    if root is not None and not Path(table.init_args.save_dir).is_absolute():
-        table.init_args.save_dir, table.init_args.name = str(root), ""
-    logger = CSVLogger(**table.init_args.as_dict())
-    table.init_args.version = logger.version
-    trainer.default_root_dir = logger.log_dir
-    for other in loggers:
-        if _is_config_of(other, WandbLogger) and other.init_args.save_dir == ".":
-            other.init_args.save_dir = logger.log_dir
-
-
-def _is_config_of(config: Any, kind: type) -> bool:
-    return isinstance(config, Namespace) and config.get("class_path", "").rpartition(".")[2] == kind.__name__
+def _raised_in(error: BaseException) -> str:
+    *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
+    return innermost.f_globals["__name__"]
 
 
 def _finish_wandb(trainer: Trainer | None) -> None:
@@ -253,7 +278,14 @@ def _finish_wandb(trainer: Trainer | None) -> None:
     wandb = sys.modules.get("wandb")
     if not (trainer and wandb and wandb.run and any(isinstance(logger, WandbLogger) for logger in trainer.loggers)):
         return
-    if wandb.run.offline:
+    if wandb.run.offline and (trainer.global_step > 0 or trainer.state.finished):
         folder = Path(wandb.run.dir).parent
         rank_zero_info(f"W&B logged offline; `wandb sync {folder}` uploads the run once you have called `wandb login`.")
     wandb.finish()
+
+
+def _leave_anonymous_unset(trainer: Trainer) -> None:
+    """Take back an argument that Lightning's logger always gives and W&B warns of."""
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger) and logger._wandb_init.get("anonymous", "") is None:
+            del logger._wandb_init["anonymous"]

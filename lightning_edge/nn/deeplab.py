@@ -74,6 +74,6 @@ def _make_encoder(name: str, output_stride: int, weights: str | None, options: d
         )
     except (AssertionError, TypeError) as error:
         raise ValueError(
-            f"expected encoder {name!r} to take features_only, output_stride={output_stride} and encoder_options "
-            f"{options}: {error or 'it does not'}"
+            f"expected encoder to be a timm model that takes features_only, output_stride={output_stride} and "
+            f"encoder_options {options}, got {name!r}: {str(error) or 'it does not'}"
         ) from error

@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
 from lightning_edge.nn.accel import AccelNet, KeyframeState
@@ -43,21 +43,29 @@ class VideoStream:
         return self._state is not None and self._state.is_key
 
     @torch.inference_mode()
-    def __call__(
-        self, frame: Float[Tensor, "3 height width"], index: int | None = None
-    ) -> Int64[Tensor, "height width"]:
+    def __call__(self, frame: Tensor, index: int | None = None) -> Int64[Tensor, "height width"]:
         """Class of each pixel of the next frame.
 
         Args:
-            frame: Image in [0, 1].
+            frame: Float image ``[3, height, width]`` in [0, 1].
             index: Number of the frame in its source, so that a gap tells of dropped frames; by default one more than
                 the last. A number that is not larger than the last begins a new stream.
+
+        Raises:
+            ValueError: if the frame is no such image, or not finite; the stream stays as it was.
         """
+        if frame.ndim != 3 or frame.shape[0] != 3 or not frame.is_floating_point():
+            raise ValueError(
+                f"expected frame as floats [3, height, width] in [0, 1], got {frame.dtype} {list(frame.shape)}; "
+                "bytes [height, width, 3] become one by frame.permute(2, 0, 1) / 255"
+            )
+        image = frame[None]
+        thumbnail = F.adaptive_avg_pool2d(image.mean(1, keepdim=True), 16)
+        if not thumbnail.isfinite().all():
+            raise ValueError("expected frame to have finite values, got NaN or infinity")
         self._index, last = (self._index + 1 if index is None else index), self._index
         if self._index <= last:
             self._state = None
-        image = frame[None]
-        thumbnail = F.adaptive_avg_pool2d(image.mean(1, keepdim=True), 16)
         if self._state is None or self._needs_keyframe(self._state, image, thumbnail):
             self._state, self._key_index = self.net.start(image), self._index
         else:

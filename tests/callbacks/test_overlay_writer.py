@@ -30,7 +30,8 @@ def predict(method, frames, folder, **arguments):
     return trainer.predict(method, FramesDataModule(frames))
 
 
-def test_writes_one_overlay_a_frame_in_the_colours_of_the_classes(frames, tmp_path):
+def test_writes_one_overlay_a_frame_in_the_colours_of_the_classes(frames, tmp_path, caplog):
+    caplog.set_level("INFO")
     method = make_segmentation(2)
     method.palette = (RED, RED)
     predict(method, frames, tmp_path, opacity=1.0)
@@ -38,6 +39,7 @@ def test_writes_one_overlay_a_frame_in_the_colours_of_the_classes(frames, tmp_pa
     picture = cv2.imread(str(tmp_path / "overlays/frame_0.png"))[..., ::-1]
     assert (picture == RED).all()
     assert not (tmp_path / "masks").exists()
+    assert f"3 overlays are in {tmp_path / 'overlays'}" in caplog.text
 
 
 def test_half_an_overlay_shows_the_frame(frames, tmp_path):

@@ -96,3 +96,20 @@ def test_holds_one_state_only(net, video):
 def test_interval_of_nothing_is_refused(net):
     with pytest.raises(ValueError, match="expected interval of at least 1 frame, got 0"):
         VideoStream(net, interval=0)
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (torch.zeros(64, 96, 3), r"floats \[3, height, width\] in \[0, 1\], got torch.float32 \[64, 96, 3\]"),
+        (torch.zeros(3, 64, 96, dtype=torch.uint8), r"got torch.uint8 \[3, 64, 96\]; bytes"),
+        (torch.zeros(1, 3, 64, 96), r"got torch.float32 \[1, 3, 64, 96\]"),
+        (torch.full((3, 64, 96), torch.nan), "expected frame to have finite values, got NaN"),
+    ],
+)
+def test_what_is_no_frame_is_refused_and_leaves_the_stream_as_it_was(net, video, frame, message):
+    stream, undisturbed = VideoStream(net, interval=5), VideoStream(net, interval=5)
+    for image in video[:3]:
+        assert torch.equal(stream(image), undisturbed(image))
+        with pytest.raises(ValueError, match=message):
+            stream(frame)

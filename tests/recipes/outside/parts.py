@@ -19,7 +19,7 @@ class TinyNet(nn.Module):
 class OtherNet(TinyNet):
     def __init__(self, num_classes: int, width: int) -> None:
         super().__init__(num_classes)
-        self.width = width
+        self.hidden = nn.Linear(4, width)
 
 
 class TinyMethod(LightningModule):

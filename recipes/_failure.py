@@ -1,0 +1,32 @@
+"""What to say to a person of an error that was raised for one to read."""
+
+import re
+import traceback
+from pathlib import Path
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+_OUR_FOLDERS = tuple(Path(__file__).parents[1] / name for name in ("lightning_edge", "callbacks", "recipes"))
+_IN_A_WORKER = re.compile(
+    r'Caught \w+ in DataLoader worker process.*\n  File "(?P<file>[^"]+)", line .*?\n\w+: (?P<message>.*)', re.DOTALL
+)
+
+
+def explain_failure(error: BaseException) -> str | None:
+    """The message of an error about what a run was given, or ``None`` if its traceback says more.
+
+    Those are the errors that this library raises on purpose, also in a loader's worker, and Lightning's errors about
+    its configuration. Whatever else goes wrong is a bug, of the library or of a user's own class.
+    """
+    if isinstance(error, MisconfigurationException):
+        return str(error)
+    if not isinstance(error, ValueError | OSError):
+        return None
+    if in_a_worker := _IN_A_WORKER.match(str(error)):
+        return in_a_worker["message"].rstrip() if _is_ours(in_a_worker["file"]) else None
+    *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
+    return str(error) if _is_ours(innermost.f_code.co_filename) else None
+
+
+def _is_ours(file: str) -> bool:
+    return any(Path(file).is_relative_to(folder) for folder in _OUR_FOLDERS)
