@@ -2,7 +2,9 @@
 
 import os
 
+import pytest
 import torch
+from fake_clock import FakeClock
 from jaxtyping import install_import_hook
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the network for a newer version at import
@@ -14,3 +16,11 @@ install_import_hook(
 )
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    """The clock of ``timing``, moved by hand."""
+    fake = FakeClock()
+    monkeypatch.setattr("lightning_edge.timing.perf_counter_ns", fake)
+    return fake

@@ -5,30 +5,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from fake_clock import FakeClock
 from scipy.stats import binom
 
 from lightning_edge import timing
 from lightning_edge.timing import Estimate, Samples, Stopwatch, interleave, num_samples_needed, ratio
-
-
-class FakeClock:
-    """A clock in nanoseconds that moves only when told."""
-
-    def __init__(self) -> None:
-        self.now_ns = 0
-
-    def __call__(self) -> int:
-        return self.now_ns
-
-    def advance_ms(self, duration_ms: float) -> None:
-        self.now_ns += round(duration_ms * 1e6)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
-    fake = FakeClock()
-    monkeypatch.setattr(timing, "perf_counter_ns", fake)
-    return fake
 
 
 def takes(clock: FakeClock, *durations_ms: float) -> Callable[[], None]:

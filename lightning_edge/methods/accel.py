@@ -233,6 +233,9 @@ def states_by_distance(net: AccelNet, starts: list[KeyframeState]) -> list[Keyfr
         starts: State of the reference branch on each frame of the clip, oldest first.
     """
     states: list[KeyframeState] = []
+    flow = None
     for start in starts:
-        states = [start, *(net.advance(state, start.frame) for state in states)]
+        if states and net.flow is not None and not net.direct:
+            flow = net.flow(start.frame, states[0].frame)  # one for all key frames
+        states = [start, *(net.advance(state, start.frame, flow) for state in states)]
     return states

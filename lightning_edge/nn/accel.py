@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lightning_edge.nn.branch import SegmentationBranch
+from lightning_edge.nn.flow import Flow
 from lightning_edge.ops.resize import resize_flow, resize_scores
 from lightning_edge.ops.warp import warp
 
@@ -67,11 +68,19 @@ class AccelNet(nn.Module):
         """Run the reference branch on a key frame."""
         return KeyframeState(self.reference.features(frame), anchor=frame, frame=frame, is_key=True)
 
-    def advance(self, state: KeyframeState, frame: Frame) -> KeyframeState:
-        """Carry the features to the next frame."""
+    def advance(self, state: KeyframeState, frame: Frame, flow: Flow | None = None) -> KeyframeState:
+        """Carry the features to the next frame.
+
+        Args:
+            state: State on the frame before.
+            frame: The next frame.
+            flow: From it to the one before, if known: states with different key frames can share it.
+        """
         if self.direct or self.flow is None:
             return state._replace(frame=frame, is_key=False)
-        return KeyframeState(self._warp(state.features, frame, state.anchor), anchor=frame, frame=frame, is_key=False)
+        flow: Tensor = self.flow(frame, state.anchor) if flow is None else flow
+        features = warp(state.features, resize_flow(flow, state.features))
+        return KeyframeState(features, anchor=frame, frame=frame, is_key=False)
 
     def scores(self, state: KeyframeState) -> Scores:
         """Scores (logits) of the classes on the present frame, at its size."""
@@ -86,7 +95,7 @@ class AccelNet(nn.Module):
         """
         features = state.features
         if not state.is_key and self.direct and self.flow is not None:
-            features = self._warp(features, state.frame, state.anchor)
+            features = warp(features, resize_flow(self.flow(state.frame, state.anchor), features))
         reference = self.reference.head(features)
         if state.is_key or self.update is None:
             return reference, None
@@ -115,10 +124,6 @@ class AccelNet(nn.Module):
         for frame in rest:
             state = self.advance(state, frame)
         return state
-
-    def _warp(self, features: Tensor, frame: Frame, anchor: Frame) -> Tensor:
-        assert self.flow is not None
-        return warp(features, resize_flow(self.flow(frame, anchor), features))
 
 
 def correction(num_classes: int) -> nn.Conv2d:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from fake_clock import FakeClock
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.profilers import PassThroughProfiler, SimpleProfiler
@@ -14,27 +15,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from callbacks.latency_monitor import LatencyMonitor
-from lightning_edge import timing
 
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.pytorch.utilities.warnings.PossibleUserWarning")
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.now_ns = 0
-
-    def __call__(self) -> int:
-        return self.now_ns
-
-    def advance_ms(self, duration_ms: float) -> None:
-        self.now_ns += round(duration_ms * 1e6)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
-    fake = FakeClock()
-    monkeypatch.setattr(timing, "perf_counter_ns", fake)
-    return fake
 
 
 class SlowRows:
