@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lightning_edge.contracts import ComparesVideoNets
 from lightning_edge.systems.tradeoff import TradeoffRow, measure, tradeoff_row, write_rows
+from lightning_edge.timing import num_samples_needed
 
 
 class TradeoffReport(Callback):
@@ -37,8 +38,8 @@ class TradeoffReport(Callback):
     """
 
     def __init__(self, num_rounds: int = 20) -> None:
-        if num_rounds < 1:
-            raise ValueError(f"expected num_rounds of at least 1, got {num_rounds}")
+        if num_rounds < (least := num_samples_needed(50)):
+            raise ValueError(f"expected num_rounds of at least {least}, which an interval needs, got {num_rounds}")
         self.num_rounds = num_rounds
         self._frames: Tensor | None = None
 
@@ -116,10 +117,9 @@ def print_table(rows: list[TradeoffRow], interval: int) -> None:
     """Print each net at its natural interval: single-frame nets at 1, the others at ``interval``."""
     carrying = {row.net for row in rows if row.interval > 1}
     shown = [row for row in rows if row.interval == (interval if row.net in carrying else 1)]
-    reference_ms = next(row.mean_ms for row in rows if row.net == "reference")
-    table = Table(title=f"Accuracy and latency, one key frame in {interval}")
+    table = Table(title=f"Accuracy and latency, one key frame in {interval}", caption="time with 95 % interval")
     table.add_column("net", no_wrap=True)
-    for heading in ("mIoU %", "worst frame %", "ms a frame", "x reference"):
+    for heading in ("mIoU %", "worst frame %", "ms a frame", "of the reference"):
         table.add_column(heading, justify="right")
     for row in shown:
         table.add_row(
@@ -127,7 +127,7 @@ def print_table(rows: list[TradeoffRow], interval: int) -> None:
             f"{100 * row.miou:.1f}",
             f"{100 * row.miou_worst:.1f}",
             f"{row.mean_ms:.1f}",
-            f"{row.mean_ms / reference_ms:.2f}",
+            f"{row.of_reference:.2f} [{row.of_reference_low:.2f}, {row.of_reference_high:.2f}]",
         )
     Console().print(table)
 

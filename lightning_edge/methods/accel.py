@@ -1,6 +1,7 @@
 """Accel: train a video net's branches on single frames, then all of it through the chain of warps."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -31,6 +32,9 @@ class Accel(Method):
     ``interval`` (``{val,test}/``): ``miou`` (Accel, average), ``<net>_miou``, ``<net>_miou_worst`` and
     ``<net>_miou_d<distance>`` of ``accel``, ``dff`` (Deep Feature Flow) and ``copy`` (features copied), and the two
     branches run on every frame, ``reference_miou`` and ``update_miou``.
+
+    A part that does not learn in a stage drops its gradient, so a term that a callback adds to the loss has no effect
+    on it: the flow and the fusion in the first, and in the second all but the fusion if that learns alone.
 
     Args:
         net: The video net, with an update branch.
@@ -75,10 +79,23 @@ class Accel(Method):
         self.branch_weight = branch_weight
         self.interval = interval
         self.max_interval = max_interval
+        self._modes: dict[nn.Module, bool] = {}
         self.interval_scores: list[IntervalScore] = []
         """What the last evaluation found, for callbacks."""
         metrics = [KeyframeIoU(self.num_classes, max_interval) for _ in self.video_nets()]
         self._iou: Sequence[KeyframeIoU] = nn.ModuleList(metrics)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def setup(self, stage: str) -> None:
+        """Refuse, before training, data whose clips are too short for what comes later."""
+        super().setup(stage)
+        data = getattr(self.trainer, "datamodule", None)
+        longest, distances = getattr(data, "max_distance", None), getattr(data, "train_distances", None)
+        if stage != "predict" and longest is not None and longest < self.max_interval - 1:
+            raise ValueError(
+                f"expected data with max_distance of at least max_interval - 1 ({self.max_interval - 1}), got {longest}"
+            )
+        if stage == "fit" and distances is not None and min(distances) < 1 and self.branch_share < 1:
+            raise ValueError(f"expected data with train_distances of at least 1, got {distances}")
 
     def forward(
         self, inputs: Float[Tensor, "batch time 3 height width"]
@@ -92,11 +109,14 @@ class Accel(Method):
         return self.share_done < self.branch_share
 
     @property
-    def learning_parts(self) -> set[str]:
-        """Names of the net's parts that learn in this stage."""
+    def held_parts(self) -> list[nn.Module]:
+        """Parts of the net that do not learn in this stage."""
+        net = self.net
         if self.is_branch_stage:
-            return {"reference", "update"}
-        return {"reference", "update", "flow", "fusion"} if self.train_branches_jointly else {"fusion"}
+            parts = [net.flow, net.fusion]
+        else:
+            parts = [] if self.train_branches_jointly else [net.reference, net.update, net.flow]
+        return [part for part in parts if part is not None]
 
     def loss(self, batch: ClipBatch) -> Tensor:
         """Cross-entropy of the branches on the labelled frame, then of the fused scores."""
@@ -110,12 +130,12 @@ class Accel(Method):
         return pixel_loss(self.net.reference(frame), batch["mask"]) + pixel_loss(self.net.update(frame), batch["mask"])
 
     def _joint_loss(self, batch: ClipBatch) -> Tensor:
-        with torch.set_grad_enabled(self.train_branches_jointly):
+        with nullcontext() if self.train_branches_jointly else torch.no_grad():
             reference, update = self.net.branch_scores(self.net.carry(batch["frames"]))
         if update is None:
             raise ValueError("expected training clips of at least 2 frames, got 1")
         loss = self._map_loss(self.net.fuse(reference, update), batch)
-        if self.branch_weight > 0:
+        if self.train_branches_jointly and self.branch_weight > 0:
             loss += self.branch_weight * (self._map_loss(reference, batch) + self._map_loss(update, batch))
         return loss
 
@@ -125,26 +145,31 @@ class Accel(Method):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Trainable parameters, those of the fusion with a learning rate of their own."""
-        fusion = [parameter for name, parameter in self.named_parameters() if name.startswith("net.fusion.")]
-        others = [parameter for name, parameter in self.named_parameters() if not name.startswith("net.fusion.")]
+        assert self.net.fusion is not None
+        fusion = set(self.net.fusion.parameters())
+        trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return [
-            {"params": [parameter for parameter in others if parameter.requires_grad]},
-            {
-                "params": [parameter for parameter in fusion if parameter.requires_grad],
-                "lr_scale": self.fusion_lr_scale,
-            },
+            {"params": [parameter for parameter in trainable if parameter not in fusion]},
+            {"params": [parameter for parameter in trainable if parameter in fusion], "lr_scale": self.fusion_lr_scale},
         ]
 
     def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
         """Hold the batch statistics of the branches where only the fusion is to learn."""
-        if "reference" not in self.learning_parts:
-            for name, part in self.net.named_children():
-                part.train(name in self.learning_parts)
+        if not (self.is_branch_stage or self._modes):
+            self._modes = {module: module.training for part in self.held_parts for module in part.modules()}
+            for part in self.held_parts:
+                part.eval()
+
+    def on_train_end(self) -> None:
+        """Leave every module in the mode in which it came."""
+        for module, is_training in self._modes.items():
+            module.training = is_training
+        self._modes = {}
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Leave what is not to learn as it is: without a gradient there is no decay either."""
-        for name, parameter in self.net.named_parameters():
-            if name.partition(".")[0] not in self.learning_parts:
+        for part in self.held_parts:
+            for parameter in part.parameters():
                 parameter.grad = None
 
     def video_nets(self) -> dict[str, AccelNet]:
@@ -157,6 +182,11 @@ class Accel(Method):
             "dff": AccelNet(self.net.reference, flow=self.net.flow, direct=True),
             "accel": self.net,
         }
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget what an interrupted evaluation counted."""
+        for iou in self._iou:
+            iou.reset()
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
         """Count the predictions of all nets on the labelled frame, for a key frame at every distance from it."""
@@ -173,6 +203,10 @@ class Accel(Method):
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the validation data."""
         self._log_scores("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Forget what an interrupted evaluation counted."""
+        self.on_validation_epoch_start()
 
     def test_step(self, batch: ClipBatch, batch_idx: int) -> None:
         """Count predictions as in validation."""
@@ -206,7 +240,6 @@ class Accel(Method):
         found: dict[str, KeyframeScores] = {}
         for name, iou in zip(self.video_nets(), self._iou, strict=True):
             found[name] = iou.compute()
-            iou.reset()
         if self.trainer.sanity_checking:
             return
         self.interval_scores = [

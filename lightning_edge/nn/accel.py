@@ -78,8 +78,8 @@ class AccelNet(nn.Module):
         """
         if self.direct or self.flow is None:
             return state._replace(frame=frame, is_key=False)
-        flow: Tensor = self.flow(frame, state.anchor) if flow is None else flow
-        features = warp(state.features, resize_flow(flow, state.features))
+        motion = self.flow(frame, state.anchor) if flow is None else flow
+        features = warp(state.features, resize_flow(motion, state.features))
         return KeyframeState(features, anchor=frame, frame=frame, is_key=False)
 
     def scores(self, state: KeyframeState) -> Scores:

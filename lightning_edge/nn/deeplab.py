@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -30,7 +31,8 @@ class DeepLab(SegmentationBranch):
         encoder_options: What else ``timm.create_model`` takes for this encoder, such as ``drop_path_rate``.
 
     Raises:
-        ValueError: if timm has no such encoder, or it has no feature maps at such a stride.
+        ValueError: if timm has no such encoder, it has no feature maps at such a stride, or ``weights`` lacks some.
+        FileNotFoundError: if there is no file ``weights``.
     """
 
     def __init__(
@@ -44,7 +46,8 @@ class DeepLab(SegmentationBranch):
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.encoder = _make_encoder(encoder, output_stride, weights, encoder_options or {})
+        options = {"output_stride": output_stride, **(encoder_options or {})}
+        self.encoder = _make_encoder(encoder, options) if weights is None else _load_encoder(encoder, weights, options)
         self.normalize = Normalize.of_timm(self.encoder)
         self.feature_channels: int = self.encoder.feature_info.channels()[-1]  # pyright: ignore
         self.head = nn.Sequential(
@@ -56,24 +59,32 @@ class DeepLab(SegmentationBranch):
         return self.encoder(self.normalize(image))[0]
 
 
-def _make_encoder(name: str, output_stride: int, weights: str | None, options: dict[str, Any]) -> nn.Module:
+def _make_encoder(name: str, options: dict[str, Any]) -> nn.Module:
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), n=3)
         raise ValueError(f"expected encoder to be a timm model{f', such as {close}' if close else ''}, got {name!r}")
-    if weights is not None and not Path(weights).is_file():
-        raise FileNotFoundError(f"expected weights to be a file of encoder weights, got {weights}")
     try:
-        return timm.create_model(
-            name,
-            features_only=True,
-            out_indices=(-1,),
-            output_stride=output_stride,
-            pretrained=weights is not None,
-            pretrained_cfg_overlay={"file": weights} if weights is not None else None,
-            **options,
-        )
+        return timm.create_model(name, features_only=True, out_indices=(-1,), **options)
     except (AssertionError, TypeError) as error:
         raise ValueError(
-            f"expected encoder to be a timm model that takes features_only, output_stride={output_stride} and "
-            f"encoder_options {options}, got {name!r}: {str(error) or 'it does not'}"
+            f"expected encoder to be a timm model that takes features_only and {options}, got {name!r}: "
+            f"{str(error) or 'it does not'}"
         ) from error
+
+
+def _load_encoder(name: str, weights: str, options: dict[str, Any]) -> nn.Module:
+    """Encoder with the weights of a file; timm would take any file and leave what it lacks random, without a word."""
+    if not Path(weights).is_file():
+        raise FileNotFoundError(f"expected weights to be a file of encoder weights, got {weights}")
+    loading = {**options, "pretrained": True, "pretrained_cfg_overlay": {"file": weights}}
+    encoder = _make_encoder(name, loading)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch.initial_seed() + 1)
+        again = _make_encoder(name, loading)
+    of_both = zip(encoder.named_parameters(), again.parameters(), strict=True)
+    random = [parameter_name for (parameter_name, value), other in of_both if not torch.equal(value, other)]
+    if random:  # what depends on the seed is not from the file
+        raise ValueError(
+            f"expected weights with all of {name}'s, got {weights}, which lacks {len(random)}, such as {random[0]}"
+        )
+    return encoder

@@ -15,7 +15,9 @@ def resize_scores(
 def resize_flow(flow: Float[Tensor, "batch 2 height width"], like: Tensor) -> Float[Tensor, "batch 2 h w"]:
     """Flow at the height and width of ``like``, in cells of that resolution.
 
-    Averages when it shrinks, so that each cell moves with the mean of its pixels, and interpolates when it grows.
+    Averages when it shrinks, so that each cell moves with the mean of its pixels, and interpolates when it grows. A
+    cell is taken to be the ratio of both sizes wide. A net's stride is a little more where the frame is no multiple of
+    it: at stride 16, 360 rows give 23 cells, and displacements are 2 % too long.
     """
     before, after = tuple(flow.shape[-2:]), (like.shape[-2], like.shape[-1])
     if before == after:

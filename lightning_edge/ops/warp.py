@@ -29,10 +29,10 @@ def warp(
     flow = flow.to(torch.promote_types(flow.dtype, torch.float32))  # half precision cannot tell columns 256 and 257
     rows = torch.arange(height, device=flow.device, dtype=flow.dtype)
     columns = torch.arange(width, device=flow.device, dtype=flow.dtype)
-    # align_corners=True maps -1 and 1 to the centres of the first and last cell; a single cell divides by one
-    x = (columns + flow[:, 0]) * (2 / max(width - 1, 1)) - 1
-    y = (rows[:, None] + flow[:, 1]) * (2 / max(height - 1, 1)) - 1
+    # -1 and 1 are the outer borders of the first and the last cell
+    x = (2 * (columns + flow[:, 0]) + 1) / width - 1
+    y = (2 * (rows[:, None] + flow[:, 1]) + 1) / height - 1
     grid = torch.stack((x, y), dim=-1)
     precise = features.to(torch.promote_types(features.dtype, grid.dtype))
-    warped = F.grid_sample(precise, grid.to(precise.dtype), mode="bilinear", padding_mode="zeros", align_corners=True)
+    warped = F.grid_sample(precise, grid.to(precise.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
     return warped.to(features.dtype)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lightning_edge.contracts import IntervalScore, VideoNet
-from lightning_edge.timing import Samples, interleave
+from lightning_edge.timing import Samples, interleave, ratio
 
 
 class TradeoffRow(NamedTuple):
@@ -27,7 +27,13 @@ class TradeoffRow(NamedTuple):
     carried_ms: float
     """Median latency of any other frame."""
     mean_ms: float
-    """Latency per frame, averaged over key frames and others."""
+    """Latency per frame, averaged over key frames and others: the median over rounds."""
+    of_reference: float
+    """The same as a multiple of the reference on every frame: the median over rounds of the quotient within a round."""
+    of_reference_low: float
+    """Lower end of its 95 % interval."""
+    of_reference_high: float
+    """Upper end of its 95 % interval."""
 
 
 def measure(nets: Mapping[str, VideoNet], frames: Tensor, num_rounds: int) -> dict[str, Samples]:
@@ -56,11 +62,20 @@ def measure(nets: Mapping[str, VideoNet], frames: Tensor, num_rounds: int) -> di
 
 
 def tradeoff_row(score: IntervalScore, latency: Mapping[str, Samples]) -> TradeoffRow:
-    """Accuracy of one net at one interval beside its median latencies from ``measure``."""
-    key_ms = float(np.median(latency[f"{score.net} key"].durations_ms))
-    carried_ms = float(np.median(latency[score.net].durations_ms))
-    mean_ms = (key_ms + (score.interval - 1) * carried_ms) / score.interval
-    return TradeoffRow(score.net, score.interval, score.average_miou, score.worst_miou, key_ms, carried_ms, mean_ms)
+    """Accuracy of one net at one interval beside its latency from ``measure``, of nets among which is ``reference``.
+
+    Raises:
+        ValueError: If there are too few rounds for an interval.
+    """
+    key, carried = latency[f"{score.net} key"], latency[score.net]
+    mean_ms = (np.array(key.durations_ms) + (score.interval - 1) * np.array(carried.durations_ms)) / score.interval
+    return TradeoffRow(
+        *score,
+        float(np.median(key.durations_ms)),
+        float(np.median(carried.durations_ms)),
+        float(np.median(mean_ms)),
+        *ratio(Samples(tuple(mean_ms.tolist())), latency["reference key"]),
+    )
 
 
 def write_rows(rows: Sequence[TradeoffRow], path: Path) -> None:
@@ -82,7 +97,7 @@ def read_rows(path: Path) -> list[TradeoffRow]:
 
 
 def average_rows(runs: Sequence[Sequence[TradeoffRow]]) -> list[TradeoffRow]:
-    """Mean of each number over runs, row by row.
+    """Mean of each number over runs, row by row, also of the ends of intervals.
 
     Raises:
         ValueError: If the runs do not hold the same nets and intervals in the same order.

@@ -1,15 +1,20 @@
 """Segmentation of a video stream, frame by frame."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Int64
 from torch import Tensor
 
-from lightning_edge.nn.accel import AccelNet, KeyframeState
+from lightning_edge.contracts import VideoNet
+
+_OVERSHOOT = 0.05
+"""How far interpolation may have carried brightness out of [0, 1]."""
 
 
 class VideoStream:
-    """Runs a video net on one frame at a time and holds the features of the last frame, nothing else.
+    """Runs a video net on one frame at a time and holds its state on the last one, nothing older.
 
     A frame becomes a key frame when it is the first, when its size differs from the one before, when ``interval``
     frames have passed since the last key frame (dropped ones count), or when the scene was cut.
@@ -22,9 +27,11 @@ class VideoStream:
             frames, and from one drive to another above 0.085.
     """
 
-    def __init__(self, net: AccelNet, interval: int = 5, cut_threshold: float | None = 0.08) -> None:
+    def __init__(self, net: VideoNet, interval: int = 5, cut_threshold: float | None = 0.08) -> None:
         if interval < 1:
             raise ValueError(f"expected interval of at least 1 frame, got {interval}")
+        if cut_threshold is not None and cut_threshold < 0:
+            raise ValueError(f"expected cut_threshold of at least 0, got {cut_threshold}")
         self.net = net
         self.interval = interval
         self.cut_threshold = cut_threshold
@@ -32,15 +39,17 @@ class VideoStream:
 
     def reset(self) -> None:
         """Forget the past: the next frame is a key frame."""
-        self._state: KeyframeState | None = None
+        self._state: Any = None
+        self._size: torch.Size | None = None
         self._thumbnail: Tensor | None = None
+        self._is_keyframe = False
         self._index = -1
         self._key_index = 0
 
     @property
     def is_keyframe(self) -> bool:
         """Whether the last frame was a key frame."""
-        return self._state is not None and self._state.is_key
+        return self._is_keyframe
 
     @torch.inference_mode()
     def __call__(self, frame: Tensor, index: int | None = None) -> Int64[Tensor, "height width"]:
@@ -52,30 +61,36 @@ class VideoStream:
                 the last. A number that is not larger than the last begins a new stream.
 
         Raises:
-            ValueError: if the frame is no such image, or not finite; the stream stays as it was.
+            ValueError: if the frame is no such image; the stream stays as it was.
         """
-        if frame.ndim != 3 or frame.shape[0] != 3 or not frame.is_floating_point():
-            raise ValueError(
-                f"expected frame as floats [3, height, width] in [0, 1], got {frame.dtype} {list(frame.shape)}; "
-                "bytes [height, width, 3] become one by frame.permute(2, 0, 1) / 255"
-            )
-        image = frame[None]
-        thumbnail = F.adaptive_avg_pool2d(image.mean(1, keepdim=True), 16)
-        if not thumbnail.isfinite().all():
-            raise ValueError("expected frame to have finite values, got NaN or infinity")
+        image, thumbnail = _checked(frame)
         self._index, last = (self._index + 1 if index is None else index), self._index
-        if self._index <= last:
-            self._state = None
-        if self._state is None or self._needs_keyframe(self._state, image, thumbnail):
+        self._is_keyframe = self._index <= last or self._needs_keyframe(image, thumbnail)
+        if self._is_keyframe:
             self._state, self._key_index = self.net.start(image), self._index
         else:
             self._state = self.net.advance(self._state, image)
-        self._thumbnail = thumbnail
+        self._thumbnail, self._size = thumbnail, image.shape
         return self.net.scores(self._state)[0].argmax(0)
 
-    def _needs_keyframe(self, state: KeyframeState, image: Tensor, thumbnail: Tensor) -> bool:
-        if image.shape != state.frame.shape or self._index - self._key_index >= self.interval:
+    def _needs_keyframe(self, image: Tensor, thumbnail: Tensor) -> bool:
+        if image.shape != self._size or self._index - self._key_index >= self.interval:
             return True
         if self.cut_threshold is None or self._thumbnail is None:
             return False
         return (thumbnail - self._thumbnail).abs().mean().item() > self.cut_threshold
+
+
+def _checked(frame: Tensor) -> tuple[Tensor, Tensor]:
+    """The frame as a batch of its own, and a thumbnail of its brightness."""
+    if frame.ndim != 3 or frame.shape[0] != 3 or not frame.is_floating_point():
+        raise ValueError(
+            f"expected frame as floats [3, height, width] in [0, 1], got {frame.dtype} {list(frame.shape)}; "
+            "bytes [height, width, 3] become one by frame.permute(2, 0, 1) / 255"
+        )
+    image = frame[None].clone()  # a camera may fill the same buffer again while the net still compares with this frame
+    thumbnail = F.adaptive_avg_pool2d(image.mean(1, keepdim=True), 16)
+    darkest, brightest = (value.item() for value in thumbnail.aminmax())
+    if not (darkest >= -_OVERSHOOT and brightest <= 1 + _OVERSHOOT):  # nor NaN
+        raise ValueError(f"expected frame in [0, 1], got brightness from {darkest:.3g} to {brightest:.3g}")
+    return image, thumbnail

@@ -24,7 +24,7 @@ def fit(method, data, folder, logger):
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=folder,
-        callbacks=[TradeoffReport(num_rounds=2)],
+        callbacks=[TradeoffReport(num_rounds=6)],
         log_every_n_steps=1,
     )
     trainer.fit(method, data)
@@ -84,12 +84,12 @@ def test_says_beforehand_that_nothing_will_be_evaluated(tmp_path):
 
 
 def test_interval_over_seeds_is_students(capsys):
-    runs = [[TradeoffRow("accel", 1, miou, miou, 2, 1, 2)] for miou in (0.10, 0.20, 0.30)]
+    runs = [[TradeoffRow("accel", 1, miou, miou, 2, 1, 2, 1, 1, 1)] for miou in (0.10, 0.20, 0.30)]
     print_intervals(runs)
     # sem of 10, 20, 30 is 5.77; the 97.5 % point of t with two degrees of freedom is 4.30
     assert "20.0 ± 24.8" in capsys.readouterr().out
 
 
 def test_rounds_must_be_some():
-    with pytest.raises(ValueError, match="expected num_rounds of at least 1, got 0"):
-        TradeoffReport(num_rounds=0)
+    with pytest.raises(ValueError, match="expected num_rounds of at least 6, which an interval needs, got 5"):
+        TradeoffReport(num_rounds=5)

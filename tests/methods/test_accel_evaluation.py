@@ -71,3 +71,15 @@ def test_scores_are_those_of_each_net_run_from_each_key_frame(tmp_path):
     for name, net in nets.items():
         for n in (1, 2, 3):
             assert found[name, n] == pytest.approx((score(net, batches, range(n)), score(net, batches, (n - 1,))))
+
+
+def test_an_interrupted_evaluation_leaves_nothing_behind(tmp_path):
+    batches = make_batches()
+    torn = [batches[0], {**batches[1], "frames": batches[1]["frames"][:, :1]}]
+    whole_loader, torn_loader = (torch.utils.data.DataLoader(items, batch_size=None) for items in (batches, torn))
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path)
+    fresh, disturbed = make_method(), make_method()
+    with pytest.raises(ValueError, match="expected clips of max_interval"):
+        trainer.validate(disturbed, torn_loader, verbose=False)
+    found = [trainer.test(method, whole_loader, verbose=False) for method in (disturbed, fresh)]
+    assert found[0] == found[1]

@@ -81,6 +81,63 @@ def test_fusion_only_changes_nothing_but_the_fusion_not_even_batch_statistics():
     assert changed == {"fusion.weight", "fusion.bias"}
 
 
+@pytest.mark.parametrize("step", [0, 2])
+def test_a_compiled_net_learns_the_same_parts(step):
+    plain, compiled = (Accel(make_net(FlowNetS(0.125))) for _ in range(2))
+    compiled.net = torch.compile(compiled.net, backend="eager")
+    changed = [change_of_one_step(at_step(method, step)) for method in (plain, compiled)]
+    assert {name.removeprefix("_orig_mod.") for name in changed[1]} == changed[0]
+    assert len(compiled.parameter_groups()[1]["params"]) == 2
+
+
+def test_a_part_that_a_subclass_adds_learns_in_both_stages():
+    class Refined(AccelNet):
+        def __init__(self, *arguments, **more):
+            super().__init__(*arguments, **more)
+            self.refine = torch.nn.Conv2d(5, 5, 1)
+
+        def scores(self, state):
+            return self.refine(super().scores(state))
+
+    net = make_net()
+    method = Accel(Refined(net.reference, net.update, net.flow))
+    for step in (0, 2):
+        assert not {id(part) for part in at_step(method, step).held_parts} & {id(net), id(method.net.refine)}
+
+
+def test_modules_are_left_in_the_mode_in_which_they_came():
+    method = at_step(Accel(make_net(), train_branches_jointly=False).train(), 2)
+    method.net.update.encoder.eval()  # batch statistics held by the user
+    before = {name: module.training for name, module in method.named_modules()}
+    for batch_idx in range(2):
+        method.on_train_batch_start(make_batch(), batch_idx)
+    assert not any(module.training for module in method.net.reference.modules())
+    method.on_train_end()
+    assert {name: module.training for name, module in method.named_modules()} == before
+
+
+def test_a_loss_of_the_fusion_alone_holds_nothing_that_does_not_learn():
+    losses = []
+    for weight in (0.0, 0.5):
+        method = at_step(Accel(make_net(), train_branches_jointly=False, branch_weight=weight).eval(), 2)
+        losses.append(method.loss(make_batch()).item())
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"max_distance": 8}, r"max_distance of at least max_interval - 1 \(9\), got 8"),
+        ({"max_distance": 9, "train_distances": (0, 1)}, r"train_distances of at least 1, got \(0, 1\)"),
+    ],
+)
+def test_data_with_clips_too_short_are_refused_before_training(data, message):
+    method = Accel(make_net())
+    method._trainer = type("Stub", (), {"datamodule": type("Data", (), data)()})()
+    with pytest.raises(ValueError, match=message):
+        method.setup("fit")
+
+
 def test_parameters_that_a_callback_registers_are_optimised():
     method = Accel(make_net())
     method.critic = torch.nn.Linear(2, 2)

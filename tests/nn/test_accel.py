@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_edge.nn import AccelNet, DeepLab, DISFlow, FlowNetS
+from lightning_edge.nn import AccelNet, DeepLab, DISFlow, FlowNetS, SegmentationBranch
 from lightning_edge.ops.warp import warp
 
 
@@ -84,6 +84,52 @@ def test_incremental_warps_add_up_and_direct_ones_do_not(branches, clip):
     incremental, direct = AccelNet(reference, flow=shift), AccelNet(reference, flow=shift, direct=True)
     torch.testing.assert_close(incremental.branch_scores(incremental.carry(clip))[0], reference.head(thrice))
     torch.testing.assert_close(direct.branch_scores(direct.carry(clip))[0], reference.head(once))
+
+
+class AskedFlow(nn.Module):
+    """Zero flow that remembers which frames it was asked for, by the value of their first pixel."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def forward(self, current, previous):
+        self.asked.append((int(current[0, 0, 0, 0]), int(previous[0, 0, 0, 0])))
+        return current.new_zeros(len(current), 2, *current.shape[-2:])
+
+
+@pytest.mark.parametrize(("direct", "pairs"), [(False, [(1, 0), (2, 1), (3, 2)]), (True, [(3, 0)])])
+def test_flow_is_asked_from_the_present_frame_to_the_earlier_one(branches, direct, pairs):
+    flow = AskedFlow()
+    frames = torch.arange(4.0).view(1, 4, 1, 1, 1).expand(1, 4, 3, 64, 96)
+    with torch.inference_mode():
+        AccelNet(branches[0], flow=flow, direct=direct)(frames)
+    assert flow.asked == pairs
+
+
+class BrightnessBranch(SegmentationBranch):
+    """Features that are the picture itself, in cells of four pixels."""
+
+    num_classes = 3
+    head = nn.Identity()
+
+    def features(self, image):
+        return nn.functional.avg_pool2d(image, 4)
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_features_follow_what_moves(direct):
+    """A texture that moves by a cell of features a frame is where the features are carried to, three frames later."""
+    noise = torch.rand(1, 3, 20, 28, generator=torch.Generator().manual_seed(0))
+    wide = nn.functional.interpolate(noise, (160, 224), mode="bicubic").clamp(0, 1)
+    clip = torch.stack([wide[..., 16 - 4 * t : 144 - 4 * t, 24 - 4 * t : 216 - 4 * t] for t in range(4)], 1)
+    branch = BrightnessBranch()
+    with torch.inference_mode():
+        net = AccelNet(branch, flow=DISFlow("medium"), direct=direct)
+        carried = net.branch_scores(net.carry(clip))[0]
+    present, first = branch.features(clip[:, -1]), branch.features(clip[:, 0])
+    error, error_without = [(features - present)[..., 4:-4, 4:-4].abs().mean() for features in (carried, first)]
+    assert error < 0.1 * error_without
 
 
 @torch.inference_mode()

@@ -33,10 +33,10 @@ def test_options_reach_the_encoder():
     ("arguments", "message"),
     [
         ({"encoder": "resnet81"}, r"expected encoder to be a timm model, such as \['resnet\d+'.*got 'resnet81'"),
-        ({"encoder": "vgg11"}, "expected encoder to be a timm model that takes .*output_stride=16 .*got 'vgg11'"),
+        ({"encoder": "vgg11"}, "expected encoder to be a timm model that takes .*'output_stride': 16.*got 'vgg11'"),
         (
             {"encoder": "resnet18", "encoder_options": {"chanels": 3}},
-            "encoder_options {'chanels': 3}, got 'resnet18': .*'chanels'",
+            "'chanels': 3}, got 'resnet18': .*'chanels'",
         ),
         ({"encoder": "resnet18", "weights": "nowhere.pth"}, "expected weights to be a file .*, got nowhere.pth"),
     ],
@@ -53,6 +53,17 @@ def test_weights_of_a_file_are_loaded(tmp_path):
     second = DeepLab("resnet10t", 5, weights=str(tmp_path / "encoder.pth"))
     for name, value in first.encoder.state_dict().items():
         torch.testing.assert_close(second.encoder.state_dict()[name], value, rtol=0, atol=0, msg=name)
+
+
+def test_a_file_of_other_weights_is_refused(tmp_path):
+    weights = DeepLab("resnet10t", 5).encoder.state_dict()
+    del weights["layer1.0.conv1.weight"]
+    torch.save(weights, tmp_path / "lacks_one.pth")
+    torch.save({"foo": torch.zeros(3)}, tmp_path / "others.pth")
+    with pytest.raises(ValueError, match=r"lacks_one.pth, which lacks 1, such as layer1.0.conv1.weight"):
+        DeepLab("resnet10t", 5, weights=str(tmp_path / "lacks_one.pth"))
+    with pytest.raises(ValueError, match=r"others.pth, which lacks \d+, such as conv1"):
+        DeepLab("resnet10t", 5, weights=str(tmp_path / "others.pth"))
 
 
 def test_normalisation_is_that_of_the_encoder():

@@ -57,9 +57,11 @@ def test_half_precision_keeps_the_places(dtype):
     torch.testing.assert_close(warped[..., :-1], features[..., 1:], rtol=0.01, atol=0.01)
 
 
-def test_map_of_one_cell():
-    features = _features(1, 2, 1, 1)
-    torch.testing.assert_close(warp(features, torch.zeros(1, 2, 1, 1, dtype=torch.float64)), features)
+def test_an_axis_of_one_cell_moves_like_any_other():
+    features = _features(1, 2, 1, 4)
+    torch.testing.assert_close(warp(features, _constant_flow(features, 0, 0)), features)
+    torch.testing.assert_close(warp(features, _constant_flow(features, 0, 0.25)), 0.75 * features)
+    torch.testing.assert_close(warp(features, _constant_flow(features, 0, 3)), torch.zeros_like(features))
 
 
 def test_resized_flow_moves_by_as_many_image_widths():

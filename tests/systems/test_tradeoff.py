@@ -5,13 +5,31 @@ from lightning_edge.contracts import IntervalScore
 from lightning_edge.systems.tradeoff import TradeoffRow, average_rows, measure, read_rows, tradeoff_row, write_rows
 from lightning_edge.timing import Samples
 
-LATENCY = {"accel key": Samples((9.0, 10.0, 30.0)), "accel": Samples((1.0, 2.0, 3.0))}
+LATENCY = {
+    "reference key": Samples((20.0, 20.0, 20.0, 40.0, 20.0, 20.0, 20.0)),
+    "accel key": Samples((10.0, 10.0, 10.0, 20.0, 10.0, 10.0, 30.0)),
+    "accel": Samples((2.0, 2.0, 2.0, 4.0, 2.0, 2.0, 2.0)),
+}
+"""The fourth round ran on a machine of half the speed."""
 
 
 def test_latency_is_averaged_over_key_frames_and_others():
     row = tradeoff_row(IntervalScore("accel", 5, 0.5, 0.4), LATENCY)
-    assert row == TradeoffRow("accel", 5, 0.5, 0.4, key_ms=10, carried_ms=2, mean_ms=pytest.approx((10 + 4 * 2) / 5))
+    assert row[:7] == ("accel", 5, 0.5, 0.4, 10, 2, pytest.approx((10 + 4 * 2) / 5))
     assert tradeoff_row(IntervalScore("accel", 1, 0.5, 0.5), LATENCY).mean_ms == 10
+
+
+def test_a_share_of_the_reference_is_paired_by_round():
+    row = tradeoff_row(IntervalScore("accel", 5, 0.5, 0.4), LATENCY)
+    assert row.of_reference == pytest.approx((10 + 4 * 2) / 5 / 20)
+    assert row.of_reference_low == row.of_reference
+    assert row.of_reference_high == pytest.approx((30 + 4 * 2) / 5 / 20)
+
+
+def test_too_few_rounds_for_an_interval_are_refused():
+    few = {name: Samples(samples.durations_ms[:5]) for name, samples in LATENCY.items()}
+    with pytest.raises(ValueError, match="expected at least 6 samples"):
+        tradeoff_row(IntervalScore("accel", 5, 0.5, 0.4), few)
 
 
 def test_rows_survive_the_file(tmp_path):
@@ -21,12 +39,12 @@ def test_rows_survive_the_file(tmp_path):
 
 
 def test_runs_are_averaged_row_by_row():
-    runs = [[TradeoffRow("dff", 1, miou, 0.1, 4, 2, 3)] for miou in (0.2, 0.4)]
-    assert average_rows(runs) == [TradeoffRow("dff", 1, pytest.approx(0.3), pytest.approx(0.1), 4, 2, 3)]
+    runs = [[TradeoffRow("dff", 1, miou, 0.1, 4, 2, 3, 0.5, 0.4, 0.6)] for miou in (0.2, 0.4)]
+    assert average_rows(runs) == [TradeoffRow("dff", 1, pytest.approx(0.3), pytest.approx(0.1), 4, 2, 3, 0.5, 0.4, 0.6)]
 
 
 def test_unlike_runs_are_refused():
-    runs = [[TradeoffRow(net, 1, 0.2, 0.1, 4, 2, 3)] for net in ("dff", "accel")]
+    runs = [[TradeoffRow(net, 1, 0.2, 0.1, 4, 2, 3, 0.5, 0.4, 0.6)] for net in ("dff", "accel")]
     with pytest.raises(ValueError, match="expected runs of the same nets and intervals"):
         average_rows(runs)
 

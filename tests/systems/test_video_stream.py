@@ -104,7 +104,8 @@ def test_interval_of_nothing_is_refused(net):
         (torch.zeros(64, 96, 3), r"floats \[3, height, width\] in \[0, 1\], got torch.float32 \[64, 96, 3\]"),
         (torch.zeros(3, 64, 96, dtype=torch.uint8), r"got torch.uint8 \[3, 64, 96\]; bytes"),
         (torch.zeros(1, 3, 64, 96), r"got torch.float32 \[1, 3, 64, 96\]"),
-        (torch.full((3, 64, 96), torch.nan), "expected frame to have finite values, got NaN"),
+        (torch.full((3, 64, 96), torch.nan), r"expected frame in \[0, 1\], got brightness from nan"),
+        (torch.full((3, 64, 96), 255.0), r"expected frame in \[0, 1\], got brightness from 255 to 255"),
     ],
 )
 def test_what_is_no_frame_is_refused_and_leaves_the_stream_as_it_was(net, video, frame, message):
@@ -113,3 +114,33 @@ def test_what_is_no_frame_is_refused_and_leaves_the_stream_as_it_was(net, video,
         assert torch.equal(stream(image), undisturbed(image))
         with pytest.raises(ValueError, match=message):
             stream(frame)
+
+
+def test_a_buffer_that_is_filled_again_is_as_good_as_new_frames(net, video):
+    stream, expected = VideoStream(net, interval=4), VideoStream(net, interval=4)
+    buffer = torch.empty_like(video[0])
+    for frame in video[:6]:
+        assert torch.equal(stream(buffer.copy_(frame)), expected(frame))
+
+
+def test_any_video_net_will_do(video):
+    class Brightness:
+        """States are plain sums of brightness: nothing but the protocol."""
+
+        def start(self, frame):
+            return frame.mean(1, keepdim=True)
+
+        def advance(self, state, frame):
+            return state + frame.mean(1, keepdim=True)
+
+        def scores(self, state):
+            return torch.cat((state, 0.6 - state), 1)
+
+    stream = VideoStream(Brightness(), interval=2)
+    masks = [stream(frame) for frame in video[:3]]
+    assert [int(mask.sum()) for mask in masks][1] < min(int(masks[0].sum()), int(masks[2].sum()))
+
+
+def test_bad_arguments(net):
+    with pytest.raises(ValueError, match="expected cut_threshold of at least 0, got -1"):
+        VideoStream(net, cut_threshold=-1)
