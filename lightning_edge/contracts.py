@@ -4,10 +4,19 @@ A batch type is a ``TypedDict`` whose **first key is the input of the network**.
 together exactly when they name the same batch type. Tensors have the shapes below *after* the transfer to the
 device: workers hand over ``uint8`` images, ``on_after_batch_transfer`` makes them float in [0, 1]; normalisation is
 the network's business, so that an exported network takes plain images.
+
+What differs in size between samples is a list with one item for each, whose axes are the item's own; what only some
+data have is ``NotRequired``::
+
+    class DetectionBatch(TypedDict):
+        image: Float[Tensor, "batch 3 height width"]
+        boxes_xyxy: list[Float[Tensor, "boxes 4"]]
+        label: list[Int64[Tensor, " boxes"]]
+        domain: NotRequired[Int64[Tensor, " batch"]]
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol, TypedDict, get_type_hints, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypedDict, get_args, get_origin, get_type_hints, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64, jaxtyped
@@ -15,6 +24,9 @@ from torch import Tensor
 
 IGNORE_INDEX = 255
 """Label of pixels that count neither in a loss nor in a score."""
+
+IMAGE_KEYS = ("image", "frames")
+"""Keys whose values are within [0, 1]."""
 
 
 class SegmentationBatch(TypedDict):
@@ -55,34 +67,57 @@ def input_key(batch_type: type) -> str:
 def check_batch(batch: Any, batch_type: type) -> None:
     """Raise ``ValueError`` unless ``batch`` is what ``batch_type`` promises.
 
-    Checks keys, tensor types, shapes (equal names mean equal sizes across keys), images in [0, 1] and that no image
-    is NaN. ``beartype`` does not look inside a ``TypedDict``, hence this function.
+    Checks keys, types, shapes (equal names mean equal sizes across keys), that lists have one item for each sample,
+    that floating-point tensors are finite, and that images are in [0, 1]. ``beartype`` does not look inside a
+    ``TypedDict``, hence this function.
     """
-    if not isinstance(batch, dict):
-        raise ValueError(f"expected a dict with the keys of {batch_type.__name__}, got {type(batch).__name__}")
-    hints = get_type_hints(batch_type)
-    if set(batch) != set(hints):
-        raise ValueError(f"expected the keys of {batch_type.__name__} {sorted(hints)}, got {sorted(batch)}")
+    _check_keys(batch, batch_type)
+    name = batch_type.__name__
+    hints = {key: hint for key, hint in get_type_hints(batch_type).items() if key in batch}
+    lists = [key for key, hint in hints.items() if get_origin(hint) is list]
+    # `isinstance` binds the axes in the innermost context: a function between would have one of its own in tests
     with jaxtyped("context"):
         for key, hint in hints.items():
-            _check_value(key, batch[key], hint, batch_type)
+            if not isinstance(batch[key], list if key in lists else hint):
+                raise _mismatch(batch[key], hint, f"{name}[{key!r}]")
+    for key in lists:
+        size = len(batch[input_key(batch_type)])
+        if len(batch[key]) != size:
+            raise ValueError(f"expected {name}[{key!r}] with an item for each sample ({size}), got {len(batch[key])}")
+    for sample, items in enumerate(zip(*(batch[key] for key in lists), strict=True)):
+        with jaxtyped("context"):  # a sample's items share axes with each other only
+            for key, item in zip(lists, items, strict=True):
+                (hint,) = get_args(hints[key])
+                if not isinstance(item, hint):
+                    raise _mismatch(item, hint, f"{name}[{key!r}][{sample}]")
+    for key in hints:
+        for value in batch[key] if key in lists else [batch[key]]:
+            _check_numbers(value, key, f"{name}[{key!r}]")
 
 
-def _check_value(key: str, value: Any, hint: Any, batch_type: type) -> None:
-    expected = f"{batch_type.__name__}[{key!r}]"
-    if hint == list[str]:
-        if not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
-            raise ValueError(f"expected {expected} to be a list of str, got {value!r:.80}")
+def _check_keys(batch: Any, batch_type: type) -> None:
+    if not isinstance(batch, dict):
+        raise ValueError(f"expected a dict with the keys of {batch_type.__name__}, got {type(batch).__name__}")
+    required: frozenset[str] = batch_type.__required_keys__  # pyright: ignore[reportAttributeAccessIssue]
+    optional: frozenset[str] = batch_type.__optional_keys__  # pyright: ignore[reportAttributeAccessIssue]
+    if not required <= batch.keys() <= required | optional:
+        keys = f"{sorted(required)}" + (f", optionally {sorted(optional)}" if optional else "")
+        raise ValueError(f"expected the keys of {batch_type.__name__}, {keys}, got {list(batch)}")
+
+
+def _mismatch(value: Any, hint: Any, name: str) -> ValueError:
+    got = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r:.80}"
+    expected = getattr(hint, "__name__", hint) if get_origin(hint) is None else hint
+    return ValueError(f"expected {name} as {expected}, in agreement with the other keys, got {got}")
+
+
+def _check_numbers(value: Any, key: str, name: str) -> None:
+    if not isinstance(value, Tensor) or value.numel() == 0:
         return
-    if not isinstance(value, hint):
-        got = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(f"expected {expected} as {hint.__name__}, in agreement with the other keys, got {got}")
-    if key in ("image", "frames") and not _in_unit_range(value):
-        raise ValueError(f"expected {expected} within [0, 1], got values from {value.min():.3g} to {value.max():.3g}")
-
-
-def _in_unit_range(image: Tensor) -> bool:
-    return bool(torch.isfinite(image).all()) and image.min().item() >= 0 and image.max().item() <= 1
+    if not torch.isfinite(value).all():
+        raise ValueError(f"expected {name} to be finite, got NaN or infinity")
+    if key in IMAGE_KEYS and not 0 <= value.min() <= value.max() <= 1:
+        raise ValueError(f"expected {name} within [0, 1], got values from {value.min():.3g} to {value.max():.3g}")
 
 
 @runtime_checkable

@@ -10,19 +10,22 @@ For example::
         check(lambda: MyMethod(net=MyNet(num_classes=4)), lambda: MyDataModule(batch_size=2))
 
 A check takes functions that make a *fresh* method and data module, both tiny, and raises ``AssertionError`` that says
-what was expected.
+what was expected, also under ``python -O``.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
-from torch import Tensor
+from torch.nn import Parameter
+from torch.optim import Optimizer
 
-from lightning_edge.contracts import check_batch, input_key
+from lightning_edge.contracts import IGNORE_INDEX, check_batch, input_key
 from lightning_edge.methods.base import Method
 
 MakeMethod = Callable[[], Method]
@@ -31,48 +34,57 @@ MakeData = Callable[[], LightningDataModule]
 NUM_EPOCHS = 2
 """Enough for a method of two stages to be in the second one."""
 
+MAX_BATCHES = 1000
+"""Batches of a loader that are looked at; some loaders never end."""
+
+LABEL_KEYS = {"mask", "label"}
+"""Keys of a batch whose values are classes."""
+
 
 def check_fits_and_tests(make_method: MakeMethod, make_data: MakeData) -> None:
     """Fit, validate and test run, and every logged value is finite."""
     trainer, method, data = _fit(make_method, make_data)
     logged = dict(trainer.callback_metrics)
-    assert "train/loss" in logged, f"expected train/loss to be logged, got {sorted(logged)}"
+    _require("train/loss" in logged, f"expected train/loss to be logged, got {sorted(logged)}")
     trainer.test(method, data, verbose=False)
     logged |= trainer.callback_metrics
     for name, value in logged.items():
-        assert torch.isfinite(value).all(), f"expected {name} to be finite, got {value}"
+        _require(bool(torch.isfinite(value).all()), f"expected {name} to be finite, got {value}")
     stages = {name.partition("/")[0] for name in logged}
-    assert {"train", "val", "test"} <= stages, f"expected metrics of train/, val/ and test/, got {sorted(logged)}"
+    _require({"train", "val", "test"} <= stages, f"expected metrics of train/, val/ and test/, got {sorted(logged)}")
 
 
 def check_every_parameter_learns(make_method: MakeMethod, make_data: MakeData) -> None:
-    """During a fit every trainable parameter has a gradient that is not zero at least once."""
-    gradients = _GradientSums()
-    _fit(make_method, make_data, gradients)
-    idle = [name for name, total in gradients.sums.items() if not total > 0]
-    assert not idle, f"expected a gradient for every trainable parameter, got none for {idle}"
+    """During a fit an optimiser steps on every trainable parameter with a gradient that is not zero."""
+    steps = _Steps()
+    _fit(make_method, make_data, steps)
+    left_out, idle = steps.names_outside(steps.owned), steps.names_outside(steps.learning)
+    _require(not left_out, f"expected every trainable parameter in an optimiser that steps, got none for {left_out}")
+    _require(not idle, f"expected steps with a gradient on every trainable parameter, got none on {idle}")
 
 
 def check_loss_terms_reach_the_optimizer(make_method: MakeMethod, make_data: MakeData) -> None:
-    """The gradient of a term that a callback registers arrives, and its value is logged."""
-    weight = torch.nn.Parameter(torch.tensor(3.0))
-    seen: list[Tensor] = []
+    """The gradient of a term in ``loss_terms`` moves a parameter registered on the method, and its value is logged."""
+    weight = Parameter(torch.zeros(()))  # zero, where weight decay moves nothing and no step is lost in rounding
+    gradients: list[float] = []
+    weight.register_hook(lambda gradient: gradients.append(gradient.item()))
 
-    class Term(Callback):
-        def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-            assert isinstance(pl_module, Method)
-            pl_module.loss_terms["term"] = lambda batch: 2 * weight
+    def make_method_with_term() -> Method:
+        method = make_method()
+        method.register_parameter("weight_of_term", weight)
+        method.loss_terms["term"] = lambda batch: 2 * weight
+        return method
 
-        def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            assert weight.grad is not None, "expected the gradient of a term in loss_terms, got none"
-            seen.append(weight.grad.clone())
-            weight.grad = None
-
-    trainer, *_ = _fit(make_method, make_data, Term())
-    assert seen, "expected backward passes, got none"
-    assert all(grad.item() == 2 for grad in seen), f"expected the term's gradient (2) at each step, got {seen}"
+    trainer, *_ = _fit(make_method_with_term, make_data)
+    num_batches = trainer.fit_loop.total_batch_idx + 1
+    arrived = len(gradients) >= num_batches and set(gradients) == {2.0}
+    _require(arrived, f"expected the term's gradient (2) in each of {num_batches} batches, got {gradients}")
+    _require(
+        weight.item() < 0,
+        f"expected an optimiser to move the term's parameter downhill from 0, got {weight.item():.3g}",
+    )
     logged = sorted(trainer.callback_metrics)
-    assert "train/term" in logged, f"expected train/term to be logged, got {logged}"
+    _require("train/term" in logged, f"expected train/term to be logged, got {logged}")
 
 
 def check_checkpoint_restores_outputs(make_method: MakeMethod, make_data: MakeData) -> None:
@@ -84,7 +96,7 @@ def check_checkpoint_restores_outputs(make_method: MakeMethod, make_data: MakeDa
         seed_everything(1, verbose=False)
         restored = make_method()
         restored.load_state_dict(torch.load(path, weights_only=True)["state_dict"])
-        inputs = _first_batch(method, data)[input_key(method.batch_type)]
+        inputs = next(_batches(data, "val"))[input_key(method.batch_type)]
         with torch.inference_mode():
             expected, got = method.eval()(inputs), restored.eval()(inputs)
         torch.testing.assert_close(got, expected, rtol=0, atol=0)
@@ -97,14 +109,14 @@ def check_repeats_with_seed(make_method: MakeMethod, make_data: MakeData) -> Non
         losses = _Losses()
         _fit(make_method, make_data, losses)
         runs.append(losses.values)
-    assert runs[0] == runs[1], f"expected equal losses with an equal seed, got {runs[0]} and {runs[1]}"
+    _require(runs[0] == runs[1], f"expected equal losses with an equal seed, got {runs[0]} and {runs[1]}")
 
 
 def check_finite_in_bf16(make_method: MakeMethod, make_data: MakeData) -> None:
     """Losses are finite under mixed precision."""
     losses = _Losses()
     _fit(make_method, make_data, losses, precision="bf16-mixed")
-    assert all(map(torch.isfinite, map(torch.tensor, losses.values))), f"expected finite losses, got {losses.values}"
+    _require(all(map(math.isfinite, losses.values)), f"expected finite losses, got {losses.values}")
 
 
 def check_overfits_one_batch(make_method: MakeMethod, make_data: MakeData) -> None:
@@ -112,22 +124,30 @@ def check_overfits_one_batch(make_method: MakeMethod, make_data: MakeData) -> No
     losses = _Losses()
     _fit(make_method, make_data, losses, max_epochs=40, limit_train_batches=1, overfit_batches=1)
     first, last = losses.values[0], min(losses.values[-5:])
-    assert last < first / 2, f"expected the loss to halve on one batch, got {first:.3g} at first and {last:.3g} at last"
+    _require(last < first / 2, f"expected the loss to halve on one batch, got {first:.3g} at first, {last:.3g} at last")
 
 
 def check_batches(make_data: MakeData) -> None:
-    """All loaders give batches as ``batch_type`` promises, and names of classes fit their number."""
+    """All batches are as ``batch_type`` promises, labels are known classes, and names of classes fit their number.
+
+    Labels are within [0, ``num_classes``) or equal the data module's ``ignore_index`` (255 where it has none). Of a
+    loader, and some are endless, no more than ``MAX_BATCHES`` are seen.
+    """
     data = make_data()
-    batch_type = getattr(data, "batch_type", None)
-    assert batch_type is not None, f"expected {type(data).__name__} to have batch_type"
+    _require(hasattr(data, "batch_type"), f"expected {type(data).__name__} to have batch_type")
     count, names = getattr(data, "num_classes", None), getattr(data, "class_names", None)
-    assert (count is None) == (names is None), f"expected num_classes and class_names or neither, got {count}, {names}"
-    assert names is None or len(names) == count, f"expected {count} class_names, got {names}"
+    neither_or_both = (count is None) == (names is None)
+    _require(neither_or_both, f"expected num_classes and class_names or neither, got {count}, {names}")
+    _require(names is None or len(names) == count, f"expected {count} class_names, got {names}")
+    data.prepare_data()
     data.setup("fit")
     data.setup("test")
-    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
-        batch = next(iter(getattr(data, name)()))
-        check_batch(data.on_after_batch_transfer(batch, 0), batch_type)
+    for split in ("train", "val", "test"):
+        num_batches = 0
+        for batch in _batches(data, split):
+            _check_contract(data, batch, f"batch {num_batches} of {split}_dataloader")
+            num_batches += 1
+        _require(num_batches > 0, f"expected batches of {split}_dataloader, got none")
 
 
 METHOD_CHECKS: tuple[Callable[[MakeMethod, MakeData], None], ...] = (
@@ -167,9 +187,31 @@ def _fit(
     return trainer, method, data
 
 
-def _first_batch(method: Method, data: LightningDataModule) -> Any:
-    batch = next(iter(data.val_dataloader()))
-    return data.on_after_batch_transfer(batch, 0)
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise AssertionError(message)  # the statement `assert` does nothing under `python -O`
+
+
+def _check_contract(data: Any, batch: Any, name: str) -> None:
+    try:
+        check_batch(batch, data.batch_type)
+    except ValueError as error:
+        raise AssertionError(f"{name}: {error}") from error
+    num_classes, ignored = getattr(data, "num_classes", None), getattr(data, "ignore_index", IGNORE_INDEX)
+    if num_classes is None:
+        return
+    for key in LABEL_KEYS & batch.keys():
+        for labels in batch[key] if isinstance(batch[key], list) else [batch[key]]:
+            unknown = labels[((labels < 0) | (labels >= num_classes)) & (labels != ignored)].unique().tolist()
+            expected = f"expected {key} within [0, num_classes) ({num_classes}) or ignore_index ({ignored})"
+            _require(not unknown, f"{name}: {expected}, got {unknown}")
+
+
+def _batches(data: LightningDataModule, split: str) -> Iterator[Any]:
+    loaders = getattr(data, f"{split}_dataloader")()
+    for index, loader in enumerate(loaders if isinstance(loaders, list | tuple) else [loaders]):
+        for batch in islice(loader, MAX_BATCHES):
+            yield data.on_after_batch_transfer(batch, index)
 
 
 class _Losses(Callback):
@@ -182,12 +224,32 @@ class _Losses(Callback):
         self.values.append(float(outputs["loss"]))
 
 
-class _GradientSums(Callback):
-    def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
+class _Steps(Callback):
+    """Notes which trainable parameters the optimisers have, and which they step on by a gradient that is not zero.
 
-    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for name, parameter in pl_module.named_parameters():
-            if parameter.requires_grad:
-                gradient = 0.0 if parameter.grad is None else parameter.grad.abs().sum().item()
-                self.sums[name] = self.sums.get(name, 0.0) + gradient
+    That is seen at the step itself, where weight decay counts for nothing and dropped gradients are gone. Parameters
+    before and after would not do: a small step is lost in the rounding of float32.
+    """
+
+    def __init__(self) -> None:
+        self.trainable: dict[str, Parameter] = {}
+        self.owned: set[Parameter] = set()
+        self.learning: set[Parameter] = set()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.trainable = {name: value for name, value in pl_module.named_parameters() if value.requires_grad}
+        for optimizer in trainer.optimizers:
+            optimizer.register_step_post_hook(self._note)
+
+    def names_outside(self, parameters: set[Parameter]) -> list[str]:
+        return [name for name, value in self.trainable.items() if value not in parameters]
+
+    def _note(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        for group in optimizer.param_groups:
+            self.owned.update(group["params"])
+            if group.get("lr") != 0:
+                self.learning.update(value for value in group["params"] if _has_gradient(value))
+
+
+def _has_gradient(parameter: Parameter) -> bool:
+    return parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)  # false of NaN

@@ -2,9 +2,12 @@
 
 import inspect
 from functools import partial
+from importlib import import_module
+from pkgutil import walk_packages
 
 import pytest
 import settings
+from lightning.pytorch import LightningDataModule, LightningModule
 
 import lightning_edge.data
 import lightning_edge.methods
@@ -20,17 +23,33 @@ PAIRS = [
 ]
 
 
-def concrete_classes(package):
-    return {
-        c
-        for _, c in inspect.getmembers(package, inspect.isclass)
-        if hasattr(c, "batch_type") and not inspect.isabstract(c)
-    }
+def concrete_classes(package, base):
+    """All of them in all modules of a package, exported or not."""
+    modules = [import_module(module.name) for module in walk_packages(package.__path__, f"{package.__name__}.")]
+    classes = {c for module in [package, *modules] for _, c in inspect.getmembers(module, inspect.isclass)}
+    ours = {c for c in classes if c.__module__.startswith(package.__name__) and issubclass(c, base)}
+    return {c for c in ours if not inspect.isabstract(c)}
 
 
 def test_every_method_and_data_module_is_enrolled():
-    assert concrete_classes(lightning_edge.methods) == set(settings.METHODS)
-    assert concrete_classes(lightning_edge.data) == set(settings.DATA_MODULES) | settings.PREDICTS_ONLY
+    assert concrete_classes(lightning_edge.methods, LightningModule) == set(settings.METHODS)
+    data_modules = concrete_classes(lightning_edge.data, LightningDataModule)
+    assert data_modules == set(settings.DATA_MODULES) | settings.PREDICTS_ONLY
+
+
+def test_classes_that_a_package_does_not_export_are_found(tmp_path, monkeypatch):
+    folder = tmp_path / "extra_data"
+    (folder / "deeper").mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder / "deeper" / "__init__.py").touch()
+    (folder / "deeper" / "hidden.py").write_text(
+        "from lightning_edge.data import CamVidDataModule, EdgeDataModule\n"
+        "class Hidden(CamVidDataModule): ...\n"
+        "class Abstract(EdgeDataModule): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    found = concrete_classes(import_module("extra_data"), LightningDataModule)
+    assert {c.__name__ for c in found} == {"Hidden"}
 
 
 def test_every_method_has_data():
