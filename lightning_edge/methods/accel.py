@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from lightning_edge.contracts import ClipBatch, FrameBatch, IntervalScore
-from lightning_edge.methods.base import Method, OptimizerCallable, PolynomialDecay, Schedule
+from lightning_edge.methods.base import Method, OptimizerCallable, Schedule
 from lightning_edge.methods.segmentation import pixel_loss
 from lightning_edge.nn.accel import AccelNet, KeyframeState
 from lightning_edge.nn.keyframe_iou import KeyframeIoU, KeyframeScores
@@ -39,7 +39,7 @@ class Accel(Method):
     Args:
         net: The video net, with an update branch.
         optimizer: Makes the optimiser of the parameters.
-        schedule: Factor of the learning rate by the share of training done.
+        schedule: Factor of the learning rate by the share of training done; ``PolynomialDecay()`` if ``None``.
         branch_share: Share of the training that is its first stage.
         train_branches_jointly: Whether the branches and the flow go on learning in the second stage; the released
             code trains the fusion alone.
@@ -56,7 +56,7 @@ class Accel(Method):
         self,
         net: AccelNet,
         optimizer: OptimizerCallable = AdamW,
-        schedule: Schedule = PolynomialDecay(),
+        schedule: Schedule | None = None,
         branch_share: float = 0.75,
         train_branches_jointly: bool = True,
         fusion_lr_scale: float = 10.0,

@@ -2,14 +2,16 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections import UserDict
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
+from lightning.pytorch.utilities.parsing import save_hyperparameters
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_edge.contracts import input_key
@@ -42,6 +44,15 @@ class PolynomialDecay:
         return rise * max(0.0, 1.0 - done) ** self.power
 
 
+class LossTerms(UserDict[str, Callable[[Any], Tensor]]):
+    """Terms of a loss by the name that each is logged under; ``loss`` is taken by the method's own."""
+
+    def __setitem__(self, name: str, term: Callable[[Any], Tensor]) -> None:
+        if name == "loss":
+            raise ValueError("expected a name other than that of the method's own loss for a loss term, got 'loss'")
+        super().__setitem__(name, term)
+
+
 class Method(LightningModule, ABC):
     """A LightningModule that trains on one kind of batch.
 
@@ -50,14 +61,18 @@ class Method(LightningModule, ABC):
 
         module.loss_terms["coral"] = lambda batch: weight * distance(batch)
 
-    Every call of ``training_step`` sums them up and logs each as ``train/<name>``.
+    Every call of ``training_step`` sums them up and logs each as ``train/<name>``, which must not be the name of
+    anything else that is logged.
 
-    Hyper-parameters are saved without modules and callables: a checkpoint that the command line wrote loads alone,
-    one of a method built in Python loads with ``net=`` and whatever else is an object.
+    Evaluation is of one loader a call: Lightning refuses several where ``validation_step`` has no ``dataloader_idx``.
+
+    Hyper-parameters are saved where they are plain values (``None``, ``bool``, ``int``, ``float``, ``str``; lists,
+    tuples and dicts of them): a checkpoint that the command line wrote loads alone, one of a method built in Python
+    loads with ``net=`` and whatever else is none. What a subclass takes as ``*args`` has no name to be saved under.
 
     Args:
         optimizer: Makes the optimiser of the parameters.
-        schedule: Factor of the learning rate by the share of training done.
+        schedule: Factor of the learning rate by the share of training done; ``PolynomialDecay()`` if ``None``.
     """
 
     batch_type: type
@@ -68,7 +83,7 @@ class Method(LightningModule, ABC):
     _plain_arguments: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Method":
-        """Keep those arguments of the outermost constructor that a checkpoint may hold: no modules, no callables."""
+        """Keep those arguments of the outermost constructor that a checkpoint may hold."""
         method = super().__new__(cls)
         bound = inspect.signature(cls).bind_partial(*args, **kwargs)
         bound.apply_defaults()
@@ -76,27 +91,31 @@ class Method(LightningModule, ABC):
         for name, parameter in bound.signature.parameters.items():
             if parameter.kind is parameter.VAR_KEYWORD:  # a subclass may hand on what it does not name
                 given |= given.pop(name)
-        plain = {name: value for name, value in given.items() if not (isinstance(value, nn.Module) or callable(value))}
-        object.__setattr__(method, "_plain_arguments", plain)  # nn.Module's own needs its constructor to have run
+            elif parameter.kind is parameter.VAR_POSITIONAL:
+                del given[name]
+        # nn.Module's own needs its constructor to have run
+        object.__setattr__(method, "_plain_arguments", plain_values(given))
         return method
 
-    def __init__(self, optimizer: OptimizerCallable, schedule: Schedule) -> None:
+    def __init__(self, optimizer: OptimizerCallable, schedule: Schedule | None = None) -> None:
         super().__init__()
-        self.loss_terms: dict[str, Callable[[Any], Tensor]] = {}
+        self.loss_terms = LossTerms()
         self._optimizer = optimizer
-        self._schedule = schedule
-        self._num_steps = 1
-        # the command line gives Lightning a record of how modules and callables are made, which is saved as it is
-        from_command_line = _given_hyperparameters.get() is not None
-        self.save_hyperparameters(*() if from_command_line else (self._plain_arguments,))
+        self._schedule = PolynomialDecay() if schedule is None else schedule
+        self._num_steps: float = 1
+        # the command line gives Lightning a record of how modules and callables are made, which is saved as it is;
+        # the method save_hyperparameters would compare our arguments with each of the constructor's, arrays too
+        recorded = _given_hyperparameters.get()
+        save_hyperparameters(self, given_hparams=self._plain_arguments if recorded is None else recorded)
+        self._log_hyperparams = True
 
     @abstractmethod
     def loss(self, batch: Any) -> Tensor:
         """Scalar loss of a batch of ``batch_type``."""
 
     @abstractmethod
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Logits of a batch's input: the tensor under the first key of ``batch_type``."""
+    def forward(self, inputs: Tensor) -> Any:
+        """What the net predicts, logits where there are classes, of the tensor under ``batch_type``'s first key."""
 
     def total_loss(self, batch: Any) -> Tensor:
         """Sum of ``loss`` and of all ``loss_terms``, each logged."""
@@ -119,23 +138,33 @@ class Method(LightningModule, ABC):
         ours, theirs = getattr(self, "num_classes", None), getattr(data, "num_classes", None)
         if ours is not None and theirs is not None and ours != theirs:
             raise ValueError(f"expected a net with the data module's num_classes ({theirs}), got {ours}")
-        self.class_names = getattr(data, "class_names", self.class_names)
-        self.palette = getattr(data, "palette", self.palette)
+        names, palette = getattr(data, "class_names", None), getattr(data, "palette", None)
+        if names is not None or palette is not None:  # together: names with the colours of other data mislead
+            self.class_names, self.palette = names, palette
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep names and colours of the classes with the weights, for prediction on data that have none."""
+        """Keep plain hyper-parameters, and names and colours of the classes for prediction on data that have none."""
+        if "_instantiator" not in self.hparams:  # which stands in the command line's record alone
+            checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = plain_values(self.hparams)
         checkpoint[CLASSES_KEY] = {"class_names": self.class_names, "palette": self.palette}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take names and colours of the classes from where the weights come from, unless the data told them."""
-        for name, value in checkpoint.get(CLASSES_KEY, {}).items():
-            if getattr(self, name) is None:
-                setattr(self, name, value)
+        if CLASSES_KEY in checkpoint and self.class_names is None and self.palette is None:
+            self.class_names, self.palette = (checkpoint[CLASSES_KEY][name] for name in ("class_names", "palette"))
+
+    def on_fit_start(self) -> None:
+        """See when the training ends: here, because a subclass may have a ``configure_optimizers`` of its own."""
+        self._num_steps = max(1, self.trainer.estimated_stepping_batches)
 
     @property
     def share_done(self) -> float:
-        """Share of the optimiser's steps that are done, in [0, 1]; it goes on where a resumed run stopped."""
-        return min(1.0, self.global_step / self._num_steps)
+        """Share of the training that is done, in [0, 1]; it goes on where a resumed run stopped."""
+        if self.automatic_optimization or self._trainer is None:
+            return min(1.0, self.global_step / self._num_steps)
+        # global_step and max_steps count the steps of all optimisers, but the trainer expects a number of batches
+        batches, max_steps = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed, self.trainer.max_steps
+        return min(1.0, max(batches / self._num_steps, self.global_step / max_steps if max_steps > 0 else 0.0))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Trainable parameters; a group's ``lr_scale``, if it has one, is a factor of its learning rate."""
@@ -148,14 +177,30 @@ class Method(LightningModule, ABC):
             ValueError: if the trainer has no end.
         """
         steps = self.trainer.estimated_stepping_batches
-        if steps == float("inf"):
-            raise ValueError("expected a trainer with max_epochs or max_steps, which the schedule follows, got neither")
+        if not 0 <= steps < float("inf"):  # negative for data without a length
+            raise ValueError(
+                "expected a trainer with max_steps, or with max_epochs over data of a known length, for the schedule "
+                "to follow, got neither"
+            )
         optimizer = self._optimizer(self.parameter_groups())
         for group in optimizer.param_groups:
             group["lr"] *= group.pop("lr_scale", 1.0)
-        self._num_steps = max(1, int(steps))
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer,
-            lambda step: self._schedule(min(1.0, (step + 0.5) / self._num_steps)),  # the middle of each step's share
+            lambda step: self._schedule(min(1.0, (step + 0.5) / max(1, steps))),  # the middle of each step's share
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def plain_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that every reader of checkpoints knows, by name."""
+    return {name: value for name, value in values.items() if is_plain(value)}
+
+
+def is_plain(value: Any) -> bool:
+    """Whether ``value`` is None, a number, a string, or a list, tuple or dict of such, and of no subclass of them."""
+    if type(value) is dict:
+        return all(is_plain(item) for pair in value.items() for item in pair)
+    if type(value) in (list, tuple):
+        return all(is_plain(item) for item in value)
+    return value is None or type(value) in (bool, int, float, str)

@@ -9,7 +9,7 @@ from torch.optim import AdamW
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from lightning_edge.contracts import IGNORE_INDEX, FrameBatch, SegmentationBatch
-from lightning_edge.methods.base import Method, OptimizerCallable, PolynomialDecay, Schedule
+from lightning_edge.methods.base import Method, OptimizerCallable, Schedule
 from lightning_edge.ops.iou import class_iou, mean_iou
 
 
@@ -21,7 +21,7 @@ class Segmentation(Method):
     Args:
         net: Maps images ``[B, 3, H, W]`` in [0, 1] to scores ``[B, num_classes, H, W]``; has ``num_classes``.
         optimizer: Makes the optimiser of the parameters.
-        schedule: Factor of the learning rate by the share of training done.
+        schedule: Factor of the learning rate by the share of training done; ``PolynomialDecay()`` if ``None``.
     """
 
     batch_type = SegmentationBatch
@@ -30,7 +30,7 @@ class Segmentation(Method):
         self,
         net: nn.Module,
         optimizer: OptimizerCallable = AdamW,
-        schedule: Schedule = PolynomialDecay(),
+        schedule: Schedule | None = None,
     ) -> None:
         super().__init__(optimizer, schedule)
         self.net = net
@@ -45,6 +45,10 @@ class Segmentation(Method):
         """Mean cross-entropy of the labelled pixels."""
         return pixel_loss(self(batch["image"]), batch["mask"])
 
+    def on_validation_epoch_start(self) -> None:
+        """Forget what an interrupted evaluation counted."""
+        self.confusion.reset()
+
     def validation_step(self, batch: SegmentationBatch, batch_idx: int) -> None:
         """Count predictions."""
         self.confusion.update(self(batch["image"]).argmax(1), batch["mask"])
@@ -52,6 +56,10 @@ class Segmentation(Method):
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the validation data."""
         self._log_scores("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Forget what an interrupted evaluation counted."""
+        self.confusion.reset()
 
     def test_step(self, batch: SegmentationBatch, batch_idx: int) -> None:
         """Count predictions."""
@@ -67,7 +75,6 @@ class Segmentation(Method):
 
     def _log_scores(self, stage: str) -> None:
         confusion = self.confusion.compute()
-        self.confusion.reset()
         scores: dict[str, Any] = {f"{stage}/miou": mean_iou(confusion)}
         for name, iou in zip(self.class_names or range(self.num_classes), class_iou(confusion), strict=True):
             scores[f"{stage}/iou_{name}"] = iou

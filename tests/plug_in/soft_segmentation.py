@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from lightning_edge.contracts import SegmentationBatch
-from lightning_edge.methods import Method, OptimizerCallable, PolynomialDecay, Schedule
+from lightning_edge.methods import Method, OptimizerCallable, Schedule
 
 
 class SoftSegmentation(Method):
@@ -18,7 +18,7 @@ class SoftSegmentation(Method):
         net: nn.Module,
         smoothing: float = 0.1,
         optimizer: OptimizerCallable = AdamW,
-        schedule: Schedule = PolynomialDecay(),
+        schedule: Schedule | None = None,
     ) -> None:
         super().__init__(optimizer, schedule)
         self.net = net
