@@ -31,7 +31,13 @@ class StreetAugmentation(A.Compose):
         around_one = (1 - colour, 1 + colour)
         super().__init__(
             [
-                A.RandomScale((scale[0] - 1, scale[1] - 1), interpolation=cv2.INTER_LINEAR, p=1.0),
+                # plain INTER_NEAREST would move the mask by up to half a pixel against the image
+                A.RandomScale(
+                    (scale[0] - 1, scale[1] - 1),
+                    interpolation=cv2.INTER_LINEAR,
+                    mask_interpolation=cv2.INTER_NEAREST_EXACT,
+                    p=1.0,
+                ),
                 A.PadIfNeeded(height, width, fill=0, fill_mask=IGNORE_INDEX),
                 A.RandomCrop(height, width),
                 A.HorizontalFlip(p=0.5),

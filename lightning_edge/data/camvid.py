@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from lightning_edge.contracts import IGNORE_INDEX
 from lightning_edge.data.augmentation import Transform
@@ -85,6 +85,7 @@ class CamVidDataModule(SegmentationDataModule):
     ) -> None:
         super().__init__(train_transform, batch_size, eval_batch_size, num_workers, seed)
         self.root = root
+        check_protocol(protocol)
         self.protocol: Protocol = protocol
         self.sample_size = sample_size
         self.num_samples = num_samples
@@ -104,7 +105,8 @@ class CamVidVideoDataModule(SegmentationVideoDataModule):
 
     Frames of a clip are equally far apart in time, and a clip crosses neither a gap nor the border of a split. That is
     one second in the splits for training and testing, too long for motion to be followed, and 1/15 second in the usual
-    validation split, the only dense video. Images with too few before them have no clip.
+    validation split, the only dense video. Images with too few before them have no clip: a drive of the sample data has
+    ten images, so at ``max_distance`` 9 each drive gives one.
 
     Args:
         root: as in :class:`CamVidDataModule`.
@@ -142,6 +144,7 @@ class CamVidVideoDataModule(SegmentationVideoDataModule):
     ) -> None:
         super().__init__(max_distance, train_distances, train_transform, batch_size, eval_batch_size, num_workers, seed)
         self.root = root
+        check_protocol(protocol)
         self.protocol: Protocol = protocol
         self.sample_size = sample_size
         self.num_samples = num_samples
@@ -166,6 +169,12 @@ class CamVidVideoDataModule(SegmentationVideoDataModule):
         return [LabelledClip(tuple(image.path for image in window), window[-1].mask) for window in clips]
 
 
+def check_protocol(protocol: str) -> None:
+    """Raise ``ValueError`` for a protocol that is none: another's results must not pass under its name."""
+    if protocol not in get_args(Protocol):
+        raise ValueError(f"expected protocol among {get_args(Protocol)}, got {protocol!r}")
+
+
 class _Labelled(NamedTuple):
     sequence: str
     frame: int
@@ -174,7 +183,7 @@ class _Labelled(NamedTuple):
 
 
 def _folder(root: str | Path | None, num_samples: tuple[int, int, int], size: tuple[int, int]) -> Path:
-    return sample_camvid(*num_samples, *size) if root is None else Path(root)
+    return sample_camvid(*num_samples, *size) if root is None else Path(root).expanduser()
 
 
 def _labelled(root: Path, split: Split, protocol: Protocol) -> list[_Labelled]:

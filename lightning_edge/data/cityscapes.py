@@ -3,6 +3,7 @@
 Layout and classes: https://www.cityscapes-dataset.com/dataset-overview/ and the Cityscapes scripts.
 """
 
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -155,28 +156,31 @@ class CityscapesVideoDataModule(SegmentationVideoDataModule):
 
 def _folder(data: CityscapesDataModule | CityscapesVideoDataModule) -> Path:
     if data.root is not None:
-        return Path(data.root)
+        return Path(data.root).expanduser()
     height, width = data.sample_size
-    # with the snippets for both, which take a fifth more time to draw and then serve the two of them
+    # with the snippets, which serve both modules and take half as long again to draw
     return sample_cityscapes(data.num_sample_train, data.num_sample_val, height, width, domain=data.sample_domain)
 
 
+_NAME = re.compile(r"(?P<city>.+)_(?P<sequence>\d+)_(?P<frame>\d+)")
 _Key = tuple[str, str, int]
 """City, sequence and frame."""
 
 
 def _key(path: Path, ending: str) -> _Key:
-    city, sequence, frame = path.name.removesuffix(ending).rsplit("_", 2)
-    return city, sequence, int(frame)
+    match = _NAME.fullmatch(path.name.removesuffix(ending))
+    if match is None:
+        raise ValueError(f"{path}: expected a name of city, sequence and frame like aachen_000000_000019{ending}")
+    return match["city"], match["sequence"], int(match["frame"])
 
 
 def _images(folder: Path) -> dict[_Key, Path]:
-    return {_key(path, _IMAGES): path for path in sorted(folder.glob(f"*/*{_IMAGES}"))}
+    return {_key(path, _IMAGES): path for path in sorted(folder.glob(f"*/[!.]*{_IMAGES}"))}
 
 
 def _masks(root: Path, split: str) -> dict[_Key, Path]:
     folder = root / "gtFine" / split
-    masks = {_key(path, _MASKS): path for path in sorted(folder.glob(f"*/*{_MASKS}"))}
+    masks = {_key(path, _MASKS): path for path in sorted(folder.glob(f"*/[!.]*{_MASKS}"))}
     if not masks:
         raise FileNotFoundError(
             f"no masks *{_MASKS} in the folders of {folder}: expected root to hold gtFine/{split}/<city>, got {root}; "

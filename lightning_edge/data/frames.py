@@ -1,6 +1,7 @@
 """Frames of any folder of images or video file, for prediction."""
 
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ class FramesDataModule(EdgeDataModule):
 
     Raises:
         FileNotFoundError: in ``setup``, if there is no such source or no image in the folder.
-        ValueError: in ``setup``, if a video cannot be read.
+        ValueError: in ``setup``, if the first frame cannot be read, or two images would have results of one name.
     """
 
     batch_type = FrameBatch
@@ -51,7 +52,7 @@ class FramesDataModule(EdgeDataModule):
         super().__init__(batch_size, num_workers=num_workers)
         if every < 1:
             raise ValueError(f"expected every of at least 1, got {every}")
-        self.source = Path(source)
+        self.source = Path(source).expanduser()
         self.every = every
 
     def setup(self, stage: str | None = None) -> None:
@@ -64,7 +65,9 @@ class FramesDataModule(EdgeDataModule):
         """Frames of the folder or of the video."""
         del split
         if self.source.is_dir():
-            return _FolderFrames(_images_in_order(self.source)[:: self.every], self.every)
+            frames = _FolderFrames(_images_in_order(self.source)[:: self.every], self.every)
+            frames[0]  # shows here rather than later whether it can be read
+            return frames
         if not self.source.is_file():
             raise FileNotFoundError(f"source {self.source}: expected a folder of images or a video file, found nothing")
         return _VideoFrames(self.source, self.every)
@@ -105,9 +108,17 @@ class _VideoFrames(IterableDataset[dict[str, Any]]):
             frame_index = 0
             while video.grab():  # decodes less than read()
                 if frame_index % self.every == 0:
-                    image = cv2.cvtColor(video.retrieve()[1], cv2.COLOR_BGR2RGB)
-                    yield _frame(image, frame_index, f"{self.path.stem}_{frame_index:06d}")
+                    is_decoded, image = video.retrieve()
+                    if is_decoded:
+                        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+                        yield _frame(image, frame_index, f"{self.path.stem}_{frame_index:06d}")
                 frame_index += 1
+            num_promised = int(video.get(cv2.CAP_PROP_FRAME_COUNT))  # negative where the container does not say
+            if frame_index < num_promised:
+                warnings.warn(
+                    f"source {self.path}: it ended after {frame_index} of {num_promised} frames; is it damaged?",
+                    stacklevel=2,
+                )
         finally:
             video.release()
 
@@ -118,14 +129,22 @@ def _frame(image: RgbImage, frame_index: int, name: str) -> dict[str, Any]:
 
 
 def _images_in_order(folder: Path) -> list[Path]:
-    paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    paths = sorted((path for path in files if path.suffix.lower() in IMAGE_SUFFIXES), key=_natural_key)
     if not paths:
         raise FileNotFoundError(
             f"source {folder}: no image in it, expected files ending in {', '.join(IMAGE_SUFFIXES)}"
         )
-    return sorted(paths, key=_natural_key)
+    by_stem: dict[str, Path] = {}
+    for path in paths:
+        if (other := by_stem.setdefault(path.stem, path)) is not path:
+            raise ValueError(
+                f"source {folder}: expected images whose names differ before the ending, for that is what results are "
+                f"called, got {other.name} and {path.name}"
+            )
+    return paths
 
 
-def _natural_key(path: Path) -> list[tuple[int, str]]:
+def _natural_key(path: Path) -> tuple[list[tuple[int, str]], str]:
     parts = re.findall(r"\d+|\D+", path.name)
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], path.name

@@ -1,5 +1,6 @@
 """Reading images and masks, with errors that name the file and the way out."""
 
+import re
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,9 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".ti
 RgbImage = UInt8[np.ndarray, "height width 3"]
 IdMask = UInt8[np.ndarray, "height width"]
 LabelTable = UInt8[np.ndarray, " 256"]
+
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
+"""Begin of a segment; zeros and restarts stand within the coded data."""
 
 _UNKNOWN = 254
 """Entry of a label table for ids that must not occur."""
@@ -77,11 +81,22 @@ def _decode(path: Path, flags: int) -> np.ndarray:
     if not data:
         raise ValueError(f"{path}: the file is empty; copy or download it again")
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    # some versions of OpenCV fill the rest of a cut JPEG with grey
-    is_cut_jpeg = data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
-    if pixels is None or is_cut_jpeg:
+    if pixels is None or _is_cut_jpeg(data):
         raise ValueError(f"{path}: cannot be decoded, it is cut short or no image; copy or download it again")
     return pixels
+
+
+def _is_cut_jpeg(data: bytes) -> bool:
+    """Whether these bytes are a JPEG without its end, the rest of which some versions of OpenCV fill with grey.
+
+    Goes from segment to segment, for thumbnails hold markers of their own, and phones put a film behind the end.
+    """
+    if not data.startswith(b"\xff\xd8"):
+        return False
+    position = 2
+    while (marker := _JPEG_MARKER.search(data, position)) and marker[1] != b"\xd9":
+        position = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    return marker is None
 
 
 def _read_bytes(path: Path) -> bytes:

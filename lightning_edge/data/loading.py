@@ -92,6 +92,9 @@ class ResumableLoader(DataLoader[Any]):
     Built with a :class:`SeededSampler`, its batch size and ``drop_last=True``. The state counts samples of all
     processes in the batches that the trainer received, not those that workers fetched ahead. Passing through the
     loader again in one epoch, as Lightning does with the shorter of two loaders, gives a new order (``cycle``).
+
+    A checkpoint that is written within a step, on an exception or a signal, counts the batch of that step as handed
+    out, so the resumed run does not see it again. Checkpoints between steps are exact.
     """
 
     # no constructor: Lightning rebuilds loaders from the arguments of DataLoader

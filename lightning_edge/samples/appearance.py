@@ -38,6 +38,7 @@ class Appearance:
         flat = np.cos(elevation)
         self.sun = np.array([flat * np.cos(azimuth), flat * np.sin(azimuth), np.sin(elevation)])
         self._sensor = Sensor(domain, renderer.camera.height_px, renderer.camera.width_px, rng)
+        self._beam = _beam(domain.headlights, renderer.camera.height_px, renderer.camera.width_px)
         scene = renderer.scene
         self._texture = np.concatenate([scene.texture, [Texture.CLOUDS, Texture.PLAIN]])
         self._tint = np.concatenate([scene.tint, [(1, 1, 1), HOOD_TINT]]).astype(np.float32)
@@ -46,16 +47,18 @@ class Appearance:
 
     def draw(self, now: Buffers, geometry: Geometry) -> Array:
         """The picture: uint8 ``[height, width, 3]``, RGB."""
-        red, green, blue, glow = cv2.split(self._sample(geometry))
-        picture = np.stack([red, green, blue]).astype(np.float32)
-        picture *= np.float32(1 / 255)
-        clouds = picture.reshape(3, -1)[:, now.surface.ravel() == self.renderer.sky]
+        *colours, glow = cv2.split(self._sample(geometry))
+        picture: Array = np.empty((3, *glow.shape), np.float32)
+        for plane, colour in zip(picture, colours, strict=True):
+            np.multiply(colour, np.float32(1 / 255), out=plane)
+        sky = np.flatnonzero(now.surface == self.renderer.sky)
+        clouds = np.take(picture.reshape(3, -1), sky, axis=1)
         picture *= self._light(now, geometry)
         self._light_ground(picture, now, geometry)
         if self.domain.lamps:
             self._add_lamps(picture, glow, geometry)
         self._add_air(picture, geometry)
-        self._draw_sky(picture, clouds, now, geometry)
+        self._draw_sky(picture, sky, clouds, geometry)
         if self.domain.wet:
             self._wet_ground(picture, geometry)
         return self._sensor.record(picture)
@@ -96,13 +99,8 @@ class Appearance:
         return np.where(self._is_ground[visible], 0.0, np.exp(-((nearest / LAMP_REACH_M) ** 2)))
 
     def _headlights(self, geometry: Geometry) -> Array:
-        """Light of the own low beam: a cone to the front that fades with the distance and ends at the horizon."""
-        height, width = geometry.index.shape
-        across = np.linspace(-1, 1, width, dtype=np.float32)[None]
-        down = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
-        cone = np.exp(-1.5 * across**2) * np.exp(-18.0 * np.maximum(0.05 - down, 0) ** 2)
-        reach = np.exp(-0.05 / np.maximum(geometry.inverse_depth, 1e-3))
-        return np.float32(self.domain.headlights) * cone * reach
+        """Light of the own low beam, which fades with the distance."""
+        return self._beam * np.exp(-0.05 / np.maximum(geometry.inverse_depth, 1e-3))
 
     def _light_ground(self, picture: Array, now: Buffers, geometry: Geometry) -> None:
         """Shadows and pools of lamp light."""
@@ -134,10 +132,9 @@ class Appearance:
             plane *= left
             plane += np.float32(colour) * air
 
-    def _draw_sky(self, picture: Array, clouds: Array, now: Buffers, geometry: Geometry) -> None:
+    def _draw_sky(self, picture: Array, pixels: Array, clouds: Array, geometry: Geometry) -> None:
         """Clouds above, the colour of the air towards the horizon."""
         domain = self.domain
-        pixels = np.flatnonzero(now.surface == self.renderer.sky)
         mean = CLOUD_MEAN[:, None]
         sky = (mean + domain.sky_contrast * (clouds - mean)) * np.array(domain.sky_tint, np.float32)[:, None]
         haze = domain.haze * np.exp(-6 * CLOUD_HEIGHT_M * np.abs(geometry.inverse_depth.ravel()[pixels]))
@@ -158,6 +155,16 @@ class Appearance:
             plane[top:] += mirrored * share
 
 
+def _beam(strength: float, height: int, width: int) -> Array:
+    """A cone of light to the front that ends at the horizon."""
+    across = np.linspace(-1, 1, width, dtype=np.float32)[None]
+    down = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    return np.float32(strength) * (np.exp(-1.5 * across**2) * np.exp(-18.0 * np.maximum(0.05 - down, 0) ** 2))
+
+
 def _spread(values: Array, geometry: Geometry) -> Array:
     """Values of the visible surfaces ``[surfaces, 3]`` on their pixels, in planes."""
-    return np.stack([np.take(column, geometry.index) for column in values.T.astype(np.float32)])
+    planes: Array = np.empty((3, *geometry.index.shape), np.float32)
+    for plane, column in zip(planes, values.T.astype(np.float32), strict=True):
+        np.take(column, geometry.index, out=plane, mode="clip")  # with "raise" it would be copied once more
+    return planes

@@ -6,12 +6,16 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lightning_edge.samples.frames import WORLD_VERSION
 
 logger = logging.getLogger(__name__)
+LEFTOVER_AFTER_S = 24 * 3600
+_COUNT = ".num_files"
+"""File that says how many others there are."""
 
 
 def cache_root() -> Path:
@@ -33,18 +37,39 @@ def make_once(layout: str, arguments: Mapping[str, object], write: Callable[[Pat
     """
     digest = hashlib.sha256(json.dumps(dict(arguments), sort_keys=True).encode()).hexdigest()[:12]
     place = cache_root() / f"{layout}-v{WORLD_VERSION}-{digest}"
-    if place.is_dir():
+    if _is_complete(place):
         return place
+    if place.is_dir():
+        logger.warning("files are missing in %s: it is made again", place)
+        shutil.rmtree(place)
     place.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(place)
     logger.warning("making sample data set %s (generator version %d) in %s", layout, WORLD_VERSION, place)
     aside = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
     try:
         write(aside)
+        (aside / _COUNT).write_text(str(_count_files(aside)))
         aside.chmod(0o755)
         _move(aside, place)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return place
+
+
+def _is_complete(place: Path) -> bool:
+    count = place / _COUNT
+    return count.is_file() and _count_files(place) >= int(count.read_text())
+
+
+def _count_files(folder: Path) -> int:
+    return sum(name != _COUNT for _, _, names in os.walk(folder) for name in names)
+
+
+def _remove_leftovers(place: Path) -> None:
+    """Remove what processes that were killed left beside ``place``."""
+    for aside in place.parent.glob(f".{place.name}-*"):
+        if time.time() - aside.stat().st_mtime > LEFTOVER_AFTER_S:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _move(aside: Path, place: Path) -> None:

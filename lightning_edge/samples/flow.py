@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from lightning_edge.samples.renderer import Buffers, Projection, Renderer
@@ -41,9 +40,9 @@ def solve_geometry(renderer: Renderer, now: Buffers, previous: Projection) -> Ge
     """Invert the homographies of the visible surfaces and evaluate them for all pixels."""
     surface = now.surface
     visible, inverse = now.visible, now.inverse[now.visible]
-    lookup = np.zeros(renderer.hood + 1, np.int32)
+    lookup = np.zeros(renderer.hood + 1, np.intp)
     lookup[visible] = np.arange(len(visible))
-    index = lookup[surface]
+    index = np.take(lookup, surface)
     homography, before = now.projection.homography[visible], previous.homography[visible]
     motion = before @ inverse
     still = (homography == before).all(axis=(1, 2))
@@ -53,8 +52,13 @@ def solve_geometry(renderer: Renderer, now: Buffers, previous: Projection) -> Ge
     rows = np.arange(height, dtype=np.float32)[:, None]
 
     def evaluate(coefficients: Array) -> Array:
-        a, b, c = (np.take(values, index) for values in coefficients.T.astype(np.float32))
-        return a * columns + b * rows + c
+        a, b, c = coefficients.T.astype(np.float32)
+        values, of_row = np.take(a, index), np.take(b, index)
+        values *= columns
+        of_row *= rows
+        values += of_row
+        values += np.take(c, index)
+        return values
 
     scaled_u, scaled_v = (evaluate(values) for values in _texture_rows(renderer, visible, inverse))
     inverse_depth = evaluate(inverse[:, 2])
@@ -74,8 +78,7 @@ def _density(renderer: Renderer, visible: Array, inverse: Array) -> Array:
 
 def _texture_rows(renderer: Renderer, visible: Array, inverse: Array) -> tuple[Array, Array]:
     """Rows of the inverse homographies in units of texture repetitions."""
-    scale = np.concatenate([renderer.scene.texture_scale, [[1 / 900, 1 / 900], [0.01, 0.01]]])[visible]
-    offset = np.concatenate([renderer.scene.texture_offset, [[0, 0], [0, 0]]])[visible]
+    scale, offset = renderer.texture_scale[visible], renderer.texture_offset[visible]
     rows = inverse[:, :2] * scale[:, :, None] + offset[:, :, None] * inverse[:, 2:]
     return rows[:, 0], rows[:, 1]
 
@@ -90,9 +93,8 @@ def occlusion(renderer: Renderer, geometry: Geometry, now: Buffers, previous: Bu
     column, row = geometry.column, geometry.row
     outside = (column < -0.5) | (column > width - 0.5) | (row < -0.5) | (row > height - 0.5)
     outside |= geometry.previous_inverse_depth * np.sign(geometry.inverse_depth) <= 0
-    near_column = np.clip(np.rint(column), 0, width - 1).astype(np.intp)
-    near_row = np.clip(np.rint(row), 0, height - 1).astype(np.intp)
-    same = previous.surface[near_row, near_column] == now.surface
+    nearest = _clamped(np.rint(row), height) * width + _clamped(np.rint(column), width)
+    same = np.take(previous.surface, nearest) == now.surface
     doubtful = np.flatnonzero(~same & ~outside)
     hidden = outside
     if len(doubtful):
@@ -109,16 +111,16 @@ def _seen_nearby(renderer: Renderer, geometry: Geometry, now: Buffers, previous:
     seen = np.zeros(len(pixels), bool)
     for down in (0, 1):
         for right in (0, 1):
-            column = np.clip(left + right, 0, width - 1).astype(np.intp)
-            row = np.clip(top + down, 0, height - 1).astype(np.intp)
-            other = previous.surface[row, column]
-            plane = previous.inverse[other, 2]
-            depth = plane[:, 0] * column + plane[:, 1] * row + plane[:, 2]
-            close = np.abs(depth - expected) < 0.03 * np.abs(expected)
-            seen |= (other == own) | ((renderer.surface_body[other] == body) & close)
+            column, row = _clamped(left + right, width), _clamped(top + down, height)
+            other = np.take(previous.surface, row * width + column)
+            seen |= other == own
+            related = np.flatnonzero(~seen & (np.take(renderer.surface_body, other) == body))
+            plane = previous.inverse[other[related], 2]
+            depth = plane[:, 0] * column[related] + plane[:, 1] * row[related] + plane[:, 2]
+            seen[related] = np.abs(depth - expected[related]) < 0.03 * np.abs(expected[related])
     return seen
 
 
-def resample(image: Array, geometry: Geometry) -> Array:
-    """The previous image, moved to where its points are now."""
-    return cv2.remap(image, geometry.column, geometry.row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+def _clamped(position: Array, size: int) -> Array:
+    """Positions as indices, those outside at the border."""
+    return np.clip(position, 0, size - 1).astype(np.intp)

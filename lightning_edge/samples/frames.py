@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from lightning_edge.samples.appearance import Appearance
@@ -120,7 +121,7 @@ def make_frame(renderer: Renderer, appearance: Appearance, now: Buffers, previou
     geometry = solve_geometry(renderer, now, previous.projection)
     height, width = now.surface.shape
     columns, rows = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
-    flow = np.stack([geometry.column - columns, geometry.row - rows], axis=2)
+    flow = cv2.merge([geometry.column - columns, geometry.row - rows])
     instance = np.take(renderer.surface_instance[geometry.visible], geometry.index)
     depth = 1 / np.abs(geometry.inverse_depth)
     depth[now.surface == renderer.sky] = np.inf
@@ -140,17 +141,17 @@ def _boxes(renderer: Renderer, now: Buffers, instance: np.ndarray) -> tuple[Box,
     pixels = np.flatnonzero(instance >= 1000 * min(THINGS))
     if not len(pixels):
         return ()
-    pixels = pixels[np.argsort(instance.ravel()[pixels], kind="stable")]
-    ids = instance.ravel()[pixels]
+    ids = instance.ravel()[pixels].astype(np.uint16)  # sorted ten times faster than int32
+    order = np.argsort(ids, kind="stable")
+    pixels, ids = pixels[order], ids[order].astype(np.int32)
     first = np.flatnonzero(np.diff(ids, prepend=-1))
     rows, columns = np.divmod(pixels, instance.shape[1])
     areas = np.diff(first, append=len(ids))
     sides = (np.minimum.reduceat(columns, first), np.minimum.reduceat(rows, first),
              np.maximum.reduceat(columns, first) + 1, np.maximum.reduceat(rows, first) + 1)  # fmt: skip
+    bodies = renderer.surface_body[now.surface.ravel()[pixels[first]]]
     boxes = []
-    for index, start in enumerate(first.tolist()):
-        body = int(renderer.surface_body[now.surface.ravel()[pixels[start]]])
-        box = tuple(int(side[index]) for side in sides)
-        fraction = min(1.0, float(areas[index]) / max(now.silhouettes[body], 1))
-        boxes.append(Box((box[0], box[1], box[2], box[3]), int(ids[start]) // 1000, int(ids[start]), fraction))
+    for *box, area, body, number in np.stack([*sides, areas, bodies, ids[first]], axis=1).tolist():
+        fraction = min(1.0, area / max(now.silhouettes[body], 1))
+        boxes.append(Box((box[0], box[1], box[2], box[3]), number // 1000, number, fraction))
     return tuple(boxes)

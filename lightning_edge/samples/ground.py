@@ -70,7 +70,7 @@ def _side_street(street: Street, middle: float, width: float, margin: float) -> 
 
 
 def _markings(street: Street, profile: Profile, crossings: list[Crossing]) -> list[np.ndarray]:
-    """Lane lines (3 m dashes, 6 m gaps, 0.12 m wide, as the German RMS has them in towns), stop lines, zebras."""
+    """Lane lines (3 m dashes, 6 m gaps, 0.14 m wide, about as the German RMS has them in towns), stop lines, zebras."""
     outlines = []
     lines = [i * profile.lane_m for i in range(-profile.lanes + 1, profile.lanes)]
     for s in np.arange(street.start_m, street.end_m - 3, 9.0):

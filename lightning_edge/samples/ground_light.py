@@ -14,7 +14,7 @@ def shadow_mask(renderer: Renderer, now: Buffers, sun: Array, strength: float, c
     """Factor on the light of the ground, ``1 - strength`` in the sun's shadows: float32 ``[height, width]``."""
     mask = np.full(now.surface.shape, 255, np.uint8)
     scene = renderer.scene
-    pose = scene.body_poses(now.time_s)
+    pose = now.projection.pose
     place = np.stack([pose.x, pose.y], axis=1)
     near = (np.linalg.norm(place - now.view.position[:2], axis=1) < 70) & (scene.layer > 0)
     bodies = np.flatnonzero(near)
@@ -25,11 +25,9 @@ def shadow_mask(renderer: Renderer, now: Buffers, sun: Array, strength: float, c
         moved = np.concatenate(
             [base + (low[:, None] * reach)[:, None], base + (high[:, None] * reach)[:, None]], axis=1
         )
-        for corners in _on_screen(moved, now.view):
-            _fill(mask, cv2.convexHull(corners)[:, 0], int(255 * (1 - strength)))
+        _fill_hulls(mask, moved, now.view, int(255 * (1 - strength)))
     touching = scene.footprint[bodies, 2] < 0.5
-    for corners in _on_screen(base[touching], now.view):
-        _fill(mask, cv2.convexHull(corners)[:, 0], int(255 * (1 - contact)))
+    _fill_hulls(mask, base[touching], now.view, int(255 * (1 - contact)))
     return cv2.GaussianBlur(mask, (5, 5), 0) * np.float32(1 / 255)
 
 
@@ -39,8 +37,7 @@ def lamp_pools(renderer: Renderer, now: Buffers) -> Array:
     lamps = renderer.scene.lamps[:, :2]
     lamps = lamps[np.linalg.norm(lamps - now.view.position[:2], axis=1) < 90]
     for radius, level in ((8.0, 60), (5.5, 130), (3.0, 220)):
-        for corners in _on_screen(lamps[:, None] + CIRCLE * radius, now.view):
-            _fill(mask, cv2.convexHull(corners)[:, 0], level)
+        _fill_hulls(mask, lamps[:, None] + CIRCLE * radius, now.view, level)
     return cv2.GaussianBlur(mask, (9, 9), 0) * np.float32(1 / 255)
 
 
@@ -51,18 +48,17 @@ def _rectangles(footprint: Array, heading: Array) -> Array:
     return np.stack([along + across, along - across, -along - across, -along + across], axis=1)
 
 
-def _on_screen(polygons: Array, view: View) -> list[Array]:
-    """Corners ``[polygons, corners, 2]`` on the ground as fixed-point pixels, those behind the camera moved ahead."""
+def _fill_hulls(mask: Array, polygons: Array, view: View, value: int) -> None:
+    """Paint what points on the ground ``[polygons, corners, 2]`` span; those behind the camera are moved ahead."""
     if not len(polygons):
-        return []
+        return
+    height, width = mask.shape
     spatial = np.concatenate([polygons, np.zeros((*polygons.shape[:2], 1))], axis=2) - view.position
     projected = spatial @ view.projection.T
     depth = projected[..., 2]
-    ahead = depth.max(axis=1) > NEAR_M
     pixels = projected[..., :2] / np.maximum(depth, NEAR_M)[..., None]
     fixed = np.rint(np.clip(pixels, -8000, 8000) * (1 << SUBPIXEL_BITS)).astype(np.int32)
-    return list(fixed[ahead])
-
-
-def _fill(mask: Array, corners: Array, value: int) -> None:
-    cv2.fillConvexPoly(mask, corners, value, cv2.LINE_8, SUBPIXEL_BITS)
+    low, high = pixels.min(axis=1), pixels.max(axis=1)
+    reaches_frame = ((high > -2) & (low < (width + 1, height + 1))).all(axis=1) & (depth.max(axis=1) > NEAR_M)
+    for corners in fixed[reaches_frame]:
+        cv2.fillConvexPoly(mask, cv2.convexHull(corners), value, cv2.LINE_8, SUBPIXEL_BITS)

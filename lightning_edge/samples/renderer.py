@@ -13,6 +13,7 @@ import numpy as np
 from lightning_edge.samples.camera import Camera, View
 from lightning_edge.samples.labels import Label
 from lightning_edge.samples.scene import Scene
+from lightning_edge.samples.street import Pose
 
 Array = np.ndarray
 NEAR_M = 0.5
@@ -31,12 +32,14 @@ class Projection:
     """Where all surfaces are seen from one view.
 
     Attributes:
+        pose: Where all bodies are.
         homography: Per surface, (u, v, 1) to (column, row, 1) times depth: float64 ``[surfaces, 3, 3]``.
         faces_viewer: Which surfaces show their front.
         normal: Unit normals that point to the side of the viewer: float64 ``[surfaces, 3]``.
         place: Origins of the surfaces in the world: float64 ``[surfaces, 3]``.
     """
 
+    pose: Pose
     homography: Array
     faces_viewer: Array
     normal: Array
@@ -78,13 +81,22 @@ class Renderer:
             np.int32
         )
         self.surface_body = np.concatenate([scene.surface_body, [-1, -2]])
+        self.texture_scale = np.concatenate([scene.texture_scale, [[1 / 900, 1 / 900], [0.01, 0.01]]])
+        self.texture_offset = np.concatenate([scene.texture_offset, [[0, 0], [0, 0]]])
+        self._limbs = np.flatnonzero(scene.is_limb)
         counts = np.diff(scene.polygon_start)
         self._polygon_body = scene.surface_body[scene.polygon_surface]
         self._corner_surface = np.repeat(scene.polygon_surface, counts)
-        self._corner_uv1 = np.column_stack([scene.corners, np.ones(len(scene.corners))])
+        self._corner_u, self._corner_v = np.ascontiguousarray(scene.corners.T)
+        # written anew for every frame; the views are made once, for making them takes as long as painting some
+        self._fixed = np.empty((len(scene.corners), 2), np.int32)
+        self._outlines = [[points] for points in np.split(self._fixed, scene.polygon_start[1:-1])]
+        intrinsics = camera.intrinsics()
+        row = intrinsics[1, 2] - intrinsics[0, 0] * np.tan(np.deg2rad(camera.pitch_deg))
+        self._horizon_row = int(np.clip(np.floor(row) + 1, 0, camera.height_px))
         bodies = np.arange(len(scene.s0))
-        self._first_surface = np.searchsorted(scene.surface_body, bodies)
-        self._last_surface = np.searchsorted(scene.surface_body, bodies, side="right") - 1
+        self._first_surface = np.searchsorted(scene.surface_body, bodies).tolist()
+        self._last_surface = (np.searchsorted(scene.surface_body, bodies, side="right") - 1).tolist()
 
     def view(self, time_s: float) -> View:
         """The camera on the ego vehicle."""
@@ -95,22 +107,27 @@ class Renderer:
     def project(self, time_s: float, view: View) -> Projection:
         """Homographies of all surfaces, sky and bonnet included."""
         scene = self.scene
-        origin, axis_u, axis_v = scene.surfaces_at(time_s)
+        pose = scene.body_poses(time_s)
+        origin, axis_u, axis_v = scene.surfaces_at(time_s, pose)
         away = origin - view.position
-        limbs = scene.is_limb
-        across = np.cross(away[limbs], axis_v[limbs])
+        limbs = self._limbs
+        across = _cross(away[limbs], axis_v[limbs])
         axis_u[limbs] = across / (np.linalg.norm(across, axis=1, keepdims=True) + 1e-9)
-        normal = np.cross(axis_u, axis_v)
+        normal = _cross(axis_u, axis_v)
         shows_back = np.einsum("ij,ij->i", normal, away) > 0
         normal[shows_back] *= -1
         front = scene.is_limb | scene.is_two_sided | ~shows_back
-        planes = np.stack([axis_u, axis_v, away], axis=2)
+        # surfaces last: one product instead of thousands
+        planes = np.stack([axis_u.T, axis_v.T, away.T], axis=1)
+        homography = np.empty((3, 3, len(away) + EXTRA_SURFACES))
+        homography[..., : self.sky] = (view.projection @ planes.reshape(3, -1)).reshape(planes.shape)
         sky = np.array([[1.0, 0, -view.position[0]], [0, 1, -view.position[1]], [0, 0, CLOUD_HEIGHT_M]])
-        fixed = np.diag([1.0, 1.0, 1.0])
-        homography = np.concatenate([view.projection @ planes, [view.projection @ sky, fixed]])
+        homography[..., self.sky] = view.projection @ sky
+        homography[..., self.hood] = np.eye(3)
         up = [(0.0, 0.0, -1.0), (0.0, 0.0, 1.0)]
         return Projection(
-            homography,
+            pose,
+            homography.transpose(2, 0, 1),
             np.concatenate([front, [True, True]]),
             np.concatenate([normal, up]),
             np.concatenate([origin, up]),
@@ -123,24 +140,23 @@ class Renderer:
         height, width = self.camera.height_px, self.camera.width_px
         canvas = np.full((height + 2 * MARGIN_PX, width + 2 * MARGIN_PX), self.sky, np.int32)
         canvas[self.horizon_row() + MARGIN_PX :] = 0
-        silhouettes = self._paint_polygons(canvas, projection, self._order(time_s, view))
+        silhouettes = self._paint_polygons(canvas, projection, self._order(projection.pose, view))
         self._paint_hood(canvas)
         surface = canvas[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX].copy()
-        visible = np.flatnonzero(np.bincount(surface.ravel(), minlength=self.hood + 1))
+        is_visible = np.zeros(self.hood + 1, bool)
+        is_visible[surface.ravel()] = True
+        visible = np.flatnonzero(is_visible)
         inverse = np.full(projection.homography.shape, np.nan)
         inverse[visible] = np.linalg.inv(projection.homography[visible])
         return Buffers(time_s, view, projection, surface, visible, inverse, silhouettes)
 
     def horizon_row(self) -> int:
         """First row below the horizon."""
-        intrinsics = self.camera.intrinsics()
-        row = intrinsics[1, 2] - intrinsics[0, 0] * np.tan(np.deg2rad(self.camera.pitch_deg))
-        return int(np.clip(np.floor(row) + 1, 0, self.camera.height_px))
+        return self._horizon_row
 
-    def _order(self, time_s: float, view: View) -> Array:
+    def _order(self, pose: Pose, view: View) -> Array:
         """Rank of every body from far to near; long bodies count by their farther end."""
         scene = self.scene
-        pose = scene.body_poses(time_s)
         reach = np.where(scene.is_long, scene.footprint[:, 0], 0.0)
         along = np.stack([np.cos(pose.heading), np.sin(pose.heading)], axis=1) * reach[:, None]
         place = np.stack([pose.x, pose.y], axis=1) - view.position[:2]
@@ -151,34 +167,46 @@ class Renderer:
 
     def _paint_polygons(self, canvas: Array, projection: Projection, rank: Array) -> dict[int, int]:
         scene = self.scene
-        seen = projection.homography[self._corner_surface]
-        corners = np.einsum("nij,nj->ni", seen, self._corner_uv1)
+        corners = self._project_corners(projection)
         start = scene.polygon_start[:-1]
-        depth = corners[:, 2]
+        depth = corners[2]
         nearest, farthest = np.minimum.reduceat(depth, start), np.maximum.reduceat(depth, start)
-        safe = np.maximum(depth, NEAR_M)
-        points = corners[:, :2] / safe[:, None]
-        low, high = np.minimum.reduceat(points, start), np.maximum.reduceat(points, start)
-        size = np.array([self.camera.width_px, self.camera.height_px])
+        points = corners[:2] / np.maximum(depth, NEAR_M)
+        low, high = np.minimum.reduceat(points, start, axis=1), np.maximum.reduceat(points, start, axis=1)
+        size = np.array([[self.camera.width_px], [self.camera.height_px]])
         needs_clip = nearest < NEAR_M
-        is_large = (high - low + 0.3).prod(axis=1) > MIN_AREA_PX
-        inside = ((high > -0.5) & (low < size - 0.5)).all(axis=1) & is_large | needs_clip
+        is_large = np.multiply(*(high - low + 0.3)) > MIN_AREA_PX
+        inside = ((high > -0.5) & (low < size - 0.5)).all(axis=0) & is_large | needs_clip
         shown = np.flatnonzero(inside & (farthest > NEAR_M) & projection.faces_viewer[scene.polygon_surface])
         shown = shown[np.argsort(rank[self._polygon_body[shown]], kind="stable")]
-        fixed = _fixed_point(points)
-        low[needs_clip], high[needs_clip] = 0, size
-        return self._fill(canvas, shown, needs_clip, corners, fixed, self._windows(low[shown], high[shown], shown))
+        self._fixed.T[:] = _fixed_point(points)
+        low[:, needs_clip], high[:, needs_clip] = 0, size
+        windows = self._windows(low[:, shown], high[:, shown], shown)
+        return self._fill(canvas, shown, needs_clip, corners, windows)
 
-    def _windows(self, low: Array, high: Array, shown: Array) -> dict[int, tuple[slice, slice]]:
-        """Rows and columns of the canvas that a body reaches, by the position of its last polygon in ``shown``."""
+    def _project_corners(self, projection: Projection) -> Array:
+        """Column, row and one, each times depth, of the corners of all polygons: float64 ``[3, corners]``."""
+        corners = np.empty((3, len(self._corner_u)))
+        for values, (a, b, c) in zip(corners, projection.homography.transpose(1, 2, 0), strict=True):
+            np.multiply(np.take(a, self._corner_surface), self._corner_u, out=values)
+            values += np.take(c, self._corner_surface)
+            values += np.take(b, self._corner_surface) * self._corner_v
+        return corners
+
+    def _windows(self, low: Array, high: Array, shown: Array) -> list[tuple[slice, slice] | None]:
+        """Rows and columns of the canvas that a thing reaches, at the position of its last polygon in ``shown``."""
+        windows: list[tuple[slice, slice] | None] = [None] * len(shown)
         bodies = self._polygon_body[shown]
         last = np.flatnonzero(np.diff(bodies, append=-1))
         first = np.concatenate([[0], last[:-1] + 1]).astype(np.intp)
-        size = (self.camera.width_px, self.camera.height_px)
-        start = np.clip(np.floor(np.minimum.reduceat(low, first)) - 1, 0, size).astype(int) + MARGIN_PX
-        stop = np.clip(np.ceil(np.maximum.reduceat(high, first)) + 2, 0, size).astype(int) + MARGIN_PX
-        boxes = zip(last.tolist(), start.tolist(), stop.tolist(), strict=True)
-        return {index: (slice(y0, y1), slice(x0, x1)) for index, (x0, y0), (x1, y1) in boxes}
+        size = np.array([[self.camera.width_px], [self.camera.height_px]])
+        start = np.clip(np.floor(np.minimum.reduceat(low, first, axis=1)) - 1, 0, size).astype(int) + MARGIN_PX
+        stop = np.clip(np.ceil(np.maximum.reduceat(high, first, axis=1)) + 2, 0, size).astype(int) + MARGIN_PX
+        is_thing = self.scene.instance[bodies[last]] >= 0
+        boxes = np.concatenate([last[None], start, stop])[:, is_thing].T.tolist()
+        for index, x0, y0, x1, y1 in boxes:
+            windows[index] = slice(y0, y1), slice(x0, x1)
+        return windows
 
     def _fill(
         self,
@@ -186,29 +214,27 @@ class Renderer:
         shown: Array,
         needs_clip: Array,
         corners: Array,
-        fixed: Array,
-        windows: dict[int, tuple[slice, slice]],
+        windows: list[tuple[slice, slice] | None],
     ) -> dict[int, int]:
-        scene = self.scene
+        scene, outlines = self.scene, self._outlines
         silhouettes: dict[int, int] = {}
-        begins, stops = scene.polygon_start[shown].tolist(), scene.polygon_start[shown + 1].tolist()
         owners, clips = scene.polygon_surface[shown].tolist(), needs_clip[shown].tolist()
-        bodies = self._polygon_body[shown]
-        counted = (scene.instance[bodies] >= 0).tolist()
-        for index, (begin, stop, owner) in enumerate(zip(begins, stops, owners, strict=True)):
-            points = _clipped(corners[begin:stop]) if clips[index] else fixed[begin:stop]
-            if len(points) > 2:
-                cv2.fillPoly(canvas, [points], owner, cv2.LINE_8, SUBPIXEL_BITS)
-            if counted[index] and index in windows:
-                body = int(bodies[index])
-                silhouettes[body] = self._count(canvas[windows[index]], body)
+        for polygon, owner, clip, window in zip(shown.tolist(), owners, clips, windows, strict=True):
+            outline = outlines[polygon]
+            if clip:
+                begin, stop = scene.polygon_start[polygon : polygon + 2]
+                outline = [_clipped(corners[:, begin:stop])]
+            if len(outline[0]) > 2:
+                cv2.fillPoly(canvas, outline, owner, cv2.LINE_8, SUBPIXEL_BITS)
+            if window is not None:
+                body = int(self._polygon_body[polygon])
+                silhouettes[body] = self._count(canvas[window], body)
         return silhouettes
 
     def _count(self, window: Array, body: int) -> int:
         if not window.size:
             return 0
-        first, last = self._first_surface[body], self._last_surface[body]
-        return int(np.count_nonzero((window >= first) & (window <= last)))
+        return cv2.countNonZero(cv2.inRange(window, self._first_surface[body], self._last_surface[body]))
 
     def _paint_hood(self, canvas: Array) -> None:
         if not self.camera.hood_share:
@@ -222,23 +248,33 @@ class Renderer:
         cv2.fillPoly(canvas, [_fixed_point(arch)], self.hood, cv2.LINE_8, SUBPIXEL_BITS)
 
 
+def _cross(a: Array, b: Array) -> Array:
+    """Cross products of rows, faster than NumPy's."""
+    (a0, a1, a2), (b0, b1, b2) = a.T, b.T
+    return np.stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], axis=1)
+
+
 def _fixed_point(pixels: Array) -> Array:
     """Pixels of the frame as OpenCV's fixed-point pixels of the canvas."""
     return np.rint((pixels + MARGIN_PX) * (1 << SUBPIXEL_BITS)).astype(np.int32)
 
 
 def _clipped(corners: Array) -> Array:
-    """The part of a polygon before the near plane, on the canvas (Sutherland and Hodgman 1974)."""
+    """The part of a polygon ``[3, corners]`` before the near plane, on the canvas (Sutherland and Hodgman 1974)."""
     kept = []
-    previous = corners[-1]
-    for corner in corners:
-        if (corner[2] >= NEAR_M) != (previous[2] >= NEAR_M):
-            part = (NEAR_M - previous[2]) / (corner[2] - previous[2])
-            kept.append(previous + part * (corner - previous))
-        if corner[2] >= NEAR_M:
-            kept.append(corner)
-        previous = corner
+    x0, y0, z0 = corners[:, -1].tolist()  # floats of Python: arrays of three would take five times as long
+    for x1, y1, z1 in corners.T.tolist():
+        if (z1 >= NEAR_M) != (z0 >= NEAR_M):
+            part = (NEAR_M - z0) / (z1 - z0)
+            kept.append((x0 + part * (x1 - x0), y0 + part * (y1 - y0), z0 + part * (z1 - z0)))
+        if z1 >= NEAR_M:
+            kept.append((x1, y1, z1))
+        x0, y0, z0 = x1, y1, z1
     if not kept:
         return np.zeros((0, 2), np.int32)
-    points = np.array(kept)
-    return _fixed_point(np.clip(points[:, :2] / points[:, 2:], -20000, 20000))
+    return np.array([(_fixed_number(x / z), _fixed_number(y / z)) for x, y, z in kept], np.int32)
+
+
+def _fixed_number(pixels: float) -> int:
+    """What ``_fixed_point`` does for arrays, near the frame."""
+    return round((min(max(pixels, -20000.0), 20000.0) + MARGIN_PX) * (1 << SUBPIXEL_BITS))

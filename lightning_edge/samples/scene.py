@@ -116,10 +116,13 @@ class Scene:
         s = self.s0[bodies] + self.speed[bodies] * time_s + self.follows_ego[bodies] * self.ego.s(time_s)
         return s, self.d0[bodies] + self.lateral_speed[bodies] * time_s
 
-    def surfaces_at(self, time_s: float) -> tuple[Array, Array, Array]:
-        """Origin, axis u and axis v of all surfaces in the world: float64 ``[surfaces, 3]`` each."""
+    def surfaces_at(self, time_s: float, pose: Pose) -> tuple[Array, Array, Array]:
+        """Origin, axis u and axis v of all surfaces in the world: float64 ``[surfaces, 3]`` each.
+
+        ``pose`` is what ``body_poses`` gives for the same time.
+        """
         walked = np.hypot(self.speed, self.lateral_speed) * time_s
-        moved = self._place(self._moving_surfaces, self.body_poses(time_s), walked)
+        moved = self._place(self._moving_surfaces, pose, walked)
         origin, axis_u, axis_v = (values.copy() for values in self._static)
         origin[self._moving_surfaces], axis_u[self._moving_surfaces], axis_v[self._moving_surfaces] = moved
         return origin, axis_u, axis_v

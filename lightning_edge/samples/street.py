@@ -40,7 +40,7 @@ class Street:
         self._y -= self._y[zero]
 
     def _curvature(self, rng: np.random.Generator) -> Array:
-        """Bends of 15 to 60 degrees over 30 to 60 m between straight or almost straight stretches."""
+        """Bends of 8 to 50 degrees over 30 to 60 m between straight or almost straight stretches."""
         curvature = np.zeros_like(self._s)
         at = self.start_m + rng.uniform(20, 90)
         while at < self.end_m:
@@ -63,7 +63,8 @@ class Street:
 class Profile:
     """Cross-section of the street, metres.
 
-    Source of lane (2.75 to 3.25 m) and parking widths (2.0 m): the German guideline for urban streets, RASt 06.
+    Lanes are 3.0 to 3.5 m and parking strips 2.1 m wide, after the German guideline for urban streets, RASt 06, as
+    remembered.
     """
 
     lane_m: float
@@ -111,7 +112,7 @@ class Profile:
 class EgoMotion:
     """How the ego vehicle drives: speed over time, and a slight wander inside its lane.
 
-    Speeds are urban, 0 to 15 m/s; accelerations stay below the 3 m/s2 that drivers find comfortable. One drive in six
+    Speeds are urban, 0 to 13.5 m/s; accelerations stay below the 3 m/s2 that drivers find comfortable. One drive in six
     begins at a standstill.
     """
 

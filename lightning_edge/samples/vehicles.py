@@ -1,6 +1,6 @@
 """Cars, lorries, buses and two-wheelers as painted bodies.
 
-Sizes are those of ordinary models: compact to estate cars 3.9 to 4.8 m long and 1.70 to 1.85 m wide, city buses 12 m by
+Sizes are those of ordinary models: compact to estate cars 3.8 to 5.0 m long and 1.7 to 1.9 m wide, city buses 12 m by
 2.55 m by 3.0 m (the widest that EU directive 96/53/EC allows), bicycle wheels 0.70 m.
 """
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -55,29 +56,39 @@ def run_jobs(work: Callable[[Job], None], jobs: Sequence[Job], name: str) -> Non
     other = subprocess.Popen(
         [sys.executable, "-c", _RUN_FROM_STDIN], stdin=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths}
     )
+
+    def check_other() -> None:
+        if other.poll():
+            raise RuntimeError(f"expected the second process of {name} to end with 0, got {other.returncode}")
+
     try:
         assert other.stdin is not None
-        pickle.dump((work, list(jobs[1::PROCESSES])), other.stdin)
-        other.stdin.close()
-        _run(work, jobs[::PROCESSES], name)
-        if other.wait():
-            raise RuntimeError(f"expected the second process of {name} to end with 0, got {other.returncode}")
+        with suppress(BrokenPipeError):  # it has ended, which the check finds
+            pickle.dump((work, list(jobs[1::PROCESSES])), other.stdin)
+            other.stdin.close()
+        _run(work, jobs[::PROCESSES], name, check_other)
+        other.wait()
+        check_other()
     finally:
         other.kill()
 
 
 def run_from_stdin() -> None:
-    """Do the jobs that another process sends."""
+    """Do the jobs that another process sends, as long as that one lives."""
     cv2.setNumThreads(1)
+    parent = os.getppid()
     work, jobs = pickle.load(sys.stdin.buffer)
     for job in jobs:
+        if os.getppid() != parent:
+            return
         work(job)
 
 
-def _run(work: Callable[[Job], None], jobs: Sequence[Job], name: str) -> None:
+def _run(work: Callable[[Job], None], jobs: Sequence[Job], name: str, check: Callable[[], None] = lambda: None) -> None:
     started = reported = time.monotonic()
     for done, job in enumerate(jobs, start=1):
         work(job)
+        check()
         now = time.monotonic()
         if now - reported > REPORT_EVERY_S:
             reported = now

@@ -66,6 +66,19 @@ def test_geometry_of_mask_and_image_agree():
         np.testing.assert_array_equal(sample["image"][..., 0], sample["mask"])
 
 
+def test_the_default_scales_mask_and_image_about_the_same_point():
+    """Where a border lies in the image and in the mask, over many scales: neither is moved against the other."""
+    mask = (np.arange(64) >= 21).astype(np.uint8)[:, None].repeat(64, 1)
+    image = (200 * mask)[..., None].repeat(3, 2)
+    transform = StreetAugmentation(64, 64, scale=(1.0, 1.5), colour=0.0)
+    shifts = []
+    for seed in range(60):
+        sample = apply_seeded(transform, seed, image=image, mask=mask)
+        shifts.append(sample["image"][..., 0].mean(1).sum() / 200 - sample["mask"].mean(1).sum())
+    assert abs(np.mean(shifts)) < 0.1
+    assert np.abs(shifts).max() <= 0.5
+
+
 def test_the_default_keeps_the_size_and_ignores_what_it_pads():
     transform = StreetAugmentation(48, 96, scale=(0.5, 0.5), colour=0.0)
     sample = apply_seeded(transform, 0, image=np.full_like(_IMAGE, 200), mask=_MASK)

@@ -10,6 +10,7 @@ import torch
 
 from lightning_edge.contracts import check_batch
 from lightning_edge.data import CamVidDataModule, CamVidVideoDataModule
+from lightning_edge.data.camvid import check_protocol
 
 _REAL = Path(__file__).parents[3] / "shared" / "data" / "camvid"
 _needs_real = pytest.mark.skipif(not _REAL.is_dir(), reason="needs CamVid")
@@ -120,3 +121,8 @@ def test_sample_data_is_the_default():
         data.setup("fit")
         for loader in (data.train_dataloader(), data.val_dataloader()):
             check_batch(data.on_after_batch_transfer(next(iter(loader)), 0), kind.batch_type)
+
+
+def test_an_unknown_protocol_is_refused():
+    with pytest.raises(ValueError, match=r"expected protocol among \('usual', 'held-out-sequence'\), got 'heldout'"):
+        check_protocol("heldout")  # in tests the type of a constructor's argument is checked before

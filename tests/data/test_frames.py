@@ -23,16 +23,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def video(tmp_path: Path) -> Path:
-    path = tmp_path / "drive.avi"
+def _write_video(path: Path, values: range) -> Path:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (16, 12))
     if not writer.isOpened():
         pytest.skip("OpenCV cannot write a video here")
-    for value in range(0, 70, 10):
+    for value in values:
         writer.write(_image(value))
     writer.release()
     return path
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    return _write_video(tmp_path / "drive.avi", range(0, 70, 10))
 
 
 class _Predictor(LightningModule):
@@ -91,6 +94,35 @@ def test_a_broken_image_is_named(folder: Path):
     (folder / "frame9.png").write_text("hello")
     with pytest.raises(ValueError, match=r"frame9\.png: cannot be decoded"):
         _predict(FramesDataModule(folder))
+
+
+def test_a_broken_first_image_shows_before_the_run(folder: Path):
+    (folder / "frame1.png").write_text("hello")
+    with pytest.raises(ValueError, match=r"frame1\.png: cannot be decoded"):
+        FramesDataModule(folder).setup("predict")
+
+
+def test_a_video_that_ends_early_is_noticed(tmp_path: Path):
+    path = _write_video(tmp_path / "long.avi", range(200))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.warns(UserWarning, match=r"long\.avi: it ended after \d+ of 200 frames; is it damaged\?"):
+        frames = list(FramesDataModule(path).predict_dataloader())
+    assert 0 < len(frames) < 200
+
+
+def test_images_of_one_name_are_refused(folder: Path):
+    cv2.imwrite(str(folder / "frame9.jpg"), _image(0))
+    with pytest.raises(ValueError, match=r"got frame9\.jpg and frame9\.png"):
+        FramesDataModule(folder).setup("predict")
+
+
+def test_hidden_files_and_folders_are_no_images(folder: Path):
+    (folder / "._frame9.png").write_text("hello")
+    (folder / "more.png").mkdir()
+    (folder / "1²3.png").write_bytes((folder / "frame1.png").read_bytes())
+    names, *_ = _predict(FramesDataModule(folder))
+    assert names == ["frame1", "frame2", "frame9", "frame10", "frame100", "1²3"]
 
 
 def test_sizes_that_differ_in_a_batch(folder: Path):

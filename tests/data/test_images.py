@@ -50,6 +50,17 @@ def test_cut_file(tmp_path: Path, noise: np.ndarray, suffix: str, kept: float):
         read_image(path)
 
 
+def test_a_jpeg_may_hold_a_thumbnail_and_have_a_trailer(tmp_path: Path, noise: np.ndarray):
+    data = _write(tmp_path / "a.jpg", noise).read_bytes()
+    segment = b"\xff\xe1" + (len(data) + 2).to_bytes(2, "big") + data  # the picture in small, as cameras keep it
+    film = bytes(np.random.default_rng(1).integers(0, 256, 100_000, dtype=np.uint8))
+    (tmp_path / "b.jpg").write_bytes(data[:2] + segment + data[2:] + film)
+    np.testing.assert_array_equal(read_image(tmp_path / "b.jpg"), read_image(tmp_path / "a.jpg"))
+    (tmp_path / "c.jpg").write_bytes(data[:2] + segment + data[2 : len(data) // 2])
+    with pytest.raises(ValueError, match=r"c\.jpg: cannot be decoded"):
+        read_image(tmp_path / "c.jpg")
+
+
 def test_empty_file(tmp_path: Path):
     (tmp_path / "a.png").touch()
     with pytest.raises(ValueError, match=r"a\.png: the file is empty"):

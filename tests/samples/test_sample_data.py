@@ -1,6 +1,8 @@
 """Data sets on disk: layout, caching, and two processes at once."""
 
 import logging
+import os
+import shutil
 import subprocess
 import sys
 from itertools import pairwise
@@ -117,6 +119,27 @@ def test_an_interrupted_run_leaves_nothing(cache):
     with pytest.raises(KeyboardInterrupt):
         make_once("broken", {}, fail)
     assert not list(cache.iterdir())
+
+
+def test_a_folder_that_lacks_a_file_is_made_again(cache, caplog):
+    folder = sample_camvid(10, 10, 10, 32, 64)
+    lost = next((folder / "valannot").iterdir())
+    before = lost.read_bytes()
+    lost.unlink()
+    assert sample_camvid(10, 10, 10, 32, 64) == folder
+    assert lost.read_bytes() == before
+    assert f"files are missing in {folder}" in caplog.text
+
+
+def test_what_killed_processes_left_is_removed_after_a_day(cache):
+    folder = sample_camvid(10, 10, 10, 32, 64)
+    shutil.rmtree(folder)
+    old, new = (folder.parent / f".{folder.name}-{name}" for name in ("old", "new"))
+    for aside in (old, new):
+        aside.mkdir()
+    os.utime(old, (0, 0))
+    sample_camvid(10, 10, 10, 32, 64)
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 def test_the_slower_of_two_uses_what_the_faster_made(cache):
