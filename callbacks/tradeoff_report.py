@@ -117,10 +117,10 @@ def print_table(rows: list[TradeoffRow], interval: int) -> None:
     """Print each net at its natural interval: single-frame nets at 1, the others at ``interval``."""
     carrying = {row.net for row in rows if row.interval > 1}
     shown = [row for row in rows if row.interval == (interval if row.net in carrying else 1)]
-    table = Table(title=f"Accuracy and latency, one key frame in {interval}", caption="time with 95 % interval")
+    table = Table(title=f"Accuracy and latency, one key frame in {interval}", caption=_CAPTION)
     table.add_column("net", no_wrap=True)
-    for heading in ("mIoU %", "worst frame %", "ms a frame", "of the reference"):
-        table.add_column(heading, justify="right")
+    for heading in ("mIoU %", "worst %", "ms/frame", "x reference"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in shown:
         table.add_row(
             DESCRIPTIONS.get(row.net, row.net),
@@ -154,6 +154,7 @@ def _mean_with_interval(values: Sequence[float]) -> str:
     return f"{np.mean(values):.1f} ± {half:.1f}"
 
 
+_CAPTION = "worst: on the last frame before the next key frame. x reference: share of its time, 95 % interval"
 DESCRIPTIONS = {
     "reference": "reference, every frame",
     "update": "update net, every frame",

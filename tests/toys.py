@@ -57,16 +57,10 @@ class Losses(Callback):
         self.values.append(float(outputs["loss"]) * trainer.accumulate_grad_batches)
 
 
-def fit_in_float64(folder, batch_size, **arguments):
-    """Two epochs of Accel, one in each stage: the method, and the loss of each step."""
-    seed_everything(0, verbose=False)
-    net = AccelNet(PlainBranch(16), PlainBranch(4), FlowNetS(width=0.125))
-    method = Accel(net.double(), branch_share=0.5, interval=2, max_interval=3, schedule=PolynomialDecay(0, 0))
-    losses = Losses()
-    trainer = Trainer(
+def make_float64_trainer(folder, losses, **arguments):
+    return Trainer(
         accelerator="cpu",
         precision="64-true",
-        max_epochs=2,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -76,5 +70,14 @@ def fit_in_float64(folder, batch_size, **arguments):
         default_root_dir=folder,
         **arguments,
     )
+
+
+def fit_in_float64(folder, batch_size, **arguments):
+    """Two epochs of Accel, one in each stage: the method, and the loss of each step."""
+    seed_everything(0, verbose=False)
+    net = AccelNet(PlainBranch(16), PlainBranch(4), FlowNetS(width=0.125))
+    method = Accel(net.double(), branch_share=0.5, interval=2, max_interval=3, schedule=PolynomialDecay(0, 0))
+    losses = Losses()
+    trainer = make_float64_trainer(folder, losses, max_epochs=2, **arguments)
     trainer.fit(method, ToyClips(batch_size=batch_size, num_workers=0))
     return method, losses.values

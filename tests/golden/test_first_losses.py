@@ -4,9 +4,9 @@ In float64 on one thread. The order of sums differs between processors, by less 
 """
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import seed_everything
 from torch.utils.data import DataLoader
-from toys import NUM_CLASSES, Losses, PlainBranch, fit_in_float64
+from toys import NUM_CLASSES, Losses, PlainBranch, fit_in_float64, make_float64_trainer
 
 from lightning_edge.methods import Segmentation
 
@@ -29,17 +29,7 @@ def test_segmentation(tmp_path):
     masks[:, 0, :8] = 255
     batches = [{"image": image, "mask": mask} for image, mask in zip(images, masks, strict=True)]
     losses = Losses()
-    trainer = Trainer(
-        accelerator="cpu",
-        precision="64-true",
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[losses],
-        default_root_dir=tmp_path,
-    )
+    trainer = make_float64_trainer(tmp_path, losses, max_epochs=1)
     trainer.fit(Segmentation(PlainBranch(16).double()), DataLoader(batches, batch_size=None))
     assert_golden(losses.values, SEGMENTATION)
 
