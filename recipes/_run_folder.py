@@ -24,7 +24,8 @@ class RunFolder:
     Args:
         trainer: Parsed arguments of the trainer; changed in place so that all output goes there.
         root: Where runs are numbered; by default ``trainer.default_root_dir``, else the logger's own choice.
-        resumed: Checkpoint that the run goes on from; if it lies in the folder of a run, that folder is used again.
+        resumed: Checkpoint that the run goes on from; if it lies in the folder of a run, that folder is used again,
+            unless it is outside of ``root``.
     """
 
     def __init__(self, trainer: Namespace, root: Path | None, resumed: Path | None) -> None:
@@ -40,7 +41,8 @@ class RunFolder:
             return
         if root is not None and not Path(table.init_args.save_dir).is_absolute():
             table.init_args.save_dir, table.init_args.name = str(root), ""
-        if resumed is not None and (earlier := run_of(resumed)) is not None:
+        earlier = None if resumed is None else run_of(resumed)
+        if earlier is not None and resumed is not None and _is_within(earlier, root):
             self._metrics = _rows_before(earlier / "metrics.csv", resumed)
             table.init_args.save_dir, table.init_args.name = str(earlier.parent), ""
             table.init_args.version = earlier.name
@@ -89,6 +91,10 @@ def check_checkpoint(path: Path, runs: Path) -> None:
 def run_of(checkpoint: Path) -> Path | None:
     """Folder of the recipe's run that wrote a checkpoint, if it was one."""
     return next((folder for folder in checkpoint.parents if (folder / "config.yaml").is_file()), None)
+
+
+def _is_within(folder: Path, root: Path | str | None) -> bool:
+    return root is None or folder.resolve().is_relative_to(Path(root).resolve())
 
 
 def _rows_before(table: Path, checkpoint: Path) -> list[dict[str, str]]:

@@ -160,6 +160,10 @@ class Accel(Method):
             for part in self.held_parts:
                 part.eval()
 
+    def on_train_start(self) -> None:
+        """Undo what an interrupted training left."""
+        self.on_train_end()
+
     def on_train_end(self) -> None:
         """Leave every module in the mode in which it came."""
         for module, is_training in self._modes.items():

@@ -79,7 +79,7 @@ def _load_encoder(name: str, weights: str, options: dict[str, Any]) -> nn.Module
     loading = {**options, "pretrained": True, "pretrained_cfg_overlay": {"file": weights}}
     encoder = _make_encoder(name, loading)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(torch.initial_seed() + 1)
+        torch.default_generator.manual_seed(torch.initial_seed() ^ 1)  # those of GPUs are left alone
         again = _make_encoder(name, loading)
     of_both = zip(encoder.named_parameters(), again.parameters(), strict=True)
     random = [parameter_name for (parameter_name, value), other in of_both if not torch.equal(value, other)]

@@ -112,7 +112,7 @@ def test_modules_are_left_in_the_mode_in_which_they_came():
     for batch_idx in range(2):
         method.on_train_batch_start(make_batch(), batch_idx)
     assert not any(module.training for module in method.net.reference.modules())
-    method.on_train_end()
+    method.on_train_start()  # the next training, after one that an error ended
     assert {name: module.training for name, module in method.named_modules()} == before
 
 

@@ -1,29 +1,17 @@
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from outside import commands_only, tiny
 from outside.parts import TinyMethod
 from wandb_offline import read_offline_run
 
-from recipes import _cli, accel, segmentation
+from recipes import _cli
 
 NO_LOGGER = "--trainer.logger=false"
-
-
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path, monkeypatch, caplog):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    caplog.set_level("INFO")
-    monkeypatch.setenv("NO_ALBUMENTATIONS_UPDATE", "1")
 
 
 def test_a_run_writes_into_one_folder(tmp_path, monkeypatch, caplog):
@@ -173,110 +161,6 @@ def test_an_error_in_a_constructor_is_shown_as_it_is(monkeypatch):
     monkeypatch.setattr("outside.parts.TinyData.__init__", refuse)
     with pytest.raises(FileNotFoundError, match=r"^no data here$"):
         tiny.main(["fit"])
-
-
-@pytest.fixture
-def as_a_person(monkeypatch, capsys):
-    """Run a recipe as from a terminal; gives what it wrote to standard error and its exit code."""
-
-    def run(main, *args):
-        monkeypatch.setattr(sys, "argv", ["a recipe", *args])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return capsys.readouterr().err, stop.value.code
-
-    return run
-
-
-def test_a_person_reads_what_was_wrong_without_a_traceback(as_a_person):
-    written, code = as_a_person(accel.main, "fit", "--data.root=nowhere")
-    assert code == 1
-    [first, second] = [line for line in written.splitlines() if "rror" in line or "TRACEBACK" in line]
-    assert first.startswith("error: no masks")
-    assert "got nowhere" in first
-    assert second.startswith("LIGHTNING_EDGE_TRACEBACK=1 shows")
-    assert list(Path("runs/accel").iterdir()) == []  # a run that never began leaves no folder
-
-
-def test_a_person_reads_what_was_wrong_in_a_worker(as_a_person):
-    Path("images").mkdir()
-    for number in range(3):
-        cv2.imwrite(f"images/{number}.png", np.zeros((64, 96, 3), np.uint8))
-    Path("images/3.png").write_bytes(b"no image")
-    arguments = ["--data=FramesDataModule", "--data.source=images", "--data.num_workers=1"]
-    written, code = as_a_person(segmentation.main, "predict", *arguments, NO_LOGGER)
-    assert code == 1
-    assert "\nerror: images/3.png: cannot be decoded" in f"\n{written}"
-    assert "Traceback" not in written
-
-
-def test_the_traceback_can_be_had(monkeypatch):
-    monkeypatch.setenv("LIGHTNING_EDGE_TRACEBACK", "1")
-    monkeypatch.setattr(sys, "argv", ["a recipe", "fit", "--data.root=nowhere"])
-    with pytest.raises(FileNotFoundError, match="got nowhere"):
-        accel.main()
-
-
-def test_an_error_that_nobody_foresaw_keeps_its_traceback(monkeypatch):
-    monkeypatch.setattr("outside.parts.TinyNet.forward", lambda self, inputs: [][0])
-    monkeypatch.setattr(sys, "argv", ["a recipe", "fit"])
-    with pytest.raises(IndexError):
-        tiny.main()
-
-
-def test_a_checkpoint_that_is_none_is_named(tmp_path):
-    tiny.main(["fit", "--trainer.max_epochs=1"])
-    checkpoint = Path("runs/tiny/version_0/checkpoints/last.ckpt")
-    with pytest.raises(
-        FileNotFoundError, match=rf"got nope.ckpt, .*the newest one there is in runs/tiny is {checkpoint}"
-    ):
-        tiny.main(["test", "--ckpt_path=nope.ckpt"])
-    Path("cut.ckpt").write_bytes(checkpoint.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"got cut.ckpt, which is none or is cut short"):
-        tiny.main(["test", "--ckpt_path=cut.ckpt"])
-    assert [path.name for path in Path("runs/tiny").iterdir()] == ["version_0"]
-
-
-def test_weights_of_another_net_are_refused_in_one_sentence():
-    tiny.main(["fit", "--trainer.max_epochs=1", "--model.net=outside.parts.OtherNet", "--model.net.width=1"])
-    run = Path("runs/tiny/version_0")
-    with pytest.raises(
-        ValueError, match=r"got those of another .*net\.hidden.*-c runs/tiny/version_0/config\.yaml"
-    ) as why:
-        tiny.main(["validate", NO_LOGGER, f"--ckpt_path={run / 'checkpoints/last.ckpt'}"])
-    assert "\n" not in str(why.value)
-    same = tiny.main(
-        ["validate", NO_LOGGER, f"--ckpt_path={run / 'checkpoints/last.ckpt'}", "-c", f"{run}/config.yaml"]
-    )
-    assert same.config.validate.ckpt_path is not None
-
-
-def test_a_resumed_run_goes_on_in_its_folder():
-    previous = signal.getsignal(signal.SIGINT)
-    whole = tiny.main(["fit", "--trainer.max_epochs=3", "--trainer.default_root_dir=whole"]).metrics
-    torn = ["--trainer.max_epochs=3", "--trainer.callbacks+=outside.parts.CtrlC", "--trainer.callbacks.step=6"]
-    try:
-        with pytest.raises(SystemExit, match="130"):
-            tiny.main(["fit", *torn])
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    checkpoint = Path("runs/tiny/version_0/checkpoints/last.ckpt")
-    assert tiny.main(["fit", "--trainer.max_epochs=3", f"--ckpt_path={checkpoint}"]).metrics == whole
-    assert [path.name for path in Path("runs/tiny").iterdir()] == ["version_0"]
-    assert Path("runs/tiny/version_0/metrics.csv").read_text() == Path("whole/version_0/metrics.csv").read_text()
-
-
-def test_ctrl_c_says_where_the_run_is_and_how_to_resume(capsys, caplog):
-    previous = signal.getsignal(signal.SIGINT)
-    try:
-        with pytest.raises(SystemExit, match="130"):
-            tiny.main(["fit", "--trainer.callbacks+=outside.parts.CtrlC", "--trainer.callbacks.step=6"])
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    shown = caplog.text
-    assert "The run is in runs/tiny/version_0" in shown
-    assert "--ckpt_path runs/tiny/version_0/checkpoints/last.ckpt" in shown
-    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_two_processes_share_one_folder(tmp_path):
