@@ -66,7 +66,7 @@ SMALL = [
     "--trainer.max_epochs=4",
     "--trainer.check_val_every_n_epoch=4",
     "--trainer.callbacks+=callbacks.TradeoffReport",
-    "--trainer.callbacks.num_rounds=1",
+    "--trainer.callbacks.num_rounds=6",
     "--trainer.accelerator=cpu",
 ]
 
