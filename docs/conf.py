@@ -4,6 +4,7 @@ from importlib.metadata import version as installed_version
 
 project = "lightning_edge"
 author = "The lightning_edge developers"
+copyright = f"2026, {author}"
 release = version = installed_version("lightning-edge")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
