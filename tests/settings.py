@@ -20,6 +20,16 @@ def make_accel(num_classes):
     return methods.Accel(net, branch_share=0.5, interval=2, max_interval=3)
 
 
+def make_accel_of_features(num_classes):
+    """Accel-101 in small: one encoder, its features fused with the carried ones."""
+    net = nn.AccelNet(
+        nn.DeepLab(ENCODER, num_classes, hidden_channels=16, deformable_groups=1),
+        flow=nn.FlowNetS(width=0.125),
+        fuse_features=True,
+    )
+    return methods.Accel(net, branch_share=0.5, interval=2, max_interval=3)
+
+
 def make_cityscapes():
     return data.CityscapesDataModule(
         sample_size=SIZE, num_sample_train=4, num_sample_val=2, batch_size=2, num_workers=0
@@ -50,6 +60,9 @@ def make_camvid_video():
 
 METHODS = {methods.Segmentation: make_segmentation, methods.Accel: make_accel}
 """Makers of a method for a number of classes."""
+
+VARIANTS = {methods.Accel: (make_accel_of_features,)}
+"""Further makers, of nets that take another way through the method."""
 
 DATA_MODULES = {
     data.CityscapesDataModule: make_cityscapes,

@@ -21,6 +21,12 @@ PAIRS = [
     for data_module, make_data in settings.DATA_MODULES.items()
     if method.batch_type is data_module.batch_type
 ]
+VARIANTS = [
+    pytest.param(partial(make_method, make_data().num_classes), make_data, id=make_method.__name__)
+    for method, makers in settings.VARIANTS.items()
+    for make_method in makers
+    for make_data in [next(m for d, m in settings.DATA_MODULES.items() if d.batch_type is method.batch_type)]
+]
 
 
 def concrete_classes(package, base):
@@ -62,13 +68,13 @@ def test_data_module(check, make_data):
     check(make_data)
 
 
-@pytest.mark.parametrize(("make_method", "make_data"), PAIRS)
+@pytest.mark.parametrize(("make_method", "make_data"), PAIRS + VARIANTS)
 @pytest.mark.parametrize("check", METHOD_CHECKS, ids=lambda check: check.__name__)
 def test_method(check, make_method, make_data):
     check(make_method, make_data)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("make_method", "make_data"), PAIRS)
+@pytest.mark.parametrize(("make_method", "make_data"), PAIRS + VARIANTS)
 def test_overfits_one_batch(make_method, make_data):
     check_overfits_one_batch(make_method, make_data)

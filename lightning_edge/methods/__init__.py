@@ -3,6 +3,7 @@
 from lightning_edge.methods.accel import Accel as Accel
 from lightning_edge.methods.base import Method as Method
 from lightning_edge.methods.base import OptimizerCallable as OptimizerCallable
-from lightning_edge.methods.base import PolynomialDecay as PolynomialDecay
-from lightning_edge.methods.base import Schedule as Schedule
+from lightning_edge.methods.schedules import PolynomialDecay as PolynomialDecay
+from lightning_edge.methods.schedules import Schedule as Schedule
+from lightning_edge.methods.schedules import StepSchedule as StepSchedule
 from lightning_edge.methods.segmentation import Segmentation as Segmentation

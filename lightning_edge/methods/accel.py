@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from lightning_edge.contracts import ClipBatch, FrameBatch, IntervalScore
-from lightning_edge.methods.base import Method, OptimizerCallable, Schedule
+from lightning_edge.methods.base import Method, OptimizerCallable
+from lightning_edge.methods.schedules import Schedule
 from lightning_edge.methods.segmentation import pixel_loss
 from lightning_edge.nn.accel import AccelNet, KeyframeState
 from lightning_edge.nn.keyframe_iou import KeyframeIoU, KeyframeScores
+from lightning_edge.ops.distillation import distillation_loss
 from lightning_edge.ops.resize import resize_scores
 from lightning_edge.systems.video_stream import VideoStream
 
@@ -37,7 +39,7 @@ class Accel(Method):
     on it: the flow and the fusion in the first, and in the second all but the fusion if that learns alone.
 
     Args:
-        net: The video net, with an update branch.
+        net: The video net, with an update branch or with ``fuse_features``.
         optimizer: Makes the optimiser of the parameters.
         schedule: Factor of the learning rate by the share of training done; ``PolynomialDecay()`` if ``None``.
         branch_share: Share of the training that is its first stage.
@@ -46,6 +48,8 @@ class Accel(Method):
         fusion_lr_scale: Factor of the learning rate of the fusion, which learns in the second stage only (2 in the
             released code, with SGD).
         branch_weight: Weight of each branch's own loss in the second stage (0 in the paper).
+        distillation_weight: Weight of a loss of the first stage by which the update branch learns the reference's
+            scores on all pixels, labelled or not (0 in the paper).
         interval: Key-frame interval of the logged scores and of ``predict``.
         max_interval: Longest interval that is evaluated; clips must have as many frames.
     """
@@ -61,14 +65,17 @@ class Accel(Method):
         train_branches_jointly: bool = True,
         fusion_lr_scale: float = 10.0,
         branch_weight: float = 0.5,
+        distillation_weight: float = 0.0,
         interval: int = 5,
         max_interval: int = 10,
     ) -> None:
         super().__init__(optimizer, schedule)
-        if net.update is None:
-            raise ValueError("expected a net with an update branch, got update=None")
+        if net.fusion is None:
+            raise ValueError("expected a net with an update branch or with fuse_features, got neither")
         if not 1 <= interval <= max_interval:
             raise ValueError(f"expected interval within 1 and max_interval ({max_interval}), got {interval}")
+        if distillation_weight > 0 and net.update is None:
+            raise ValueError(f"expected distillation_weight of 0 without an update branch, got {distillation_weight}")
         if not 0 <= branch_share <= 1:
             raise ValueError(f"expected branch_share within [0, 1], got {branch_share}")
         self.net = net
@@ -77,6 +84,7 @@ class Accel(Method):
         self.train_branches_jointly = train_branches_jointly
         self.fusion_lr_scale = fusion_lr_scale
         self.branch_weight = branch_weight
+        self.distillation_weight = distillation_weight
         self.interval = interval
         self.max_interval = max_interval
         self._modes: dict[nn.Module, bool] = {}
@@ -125,18 +133,28 @@ class Accel(Method):
         return loss + 0.0 * sum(parameter.sum() for parameter in self.net.parameters() if parameter.requires_grad)
 
     def _branch_loss(self, batch: ClipBatch) -> Tensor:
-        frame = batch["frames"][:, -1]
-        assert self.net.update is not None
-        return pixel_loss(self.net.reference(frame), batch["mask"]) + pixel_loss(self.net.update(frame), batch["mask"])
+        frame, mask = batch["frames"][:, -1], batch["mask"]
+        reference = self.net.reference(frame)
+        loss = pixel_loss(reference, mask)
+        if self.net.update is None:
+            return loss
+        update = self.net.update(frame)
+        loss += pixel_loss(update, mask)
+        if self.distillation_weight > 0:
+            loss += self.distillation_weight * distillation_loss(update, reference)
+        return loss
 
     def _joint_loss(self, batch: ClipBatch) -> Tensor:
-        with nullcontext() if self.train_branches_jointly else torch.no_grad():
-            reference, update = self.net.branch_scores(self.net.carry(batch["frames"]))
-        if update is None:
+        net = self.net
+        if batch["frames"].shape[1] < 2:
             raise ValueError("expected training clips of at least 2 frames, got 1")
-        loss = self._map_loss(self.net.fuse(reference, update), batch)
+        with nullcontext() if self.train_branches_jointly else torch.no_grad():
+            state = net.carry(batch["frames"])
+            features, observed = net.aligned(state), net.observe(state.frame)
+        loss = self._map_loss(net.fuse(features, observed), batch)
         if self.train_branches_jointly and self.branch_weight > 0:
-            loss += self.branch_weight * (self._map_loss(reference, batch) + self._map_loss(update, batch))
+            alone = (net.reference.head(features), net.observed_scores(observed))
+            loss += self.branch_weight * sum(self._map_loss(scores, batch) for scores in alone)
         return loss
 
     @staticmethod
@@ -178,12 +196,13 @@ class Accel(Method):
 
     def video_nets(self) -> dict[str, AccelNet]:
         """The nets that are compared, by name; they share their weights."""
-        assert self.net.update is not None
-        return {
-            "reference": AccelNet(self.net.reference),
-            "update": AccelNet(self.net.update),
-            "copy": AccelNet(self.net.reference),
-            "dff": AccelNet(self.net.reference, flow=self.net.flow, direct=True),
+        reference, update = self.net.reference, self.net.update
+        nets = {"reference": AccelNet(reference)}
+        if update is not None:
+            nets["update"] = AccelNet(update)
+        return nets | {
+            "copy": AccelNet(reference),
+            "dff": AccelNet(reference, flow=self.net.flow, direct=True),
             "accel": self.net,
         }
 
@@ -196,13 +215,14 @@ class Accel(Method):
         """Count the predictions of all nets on the labelled frame, for a key frame at every distance from it."""
         clip, mask = self._evaluated_frames(batch["frames"]), batch["mask"]
         starts = [self.net.start(frame) for frame in clip]
+        observed = self.net.observe(clip[-1])  # for all key frames
         for (name, net), iou in zip(self.video_nets().items(), self._iou, strict=True):
             if name in CARRYING_NETS:
                 states = states_by_distance(net, starts)
             else:
                 states = [starts[-1] if name == "reference" else net.start(clip[-1])]
             for distance, state in enumerate(states):
-                iou.update(net.scores(state).argmax(1), mask, distance)
+                iou.update(net.scores(state._replace(observed=observed)).argmax(1), mask, distance)
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the validation data."""
@@ -253,7 +273,7 @@ class Accel(Method):
             if interval == 1 or name in CARRYING_NETS
         ]
         logged = {f"{stage}/miou": found["accel"].by_interval[self.interval - 1]}
-        for name in ("reference", "update"):
+        for name in [name for name in found if name not in CARRYING_NETS]:
             logged[f"{stage}/{name}_miou"] = found[name].by_interval[0]
         for name in CARRYING_NETS:
             logged[f"{stage}/{name}_miou"] = found[name].by_interval[self.interval - 1]

@@ -15,33 +15,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_edge.contracts import input_key
+from lightning_edge.methods.schedules import PolynomialDecay, Schedule
 
 OptimizerCallable = Callable[[Iterable], Optimizer]
 """Makes an optimiser of parameters (or parameter groups), such as ``torch.optim.AdamW`` or a ``functools.partial``."""
 
-Schedule = Callable[[float], float]
-"""Maps the share of training that is done, in [0, 1], to a factor of the learning rate."""
-
 CLASSES_KEY = "classes"
 """Where a checkpoint keeps names and colours of the classes."""
-
-
-class PolynomialDecay:
-    """Learning rate ``(1 - done) ** power`` after a linear warm-up, the usual schedule of segmentation nets.
-
-    Args:
-        power: 0 keeps the rate constant, 1 lowers it linearly.
-        warmup: Share of training during which the rate grows from zero.
-    """
-
-    def __init__(self, power: float = 0.9, warmup: float = 0.02) -> None:
-        self.power = power
-        self.warmup = warmup
-
-    def __call__(self, done: float) -> float:
-        """Return the factor of the learning rate."""
-        rise = min(1.0, done / self.warmup) if self.warmup > 0 else 1.0
-        return rise * max(0.0, 1.0 - done) ** self.power
 
 
 class LossTerms(UserDict[str, Callable[[Any], Tensor]]):

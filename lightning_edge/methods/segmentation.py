@@ -9,7 +9,8 @@ from torch.optim import AdamW
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from lightning_edge.contracts import IGNORE_INDEX, FrameBatch, SegmentationBatch
-from lightning_edge.methods.base import Method, OptimizerCallable, Schedule
+from lightning_edge.methods.base import Method, OptimizerCallable
+from lightning_edge.methods.schedules import Schedule
 from lightning_edge.ops.iou import class_iou, mean_iou
 
 

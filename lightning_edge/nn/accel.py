@@ -26,15 +26,18 @@ class KeyframeState(NamedTuple):
     """The present frame."""
     is_key: bool
     """Whether the present frame is the key frame."""
+    observed: Tensor | None = None
+    """What ``AccelNet.observe`` gives on the present frame, if known: states with different key frames can share it."""
 
 
 class AccelNet(nn.Module):
     """Accel (Jain et al. 2019, arXiv:1807.06667): warp the features of an accurate net, correct them by a fast one.
 
     On a key frame the reference branch runs alone. On the frames after it, its features are warped along the optical
-    flow, and a 1x1 convolution fuses the scores that they give with the scores of the update branch on the present
-    frame. The parts can be left out: without ``update`` this is Deep Feature Flow (arXiv:1611.07715), without ``flow``
-    features are copied as they are, and with a key frame at every frame it is ``reference`` alone.
+    flow, and a 1x1 convolution fuses what they give with what the update branch sees on the present frame: the scores
+    of both, or, as in Accel-101, their features, which the reference's head reads then. The parts can be left out:
+    without ``update`` this is Deep Feature Flow (arXiv:1611.07715), without ``flow`` features are copied as they are,
+    and with a key frame at every frame it is ``reference`` alone.
 
     Args:
         reference: Accurate branch, run on key frames.
@@ -42,6 +45,8 @@ class AccelNet(nn.Module):
         flow: Module of ``(current, previous)`` frames that gives the flow in pixels (see ``nn.flow``).
         direct: Warp from the key frame to the present one in one step, as Deep Feature Flow does, in place of a warp
             from each frame to the next, as Accel's released code does.
+        fuse_features: Fuse features in place of scores. Without ``update`` the encoder of the reference runs on every
+            frame, which is Accel-101: dearer than the reference alone, and meant to be more accurate.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class AccelNet(nn.Module):
         update: SegmentationBranch | None = None,
         flow: nn.Module | None = None,
         direct: bool = False,
+        fuse_features: bool = False,
     ) -> None:
         super().__init__()
         if update is not None and update.num_classes != reference.num_classes:
@@ -62,7 +68,13 @@ class AccelNet(nn.Module):
         self.update = update
         self.flow = flow
         self.direct = direct
-        self.fusion = correction(reference.num_classes) if update is not None else None
+        self.fuse_features = fuse_features
+        self.fusion: nn.Conv2d | None = None
+        if fuse_features:
+            present = reference if update is None else update
+            self.fusion = correction(reference.feature_channels, present.feature_channels, keep_present=update is None)
+        elif update is not None:
+            self.fusion = correction(self.num_classes, self.num_classes)
 
     def start(self, frame: Frame) -> KeyframeState:
         """Run the reference branch on a key frame."""
@@ -77,41 +89,54 @@ class AccelNet(nn.Module):
             flow: From it to the one before, if known: states with different key frames can share it.
         """
         if self.direct or self.flow is None:
-            return state._replace(frame=frame, is_key=False)
+            return state._replace(frame=frame, is_key=False, observed=None)
         motion = self.flow(frame, state.anchor) if flow is None else flow
         features = warp(state.features, resize_flow(motion, state.features))
         return KeyframeState(features, anchor=frame, frame=frame, is_key=False)
 
     def scores(self, state: KeyframeState) -> Scores:
         """Scores (logits) of the classes on the present frame, at its size."""
-        reference, update = self.branch_scores(state)
-        scores = reference if update is None else self.fuse(reference, update)
+        features = self.aligned(state)
+        if state.is_key or self.fusion is None:
+            scores = self.reference.head(features)
+        else:
+            scores = self.fuse(features, self.observe(state.frame) if state.observed is None else state.observed)
         return resize_scores(scores, state.frame)
 
-    def branch_scores(self, state: KeyframeState) -> tuple[Tensor, Tensor | None]:
-        """Scores of the carried reference features and of the update branch, each at its own size.
+    def aligned(self, state: KeyframeState) -> Float[Tensor, "batch channels h w"]:
+        """Features of the reference branch on the present frame."""
+        if state.is_key or not self.direct or self.flow is None:
+            return state.features
+        return warp(state.features, resize_flow(self.flow(state.frame, state.anchor), state.features))
 
-        On a key frame, or without an update branch, the second is ``None``.
-        """
-        features = state.features
-        if not state.is_key and self.direct and self.flow is not None:
-            features = warp(features, resize_flow(self.flow(state.frame, state.anchor), features))
-        reference = self.reference.head(features)
-        if state.is_key or self.update is None:
-            return reference, None
-        return reference, self.update.head(self.update.features(state.frame))
+    def observe(self, frame: Frame) -> Float[Tensor, "batch channels h w"]:
+        """What is seen on the present frame itself: scores of the update branch, or features where these are fused."""
+        branch = self.reference if self.update is None else self.update
+        features = branch.features(frame)
+        return features if self.fuse_features else branch.head(features)
+
+    def observed_scores(self, observed: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch classes h w"]:
+        """Scores (logits) by what is observed alone."""
+        if not self.fuse_features:
+            return observed
+        return (self.reference if self.update is None else self.update).head(observed)
 
     def fuse(
-        self, reference: Float[Tensor, "batch classes h1 w1"], update: Float[Tensor, "batch classes h2 w2"]
+        self, features: Float[Tensor, "batch channels h1 w1"], observed: Float[Tensor, "batch observed h2 w2"]
     ) -> Float[Tensor, "batch classes h w"]:
-        """Fuse the scores of both branches, at the finer of their sizes.
+        """Scores (logits) by carried features and by what is observed, at the finer of their sizes.
 
-        The paper fuses at the size of the frame. A 1x1 convolution and bilinear interpolation commute, so for branches
-        of one stride fusing first gives the same scores for a fraction of the work.
+        The paper fuses scores at the size of the frame. A 1x1 convolution and bilinear interpolation commute, so for
+        branches of one stride fusing first gives the same scores for a fraction of the work.
         """
+        if self.fuse_features:
+            return self.reference.head(self._fused(features, observed))
+        return self._fused(self.reference.head(features), observed)
+
+    def _fused(self, carried: Tensor, observed: Tensor) -> Tensor:
         assert self.fusion is not None
-        finer = reference if reference.shape[-2] >= update.shape[-2] else update
-        return self.fusion(torch.cat((resize_scores(reference, finer), resize_scores(update, finer)), dim=1))
+        finer = carried if carried.shape[-2] >= observed.shape[-2] else observed
+        return self.fusion(torch.cat((resize_scores(carried, finer), resize_scores(observed, finer)), dim=1))
 
     def forward(self, frames: Float[Tensor, "batch time 3 height width"]) -> Scores:
         """Scores on the last frame of a clip whose first frame is the key frame."""
@@ -126,15 +151,22 @@ class AccelNet(nn.Module):
         return state
 
 
-def correction(num_classes: int) -> nn.Conv2d:
-    """1x1 convolution over the scores of both branches that starts as the reference branch's alone.
+def correction(carried: int, observed: int, keep_present: bool = False) -> nn.Conv2d:
+    """1x1 convolution over what is carried and what is observed, that starts by giving one of both as it is.
 
-    So Accel starts as Deep Feature Flow and learns what to correct. The released code starts from N(0, 0.01), after
-    which the first fused steps must learn anew what both branches already know.
+    What is carried, by default: so Accel starts as Deep Feature Flow and learns what to correct. The released code
+    draws the fusion of scores from N(0, 0.01), after which the first fused steps must learn anew what both branches
+    already know.
+
+    Args:
+        carried: Channels that are carried, which is also how many the fusion gives.
+        observed: Channels that are observed.
+        keep_present: Start with what is observed, which must have as many channels, as the released code of Accel-101.
     """
-    fusion = nn.Conv2d(2 * num_classes, num_classes, 1)
+    fusion = nn.Conv2d(carried + observed, carried, 1)
+    first = carried if keep_present else 0
     with torch.no_grad():
         nn.init.zeros_(fusion.weight)
-        fusion.weight[:, :num_classes, 0, 0] = torch.eye(num_classes)
+        fusion.weight[:, first : first + carried, 0, 0] = torch.eye(carried)
         nn.init.zeros_(fusion.bias)  # pyright: ignore[reportArgumentType]
     return fusion

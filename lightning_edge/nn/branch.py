@@ -11,11 +11,12 @@ from lightning_edge.ops.resize import resize_scores
 class SegmentationBranch(nn.Module, ABC):
     """A segmentation net whose features can be carried from frame to frame before its head reads them.
 
-    Wrap any net as one: set ``num_classes`` and ``head``, which maps features to scores of the same height and width,
-    and write ``features``.
+    Wrap any net as one: set ``num_classes``, ``feature_channels`` and ``head``, which maps features to scores, and
+    write ``features``. :class:`~lightning_edge.nn.wrapped.WrappedBranch` does so for nets that end with their head.
     """
 
     num_classes: int
+    feature_channels: int
     head: nn.Module
 
     @abstractmethod

@@ -1,10 +1,11 @@
-"""Optical flow from a frame to an earlier one: OpenCV's DIS, which needs no training, and FlowNet-S, which learns.
+"""Optical flow from a frame to an earlier one: OpenCV's DIS, which needs no training, FlowNet-S and RAFT, which learn.
 
 A flow module is called with the present and the earlier frame, both in [0, 1], and returns the displacement
 ``(right, down)`` from each place of the present frame to where it was in the earlier one. The flow map has a
 resolution of its own and is measured in its own cells; ``ops.resize.resize_flow`` brings it to another.
 """
 
+from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torchvision.models.optical_flow import raft_large, raft_small
 
 from lightning_edge.ops.resize import resize_flow
 
@@ -103,6 +105,45 @@ class FlowNetS(nn.Module):
             features = torch.cat(finer, 1)
             flow = self.predict[level + 1](features)
         return flow * (self._FLOW_SCALE_PX / 4)  # eight pixels of the frame are four of the halved input
+
+
+class RAFTFlow(nn.Module):
+    """RAFT (Teed and Deng 2020, arXiv:2003.12039) by torchvision: accurate, and far dearer than the others.
+
+    Args:
+        weights: File of weights of torchvision's ``raft_small`` (or ``raft_large``); ``None`` starts from random ones,
+            which know nothing of motion. Nothing is downloaded.
+        num_updates: Refinements of the flow, 12 in the paper; time grows with them.
+        large: Take the paper's net of 5.3 million parameters in place of that of 1.0.
+
+    Raises:
+        FileNotFoundError: if there is no file ``weights``.
+    """
+
+    _STRIDE_PX = 8
+    _LEAST_PX = 128
+    """The coarsest of four correlations must have two rows and columns."""
+
+    def __init__(self, weights: str | None = None, num_updates: int = 12, large: bool = False) -> None:
+        super().__init__()
+        if num_updates < 1:
+            raise ValueError(f"expected num_updates of at least 1, got {num_updates}")
+        if weights is not None and not Path(weights).is_file():
+            raise FileNotFoundError(f"expected weights to be a file of weights of torchvision's RAFT, got {weights}")
+        self.num_updates = num_updates
+        self.raft = raft_large() if large else raft_small()
+        if weights is not None:
+            self.raft.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+
+    def forward(self, current: Frames, previous: Frames) -> Flow:
+        """Flow at the size of the frames; what RAFT needs to be larger is filled up with the border."""
+        height, width = current.shape[-2:]
+        down, right = (self._missing_px(size) for size in (height, width))
+        padded = (F.pad(2 * frames - 1, (0, right, 0, down), mode="replicate") for frames in (current, previous))
+        return self.raft(*padded, num_flow_updates=self.num_updates)[-1][..., :height, :width]
+
+    def _missing_px(self, size: int) -> int:
+        return max(self._LEAST_PX, -(-size // self._STRIDE_PX) * self._STRIDE_PX) - size
 
 
 def _crop(features: Tensor, like: Tensor) -> Tensor:

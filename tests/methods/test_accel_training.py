@@ -188,9 +188,38 @@ def test_bad_arguments(arguments, message):
         Accel(make_net(), **arguments)
 
 
-def test_needs_an_update_branch():
-    with pytest.raises(ValueError, match="expected a net with an update branch, got update=None"):
+def test_needs_something_to_train():
+    with pytest.raises(ValueError, match="expected a net with an update branch or with fuse_features, got neither"):
         Accel(AccelNet(DeepLab("resnet10t", 5)))
+
+
+def test_distillation_needs_an_update_branch():
+    with pytest.raises(ValueError, match=r"expected distillation_weight of 0 without an update branch, got 0\.5"):
+        Accel(AccelNet(DeepLab("resnet10t", 5), fuse_features=True), distillation_weight=0.5)
+
+
+def test_distillation_teaches_the_update_branch_alone_and_where_nothing_is_labelled():
+    gradients = []
+    for weight in (0.0, 1.0):
+        method = at_step(Accel(make_net(), distillation_weight=weight).eval(), 0)
+        batch = make_batch()
+        batch["mask"][:] = 255
+        method.loss(batch).backward()
+        gradients.append(touched(method))
+    assert gradients == [set(), {"update"}]
+
+
+def test_features_of_one_encoder_are_trained_through_the_chain():
+    """The encoder learns from the key frame and from the present one, as in Accel-101."""
+    reference = make_net().reference
+    method = at_step(Accel(AccelNet(reference, flow=FlowNetS(0.125), fuse_features=True)), 2)
+    torch.nn.init.normal_(method.net.fusion.weight, std=0.01)
+    batch = make_batch()
+    batch["frames"].requires_grad_()
+    method.loss(batch).backward()
+    assert touched(method) == {"reference", "fusion", "flow"}
+    assert (batch["frames"].grad.abs().sum((0, 2, 3, 4)) > 0).all()
+    assert list(method.video_nets()) == ["reference", "copy", "dff", "accel"]
 
 
 def test_short_evaluation_clips_are_refused():

@@ -69,7 +69,8 @@ def test_fusing_before_interpolation_equals_fusing_at_full_size(branches, clip):
     nn.init.normal_(net.fusion.weight)
     nn.init.normal_(net.fusion.bias)
     state = net.advance(net.start(clip[:, 0]), clip[:, 1])
-    full_size = [nn.functional.interpolate(s, (64, 96), mode="bilinear") for s in net.branch_scores(state)]
+    scores = net.reference.head(net.aligned(state)), net.observe(clip[:, 1])
+    full_size = [nn.functional.interpolate(s, (64, 96), mode="bilinear") for s in scores]
     torch.testing.assert_close(net.scores(state), net.fusion(torch.cat(full_size, 1)), rtol=1e-4, atol=1e-4)
 
 
@@ -82,8 +83,8 @@ def test_incremental_warps_add_up_and_direct_ones_do_not(branches, clip):
     cells[:, 0] = 1
     once, thrice = warp(features, cells), warp(warp(warp(features, cells), cells), cells)
     incremental, direct = AccelNet(reference, flow=shift), AccelNet(reference, flow=shift, direct=True)
-    torch.testing.assert_close(incremental.branch_scores(incremental.carry(clip))[0], reference.head(thrice))
-    torch.testing.assert_close(direct.branch_scores(direct.carry(clip))[0], reference.head(once))
+    torch.testing.assert_close(incremental.aligned(incremental.carry(clip)), thrice)
+    torch.testing.assert_close(direct.aligned(direct.carry(clip)), once)
 
 
 class AskedFlow(nn.Module):
@@ -126,7 +127,7 @@ def test_features_follow_what_moves(direct):
     branch = BrightnessBranch()
     with torch.inference_mode():
         net = AccelNet(branch, flow=DISFlow("medium"), direct=direct)
-        carried = net.branch_scores(net.carry(clip))[0]
+        carried = net.aligned(net.carry(clip))
     present, first = branch.features(clip[:, -1]), branch.features(clip[:, 0])
     error, error_without = [(features - present)[..., 4:-4, 4:-4].abs().mean() for features in (carried, first)]
     assert error < 0.1 * error_without
@@ -136,7 +137,40 @@ def test_features_follow_what_moves(direct):
 def test_branches_of_different_strides_are_fused_at_the_finer_one(clip):
     net = AccelNet(DeepLab("resnet10t", 5, output_stride=16), DeepLab("mobilenetv3_small_050", 5, output_stride=8))
     state = net.eval().advance(net.start(clip[:, 0]), clip[:, 1])
-    assert net.fuse(*net.branch_scores(state)).shape[-2:] == (8, 12)
+    assert net.fuse(net.aligned(state), net.observe(state.frame)).shape[-2:] == (8, 12)
+
+
+@torch.inference_mode()
+def test_new_fusion_of_features_is_what_it_starts_from(branches, clip):
+    """The paper's net of one shared encoder starts as the reference on every frame, one of two encoders as DFF."""
+    shared = AccelNet(branches[0], flow=DISFlow(), fuse_features=True).eval()
+    torch.testing.assert_close(shared(clip), branches[0](clip[:, -1]))
+    apart = AccelNet(*branches, flow=DISFlow(), fuse_features=True).eval()
+    torch.testing.assert_close(apart(clip), AccelNet(branches[0], flow=DISFlow())(clip))
+
+
+@torch.inference_mode()
+def test_fusion_of_features_sees_both_frames(branches, clip):
+    net = AccelNet(branches[0], flow=DISFlow(), fuse_features=True).eval()
+    nn.init.normal_(net.fusion.weight, std=0.01)
+    carried, present = net.aligned(net.carry(clip)), branches[0].features(clip[:, -1])
+    weight = net.fusion.weight[:, :, 0, 0]
+    mixed = torch.einsum("oc,bchw->bohw", weight, torch.cat((carried, present), 1)) + net.fusion.bias.view(-1, 1, 1)
+    expected = nn.functional.interpolate(branches[0].head(mixed), (64, 96), mode="bilinear")
+    torch.testing.assert_close(net(clip), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("fuse_features", [False, True])
+@torch.inference_mode()
+def test_what_is_observed_can_be_shared(branches, clip, fuse_features):
+    net = AccelNet(*branches, flow=DISFlow(), fuse_features=fuse_features).eval()
+    nn.init.normal_(net.fusion.weight)
+    state = net.carry(clip)
+    shared = state._replace(observed=net.observe(clip[:, -1]))
+    torch.testing.assert_close(net.scores(shared), net.scores(state), rtol=0, atol=0)
+    assert net.advance(shared, clip[:, 0]).observed is None
+    expected = branches[1].head(branches[1].features(clip[:, -1]))
+    torch.testing.assert_close(net.observed_scores(net.observe(clip[:, -1])), expected, rtol=0, atol=0)
 
 
 def test_gradient_reaches_the_key_frame_and_the_flow_through_the_chain(branches, clip):

@@ -4,8 +4,9 @@ import pickle
 import pytest
 import torch
 from torch.nn import functional as F
+from torchvision.models.optical_flow import raft_small
 
-from lightning_edge.nn import DISFlow, FlowNetS
+from lightning_edge.nn import DISFlow, FlowNetS, RAFTFlow
 
 
 @pytest.fixture
@@ -69,3 +70,25 @@ def test_flownet_learns_a_translation(textured):
 def test_flownet_refuses_a_width_of_nothing():
     with pytest.raises(ValueError, match=r"expected width within \(0, 4\], got 0"):
         FlowNetS(width=0)
+
+
+@torch.inference_mode()
+def test_raft_is_that_of_torchvision(tmp_path):
+    torch.manual_seed(0)
+    raft = raft_small().eval()
+    torch.save(raft.state_dict(), tmp_path / "raft.pth")
+    current, previous = torch.rand(2, 1, 3, 128, 136, generator=torch.Generator().manual_seed(0))
+    expected = raft(2 * current - 1, 2 * previous - 1, num_flow_updates=3)[-1]
+    flow = RAFTFlow(str(tmp_path / "raft.pth"), num_updates=3).eval()
+    torch.testing.assert_close(flow(current, previous), expected)
+
+
+@torch.inference_mode()
+def test_raft_takes_frames_of_any_size():
+    flow = RAFTFlow(num_updates=1).eval()
+    assert flow(torch.rand(2, 3, 50, 131), torch.rand(2, 3, 50, 131)).shape == (2, 2, 50, 131)
+
+
+def test_raft_names_weights_that_are_missing():
+    with pytest.raises(FileNotFoundError, match="expected weights to be a file of weights of torchvision's RAFT"):
+        RAFTFlow("nowhere.pth")

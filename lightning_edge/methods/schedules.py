@@ -1,0 +1,51 @@
+"""Learning rates over the course of a training, whatever its length in steps."""
+
+from collections.abc import Callable, Sequence
+
+Schedule = Callable[[float], float]
+"""Maps the share of training that is done, in [0, 1], to a factor of the learning rate."""
+
+
+class PolynomialDecay:
+    """Learning rate ``(1 - done) ** power`` after a linear warm-up, the usual schedule of segmentation nets.
+
+    Args:
+        power: 0 keeps the rate constant, 1 lowers it linearly.
+        warmup: Share of training during which the rate grows from zero.
+    """
+
+    def __init__(self, power: float = 0.9, warmup: float = 0.02) -> None:
+        self.power = power
+        self.warmup = warmup
+
+    def __call__(self, done: float) -> float:
+        """Return the factor of the learning rate."""
+        rise = min(1.0, done / self.warmup) if self.warmup > 0 else 1.0
+        return rise * max(0.0, 1.0 - done) ** self.power
+
+
+class StepSchedule:
+    """Learning rate that is constant between steps, after a linear warm-up.
+
+    Args:
+        at: Shares of training at which the rate changes, in rising order.
+        factors: Factor of the rate from the start on, and from each of these shares on.
+        warmup: Share of training during which the rate grows from a tenth.
+
+    Raises:
+        ValueError: if ``at`` does not rise within (0, 1), or ``factors`` is not longer than it by one.
+    """
+
+    def __init__(self, at: Sequence[float] = (), factors: Sequence[float] = (1.0,), warmup: float = 0.0) -> None:
+        if list(at) != sorted(set(at)) or not all(0 < share < 1 for share in at):
+            raise ValueError(f"expected at to rise within (0, 1), got {at}")
+        if len(factors) != len(at) + 1:
+            raise ValueError(f"expected one factor more than steps ({len(at) + 1}), got {factors}")
+        self.at = tuple(at)
+        self.factors = tuple(factors)
+        self.warmup = warmup
+
+    def __call__(self, done: float) -> float:
+        """Return the factor of the learning rate."""
+        rise = min(1.0, 0.1 + 0.9 * done / self.warmup) if self.warmup > 0 else 1.0
+        return rise * self.factors[sum(done >= share for share in self.at)]

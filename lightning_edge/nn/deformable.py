@@ -1,0 +1,60 @@
+"""Deformable convolutions in place of the ones that a net has."""
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.ops import deform_conv2d
+
+
+class DeformableConv2d(nn.Module):
+    """Deformable convolution (Dai et al. 2017, arXiv:1703.06211) that starts as the convolution it is made of.
+
+    A second convolution, of zeros at first, says by how much each tap of the kernel is displaced at each place.
+    torchvision computes the result; operations of it are not seen by torch's counter of FLOPs.
+
+    Args:
+        conv: Convolution whose weights are taken over.
+        groups: Sets of displacements, each for an equal share of the input channels.
+    """
+
+    def __init__(self, conv: nn.Conv2d, groups: int = 1) -> None:
+        super().__init__()
+        if groups < 1 or conv.in_channels % groups:
+            raise ValueError(
+                f"expected groups of displacements to divide the convolution's {conv.in_channels} input channels, "
+                f"got {groups}"
+            )
+        self.weight, self.bias = conv.weight, conv.bias
+        self._geometry: dict[str, Any] = {name: getattr(conv, name) for name in ("stride", "padding", "dilation")}
+        kernel: Any = conv.kernel_size
+        self.offset = nn.Conv2d(conv.in_channels, 2 * groups * math.prod(kernel), kernel, **self._geometry)
+        nn.init.zeros_(self.offset.weight)
+        nn.init.zeros_(self.offset.bias)  # pyright: ignore[reportArgumentType]
+
+    def forward(self, features: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch filters h w"]:
+        """Convolve at displaced places."""
+        offset = self.offset(features)
+        wide = torch.promote_types(features.dtype, torch.float32)  # half precision has too few digits for places
+        bias = None if self.bias is None else self.bias.to(wide)
+        with torch.autocast(features.device.type, enabled=False):
+            result = deform_conv2d(features.to(wide), offset.to(wide), self.weight.to(wide), bias, **self._geometry)
+        return result.to(offset.dtype)
+
+
+def deform(module: nn.Module, groups: int = 1) -> int:
+    """Make every dense convolution of ``module`` with a kernel larger than 1 deformable, in place.
+
+    Returns:
+        How many there were.
+    """
+    count = 0
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.Conv2d) and child.groups == 1 and max(child.kernel_size) > 1:
+            setattr(module, name, DeformableConv2d(child, groups))
+            count += 1
+        else:
+            count += deform(child, groups)
+    return count
