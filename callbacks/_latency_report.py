@@ -130,6 +130,8 @@ def _cell(estimate: dict[str, float] | None) -> str:
 def _footnote(report: dict[str, Any]) -> str:
     counted = f"{report['num_batches']} batches of {report['batch_size']}" if report["num_batches"] else "no batch"
     notes = [f"{counted} after {report['num_warmup_batches']} for warm-up"]
+    others = report["num_batches_of_other_size"]
+    notes += [f"{others} of another size left out"] if others else []
     notes += [f"{report['throughput_per_s']:.4g} samples/s"] if "throughput_per_s" in report else []
     notes += [f"{report['flops_per_sample']:.4g} FLOPs a sample"] if "flops_per_sample" in report else []
     notes += [f"{report['num_parameters']:.4g} parameters", f"peak {report['peak_memory_bytes'] / 2**20:.4g} MiB"]

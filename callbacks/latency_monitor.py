@@ -29,7 +29,8 @@ class LatencyMonitor(Callback):
     The device is synchronised at each border between parts, without which a GPU's work is booked on whatever waits
     for it first; this costs the overlap of copying and computing, so leave ``"train"`` out of ``stages`` where
     training must not slow down. A percentile is given with a 95 % interval or not at all. Batches of another size
-    than the commonest (such as the last) are left out. The sanity check is never measured.
+    than the commonest (such as the last, or those of another loader) are left out, which the table tells. The sanity
+    check is never measured.
 
     At the end of a stage the values below are logged, and a run ends with a table and ``latency.json`` in its folder,
     which add the intervals and the machine. Under several processes each measures itself and the first one reports.
@@ -60,6 +61,8 @@ class LatencyMonitor(Callback):
     """
 
     def __init__(self, warmup_batches: int = 5, batch_size: int | None = None, stages: Sequence[str] = STAGES) -> None:
+        if isinstance(stages, str):
+            raise ValueError(f"expected stages as a list of some of {STAGES}, got the text {stages!r}")
         if unknown := set(stages) - set(STAGES):
             raise ValueError(f"expected stages out of {STAGES}, got {sorted(unknown)}")
         if warmup_batches < 0:
@@ -72,12 +75,14 @@ class LatencyMonitor(Callback):
         self._flop_counter: FlopCounterMode | None = None
         self._device = torch.device("cpu")
         self._folder: str | None = None
+        self._reports: dict[str, dict[str, Any]] = {}
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._laps, self._flops_per_batch = {}, {}
         self._device = trainer.strategy.root_device
-        self._folder = trainer.log_dir
+        if self._folder != trainer.log_dir:
+            self._folder, self._reports = trainer.log_dir, {}
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
         _listen(_profiler(trainer), lambda action, begins: self._on_action(trainer, action, begins))
@@ -132,7 +137,8 @@ class LatencyMonitor(Callback):
             reports = {name: self._report(name, pl_module) for name in self._laps}
             Console().print(table(reports))
             if self._folder is not None and not getattr(trainer, "fast_dev_run", False):
-                _merge_into_json(Path(self._folder) / "latency.json", reports)
+                self._reports |= reports  # of a fit and of the test after it
+                _write_json(Path(self._folder) / "latency.json", self._reports)
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -234,7 +240,6 @@ def _first_dimension(batch: Any) -> int | None:
     return next(sizes, None)
 
 
-def _merge_into_json(path: Path, reports: dict[str, dict[str, Any]]) -> None:
-    known = json.loads(path.read_text()) if path.exists() else {}
+def _write_json(path: Path, reports: dict[str, dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(known | reports, indent=2) + "\n")
+    path.write_text(json.dumps(reports, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""Predictions as pictures: the classes laid over each frame."""
+"""Predictions as pictures: the classes laid over each frame, and the classes alone."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,15 +17,17 @@ from lightning_edge.ops.drawing import colour_mask, default_palette, overlay
 class OverlayWriter(BasePredictionWriter):
     """Write each predicted frame, its classes laid over it, to ``overlays/<name>.png`` in the run's folder.
 
+    The class of each pixel alone goes to ``masks/<name>.png``, a grey picture of class numbers.
+
     Takes the predictions of any method whose ``predict_step`` maps a ``FrameBatch`` to one class a pixel. Colours are
     the module's ``palette`` where it has one, as a ``Method`` does that was trained on data with colours.
 
     Args:
         opacity: Of the colours; 0 shows the frame alone, 1 the colours alone.
-        save_masks: Whether to write the class of each pixel as a grey PNG, too, to ``masks/<name>.png``.
+        save_masks: Whether to write ``masks``.
     """
 
-    def __init__(self, opacity: float = 0.5, save_masks: bool = False) -> None:
+    def __init__(self, opacity: float = 0.5, save_masks: bool = True) -> None:
         super().__init__(write_interval="batch")
         if not 0 <= opacity <= 1:
             raise ValueError(f"expected opacity within [0, 1], got {opacity}")
@@ -39,7 +41,8 @@ class OverlayWriter(BasePredictionWriter):
 
     @override
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        rank_zero_info(f"{self._num_written} overlays are in {self._folder / 'overlays'}")
+        masks = f", their masks of classes in {self._folder / 'masks'}" if self.save_masks else ""
+        rank_zero_info(f"{self._num_written} overlays are in {self._folder / 'overlays'}{masks}")
 
     @override
     def write_on_batch_end(

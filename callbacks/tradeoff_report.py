@@ -43,15 +43,6 @@ class TradeoffReport(Callback):
         self.num_rounds = num_rounds
         self._frames: Tensor | None = None
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say beforehand if there will be nothing to report on."""
-        every, last = trainer.check_val_every_n_epoch, trainer.max_epochs
-        if every is not None and last is not None and 0 <= last < every:
-            rank_zero_warn(
-                "TradeoffReport will have nothing to report: expected check_val_every_n_epoch of at most max_epochs "
-                f"({last}), got {every}"
-            )
-
     def on_validation_batch_end(
         self,
         trainer: Trainer,

@@ -64,6 +64,12 @@ def input_key(batch_type: type) -> str:
     return next(iter(get_type_hints(batch_type)))
 
 
+def serves_as(given: type, expected: type) -> bool:
+    """Whether batches of one type are good where those of another are expected: same input, and no key is missing."""
+    required: frozenset[str] = expected.__required_keys__  # pyright: ignore[reportAttributeAccessIssue]
+    return input_key(given) == input_key(expected) and required <= get_type_hints(given).keys()
+
+
 def check_batch(batch: Any, batch_type: type) -> None:
     """Raise ``ValueError`` unless ``batch`` is what ``batch_type`` promises.
 

@@ -30,6 +30,10 @@ _NOISE = (
     r".*isinstance\(treespec, LeafSpec\).*",
     # the configuration is written before the metrics, into a folder of its own
     r"(Experiment logs|Checkpoint) directory .* exists and is not empty.*",
+    # of a checkpoint that is used in another run, as predict and test do
+    r"The dirpath has changed from .*",
+    # of a video, whose frames have no index to sample by
+    r"Couldn't infer the batch indices .*",
 )
 _NOISE_ON_FEW_CORES = (r".*does not have many workers which may be a bottleneck.*",)
 

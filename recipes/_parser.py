@@ -97,7 +97,7 @@ class RecipeCLI(LightningCLI):
                 subclass_mode_data=True,
                 auto_configure_optimizers=False,
             )
-        except Exception:
+        except BaseException:
             if self._run_folder is not None:
                 self._run_folder.discard_if_unused()
             raise
@@ -200,6 +200,8 @@ class RecipeCLI(LightningCLI):
         else:
             if name != "fit" and self.config[name].ckpt_path is None:
                 rank_zero_warn(f"{name} runs with the weights that the net begins with: --ckpt_path gives trained ones")
+            if name == "fit":
+                _warn_without_validation(self.trainer)
             with _refusing_other_weights(_checkpoint(self.config[name])):
                 self.result = getattr(self.trainer, name)(**self._prepare_subcommand_kwargs(name))
 
@@ -282,6 +284,17 @@ def _finish_wandb(trainer: Trainer | None) -> None:
         folder = Path(wandb.run.dir).parent
         rank_zero_info(f"W&B logged offline; `wandb sync {folder}` uploads the run once you have called `wandb login`.")
     wandb.finish()
+
+
+def _warn_without_validation(trainer: Trainer | None) -> None:
+    """Say beforehand that a fit will end without scores, pictures and a best checkpoint."""
+    every = getattr(trainer, "check_val_every_n_epoch", None)
+    last = getattr(trainer, "max_epochs", None)
+    if every is not None and last is not None and 0 <= last < every:
+        rank_zero_warn(
+            "nothing will be validated, so there will be no scores and no best checkpoint: expected "
+            f"trainer.check_val_every_n_epoch of at most trainer.max_epochs ({last}), got {every}"
+        )
 
 
 def _leave_anonymous_unset(trainer: Trainer) -> None:

@@ -46,14 +46,11 @@ class RunFolder:
             self._metrics = _rows_before(earlier / "metrics.csv", resumed)
             table.init_args.save_dir, table.init_args.name = str(earlier.parent), ""
             table.init_args.version = earlier.name
-        logger = CSVLogger(**table.init_args.as_dict())
-        table.init_args.version = logger.version
-        self.path = Path(logger.log_dir)
-        self._is_new = not self.path.exists()
-        trainer.default_root_dir = logger.log_dir
+        self.path, self._is_new = _take_folder(table)
+        trainer.default_root_dir = str(self.path)
         for other in loggers:
             if _is_config_of(other, WandbLogger) and other.init_args.save_dir == ".":
-                other.init_args.save_dir = logger.log_dir
+                other.init_args.save_dir = str(self.path)
 
     @rank_zero_only
     def restore_metrics(self, trainer: Trainer) -> None:
@@ -71,6 +68,27 @@ class RunFolder:
         files = [path.relative_to(self.path) for path in self.path.rglob("*") if path.is_file()]
         if all(path.parts[0] == "wandb" or str(path) in _SAID_BEFORE_THE_START for path in files):
             shutil.rmtree(self.path)
+
+
+def _take_folder(table: Namespace) -> tuple[Path, bool]:
+    """The folder of a configured ``CSVLogger``, whose version is set, and whether it is new.
+
+    A new one is made at once, so that another run that starts meanwhile counts on.
+    """
+    is_numbered = table.init_args.version is None
+    while True:
+        logger = CSVLogger(**table.init_args.as_dict())
+        folder = Path(logger.log_dir)
+        is_new = not folder.exists()
+        if is_new:
+            try:
+                rank_zero_only(folder.mkdir)(parents=True)
+            except FileExistsError:
+                if is_numbered:
+                    continue
+                is_new = False
+        table.init_args.version = logger.version
+        return folder, is_new
 
 
 def check_checkpoint(path: Path, runs: Path) -> None:

@@ -1,5 +1,6 @@
 """A method and a data module written outside the library, through the public checks and the command line."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,18 @@ def test_method(check):
 @pytest.mark.parametrize("check", DATA_CHECKS, ids=lambda check: check.__name__)
 def test_data(check):
     check(make_data)
+
+
+def test_configuration_of_the_guide_runs(tmp_path, monkeypatch):
+    """With a checkpoint by the loss that the method logs, in place of the recipe's by a score that it lacks."""
+    monkeypatch.chdir(tmp_path)
+    guide = (Path(__file__).parents[1] / "docs/guide/own_method.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", guide, re.M | re.S)
+    Path("soft.yaml").write_text(block.replace("my_package", "soft_segmentation"))
+    sizes = ["--data.sample_size=[64,128]", "--data.num_sample_train=2", "--data.num_sample_val=1"]
+    brief = ["--data.batch_size=1", "--data.num_workers=0", "--trainer.check_val_every_n_epoch=1"]
+    segmentation.main(["fit", "-c", "soft.yaml", *sizes, *brief, "--trainer.max_epochs=1"])
+    assert list(Path("runs").rglob("best.ckpt"))
 
 
 def test_command_line_runs_both(tmp_path, monkeypatch):

@@ -64,9 +64,15 @@ class SegmentationDataModule(EdgeDataModule):
     def make_dataset(self, split: Split) -> Dataset[Any]:
         """Index a split and read its first few files, for mistakes that concern all of them."""
         clips = self.clips(split)
+        self.check_clips(clips, split)
         height, width = _check_first(clips, self.label_table)
         transform = StreetAugmentation(height, width) if self.train_transform is None else self.train_transform
         return self._make_dataset(clips, transform)
+
+    def check_clips(self, clips: list[LabelledClip], split: Split) -> None:
+        """Raise ``ValueError`` if there are none."""
+        if not clips:
+            raise ValueError(f"expected clips({split!r}) of {type(self).__name__} to give some, got none")
 
     def _make_dataset(self, clips: list[LabelledClip], transform: Transform) -> Dataset[Any]:
         return _ImageDataset(clips, self.label_table, transform)
@@ -111,6 +117,18 @@ class SegmentationVideoDataModule(SegmentationDataModule):
     def num_frames(self, split: Split) -> int:
         """Frames that the clips of a split need."""
         return 1 + (max(self.train_distances) if split == "train" else self.max_distance)
+
+    def check_clips(self, clips: list[LabelledClip], split: Split) -> None:
+        """Raise ``ValueError`` if there are none or one is too short."""
+        super().check_clips(clips, split)
+        shortest = min(clips, key=lambda clip: len(clip.frames))
+        if len(shortest.frames) < self.num_frames(split):
+            bound = "train_distances" if split == "train" else "max_distance"
+            raise ValueError(
+                f"expected clips of at least {self.num_frames(split)} frames in the {split} split, one more than "
+                f"{bound}, got {len(shortest.frames)} up to {shortest.frames[-1]}: lower {bound}, for evaluation also "
+                "max_interval of the method, or give longer clips"
+            )
 
     def _make_dataset(self, clips: list[LabelledClip], transform: Transform) -> Dataset[Any]:
         return _ClipDataset(clips, self.label_table, transform, self.train_distances)

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_edge.contracts import input_key
+from lightning_edge.contracts import input_key, serves_as
 from lightning_edge.methods.schedules import PolynomialDecay, Schedule
 
 OptimizerCallable = Callable[[Iterable], Optimizer]
@@ -113,8 +113,14 @@ class Method(LightningModule, ABC):
         return self.total_loss(batch)
 
     def setup(self, stage: str) -> None:
-        """Take over what the data module's classes are called; refuse one with another number of them."""
+        """Take over what the data's classes are called; refuse data of other batches or another number of classes."""
         data = getattr(self.trainer, "datamodule", None)
+        given = getattr(data, "batch_type", None)
+        if stage != "predict" and given is not None and not serves_as(given, self.batch_type):
+            raise ValueError(
+                f"expected data of {self.batch_type.__name__} for {type(self).__name__}, got {type(data).__name__}, "
+                f"which gives {given.__name__}"
+            )
         ours, theirs = getattr(self, "num_classes", None), getattr(data, "num_classes", None)
         if ours is not None and theirs is not None and ours != theirs:
             raise ValueError(f"expected a net with the data module's num_classes ({theirs}), got {ours}")

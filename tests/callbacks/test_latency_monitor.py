@@ -169,19 +169,12 @@ def test_predict_goes_to_the_loggers(tmp_path: Path, clock: FakeClock) -> None:
     assert read_report(Path(trainer.log_dir))["predict"]["num_batches"] == 6
 
 
-def test_validate_and_test_share_one_file(tmp_path: Path, clock: FakeClock) -> None:
-    trainer = make_trainer(tmp_path, LatencyMonitor(warmup_batches=0))
-    module, loader = SlowModule(clock), DataLoader(SlowRows(clock, 2))
-    trainer.validate(module, loader, verbose=False)
-    trainer.test(module, loader, verbose=False)
-    assert set(read_report(tmp_path)) == {"val", "test"}
-
-
-def test_a_smaller_last_batch_is_left_out(tmp_path: Path, clock: FakeClock) -> None:
+def test_a_smaller_last_batch_is_left_out(tmp_path: Path, clock: FakeClock, capsys: pytest.CaptureFixture[str]) -> None:
     trainer = make_trainer(tmp_path, LatencyMonitor(warmup_batches=0))
     trainer.test(SlowModule(clock), DataLoader(SlowRows(clock, 7), batch_size=3), verbose=False)
     report = read_report(tmp_path)["test"]
     assert (report["batch_size"], report["num_batches"], report["num_batches_of_other_size"]) == (3, 2, 1)
+    assert "2 batches of 3 after 0 for warm-up, 1 of another size left out" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_loader_without_length_is_read_ahead_by_one(tmp_path: Path, clock: FakeClock) -> None:
@@ -306,13 +299,26 @@ def test_training_is_not_changed(tmp_path: Path, clock: FakeClock) -> None:
     assert torch.equal(*weights)
 
 
+def test_a_folder_holds_the_stages_of_one_trainer(tmp_path: Path, clock: FakeClock) -> None:
+    """Those of a fit and of the test after it, and nothing of another script that ran in the same folder."""
+    (tmp_path / "latency.json").write_text('{"predict": {}}')
+    trainer = make_trainer(tmp_path, LatencyMonitor(warmup_batches=2))
+    trainer.fit(SlowModule(clock), DataLoader(SlowRows(clock, 8)))
+    trainer.test(SlowModule(clock), DataLoader(SlowRows(clock, 8)), verbose=False)
+    assert read_report(tmp_path).keys() == {"train", "test"}
+
+
 def test_nothing_is_kept_in_checkpoints() -> None:
     assert LatencyMonitor().state_dict() == {}
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"stages": ("fit",)}, r"got \['fit'\]"), ({"warmup_batches": -1}, "got -1")],
+    [
+        ({"stages": ("fit",)}, r"got \['fit'\]"),
+        ({"stages": "val"}, "as a list .* got the text 'val'"),
+        ({"warmup_batches": -1}, "got -1"),
+    ],
 )
 def test_arguments_are_checked(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):

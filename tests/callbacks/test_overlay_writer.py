@@ -34,7 +34,7 @@ def test_writes_one_overlay_a_frame_in_the_colours_of_the_classes(frames, tmp_pa
     caplog.set_level("INFO")
     method = make_segmentation(2)
     method.palette = (RED, RED)
-    predict(method, frames, tmp_path, opacity=1.0)
+    predict(method, frames, tmp_path, opacity=1.0, save_masks=False)
     assert sorted(p.name for p in (tmp_path / "overlays").iterdir()) == [f"frame_{n}.png" for n in range(3)]
     picture = cv2.imread(str(tmp_path / "overlays/frame_0.png"))[..., ::-1]
     assert (picture == RED).all()
@@ -51,7 +51,7 @@ def test_half_an_overlay_shows_the_frame(frames, tmp_path):
 
 
 def test_masks_are_what_the_stream_predicts(frames, tmp_path):
-    predictions = predict(make_accel(5), frames, tmp_path, save_masks=True)
+    predictions = predict(make_accel(5), frames, tmp_path)
     for number, mask in enumerate(predictions):
         written = cv2.imread(str(tmp_path / f"masks/frame_{number}.png"), cv2.IMREAD_GRAYSCALE)
         np.testing.assert_array_equal(written, mask[0].numpy())

@@ -76,13 +76,6 @@ def test_leaves_every_module_in_its_mode(tmp_path):
     assert not any(part.training for part in method.net.reference.encoder.modules())
 
 
-def test_says_beforehand_that_nothing_will_be_evaluated(tmp_path):
-    trainer = Trainer(max_epochs=2, check_val_every_n_epoch=5, logger=False, default_root_dir=tmp_path)
-    expected = r"expected check_val_every_n_epoch of at most max_epochs \(2\), got 5"
-    with pytest.warns(UserWarning, match=expected):
-        TradeoffReport().on_fit_start(trainer, make_accel(19))
-
-
 def test_interval_over_seeds_is_students(capsys):
     runs = [[TradeoffRow("accel", 1, miou, miou, 2, 1, 2, 1, 1, 1)] for miou in (0.10, 0.20, 0.30)]
     print_intervals(runs)

@@ -186,6 +186,26 @@ def test_a_missing_image(broken_root: Path):
         _make(CityscapesDataModule, broken_root).setup()
 
 
+def test_clips_of_an_own_module_that_are_too_short(cityscapes_root: Path):
+    class Short(CityscapesVideoDataModule):
+        def clips(self, split):
+            return [clip._replace(frames=clip.frames[-3:]) for clip in super().clips(split)]
+
+    data = Short(cityscapes_root, max_distance=5, train_distances=(2,))
+    data.dataset("train")
+    with pytest.raises(ValueError, match=r"clips of at least 6 frames in the val split.*got 3 up to .*lower max_dist"):
+        data.dataset("val")
+
+
+def test_clips_of_an_own_module_that_are_none(cityscapes_root: Path):
+    class Empty(CityscapesDataModule):
+        def clips(self, split):
+            return []
+
+    with pytest.raises(ValueError, match=r"expected clips\('train'\) of Empty to give some, got none"):
+        Empty(cityscapes_root).dataset("train")
+
+
 def test_a_missing_frame(broken_root: Path):
     (broken_root / "leftImg8bit_sequence/val/lindau/lindau_000001_000014_leftImg8bit.png").unlink()
     _make(CityscapesVideoDataModule, broken_root, max_distance=4).setup()

@@ -1,14 +1,18 @@
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from jaxtyping import Int64
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningCLI
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from toys import PlainBranch
 
+from lightning_edge.contracts import SegmentationBatch, serves_as
+from lightning_edge.data import CityscapesVideoDataModule
 from lightning_edge.methods import Method, PolynomialDecay, Segmentation
 from lightning_edge.nn import DeepLab
 
@@ -297,3 +301,23 @@ def test_the_share_done_needs_no_optimizer_of_the_method(tmp_path):
 
     make_trainer(tmp_path, limit_val_batches=0, max_epochs=2).fit(Recorder(PlainBranch(4)), ToyData())
     assert shares == [0, 0.25, 0.5, 0.75]
+
+
+@pytest.mark.parametrize(("stage", "is_refused"), [("fit", True), ("test", True), ("predict", False)])
+def test_data_of_other_batches_are_refused(stage, is_refused):
+    method, data = Segmentation(PlainBranch(4)), CityscapesVideoDataModule()
+    data.num_classes = method.num_classes
+    method._trainer = type("Stub", (), {"datamodule": data})()
+    expected = (
+        "expected data of SegmentationBatch for Segmentation, got CityscapesVideoDataModule, which gives ClipBatch"
+    )
+    with pytest.raises(ValueError, match=expected) if is_refused else nullcontext():
+        method.setup(stage)
+
+
+def test_data_with_more_keys_are_taken():
+    class WithDomain(SegmentationBatch):
+        domain: Int64[Tensor, " batch"]
+
+    assert serves_as(WithDomain, SegmentationBatch)
+    assert not serves_as(SegmentationBatch, WithDomain)

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from jsonargparse import Namespace
 from outside import commands_only, tiny
 from outside.parts import TinyMethod
 from wandb_offline import read_offline_run
 
 from recipes import _cli
+from recipes._run_folder import RunFolder
 
 NO_LOGGER = "--trainer.logger=false"
 
@@ -36,6 +38,21 @@ def test_a_second_run_takes_the_next_folder():
     for _ in range(2):
         tiny.main(["fit", "--trainer.max_epochs=1"])
     assert {path.name for path in Path("runs/tiny").iterdir()} == {"version_0", "version_1"}
+
+
+def test_a_run_that_starts_before_another_has_written_takes_the_next_folder():
+    folders = [RunFolder(Namespace(logger=_csv_logger(), default_root_dir=None), None, None) for _ in range(2)]
+    assert [str(folder.path) for folder in folders] == ["runs/tiny/version_0", "runs/tiny/version_1"]
+
+
+def _csv_logger():
+    settings = Namespace(save_dir="runs", name="tiny", version=None)
+    return Namespace(class_path="lightning.pytorch.loggers.CSVLogger", init_args=settings)
+
+
+def test_a_fit_without_validation_is_announced():
+    with pytest.warns(UserWarning, match=r"check_val_every_n_epoch of at most trainer.max_epochs \(1\), got 2"):
+        tiny.main(["fit", "--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=2"])
 
 
 def test_a_root_folder_numbers_the_runs(tmp_path):
