@@ -162,14 +162,23 @@ def draw_curve(rows: list[TradeoffRow]) -> Figure:
     for net in dict.fromkeys(row.net for row in rows):
         points = [row for row in rows if row.net == net]
         label = DESCRIPTIONS.get(net, net)
-        style = "o" if len(points) == 1 else "o-"
-        (line,) = curve.plot([p.mean_ms for p in points], [100 * p.miou for p in points], style, ms=4, label=label)
+        # a net of one point is a ring around what may lie under it, such as the others' first points
+        style: dict[str, Any] = {"marker": "o", "ms": 4} if len(points) > 1 else {"marker": "o", "ms": 9, "mfc": "none"}
+        x, y = [p.mean_ms for p in points], [100 * p.miou for p in points]
+        (line,) = curve.plot(x, y, ls="-" if len(points) > 1 else "", label=label, **style)
         for point in points[1:][-1:]:
             at = (point.mean_ms, 100 * point.miou)
-            curve.annotate(f"n={point.interval}", at, xytext=(4, 4), textcoords="offset points", fontsize=7)
+            curve.annotate(
+                f"n={point.interval}",
+                at,
+                xytext=(4, -8),
+                textcoords="offset points",
+                fontsize=7,
+                color=line.get_color(),
+            )
         if len(points) > 1:
             worst = [100 * p.miou_worst for p in points]
-            distance.plot(range(len(points)), worst, style, ms=4, label=label, color=line.get_color())
+            distance.plot(range(len(points)), worst, label=label, color=line.get_color(), **style)
         else:
             distance.axhline(100 * points[0].miou, ls=":", label=label, color=line.get_color())
     curve.set(xlabel="latency, ms a frame", ylabel="mIoU, %", title="one key frame in n frames")

@@ -97,11 +97,25 @@ class AccelNet(nn.Module):
     def scores(self, state: KeyframeState) -> Scores:
         """Scores (logits) of the classes on the present frame, at its size."""
         features = self.aligned(state)
-        if state.is_key or self.fusion is None:
+        if state.is_key:
+            return resize_scores(self.reference.head(features), state.frame)
+        return self.corrected(features, state.frame, state.observed)
+
+    def corrected(
+        self, features: Float[Tensor, "batch channels h w"], frame: Frame, observed: Tensor | None = None
+    ) -> Scores:
+        """Scores (logits) of the classes on a frame, by features that were carried to it.
+
+        Args:
+            features: Features of the reference branch, aligned with the frame.
+            frame: The frame.
+            observed: What ``observe`` gives on it, if known.
+        """
+        if self.fusion is None:
             scores = self.reference.head(features)
         else:
-            scores = self.fuse(features, self.observe(state.frame) if state.observed is None else state.observed)
-        return resize_scores(scores, state.frame)
+            scores = self.fuse(features, self.observe(frame) if observed is None else observed)
+        return resize_scores(scores, frame)
 
     def aligned(self, state: KeyframeState) -> Float[Tensor, "batch channels h w"]:
         """Features of the reference branch on the present frame."""

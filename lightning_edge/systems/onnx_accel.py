@@ -1,0 +1,209 @@
+"""Accel without torch's nets: the parts of a stream as ONNX files, and onnxruntime to run them.
+
+Needs the extra ``export``: ``pip install "lightning-edge[export]"``. A device that only runs the files needs no more of
+it than onnxruntime.
+"""
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lightning_edge.contracts import VideoNet
+from lightning_edge.nn.accel import AccelNet
+from lightning_edge.ops.resize import resize_flow, resize_scores
+from lightning_edge.ops.warp import warp
+
+MISSING = 'ONNX needs the extra "export": pip install "lightning-edge[export]"'
+
+try:
+    import onnxruntime
+except ImportError as error:
+    raise ImportError(MISSING) from error
+
+KEY, CARRIED, FLOW = "key.onnx", "carried.onnx", "flow.onnx"
+"""Graphs of a stream: what runs on key frames, what on all others, and a flow that learns."""
+
+
+class OnnxState(NamedTuple):
+    """What is carried from frame to frame."""
+
+    features: Float[Tensor, "1 channels h w"]
+    anchor: Float[Tensor, "1 3 height width"]
+    """The frame that the features are aligned with."""
+    scores: Float[Tensor, "1 classes height width"]
+
+
+def export_accel(net: AccelNet, folder: Path, height: int, width: int) -> list[Path]:
+    """Write a net as ONNX files for single frames of one size: ``key.onnx``, ``carried.onnx``, perhaps ``flow.onnx``.
+
+    The second takes the features, the frame and the flow, and gives scores and, where features are warped from frame to
+    frame, the carried features. A flow with weights becomes a graph of its own; one without, such as OpenCV's, stays
+    outside, and ``OnnxAccel`` is given it.
+
+    Args:
+        net: In evaluation mode, on the CPU.
+        folder: Where the files are written; made if it is missing.
+        height: Of the frames, pixels.
+        width: Of the frames, pixels.
+
+    Returns:
+        The files.
+
+    Raises:
+        ValueError: if the net is in training mode.
+        ImportError: if torch's exporter lacks a package.
+    """
+    if find_spec("onnxscript") is None:
+        raise ImportError(MISSING)
+    if net.training:
+        raise ValueError("expected a net in evaluation mode for export, got training mode: call net.eval()")
+    folder.mkdir(parents=True, exist_ok=True)
+    frame, earlier = torch.rand(2, 1, 3, height, width)
+    with torch.no_grad():
+        features = net.reference.features(frame)
+        files = [_export(_Key(net), {"frame": frame}, ("features", "scores"), folder / KEY)]
+        inputs = {"features": features, "frame": frame}
+        if net.flow is not None:
+            inputs["flow"] = net.flow(frame, earlier)
+            if any(True for _ in net.flow.parameters()):
+                pair = {"current": frame, "previous": earlier}
+                files.append(_export(net.flow, pair, ("flow",), folder / FLOW))
+        is_carried_on = net.flow is not None and not net.direct
+        outputs = ("scores", "carried") if is_carried_on else ("scores",)
+        files.append(_export(_Carried(net, is_carried_on), inputs, outputs, folder / CARRIED))
+    return files
+
+
+class OnnxAccel:
+    """What ``export_accel`` wrote, as a video net: ``VideoStream(OnnxAccel(folder))`` segments a stream by it.
+
+    Args:
+        folder: With the files.
+        flow: Module of ``(current, previous)`` frames for graphs that need the flow and have none of their own.
+        num_threads: Of onnxruntime for one operation; 0 takes all cores.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if a flow is needed and there is none.
+    """
+
+    def __init__(self, folder: Path, flow: nn.Module | None = None, num_threads: int = 0) -> None:
+        self._key, self._carried = (_session(folder / name, num_threads) for name in (KEY, CARRIED))
+        has_graph = (folder / FLOW).is_file()
+        self._flow = _OnnxFlow(_session(folder / FLOW, num_threads)) if has_graph else flow
+        self._takes_flow = "flow" in [given.name for given in self._carried.get_inputs()]
+        if self._takes_flow and self._flow is None:
+            raise ValueError(f"expected a flow for {folder / CARRIED}, such as DISFlow(), got None")
+
+    def start(self, frame: Float[Tensor, "1 3 height width"]) -> OnnxState:
+        """State after a key frame."""
+        found = _run(self._key, frame=frame)
+        return OnnxState(found["features"], frame, found["scores"])
+
+    def advance(self, state: OnnxState, frame: Float[Tensor, "1 3 height width"]) -> OnnxState:
+        """State on the next frame."""
+        motion = {"flow": self._flow(frame, state.anchor)} if self._takes_flow and self._flow is not None else {}
+        found = _run(self._carried, features=state.features, frame=frame, **motion)
+        if "carried" in found:
+            return OnnxState(found["carried"], frame, found["scores"])
+        return state._replace(scores=found["scores"])
+
+    def scores(self, state: OnnxState) -> Float[Tensor, "1 classes height width"]:
+        """Scores (logits) of the classes on the present frame."""
+        return state.scores
+
+
+class Parity(NamedTuple):
+    """How far two nets agree on the same clips."""
+
+    largest_difference: float
+    """Of scores (logits), absolute."""
+    share_equal: float
+    """Of pixels with the same class, in [0, 1]."""
+
+
+@torch.inference_mode()
+def compare(net: VideoNet, other: VideoNet, clips: Iterable[Float[Tensor, "time 3 height width"]]) -> Parity:
+    """Run two nets on clips whose first frame is the key frame, each with its own state, and compare every frame."""
+    largest, num_equal, num_pixels = 0.0, 0, 0
+    for clip in clips:
+        states: list[Any] = []
+        for frame in clip[:, None]:
+            pairs = zip((net, other), states, strict=True)
+            states = (
+                [each.advance(state, frame) for each, state in pairs]
+                if states
+                else [net.start(frame), other.start(frame)]
+            )
+            ours, theirs = net.scores(states[0]), other.scores(states[1])
+            largest = max(largest, (ours - theirs).abs().max().item())
+            num_equal += int((ours.argmax(1) == theirs.argmax(1)).sum())
+            num_pixels += ours[:, 0].numel()
+    if num_pixels == 0:
+        raise ValueError("expected at least one clip to compare on, got none")
+    return Parity(largest, num_equal / num_pixels)
+
+
+class _Key(nn.Module):
+    def __init__(self, net: AccelNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.net.reference.features(frame)
+        return features, resize_scores(self.net.reference.head(features), frame)
+
+
+class _Carried(nn.Module):
+    def __init__(self, net: AccelNet, is_carried_on: bool) -> None:
+        super().__init__()
+        self.net = net
+        self.is_carried_on = is_carried_on
+
+    def forward(self, features: Tensor, frame: Tensor, flow: Tensor | None = None) -> tuple[Tensor, ...]:
+        if flow is not None:
+            features = warp(features, resize_flow(flow, features))
+        scores = self.net.corrected(features, frame)
+        return (scores, features) if self.is_carried_on else (scores,)
+
+
+class _OnnxFlow(nn.Module):
+    def __init__(self, session: "onnxruntime.InferenceSession") -> None:
+        super().__init__()
+        self.session = session
+
+    def forward(self, current: Tensor, previous: Tensor) -> Tensor:
+        return _run(self.session, current=current, previous=previous)["flow"]
+
+
+def _export(module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...], path: Path) -> Path:
+    torch.onnx.export(
+        module.eval(),
+        tuple(inputs.values()),
+        path,
+        input_names=list(inputs),
+        output_names=list(outputs),
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    return path
+
+
+def _session(path: Path, num_threads: int) -> "onnxruntime.InferenceSession":
+    if not path.is_file():
+        raise FileNotFoundError(f"expected {path.name} in {path.parent}, as export_accel writes it, got no such file")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def _run(session: "onnxruntime.InferenceSession", **inputs: Tensor) -> dict[str, Tensor]:
+    names = [output.name for output in session.get_outputs()]
+    arrays = session.run(names, {name: tensor.numpy() for name, tensor in inputs.items()})
+    return {name: torch.from_numpy(array) for name, array in zip(names, arrays, strict=True)}

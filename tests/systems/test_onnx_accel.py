@@ -1,0 +1,75 @@
+import pytest
+import torch
+from torch import nn
+
+from lightning_edge.nn import AccelNet, DeepLab, DISFlow, FlowNetS
+from lightning_edge.systems import VideoStream
+
+pytest.importorskip("onnxscript")
+from lightning_edge.systems.onnx_accel import OnnxAccel, compare, export_accel
+
+
+def make_net(**arguments):
+    torch.manual_seed(0)
+    net = AccelNet(DeepLab("resnet10t", 5, output_stride=8), DeepLab("mobilenetv3_small_050", 5), **arguments).eval()
+    nn.init.normal_(net.fusion.weight, std=0.1)
+    return net
+
+
+@pytest.fixture
+def clips():
+    noise = torch.rand(2, 3, 20, 28, generator=torch.Generator().manual_seed(0))
+    wide = nn.functional.interpolate(noise, (80, 112), mode="bicubic").clamp(0, 1)
+    return torch.stack([wide[..., 2 * t : 64 + 2 * t, t : 96 + t] for t in range(4)], 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ({"flow": DISFlow()}, ["carried.onnx", "key.onnx"]),
+        ({"flow": FlowNetS(width=0.125)}, ["carried.onnx", "flow.onnx", "key.onnx"]),
+        ({"flow": DISFlow(), "direct": True}, ["carried.onnx", "key.onnx"]),
+        ({"flow": DISFlow(), "fuse_features": True}, ["carried.onnx", "key.onnx"]),
+        ({}, ["carried.onnx", "key.onnx"]),
+    ],
+    ids=["score fusion", "flow that learns", "direct", "feature fusion", "no flow"],
+)
+def test_a_stream_in_onnxruntime_agrees_with_torch(arguments, names, clips, tmp_path):
+    net = make_net(**arguments)
+    files = export_accel(net, tmp_path, 64, 96)
+    assert sorted(path.name for path in files) == names
+    flow = None if "flow.onnx" in names else net.flow
+    found = compare(net, OnnxAccel(tmp_path, flow), clips)
+    assert found.largest_difference < 1e-4
+    assert found.share_equal >= 0.999
+
+
+def test_agreement_is_of_every_frame(clips, tmp_path):
+    """A net that differs on carried frames only is found out."""
+    net = make_net(flow=DISFlow())
+    export_accel(net, tmp_path, 64, 96)
+    with torch.no_grad():
+        net.fusion.bias[0] += 1
+    assert compare(net, OnnxAccel(tmp_path, net.flow), clips[:, :1]).largest_difference < 1e-4
+    assert compare(net, OnnxAccel(tmp_path, net.flow), clips).largest_difference == pytest.approx(1, abs=1e-3)
+    with pytest.raises(ValueError, match="expected at least one clip"):
+        compare(net, net, [])
+
+
+def test_the_streaming_runtime_runs_it(clips, tmp_path):
+    net = make_net(flow=DISFlow())
+    export_accel(net, tmp_path, 64, 96)
+    ours, theirs = (VideoStream(each, interval=3) for each in (net, OnnxAccel(tmp_path, net.flow)))
+    for frame in clips[0]:
+        assert (ours(frame) == theirs(frame)).float().mean() >= 0.999
+
+
+def test_errors_name_what_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"expected key\.onnx in "):
+        OnnxAccel(tmp_path)
+    net = make_net(flow=DISFlow())
+    with pytest.raises(ValueError, match="expected a net in evaluation mode"):
+        export_accel(net.train(), tmp_path, 64, 96)
+    export_accel(net.eval(), tmp_path, 64, 96)
+    with pytest.raises(ValueError, match=r"expected a flow for .*such as DISFlow"):
+        OnnxAccel(tmp_path)
