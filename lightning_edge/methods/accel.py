@@ -15,6 +15,7 @@ from lightning_edge.methods.schedules import Schedule
 from lightning_edge.methods.segmentation import pixel_loss
 from lightning_edge.nn.accel import AccelNet, KeyframeState
 from lightning_edge.nn.keyframe_iou import KeyframeIoU, KeyframeScores
+from lightning_edge.ops.classes import most_likely
 from lightning_edge.ops.distillation import distillation_loss
 from lightning_edge.ops.resize import resize_scores
 from lightning_edge.systems.video_stream import VideoStream
@@ -222,7 +223,8 @@ class Accel(Method):
             else:
                 states = [starts[-1] if name == "reference" else net.start(clip[-1])]
             for distance, state in enumerate(states):
-                iou.update(net.scores(state._replace(observed=observed)).argmax(1), mask, distance)
+                scores = net.scores(state._replace(observed=observed))
+                iou.update(most_likely(scores), mask, distance)
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the validation data."""

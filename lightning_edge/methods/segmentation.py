@@ -11,6 +11,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from lightning_edge.contracts import IGNORE_INDEX, FrameBatch, SegmentationBatch
 from lightning_edge.methods.base import Method, OptimizerCallable
 from lightning_edge.methods.schedules import Schedule
+from lightning_edge.ops.classes import most_likely
 from lightning_edge.ops.iou import class_iou, mean_iou
 
 
@@ -52,7 +53,7 @@ class Segmentation(Method):
 
     def validation_step(self, batch: SegmentationBatch, batch_idx: int) -> None:
         """Count predictions."""
-        self.confusion.update(self(batch["image"]).argmax(1), batch["mask"])
+        self.confusion.update(most_likely(self(batch["image"])), batch["mask"])
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the validation data."""
@@ -72,7 +73,7 @@ class Segmentation(Method):
 
     def predict_step(self, batch: FrameBatch, batch_idx: int) -> Int64[Tensor, "batch height width"]:
         """Class of each pixel."""
-        return self(batch["image"]).argmax(1)
+        return most_likely(self(batch["image"]))
 
     def _log_scores(self, stage: str) -> None:
         confusion = self.confusion.compute()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lightning_edge.contracts import IntervalScore, VideoNet
+from lightning_edge.ops.classes import most_likely
 from lightning_edge.timing import Samples, interleave, ratio
 
 
@@ -47,10 +48,10 @@ def measure(nets: Mapping[str, VideoNet], frames: Tensor, num_rounds: int) -> di
     first, second = frames.unbind(1)
 
     def key(net: VideoNet) -> None:
-        net.scores(net.start(first)).argmax(1)
+        most_likely(net.scores(net.start(first)))
 
     def carried(net: VideoNet, state: Any) -> None:
-        net.scores(net.advance(state, second)).argmax(1)
+        most_likely(net.scores(net.advance(state, second)))
 
     with torch.inference_mode():
         functions = {}

@@ -8,6 +8,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from lightning_edge.contracts import VideoNet
+from lightning_edge.ops.classes import most_likely
 
 _OVERSHOOT = 0.05
 """How far interpolation may have carried brightness out of [0, 1]."""
@@ -71,7 +72,7 @@ class VideoStream:
         else:
             self._state = self.net.advance(self._state, image)
         self._thumbnail, self._size = thumbnail, image.shape
-        return self.net.scores(self._state)[0].argmax(0)
+        return most_likely(self.net.scores(self._state))[0]
 
     def _needs_keyframe(self, image: Tensor, thumbnail: Tensor) -> bool:
         if image.shape != self._size or self._index - self._key_index >= self.interval:
