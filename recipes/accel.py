@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recipes._cli import run, run_config
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from recipes._parser import RecipeCLI
 
 LINKS = {
@@ -44,9 +46,71 @@ def repeat(
     return {f"{row.net}_miou_n{row.interval}": row.miou for row in means}
 
 
+def export(
+    model: Any,
+    datamodule: Any,
+    ckpt_path: Path | None = None,
+    folder: Path = Path("runs/accel_export"),
+    num_clips: int = 8,
+) -> dict[str, float]:
+    """Write the net as ONNX files and print how far, and how fast, onnxruntime agrees with torch on validation clips.
+
+    Args:
+        model: The method with the net.
+        datamodule: Its data.
+        ckpt_path: Checkpoint with the weights; without one the net is as it begins.
+        folder: Where the files go.
+        num_clips: How many clips to compare on, each from a key frame to the last frame before the next one.
+    """
+    import torch
+    from rich.console import Console
+
+    from lightning_edge.systems.onnx_accel import OnnxAccel, compare, export_accel
+    from lightning_edge.systems.tradeoff import measure
+    from lightning_edge.timing import ratio
+
+    if ckpt_path is not None:
+        model.load_state_dict(torch.load(ckpt_path, map_location="cpu", weights_only=True)["state_dict"])
+    net = model.eval().net
+    clips = _validation_clips(datamodule, num_clips)[:, -model.interval :]
+    files = export_accel(net, folder, *clips.shape[-2:])
+    exported = OnnxAccel(folder, net.flow)
+    parity = compare(net, exported, clips)
+    say = Console(soft_wrap=True).print
+    say(f"Wrote {', '.join(path.name for path in files)} to {folder}")
+    say(
+        f"{clips.shape[0]} clips of {clips.shape[1]} frames: scores differ by {parity.largest_difference:.2g} at most, "
+        f"{100 * parity.share_equal:.3f} % of pixels have the same class"
+    )
+    found = {"largest_difference": parity.largest_difference, "share_equal": parity.share_equal}
+    times = measure({"torch": net, "onnxruntime": exported}, clips[:1, :2], num_rounds=20)
+    for part, suffix in (("key_frame", " key"), ("other_frame", "")):
+        torchs, onnxs = times[f"torch{suffix}"], times[f"onnxruntime{suffix}"]
+        value, low, high = ratio(onnxs, torchs)
+        say(
+            f"{part.replace('_', ' ')}: torch {torchs.percentile(50).value:.1f} ms, onnxruntime "
+            f"{onnxs.percentile(50).value:.1f} ms, {value:.2f} [{low:.2f}, {high:.2f}] of it"
+        )
+        found[f"{part}_of_torch"] = value
+    return found
+
+
+def _validation_clips(datamodule: Any, num_clips: int) -> "Tensor":
+    import torch
+
+    datamodule.prepare_data()
+    datamodule.setup("validate")
+    clips: list[Tensor] = []
+    for batch in datamodule.val_dataloader():
+        clips.extend(datamodule.on_after_batch_transfer(batch, 0)["frames"])
+        if len(clips) >= num_clips:
+            break
+    return torch.stack(clips[:num_clips])
+
+
 def main(args: Sequence[str] | None = None, folder: Path | None = None) -> "RecipeCLI":
     """Run the command line of this recipe."""
-    return run("accel", args, commands=[repeat], links=LINKS, folder=folder)
+    return run("accel", args, commands=[repeat, export], links=LINKS, folder=folder)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from rich.console import Console
 from lightning_edge.ops.classes import most_likely
 from lightning_edge.timing import interleave, ratio
 
-
 pytestmark = pytest.mark.benchmark
 
 
