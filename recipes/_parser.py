@@ -192,18 +192,20 @@ class RecipeCLI(LightningCLI):
             _finish_wandb(self.trainer)
 
     def _run_command(self, name: str) -> None:
-        if name in self._commands:
+        if name != "fit" and self.config[name].get("ckpt_path", "none asked for") is None:
+            rank_zero_warn(f"{name} runs with the weights that the net begins with: --ckpt_path gives trained ones")
+        if name == "fit":
+            _warn_without_validation(self.trainer)
+        with _refusing_other_weights(_checkpoint(self.config[name])):
+            if name not in self._commands:
+                self.result = getattr(self.trainer, name)(**self._prepare_subcommand_kwargs(name))
+                return
             command = self._commands[name]
             arguments = {key: self.config_init[name][key] for key in self._subcommand_method_arguments[name]}
             objects = {str(key): getattr(self, str(key)) for key in _wanted_objects(command)}
             self.result = command(**arguments, **objects)
-        else:
-            if name != "fit" and self.config[name].ckpt_path is None:
-                rank_zero_warn(f"{name} runs with the weights that the net begins with: --ckpt_path gives trained ones")
-            if name == "fit":
-                _warn_without_validation(self.trainer)
-            with _refusing_other_weights(_checkpoint(self.config[name])):
-                self.result = getattr(self.trainer, name)(**self._prepare_subcommand_kwargs(name))
+        if self._run_folder is not None:  # a command may have a folder of its own
+            self._run_folder.discard_if_unused()
 
     def _say_how_to_resume(self) -> None:
         if self.trainer is None:

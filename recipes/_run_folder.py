@@ -1,6 +1,7 @@
 """The one folder of a run: where it lies, how a resumed run goes on in it, and when it is not worth keeping."""
 
 import csv
+import os
 import shutil
 import time
 import zipfile
@@ -16,6 +17,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from recipes._cli import last_checkpoint
 
 _SAID_BEFORE_THE_START = {"config.yaml", "hparams.yaml"}
+
+
+TAKEN = "LIGHTNING_EDGE_RUN"
+"""Environment variable with the name of the folder that the first process took."""
 
 
 class RunFolder:
@@ -73,8 +78,11 @@ class RunFolder:
 def _take_folder(table: Namespace) -> tuple[Path, bool]:
     """The folder of a configured ``CSVLogger``, whose version is set, and whether it is new.
 
-    A new one is made at once, so that another run that starts meanwhile counts on.
+    A new one is made at once, so that another run that starts meanwhile counts on. Processes that Lightning starts for
+    this run inherit its number.
     """
+    if rank_zero_only(lambda: True)() is None and TAKEN in os.environ:
+        table.init_args.version = os.environ[TAKEN]
     is_numbered = table.init_args.version is None
     while True:
         logger = CSVLogger(**table.init_args.as_dict())
@@ -88,6 +96,7 @@ def _take_folder(table: Namespace) -> tuple[Path, bool]:
                     continue
                 is_new = False
         table.init_args.version = logger.version
+        os.environ[TAKEN] = folder.name
         return folder, is_new
 
 

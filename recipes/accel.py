@@ -1,6 +1,6 @@
 """Accel: video segmentation by warped features of an accurate net and corrections of a fast one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,8 @@ from recipes._cli import run, run_config
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lightning_edge.systems.onnx_accel import Parity
+    from lightning_edge.timing import Samples
     from recipes._parser import RecipeCLI
 
 LINKS = {
@@ -53,7 +55,7 @@ def export(
     folder: Path = Path("runs/accel_export"),
     num_clips: int = 8,
 ) -> dict[str, float]:
-    """Write the net as ONNX files and print how far, and how fast, onnxruntime agrees with torch on validation clips.
+    """Write the net as ONNX files, and compare onnxruntime with torch on validation clips.
 
     Args:
         model: The method with the net.
@@ -62,37 +64,30 @@ def export(
         folder: Where the files go.
         num_clips: How many clips to compare on, each from a key frame to the last frame before the next one.
     """
-    import torch
-    from rich.console import Console
-
-    from lightning_edge.systems.onnx_accel import OnnxAccel, compare, export_accel
+    from lightning_edge.systems.onnx_accel import FLOW, OnnxAccel, compare, export_accel
     from lightning_edge.systems.tradeoff import measure
-    from lightning_edge.timing import ratio
 
+    if num_clips < 1:
+        raise ValueError(f"expected num_clips of at least 1, got {num_clips}")
     if ckpt_path is not None:
-        model.load_state_dict(torch.load(ckpt_path, map_location="cpu", weights_only=True)["state_dict"])
-    net = model.eval().net
-    clips = _validation_clips(datamodule, num_clips)[:, -model.interval :]
+        model.load_state_dict(_state_dict(ckpt_path))
+    net, clips = model.eval().net, _validation_clips(datamodule, num_clips)
     files = export_accel(net, folder, *clips.shape[-2:])
-    exported = OnnxAccel(folder, net.flow)
-    parity = compare(net, exported, clips)
-    say = Console(soft_wrap=True).print
-    say(f"Wrote {', '.join(path.name for path in files)} to {folder}")
-    say(
-        f"{clips.shape[0]} clips of {clips.shape[1]} frames: scores differ by {parity.largest_difference:.2g} at most, "
-        f"{100 * parity.share_equal:.3f} % of pixels have the same class"
-    )
-    found = {"largest_difference": parity.largest_difference, "share_equal": parity.share_equal}
-    times = measure({"torch": net, "onnxruntime": exported}, clips[:1, :2], num_rounds=20)
-    for part, suffix in (("key_frame", " key"), ("other_frame", "")):
-        torchs, onnxs = times[f"torch{suffix}"], times[f"onnxruntime{suffix}"]
-        value, low, high = ratio(onnxs, torchs)
-        say(
-            f"{part.replace('_', ' ')}: torch {torchs.percentile(50).value:.1f} ms, onnxruntime "
-            f"{onnxs.percentile(50).value:.1f} ms, {value:.2f} [{low:.2f}, {high:.2f}] of it"
+    exported = OnnxAccel(folder, None if folder / FLOW in files else net.flow)
+    parity = compare(net, exported, clips[:, -model.interval :])
+    times = measure({"torch": net, "onnxruntime": exported}, clips[:1, -2:], num_rounds=20)
+    return _tell(files, parity, times)
+
+
+def _state_dict(checkpoint: Path) -> dict[str, Any]:
+    import torch
+
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    if "state_dict" not in content:
+        raise ValueError(
+            f"expected ckpt_path to be a checkpoint with a state_dict, got {checkpoint} with {list(content)}"
         )
-        found[f"{part}_of_torch"] = value
-    return found
+    return content["state_dict"]
 
 
 def _validation_clips(datamodule: Any, num_clips: int) -> "Tensor":
@@ -106,6 +101,29 @@ def _validation_clips(datamodule: Any, num_clips: int) -> "Tensor":
         if len(clips) >= num_clips:
             break
     return torch.stack(clips[:num_clips])
+
+
+def _tell(files: list[Path], parity: "Parity", times: Mapping[str, "Samples"]) -> dict[str, float]:
+    from rich.console import Console
+
+    from lightning_edge.timing import ratio
+
+    say = Console(soft_wrap=True).print
+    say(f"Wrote {', '.join(path.name for path in files)} to {files[0].parent}")
+    say(
+        f"{parity.num_frames} frames: scores differ by {parity.largest_difference:.2g} at most, "
+        f"{100 * parity.share_equal:.3f} % of pixels have the same class"
+    )
+    found = {"largest_difference": parity.largest_difference, "share_equal": parity.share_equal}
+    for part, suffix in (("key_frame", " key"), ("other_frame", "")):
+        torchs, onnxs = times[f"torch{suffix}"], times[f"onnxruntime{suffix}"]
+        value, low, high = ratio(onnxs, torchs)
+        say(
+            f"{part.replace('_', ' ')}: torch {torchs.percentile(50).value:.1f} ms, onnxruntime "
+            f"{onnxs.percentile(50).value:.1f} ms, {value:.2f} [{low:.2f}, {high:.2f}] of it"
+        )
+        found[f"{part}_of_torch"] = value
+    return found
 
 
 def main(args: Sequence[str] | None = None, folder: Path | None = None) -> "RecipeCLI":

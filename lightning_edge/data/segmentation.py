@@ -126,7 +126,7 @@ class SegmentationVideoDataModule(SegmentationDataModule):
             bound = "train_distances" if split == "train" else "max_distance"
             raise ValueError(
                 f"expected clips of at least {self.num_frames(split)} frames in the {split} split, one more than "
-                f"{bound}, got {len(shortest.frames)} up to {shortest.frames[-1]}: lower {bound}, for evaluation also "
+                f"{bound}, got {len(shortest.frames)} for {shortest.mask}: lower {bound}, for evaluation also "
                 "max_interval of the method, or give longer clips"
             )
 

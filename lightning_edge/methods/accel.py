@@ -34,7 +34,7 @@ class Accel(Method):
     Evaluation carries every clip from a key frame at each distance and logs, as mean IoU in [0, 1] at key-frame
     ``interval`` (``{val,test}/``): ``miou`` (Accel, average), ``<net>_miou``, ``<net>_miou_worst`` and
     ``<net>_miou_d<distance>`` of ``accel``, ``dff`` (Deep Feature Flow) and ``copy`` (features copied), and the two
-    branches run on every frame, ``reference_miou`` and ``update_miou``.
+    branches run on every frame, ``reference_miou`` and, where there is an update branch, ``update_miou``.
 
     A part that does not learn in a stage drops its gradient, so a term that a callback adds to the loss has no effect
     on it: the flow and the fusion in the first, and in the second all but the fusion if that learns alone.

@@ -30,7 +30,7 @@ class StepSchedule:
     Args:
         at: Shares of training at which the rate changes, in rising order.
         factors: Factor of the rate from the start on, and from each of these shares on.
-        warmup: Share of training during which the rate grows from a tenth.
+        warmup: Share of training during which the rate grows from a tenth of its first value.
 
     Raises:
         ValueError: if ``at`` does not rise within (0, 1), or ``factors`` is not longer than it by one.

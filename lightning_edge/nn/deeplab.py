@@ -1,6 +1,7 @@
 """DeepLab: a timm encoder at output stride 8 or 16 under a head of two 1x1 convolutions."""
 
 import difflib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,12 @@ class DeepLab(SegmentationBranch):
         self.encoder = _make_encoder(encoder, options) if weights is None else _load_encoder(encoder, weights, options)
         self.normalize = Normalize.of_timm(self.encoder)
         if freeze_norm:
+            if weights is None:
+                warnings.warn(
+                    "freeze_norm without weights holds statistics that no training made: expected weights, or a "
+                    "checkpoint that is loaded later",
+                    stacklevel=2,
+                )
             self.encoder = freeze_batch_norm_2d(self.encoder)
         if deformable_groups:
             _deform_last_stage(self.encoder, encoder, deformable_groups)

@@ -22,6 +22,8 @@ class DeformableConv2d(nn.Module):
 
     def __init__(self, conv: nn.Conv2d, groups: int = 1) -> None:
         super().__init__()
+        if not is_deformable(conv):
+            raise ValueError(f"expected a plain dense convolution of zeros outside, got {conv}")
         if groups < 1 or conv.in_channels % groups:
             raise ValueError(
                 f"expected groups of displacements to divide the convolution's {conv.in_channels} input channels, "
@@ -44,15 +46,21 @@ class DeformableConv2d(nn.Module):
         return result.to(offset.dtype)
 
 
+def is_deformable(conv: nn.Conv2d) -> bool:
+    """Whether a convolution is computed as torch's own, without groups and with zeros outside."""
+    is_plain = type(conv) is nn.Conv2d and not isinstance(conv.padding, str)
+    return is_plain and conv.groups == 1 and conv.padding_mode == "zeros"
+
+
 def deform(module: nn.Module, groups: int = 1) -> int:
-    """Make every dense convolution of ``module`` with a kernel larger than 1 deformable, in place.
+    """Make every plain, dense convolution of ``module`` with a kernel larger than 1 deformable, in place.
 
     Returns:
         How many there were.
     """
     count = 0
     for name, child in list(module.named_children()):
-        if isinstance(child, nn.Conv2d) and child.groups == 1 and max(child.kernel_size) > 1:
+        if isinstance(child, nn.Conv2d) and max(child.kernel_size) > 1 and is_deformable(child):
             setattr(module, name, DeformableConv2d(child, groups))
             count += 1
         else:

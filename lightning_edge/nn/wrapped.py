@@ -11,7 +11,7 @@ from lightning_edge.nn.normalize import Normalize
 class WrappedBranch(SegmentationBranch):
     """A whole segmentation net, parted before its last layers: ``head`` reads what all layers before them give.
 
-    So every net of ``segmentation_models_pytorch`` is a branch::
+    So nets of ``segmentation_models_pytorch`` are branches::
 
         WrappedBranch(segmentation_models_pytorch.DeepLabV3Plus("resnet18", encoder_weights=None, classes=19))
 
@@ -51,4 +51,7 @@ class WrappedBranch(SegmentationBranch):
 
     def features(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channels h w"]:
         """What the net computes before its head, of images in [0, 1]."""
-        return self.body(self.normalize(image))
+        features = self.body(self.normalize(image))
+        if not isinstance(features, Tensor):
+            raise ValueError(f"expected a net that ends with its head, got {type(features).__name__} without the head")
+        return features

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lightning_edge.contracts import VideoNet
 from lightning_edge.nn.accel import AccelNet
+from lightning_edge.ops.classes import most_likely
 from lightning_edge.ops.resize import resize_flow, resize_scores
 from lightning_edge.ops.warp import warp
 
@@ -63,7 +64,9 @@ def export_accel(net: AccelNet, folder: Path, height: int, width: int) -> list[P
     if net.training:
         raise ValueError("expected a net in evaluation mode for export, got training mode: call net.eval()")
     folder.mkdir(parents=True, exist_ok=True)
-    frame, earlier = torch.rand(2, 1, 3, height, width)
+    for name in (KEY, CARRIED, FLOW):  # one of another net would be taken for this one's
+        (folder / name).unlink(missing_ok=True)
+    frame, earlier = torch.zeros(2, 1, 3, height, width)
     with torch.no_grad():
         features = net.reference.features(frame)
         files = [_export(_Key(net), {"frame": frame}, ("features", "scores"), folder / KEY)]
@@ -84,24 +87,33 @@ class OnnxAccel:
 
     Args:
         folder: With the files.
-        flow: Module of ``(current, previous)`` frames for graphs that need the flow and have none of their own.
-        num_threads: Of onnxruntime for one operation; 0 takes all cores.
+        flow: Module of ``(current, previous)`` frames, in place of ``flow.onnx`` or where there is none.
+        num_threads: Of onnxruntime for one operation; as many as torch takes if ``None``.
 
     Raises:
         FileNotFoundError: if a file is missing.
         ValueError: if a flow is needed and there is none.
     """
 
-    def __init__(self, folder: Path, flow: nn.Module | None = None, num_threads: int = 0) -> None:
+    def __init__(self, folder: Path, flow: nn.Module | None = None, num_threads: int | None = None) -> None:
+        num_threads = torch.get_num_threads() if num_threads is None else num_threads
         self._key, self._carried = (_session(folder / name, num_threads) for name in (KEY, CARRIED))
-        has_graph = (folder / FLOW).is_file()
-        self._flow = _OnnxFlow(_session(folder / FLOW, num_threads)) if has_graph else flow
+        self._flow = flow
+        if flow is None and (folder / FLOW).is_file():
+            self._flow = _OnnxFlow(_session(folder / FLOW, num_threads))
         self._takes_flow = "flow" in [given.name for given in self._carried.get_inputs()]
         if self._takes_flow and self._flow is None:
             raise ValueError(f"expected a flow for {folder / CARRIED}, such as DISFlow(), got None")
 
     def start(self, frame: Float[Tensor, "1 3 height width"]) -> OnnxState:
-        """State after a key frame."""
+        """State after a key frame.
+
+        Raises:
+            ValueError: if the frame has another size than the net was exported for.
+        """
+        expected = self._key.get_inputs()[0].shape
+        if list(frame.shape) != expected:
+            raise ValueError(f"expected a frame of the shape of the export, {expected}, got {list(frame.shape)}")
         found = _run(self._key, frame=frame)
         return OnnxState(found["features"], frame, found["scores"])
 
@@ -125,28 +137,28 @@ class Parity(NamedTuple):
     """Of scores (logits), absolute."""
     share_equal: float
     """Of pixels with the same class, in [0, 1]."""
+    num_frames: int
+    """How many were compared."""
 
 
 @torch.inference_mode()
 def compare(net: VideoNet, other: VideoNet, clips: Iterable[Float[Tensor, "time 3 height width"]]) -> Parity:
     """Run two nets on clips whose first frame is the key frame, each with its own state, and compare every frame."""
-    largest, num_equal, num_pixels = 0.0, 0, 0
+    differences: list[float] = []
+    shares: list[float] = []
     for clip in clips:
         states: list[Any] = []
         for frame in clip[:, None]:
-            pairs = zip((net, other), states, strict=True)
-            states = (
-                [each.advance(state, frame) for each, state in pairs]
-                if states
-                else [net.start(frame), other.start(frame)]
-            )
+            if states:
+                states = [each.advance(state, frame) for each, state in zip((net, other), states, strict=True)]
+            else:
+                states = [net.start(frame), other.start(frame)]
             ours, theirs = net.scores(states[0]), other.scores(states[1])
-            largest = max(largest, (ours - theirs).abs().max().item())
-            num_equal += int((ours.argmax(1) == theirs.argmax(1)).sum())
-            num_pixels += ours[:, 0].numel()
-    if num_pixels == 0:
+            differences.append((ours - theirs).abs().max().item())
+            shares.append((most_likely(ours) == most_likely(theirs)).float().mean().item())
+    if not shares:
         raise ValueError("expected at least one clip to compare on, got none")
-    return Parity(largest, num_equal / num_pixels)
+    return Parity(max(differences), sum(shares) / len(shares), len(shares))
 
 
 class _Key(nn.Module):
@@ -200,6 +212,7 @@ def _session(path: Path, num_threads: int) -> "onnxruntime.InferenceSession":
         raise FileNotFoundError(f"expected {path.name} in {path.parent}, as export_accel writes it, got no such file")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait leave cores to others
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 

@@ -199,14 +199,17 @@ def test_distillation_needs_an_update_branch():
 
 
 def test_distillation_teaches_the_update_branch_alone_and_where_nothing_is_labelled():
-    gradients = []
-    for weight in (0.0, 1.0):
+    gradients, losses = [], []
+    for weight in (0.0, 1.0, 0.25):
         method = at_step(Accel(make_net(), distillation_weight=weight).eval(), 0)
         batch = make_batch()
         batch["mask"][:] = 255
-        method.loss(batch).backward()
+        loss = method.loss(batch)
+        loss.backward()
+        losses.append(loss.item())
         gradients.append(touched(method))
-    assert gradients == [set(), {"update"}]
+    assert gradients == [set(), {"update"}, {"update"}]
+    assert losses == [0, pytest.approx(4 * losses[2]), losses[2]]
 
 
 def test_features_of_one_encoder_are_trained_through_the_chain():

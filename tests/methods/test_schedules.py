@@ -3,8 +3,7 @@ import pytest
 from lightning_edge.methods import StepSchedule
 
 
-def test_steps_of_the_released_code():
-    """Stage 1 lowers the rate tenfold at 40.336 of 53 epochs; stage 2, as long, begins anew."""
+def test_rate_changes_at_each_step_after_the_warm_up():
     schedule = StepSchedule(at=[0.38, 0.5], factors=[1.0, 0.1, 1.0], warmup=0.1)
     shares = [0.0, 0.05, 0.1, 0.37, 0.38, 0.49, 0.5, 1.0]
     assert [schedule(share) for share in shares] == pytest.approx([0.1, 0.55, 1, 1, 0.1, 0.1, 1, 1])

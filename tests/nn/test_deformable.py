@@ -1,6 +1,6 @@
 import pytest
 import torch
-from timm.layers import BatchNormAct2d
+from timm.layers import BatchNormAct2d, ScaledStdConv2d
 from torch import nn
 
 from lightning_edge.nn import DeepLab
@@ -36,11 +36,16 @@ def test_displacements_learn():
 
 
 def test_half_precision_keeps_its_type_and_finds_the_places():
-    conv = nn.Conv2d(3, 5, 3, padding=1)
-    features = random(1, 3, 8, 10)
-    got = DeformableConv2d(conv).to(torch.bfloat16)(features.bfloat16())
+    """Place 300.5 is none in bfloat16; here a ramp is read there."""
+    conv = nn.Conv2d(1, 1, 1, bias=False)
+    nn.init.ones_(conv.weight)
+    deformable = DeformableConv2d(conv)
+    with torch.no_grad():
+        deformable.offset.bias[1] = 0.5
+    ramp = torch.arange(400.0).remainder(2).view(1, 1, 1, 400)
+    got = deformable.to(torch.bfloat16)(ramp.bfloat16())
     assert got.dtype == torch.bfloat16
-    torch.testing.assert_close(got.float(), conv.float()(features), rtol=0.05, atol=0.05)
+    torch.testing.assert_close(got[..., 1:-1].float(), torch.full((1, 1, 1, 398), 0.5))
 
 
 def test_only_dense_convolutions_are_deformed():
@@ -69,13 +74,21 @@ def test_an_encoder_without_dense_convolutions_is_refused():
         DeepLab("mobilenetv3_small_050", 5, deformable_groups=1)
 
 
+@pytest.mark.parametrize("changed", [{"groups": 2}, {"padding_mode": "reflect", "padding": 1}, {"padding": "same"}])
+def test_convolutions_of_another_kind_are_refused(changed):
+    with pytest.raises(ValueError, match="expected a plain dense convolution"):
+        DeformableConv2d(nn.Conv2d(4, 4, 3, **changed))
+    assert deform(nn.Sequential(nn.Conv2d(4, 4, 3, **changed), ScaledStdConv2d(4, 4, 3))) == 0
+
+
 def test_groups_that_do_not_divide_the_channels_are_refused():
     with pytest.raises(ValueError, match="4 input channels, got 3"):
         DeformableConv2d(nn.Conv2d(4, 4, 3), 3)
 
 
 def test_frozen_norm_neither_counts_nor_learns():
-    net = DeepLab("resnet18", 5, hidden_channels=8, freeze_norm=True).train()
+    with pytest.warns(UserWarning, match="freeze_norm without weights"):
+        net = DeepLab("resnet18", 5, hidden_channels=8, freeze_norm=True).train()
     assert not [m for m in net.modules() if isinstance(m, nn.BatchNorm2d | BatchNormAct2d)]
     before = {name: value.clone() for name, value in net.named_buffers()}
     net(torch.rand(2, 3, 64, 64)).sum().backward()

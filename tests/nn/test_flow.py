@@ -85,8 +85,13 @@ def test_raft_is_that_of_torchvision(tmp_path):
 
 @torch.inference_mode()
 def test_raft_takes_frames_of_any_size():
+    """Each is filled up below and to the right, whose flow is cut off."""
     flow = RAFTFlow(num_updates=1).eval()
-    assert flow(torch.rand(2, 3, 50, 131), torch.rand(2, 3, 50, 131)).shape == (2, 2, 50, 131)
+    frames = torch.rand(2, 1, 3, 130, 131, generator=torch.Generator().manual_seed(0))
+    filled = torch.cat((frames, frames[..., -1:, :].expand(-1, -1, -1, 6, -1)), -2)
+    filled = torch.cat((filled, filled[..., -1:].expand(-1, -1, -1, -1, 5)), -1)
+    torch.testing.assert_close(flow(*frames), flow(*filled)[..., :130, :131])
+    assert flow(torch.rand(1, 3, 50, 60), torch.rand(1, 3, 50, 60)).shape == (1, 2, 50, 60)
 
 
 def test_raft_names_weights_that_are_missing():

@@ -27,6 +27,12 @@ def test_wrapped_nets_are_branches_of_accel(fuse_features):
     assert net(torch.rand(2, 3, 3, 64, 96)).shape == (2, 5, 64, 96)
 
 
+def test_net_that_does_not_end_with_its_head_is_refused():
+    branch = WrappedBranch(smp.Unet("resnet18", encoder_weights=None, classes=5, aux_params={"classes": 2}))
+    with pytest.raises(ValueError, match="expected a net that ends with its head, got tuple"):
+        branch(torch.rand(2, 3, 64, 64))
+
+
 def test_head_that_is_none_is_refused():
     with pytest.raises(ValueError, match=r"such as \['encoder', 'decoder', 'segmentation_head'\], got 'classifier'"):
         WrappedBranch(smp.Unet("resnet18", encoder_weights=None, classes=5), head="classifier")

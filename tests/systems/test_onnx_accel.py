@@ -64,6 +64,20 @@ def test_the_streaming_runtime_runs_it(clips, tmp_path):
         assert (ours(frame) == theirs(frame)).float().mean() >= 0.999
 
 
+def test_another_export_takes_the_place_of_the_first(clips, tmp_path):
+    export_accel(make_net(flow=FlowNetS(width=0.125)), tmp_path, 64, 96)
+    net = make_net(flow=DISFlow())
+    export_accel(net, tmp_path, 64, 96)
+    assert compare(net, OnnxAccel(tmp_path, DISFlow()), clips).share_equal >= 0.999
+
+
+def test_frames_of_another_size_are_refused(tmp_path):
+    net = make_net(flow=DISFlow())
+    export_accel(net, tmp_path, 64, 96)
+    with pytest.raises(ValueError, match=r"shape of the export, \[1, 3, 64, 96\], got \[1, 3, 32, 96\]"):
+        OnnxAccel(tmp_path, net.flow).start(torch.zeros(1, 3, 32, 96))
+
+
 def test_errors_name_what_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"expected key\.onnx in "):
         OnnxAccel(tmp_path)
