@@ -39,7 +39,7 @@ def repeat(
     runs = []
     for seed in range(num_seeds):
         run_config("accel", [f"--seed_everything={seed}", f"--data.seed={seed}", *overrides], folder / f"seed_{seed}")
-        [*_, newest] = sorted((folder / f"seed_{seed}").glob("version_*/tradeoff.csv"), key=lambda p: p.stat().st_mtime)
+        [*_, newest] = sorted((folder / f"seed_{seed}").rglob("tradeoff.csv"), key=lambda p: p.stat().st_mtime)
         runs.append(read_rows(newest))
     print_intervals(runs)
     means = average_rows(runs)
