@@ -1,34 +1,13 @@
-"""What a time is to be read beside: operations, parameters, memory, and the machine."""
+"""What a time is to be read beside: parameters, memory, and the machine."""
 
-import copy
 import os
 import platform
 import resource
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
-from torch.utils.flop_counter import FlopCounterMode
-
-
-def count_flops(module: nn.Module, example_inputs: tuple[Any, ...]) -> int:
-    """Operations of one forward pass: a multiply-add is two; matrix products, convolutions and attention count.
-
-    Runs a copy on the meta device, where nothing is computed, so that buffers and speed of ``module`` stay as they
-    are. A module that needs values (say, to branch on them) is copied and run on its own device instead.
-
-    Args:
-        module: counted in its present mode (training or evaluation).
-        example_inputs: positional arguments of ``forward``; their shapes decide.
-    """
-    on_meta = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), example_inputs)
-    try:
-        return _count(copy.deepcopy(module).to("meta"), on_meta)
-    except (NotImplementedError, RuntimeError):
-        return _count(copy.deepcopy(module), example_inputs)
+from torch import nn
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -70,12 +49,6 @@ def machine_facts() -> dict[str, str | int]:
             "cuda": str(torch.version.cuda),
         }
     return facts
-
-
-def _count(module: nn.Module, inputs: tuple[Any, ...]) -> int:
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(*inputs)
-    return counter.get_total_flops()
 
 
 def _cpu_name() -> str:

@@ -7,7 +7,6 @@ import ast
 import importlib
 import json
 import logging
-import netrc
 import os
 import sys
 import warnings
@@ -15,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
+
+from recipes._wandb import has_wandb_credentials
 
 if TYPE_CHECKING:
     from recipes._parser import RecipeCLI
@@ -74,7 +74,7 @@ def run(
     is_read_by_a_person = args is None and TRACEBACK not in os.environ
     args = list(sys.argv[1:] if args is None else args)
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    if "WANDB_MODE" not in os.environ and not _has_wandb_credentials():
+    if "WANDB_MODE" not in os.environ and not has_wandb_credentials():
         os.environ["WANDB_MODE"] = "offline"
         # wandb would say a dozen lines; _parser says the one that matters
         os.environ.setdefault("WANDB_SILENT", "true")
@@ -186,20 +186,6 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content, indent=2, sort_keys=True))
     partial.replace(path)
-
-
-def _has_wandb_credentials() -> bool:
-    if "WANDB_API_KEY" in os.environ:
-        return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    for name in (os.environ.get("NETRC"), "~/.netrc", "~/_netrc"):
-        path = Path(name or "").expanduser()
-        if path.is_file():
-            try:
-                return netrc.netrc(path).authenticators(host) is not None
-            except netrc.NetrcParseError:
-                return False
-    return False
 
 
 @contextmanager

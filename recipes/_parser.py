@@ -24,6 +24,7 @@ import lightning_edge.nn
 from recipes._cli import last_checkpoint
 from recipes._misspelt import explain
 from recipes._run_folder import RunFolder, check_checkpoint, run_of
+from recipes._wandb import finish_wandb, leave_anonymous_unset
 
 OBJECTS = ("model", "datamodule", "trainer")
 """What a command receives from its recipe when it names it."""
@@ -164,7 +165,7 @@ class RecipeCLI(LightningCLI):
             self.datamodule = self._get(self.config_init, "data")
             self.model = self._get(self.config_init, "model")
             self.trainer = self.instantiate_trainer()
-            _leave_anonymous_unset(self.trainer)
+            leave_anonymous_unset(self.trainer)
             self._run_folder.restore_metrics(self.trainer)
 
     def _link(self, config: Namespace) -> None:
@@ -189,7 +190,7 @@ class RecipeCLI(LightningCLI):
             self._say_how_to_resume()
             sys.exit(130)
         finally:
-            _finish_wandb(self.trainer)
+            finish_wandb(self.trainer)
 
     def _run_command(self, name: str) -> None:
         if name != "fit" and self.config[name].get("ckpt_path", "none asked for") is None:
@@ -277,17 +278,6 @@ def _raised_in(error: BaseException) -> str:
     return innermost.f_globals["__name__"]
 
 
-def _finish_wandb(trainer: Trainer | None) -> None:
-    """End the W&B run, for the next run in this process would go on with it."""
-    wandb = sys.modules.get("wandb")
-    if not (trainer and wandb and wandb.run and any(isinstance(logger, WandbLogger) for logger in trainer.loggers)):
-        return
-    if wandb.run.offline and (trainer.global_step > 0 or trainer.state.finished):
-        folder = Path(wandb.run.dir).parent
-        rank_zero_info(f"W&B logged offline; `wandb sync {folder}` uploads the run once you have called `wandb login`.")
-    wandb.finish()
-
-
 def _warn_without_validation(trainer: Trainer | None) -> None:
     """Say beforehand that a fit will end without scores, pictures and a best checkpoint."""
     every = getattr(trainer, "check_val_every_n_epoch", None)
@@ -297,10 +287,3 @@ def _warn_without_validation(trainer: Trainer | None) -> None:
             "nothing will be validated, so there will be no scores and no best checkpoint: expected "
             f"trainer.check_val_every_n_epoch of at most trainer.max_epochs ({last}), got {every}"
         )
-
-
-def _leave_anonymous_unset(trainer: Trainer) -> None:
-    """Take back an argument that Lightning's logger always gives and W&B warns of."""
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger) and logger._wandb_init.get("anonymous", "") is None:
-            del logger._wandb_init["anonymous"]

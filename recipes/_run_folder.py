@@ -81,7 +81,7 @@ def _take_folder(table: Namespace) -> tuple[Path, bool]:
     A new one is made at once, so that another run that starts meanwhile counts on. Processes that Lightning starts for
     this run inherit its number.
     """
-    if rank_zero_only(lambda: True)() is None and TAKEN in os.environ:
+    if not rank_zero_only(lambda: True, default=False)() and TAKEN in os.environ:
         table.init_args.version = os.environ[TAKEN]
     is_numbered = table.init_args.version is None
     while True:

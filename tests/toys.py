@@ -1,8 +1,9 @@
 """Nets and data of a few numbers, for what does not depend on their size."""
 
 import torch
-from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch import Callback, LightningDataModule, Trainer, seed_everything
 from torch import nn
+from torch.utils.data import DataLoader
 
 from lightning_edge.data import EdgeDataModule
 from lightning_edge.methods import Accel, PolynomialDecay
@@ -47,6 +48,40 @@ class ToyClips(EdgeDataModule):
                 return self.items[getattr(draw, "index", draw)]
 
         return Clips()
+
+
+class ToyImages(LightningDataModule):
+    """Two batches of random images, always the same."""
+
+    num_classes = NUM_CLASSES
+    class_names = ("a", "b", "c", "d", "e")
+
+    def train_dataloader(self):
+        generator = torch.Generator().manual_seed(0)
+        items = [
+            {
+                "image": torch.rand(3, 32, 32, generator=generator),
+                "mask": torch.randint(0, NUM_CLASSES, (32, 32), generator=generator),
+            }
+            for _ in range(4)
+        ]
+        return DataLoader(items, batch_size=2)
+
+    val_dataloader = test_dataloader = train_dataloader
+
+
+def make_trainer(folder, **arguments):
+    """A trainer that says and keeps nothing."""
+    defaults = {
+        "accelerator": "cpu",
+        "max_epochs": 1,
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": False,
+        "default_root_dir": folder,
+    }
+    return Trainer(**(defaults | arguments))
 
 
 class Losses(Callback):

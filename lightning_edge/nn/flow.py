@@ -108,7 +108,7 @@ class FlowNetS(nn.Module):
 
 
 class RAFTFlow(nn.Module):
-    """RAFT (Teed and Deng 2020, arXiv:2003.12039) by torchvision: accurate, and far dearer than the others.
+    """RAFT (Teed and Deng 2020, arXiv:2003.12039) by torchvision, which refines one flow many times.
 
     Args:
         weights: File of weights of torchvision's ``raft_small`` (or ``raft_large``); ``None`` starts from random ones,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lightning_edge.contracts import VideoNet
 from lightning_edge.nn.accel import AccelNet
 from lightning_edge.ops.classes import most_likely
-from lightning_edge.ops.resize import resize_flow, resize_scores
+from lightning_edge.ops.resize import resize_flow
 from lightning_edge.ops.warp import warp
 
 MISSING = 'ONNX needs the extra "export": pip install "lightning-edge[export]"'
@@ -167,8 +167,8 @@ class _Key(nn.Module):
         self.net = net
 
     def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.net.reference.features(frame)
-        return features, resize_scores(self.net.reference.head(features), frame)
+        state = self.net.start(frame)
+        return state.features, self.net.scores(state)
 
 
 class _Carried(nn.Module):

@@ -19,6 +19,6 @@ def test_classes_of_pixels(num_classes: int, size: tuple[int, int], capsys: pyte
     with capsys.disabled():
         torchs_ms = times["argmax"].percentile(50).value
         Console().print(
-            f"{num_classes} classes {size}: argmax {torchs_ms:.2f} ms, ours {value:.2f} [{low:.2f}, {high:.2f}]"
+            f"{num_classes} classes {size}: argmax {torchs_ms:.2f} ms, ours {value:.2f} of it [{low:.2f}, {high:.2f}]"
         )
     assert torch.equal(most_likely(scores), scores.argmax(1))

@@ -5,49 +5,15 @@ import numpy as np
 import pytest
 import torch
 from jaxtyping import Int64
-from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningCLI
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
-from toys import PlainBranch
+from toys import NUM_CLASSES as CLASSES
+from toys import PlainBranch, ToyImages, make_trainer
 
 from lightning_edge.contracts import SegmentationBatch, serves_as
 from lightning_edge.data import CityscapesVideoDataModule
 from lightning_edge.methods import Method, PolynomialDecay, Segmentation
 from lightning_edge.nn import DeepLab
-
-CLASSES = 5
-
-
-class ToyData(LightningDataModule):
-    num_classes = CLASSES
-    class_names = ("a", "b", "c", "d", "e")
-
-    def train_dataloader(self):
-        generator = torch.Generator().manual_seed(0)
-        items = [
-            {
-                "image": torch.rand(3, 32, 32, generator=generator),
-                "mask": torch.randint(0, CLASSES, (32, 32), generator=generator),
-            }
-            for _ in range(4)
-        ]
-        return DataLoader(items, batch_size=2)
-
-    val_dataloader = test_dataloader = train_dataloader
-
-
-def make_trainer(folder, **arguments):
-    defaults = {
-        "accelerator": "cpu",
-        "max_epochs": 1,
-        "logger": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "enable_checkpointing": False,
-        "default_root_dir": folder,
-    }
-    return Trainer(**(defaults | arguments))
 
 
 def test_method_cannot_be_built_without_a_loss():
@@ -59,9 +25,9 @@ def test_terms_are_added_and_logged(tmp_path):
     method = Segmentation(DeepLab("resnet10t", CLASSES))
     method.loss_terms["constant"] = lambda batch: torch.tensor(7.0)
     trainer = make_trainer(tmp_path, max_steps=1)
-    trainer.fit(method, ToyData())
+    trainer.fit(method, ToyImages())
     assert trainer.callback_metrics["train/constant"] == 7
-    batch = next(iter(ToyData().train_dataloader()))
+    batch = next(iter(ToyImages().train_dataloader()))
     method.eval().log = lambda *args, **kwargs: None
     torch.testing.assert_close(method.total_loss(batch), method.loss(batch) + 7)
 
@@ -77,18 +43,18 @@ def test_a_term_may_not_take_the_name_of_the_loss():
 
 def test_another_number_of_classes_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"expected a net with the data module's num_classes \(5\), got 6"):
-        make_trainer(tmp_path).fit(Segmentation(DeepLab("resnet10t", 6)), ToyData())
+        make_trainer(tmp_path).fit(Segmentation(DeepLab("resnet10t", 6)), ToyImages())
 
 
 def test_a_checkpoint_holds_no_objects_and_loads_with_a_net(tmp_path):
     method = Segmentation(DeepLab("resnet10t", CLASSES))
     trainer = make_trainer(tmp_path)
-    trainer.fit(method, ToyData())
+    trainer.fit(method, ToyImages())
     trainer.save_checkpoint(tmp_path / "method.ckpt")
     content = torch.load(tmp_path / "method.ckpt", weights_only=True)
     assert content["hyper_parameters"] == {"schedule": None}
     restored = Segmentation.load_from_checkpoint(tmp_path / "method.ckpt", net=DeepLab("resnet10t", CLASSES))
-    assert restored.class_names == ToyData.class_names
+    assert restored.class_names == ToyImages.class_names
     image = torch.rand(1, 3, 32, 32)
     with torch.inference_mode():
         torch.testing.assert_close(restored.eval()(image), method.eval()(image), rtol=0, atol=0)
@@ -112,7 +78,7 @@ def test_a_subclass_that_hands_on_its_arguments_saves_the_plain_ones(tmp_path):
     method = Weighted(2.0, net=DeepLab("resnet10t", CLASSES))
     assert dict(method.hparams) == {"factor": 2.0}
     trainer = make_trainer(tmp_path, max_steps=1)
-    trainer.fit(method, ToyData())
+    trainer.fit(method, ToyImages())
     trainer.save_checkpoint(tmp_path / "method.ckpt")
     restored = Weighted.load_from_checkpoint(tmp_path / "method.ckpt", net=DeepLab("resnet10t", CLASSES))
     assert restored.factor == 2.0
@@ -177,7 +143,7 @@ def test_a_checkpoint_of_any_subclass_holds_plain_values_and_loads(subclass, mor
 def test_a_checkpoint_of_the_command_line_loads_alone(schedule, power, tmp_path):
     cli = LightningCLI(
         Segmentation,
-        ToyData,
+        ToyImages,
         run=False,
         save_config_callback=None,
         trainer_defaults={"logger": False, "default_root_dir": str(tmp_path), "accelerator": "cpu"},
@@ -208,99 +174,23 @@ def test_names_of_the_data_beat_those_of_a_checkpoint(tmp_path):
     trainer.strategy.connect(method)
     trainer.save_checkpoint(tmp_path / "other.ckpt")
     fresh = Segmentation(DeepLab("resnet10t", CLASSES))
-    make_trainer(tmp_path).test(fresh, ToyData(), ckpt_path=tmp_path / "other.ckpt", weights_only=True, verbose=False)
-    assert fresh.class_names == ToyData.class_names
+    make_trainer(tmp_path).test(fresh, ToyImages(), ckpt_path=tmp_path / "other.ckpt", weights_only=True, verbose=False)
+    assert fresh.class_names == ToyImages.class_names
     assert fresh.palette is None
 
 
 def test_data_with_names_alone_take_the_colours_of_earlier_data_away(tmp_path):
     method = Segmentation(PlainBranch(4))
     method.class_names, method.palette = ("v", "w", "x", "y", "z"), ((1, 2, 3),) * CLASSES
-    make_trainer(tmp_path).test(method, ToyData().test_dataloader(), verbose=False)  # tells nothing of its classes
+    make_trainer(tmp_path).test(method, ToyImages().test_dataloader(), verbose=False)  # tells nothing of its classes
     assert method.palette == ((1, 2, 3),) * CLASSES
-    make_trainer(tmp_path).test(method, ToyData(), verbose=False)
-    assert (method.class_names, method.palette) == (ToyData.class_names, None)
+    make_trainer(tmp_path).test(method, ToyImages(), verbose=False)
+    assert (method.class_names, method.palette) == (ToyImages.class_names, None)
 
 
 def test_a_trainer_without_an_end_is_refused(tmp_path):
     with pytest.raises(ValueError, match="expected a trainer with max_steps, or with max_epochs"):
-        make_trainer(tmp_path, max_epochs=-1).fit(Segmentation(DeepLab("resnet10t", CLASSES)), ToyData())
-
-
-def test_learning_rate_warms_up_and_decays():
-    schedule = PolynomialDecay(power=1.0, warmup=0.1)
-    assert schedule(0.0) == 0
-    assert schedule(0.05) == pytest.approx(0.5 * 0.95)
-    assert schedule(0.5) == pytest.approx(0.5)
-    assert schedule(1.0) == 0
-    assert PolynomialDecay(power=0, warmup=0)(0.7) == 1
-
-
-def test_schedule_spans_the_training(tmp_path):
-    seen = []
-
-    class Recorder(Segmentation):
-        def on_train_batch_start(self, batch, batch_idx):
-            seen.append(self.optimizers().param_groups[0]["lr"])
-
-    method = Recorder(DeepLab("resnet10t", CLASSES), schedule=PolynomialDecay(power=1.0, warmup=0.0))
-    make_trainer(tmp_path, max_epochs=2).fit(method, ToyData())
-    rates = torch.tensor(seen) / 1e-3
-    torch.testing.assert_close(rates, torch.tensor([0.875, 0.625, 0.375, 0.125]), atol=1e-6, rtol=0)
-
-
-class TwoOptimizers(Segmentation):
-    """One that steps with every batch, and one that steps with every other."""
-
-    def __init__(self, net):
-        super().__init__(net)
-        self.automatic_optimization = False
-        self.critic = nn.Linear(1, 1)
-        self.shares = []
-
-    def configure_optimizers(self):
-        return [torch.optim.SGD(part.parameters(), 0.1) for part in (self.net, self.critic)]
-
-    def training_step(self, batch, batch_idx):
-        self.shares.append(self.share_done)
-        optimizer, critic_optimizer = self.optimizers()
-        self.manual_backward(self.total_loss(batch) + self.critic(torch.ones(1, 1)).sum())
-        optimizer.step()
-        if batch_idx % 2 == 0:
-            critic_optimizer.step()
-
-
-@pytest.mark.parametrize("end", [{"max_epochs": 4}, {"max_epochs": -1, "max_steps": 12}])
-def test_the_share_done_ends_with_the_training_of_several_optimizers(end, tmp_path):
-    method = TwoOptimizers(PlainBranch(4))
-    make_trainer(tmp_path, limit_val_batches=0, **end).fit(method, ToyData())
-    steps = torch.arange(8.0) if "max_steps" not in end else torch.tensor([0, 2, 3, 5, 6, 8, 9, 11]) * 8 / 12
-    torch.testing.assert_close(torch.tensor(method.shares), steps / 8)
-    assert method.share_done == 1
-
-
-def test_the_share_done_goes_on_where_several_optimizers_stopped(tmp_path):
-    trainer = make_trainer(tmp_path, limit_val_batches=0, max_epochs=2)
-    trainer.fit(TwoOptimizers(PlainBranch(4)), ToyData())
-    trainer.save_checkpoint(tmp_path / "half.ckpt")
-    method = TwoOptimizers(PlainBranch(4))
-    trainer = make_trainer(tmp_path, limit_val_batches=0, max_epochs=4)
-    trainer.fit(method, ToyData(), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
-    assert method.shares == [0.5, 0.625, 0.75, 0.875]
-
-
-def test_the_share_done_needs_no_optimizer_of_the_method(tmp_path):
-    shares = []
-
-    class Recorder(Segmentation):
-        def configure_optimizers(self):
-            return torch.optim.SGD(self.parameters(), 0.1)
-
-        def on_train_batch_start(self, batch, batch_idx):
-            shares.append(self.share_done)
-
-    make_trainer(tmp_path, limit_val_batches=0, max_epochs=2).fit(Recorder(PlainBranch(4)), ToyData())
-    assert shares == [0, 0.25, 0.5, 0.75]
+        make_trainer(tmp_path, max_epochs=-1).fit(Segmentation(DeepLab("resnet10t", CLASSES)), ToyImages())
 
 
 @pytest.mark.parametrize(("stage", "is_refused"), [("fit", True), ("test", True), ("predict", False)])

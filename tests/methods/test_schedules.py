@@ -1,6 +1,12 @@
-import pytest
+"""The learning rate over a training, and how far a training is."""
 
-from lightning_edge.methods import StepSchedule
+import pytest
+import torch
+from torch import nn
+from toys import NUM_CLASSES, PlainBranch, ToyImages, make_trainer
+
+from lightning_edge.methods import PolynomialDecay, Segmentation, StepSchedule
+from lightning_edge.nn import DeepLab
 
 
 def test_rate_changes_at_each_step_after_the_warm_up():
@@ -17,3 +23,79 @@ def test_constant_by_default():
 def test_nonsense_is_refused(at, factors):
     with pytest.raises(ValueError, match="expected"):
         StepSchedule(at, factors)
+
+
+def test_learning_rate_warms_up_and_decays():
+    schedule = PolynomialDecay(power=1.0, warmup=0.1)
+    assert schedule(0.0) == 0
+    assert schedule(0.05) == pytest.approx(0.5 * 0.95)
+    assert schedule(0.5) == pytest.approx(0.5)
+    assert schedule(1.0) == 0
+    assert PolynomialDecay(power=0, warmup=0)(0.7) == 1
+
+
+def test_schedule_spans_the_training(tmp_path):
+    seen = []
+
+    class Recorder(Segmentation):
+        def on_train_batch_start(self, batch, batch_idx):
+            seen.append(self.optimizers().param_groups[0]["lr"])
+
+    method = Recorder(DeepLab("resnet10t", NUM_CLASSES), schedule=PolynomialDecay(power=1.0, warmup=0.0))
+    make_trainer(tmp_path, max_epochs=2).fit(method, ToyImages())
+    rates = torch.tensor(seen) / 1e-3
+    torch.testing.assert_close(rates, torch.tensor([0.875, 0.625, 0.375, 0.125]), atol=1e-6, rtol=0)
+
+
+class TwoOptimizers(Segmentation):
+    """One that steps with every batch, and one that steps with every other."""
+
+    def __init__(self, net):
+        super().__init__(net)
+        self.automatic_optimization = False
+        self.critic = nn.Linear(1, 1)
+        self.shares = []
+
+    def configure_optimizers(self):
+        return [torch.optim.SGD(part.parameters(), 0.1) for part in (self.net, self.critic)]
+
+    def training_step(self, batch, batch_idx):
+        self.shares.append(self.share_done)
+        optimizer, critic_optimizer = self.optimizers()
+        self.manual_backward(self.total_loss(batch) + self.critic(torch.ones(1, 1)).sum())
+        optimizer.step()
+        if batch_idx % 2 == 0:
+            critic_optimizer.step()
+
+
+@pytest.mark.parametrize("end", [{"max_epochs": 4}, {"max_epochs": -1, "max_steps": 12}])
+def test_the_share_done_ends_with_the_training_of_several_optimizers(end, tmp_path):
+    method = TwoOptimizers(PlainBranch(4))
+    make_trainer(tmp_path, limit_val_batches=0, **end).fit(method, ToyImages())
+    steps = torch.arange(8.0) if "max_steps" not in end else torch.tensor([0, 2, 3, 5, 6, 8, 9, 11]) * 8 / 12
+    torch.testing.assert_close(torch.tensor(method.shares), steps / 8)
+    assert method.share_done == 1
+
+
+def test_the_share_done_goes_on_where_several_optimizers_stopped(tmp_path):
+    trainer = make_trainer(tmp_path, limit_val_batches=0, max_epochs=2)
+    trainer.fit(TwoOptimizers(PlainBranch(4)), ToyImages())
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    method = TwoOptimizers(PlainBranch(4))
+    trainer = make_trainer(tmp_path, limit_val_batches=0, max_epochs=4)
+    trainer.fit(method, ToyImages(), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    assert method.shares == [0.5, 0.625, 0.75, 0.875]
+
+
+def test_the_share_done_needs_no_optimizer_of_the_method(tmp_path):
+    shares = []
+
+    class Recorder(Segmentation):
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+        def on_train_batch_start(self, batch, batch_idx):
+            shares.append(self.share_done)
+
+    make_trainer(tmp_path, limit_val_batches=0, max_epochs=2).fit(Recorder(PlainBranch(4)), ToyImages())
+    assert shares == [0, 0.25, 0.5, 0.75]
