@@ -5,7 +5,9 @@ import os
 import shutil
 import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -113,6 +115,11 @@ def check_checkpoint(path: Path, runs: Path) -> None:
         raise FileNotFoundError(f"expected ckpt_path to be a checkpoint, got {path}, which does not exist{hint}")
     if path.is_file() and not zipfile.is_zipfile(path):
         raise ValueError(f"expected ckpt_path to be a checkpoint, got {path}, which is none or is cut short")
+    with suppress(UnpicklingError):  # holds more than plain values: Lightning says what it makes of it
+        if path.is_file() and "state_dict" not in (content := _read(path)):
+            raise ValueError(
+                f"expected ckpt_path to be a checkpoint with a state_dict, got {path} with {list(content)}"
+            )
 
 
 def run_of(checkpoint: Path) -> Path | None:
@@ -127,10 +134,14 @@ def _is_within(folder: Path, root: Path | str | None) -> bool:
 def _rows_before(table: Path, checkpoint: Path) -> list[dict[str, str]]:
     if not table.is_file():
         return []
-    num_steps = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)["global_step"]
+    num_steps = _read(checkpoint)["global_step"]
     with table.open(newline="") as file:
         rows = [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
     return [row for row in rows if int(row["step"]) < num_steps]
+
+
+def _read(checkpoint: Path) -> dict[str, Any]:
+    return torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
 
 
 def _is_config_of(config: Any, kind: type) -> bool:

@@ -64,30 +64,21 @@ def export(
         folder: Where the files go.
         num_clips: How many clips to compare on, each from a key frame to the last frame before the next one.
     """
+    import torch
+
     from lightning_edge.systems.onnx_accel import FLOW, OnnxAccel, compare, export_accel
     from lightning_edge.systems.tradeoff import measure
 
     if num_clips < 1:
         raise ValueError(f"expected num_clips of at least 1, got {num_clips}")
     if ckpt_path is not None:
-        model.load_state_dict(_state_dict(ckpt_path))
+        model.load_state_dict(torch.load(ckpt_path, map_location="cpu", weights_only=True)["state_dict"])
     net, clips = model.eval().net, _validation_clips(datamodule, num_clips)
     files = export_accel(net, folder, *clips.shape[-2:])
     exported = OnnxAccel(folder, None if folder / FLOW in files else net.flow)
     parity = compare(net, exported, clips[:, -model.interval :])
     times = measure({"torch": net, "onnxruntime": exported}, clips[:1, -2:], num_rounds=20)
     return _tell(files, parity, times)
-
-
-def _state_dict(checkpoint: Path) -> dict[str, Any]:
-    import torch
-
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    if "state_dict" not in content:
-        raise ValueError(
-            f"expected ckpt_path to be a checkpoint with a state_dict, got {checkpoint} with {list(content)}"
-        )
-    return content["state_dict"]
 
 
 def _validation_clips(datamodule: Any, num_clips: int) -> "Tensor":

@@ -71,6 +71,14 @@ def test_another_export_takes_the_place_of_the_first(clips, tmp_path):
     assert compare(net, OnnxAccel(tmp_path, DISFlow()), clips).share_equal >= 0.999
 
 
+@pytest.mark.parametrize(("asked", "got"), [(None, torch.get_num_threads()), (1, 1)])
+def test_threads_are_those_of_torch_or_as_asked(asked, got, tmp_path):
+    export_accel(make_net(), tmp_path, 64, 96)
+    net = OnnxAccel(tmp_path, num_threads=asked)
+    for session in (net._key, net._carried):
+        assert session.get_session_options().intra_op_num_threads == got
+
+
 def test_frames_of_another_size_are_refused(tmp_path):
     net = make_net(flow=DISFlow())
     export_accel(net, tmp_path, 64, 96)
