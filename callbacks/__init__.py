@@ -4,3 +4,4 @@ from callbacks.latency_monitor import LatencyMonitor as LatencyMonitor
 from callbacks.overlay_writer import OverlayWriter as OverlayWriter
 from callbacks.segmentation_pictures import SegmentationPictures as SegmentationPictures
 from callbacks.tradeoff_report import TradeoffReport as TradeoffReport
+from callbacks.warm_start import WarmStart as WarmStart

@@ -1,20 +1,15 @@
 """What a video net's key-frame interval buys: accuracy and latency in one table and one figure."""
 
-from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.table import Table
-from scipy import stats
 from torch import Tensor
 
+from callbacks._tradeoff_tables import NET_TITLES, print_table
 from lightning_edge.contracts import ComparesVideoNets
 from lightning_edge.systems.tradeoff import TradeoffRow, measure, tradeoff_row, write_rows
 from lightning_edge.timing import num_samples_needed
@@ -104,64 +99,13 @@ class TradeoffReport(Callback):
         return [tradeoff_row(score, latency) for score in method.interval_scores]
 
 
-def print_table(rows: list[TradeoffRow], interval: int) -> None:
-    """Print each net at its natural interval: single-frame nets at 1, the others at ``interval``."""
-    carrying = {row.net for row in rows if row.interval > 1}
-    shown = [row for row in rows if row.interval == (interval if row.net in carrying else 1)]
-    table = Table(title=f"Accuracy and latency, one key frame in {interval}", caption=_CAPTION)
-    table.add_column("net", no_wrap=True)
-    for heading in ("mIoU %", "worst %", "ms/frame", "x reference"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in shown:
-        table.add_row(
-            DESCRIPTIONS.get(row.net, row.net),
-            f"{100 * row.miou:.1f}",
-            f"{100 * row.miou_worst:.1f}",
-            f"{row.mean_ms:.1f}",
-            f"{row.of_reference:.2f} [{row.of_reference_low:.2f}, {row.of_reference_high:.2f}]",
-        )
-    Console().print(table)
-
-
-def print_intervals(runs: Sequence[Sequence[TradeoffRow]]) -> None:
-    """Print the mean IoU of every net at every interval over runs with different seeds, with its 95 % interval."""
-    table = Table(title=f"mIoU % by key-frame interval, mean of {len(runs)} seeds with 95 % interval", show_lines=False)
-    nets = list(dict.fromkeys(row.net for row in runs[0]))
-    for heading in ("n", *(DESCRIPTIONS.get(net, net) for net in nets)):
-        table.add_column(heading, justify="right")
-    mious: dict[tuple[str, int], list[float]] = {}
-    for row in chain.from_iterable(runs):
-        mious.setdefault((row.net, row.interval), []).append(100 * row.miou)
-    for interval in sorted({interval for _, interval in mious}):
-        table.add_row(str(interval), *(_mean_with_interval(mious.get((net, interval), [])) for net in nets))
-    Console().print(table)
-
-
-def _mean_with_interval(values: Sequence[float]) -> str:
-    """Mean and half the width of Student's 95 % interval."""
-    if len(values) < 2:
-        return "".join(f"{value:.1f}" for value in values)
-    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
-    return f"{np.mean(values):.1f} ± {half:.1f}"
-
-
-_CAPTION = "worst: on the last frame before the next key frame. x reference: share of its time, 95 % interval"
-DESCRIPTIONS = {
-    "reference": "reference, every frame",
-    "update": "update net, every frame",
-    "copy": "features copied",
-    "dff": "Deep Feature Flow",
-    "accel": "Accel",
-}
-
-
 def draw_curve(rows: list[TradeoffRow]) -> Figure:
     """Mean IoU over mean latency for every interval, and over the distance from the key frame."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     curve, distance = figure.subplots(1, 2)
     for net in dict.fromkeys(row.net for row in rows):
         points = [row for row in rows if row.net == net]
-        label = DESCRIPTIONS.get(net, net)
+        label = NET_TITLES.get(net, net)
         # a net of one point is a ring around what may lie under it, such as the others' first points
         style: dict[str, Any] = {"marker": "o", "ms": 4} if len(points) > 1 else {"marker": "o", "ms": 9, "mfc": "none"}
         x, y = [p.mean_ms for p in points], [100 * p.miou for p in points]

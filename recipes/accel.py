@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from recipes._cli import run, run_config
+from recipes._cli import last_checkpoint, run, run_config
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from lightning_edge.systems.onnx_accel import Parity
+    from lightning_edge.systems.tradeoff import TradeoffRow
     from lightning_edge.timing import Samples
     from recipes._parser import RecipeCLI
 
@@ -18,6 +19,28 @@ LINKS = {
         "model.init_args.net.init_args.reference.init_args.num_classes",
         "model.init_args.net.init_args.update.init_args.num_classes",
     ]
+}
+
+SECOND_RATE = 5.7e-4
+"""Learning rate of the second stages of ``ablate``: what a fit in one piece has left after 0.75 of its steps."""
+
+
+class Variant(NamedTuple):
+    """Arguments of ``fit`` by which a variant of the training differs from the default."""
+
+    second_stage: tuple[str, ...] = ()
+    first_stage: tuple[str, ...] = ()
+
+
+VARIANTS = {
+    "branches": Variant(("--model.branch_share=1",)),  # what each branch alone makes of as long a training
+    "scores": Variant(),
+    "features": Variant(("--model.net.fuse_features=true",)),
+    "fusion_only": Variant(("--model.train_branches_jointly=false",)),
+    "one_distance": Variant(("--data.train_distances=[4]",)),
+    "all_distances": Variant(("--data.train_distances=[1,2,3,4,5,6,7,8,9]",)),
+    "finer_flow": Variant(("--model.net.flow.preset=medium",)),
+    "distilled": Variant(first_stage=("--model.distillation_weight=1",)),
 }
 
 
@@ -34,18 +57,81 @@ def repeat(
         overrides: Further arguments of ``fit`` for all runs, such as ``["--trainer.max_epochs=3"]``.
     """
     from callbacks.tradeoff_report import draw_curve, print_intervals
-    from lightning_edge.systems.tradeoff import average_rows, read_rows, write_rows
+    from lightning_edge.systems.tradeoff import average_rows, write_rows
 
     runs = []
     for seed in range(num_seeds):
         run_config("accel", [f"--seed_everything={seed}", f"--data.seed={seed}", *overrides], folder / f"seed_{seed}")
-        [*_, newest] = sorted((folder / f"seed_{seed}").rglob("tradeoff.csv"), key=lambda p: p.stat().st_mtime)
-        runs.append(read_rows(newest))
+        runs.append(_newest_rows(folder / f"seed_{seed}"))
     print_intervals(runs)
     means = average_rows(runs)
     write_rows(means, folder / "tradeoff.csv")
     draw_curve(means).savefig(folder / "tradeoff.png", dpi=150)
     return {f"{row.net}_miou_n{row.interval}": row.miou for row in means}
+
+
+def ablate(
+    folder: Path = Path("runs/accel_ablation"),
+    num_seeds: int = 3,
+    variants: tuple[str, ...] = tuple(VARIANTS),
+    first_epochs: int = 15,
+    second_epochs: int = 5,
+    interval: int = 5,
+    overrides: tuple[str, ...] = ("-c", "accel_long.yaml"),
+) -> dict[str, float]:
+    """Train the second stage in several variants, each from the same first stage, and print what each gives.
+
+    A stopped ablation goes on where it was, and one with more seeds or variants uses those that are there.
+
+    Args:
+        folder: Where the runs lie, one folder for each seed.
+        num_seeds: How many runs of each variant.
+        variants: Which ones, among those of ``recipes.accel.VARIANTS``.
+        first_epochs: Length of the first stage.
+        second_epochs: Length of the second stage.
+        interval: Key-frame interval of the table.
+        overrides: Further arguments of ``fit`` for all runs.
+    """
+    from callbacks._tradeoff_tables import at_interval, print_variants
+
+    if unknown := [name for name in variants if name not in VARIANTS]:
+        raise ValueError(f"expected variants among {list(VARIANTS)}, got {unknown}")
+    runs: dict[str, list[list[TradeoffRow]]] = {name: [] for name in variants}
+    for seed in range(num_seeds):
+        for name, found in runs.items():
+            plan = [*overrides, f"--seed_everything={seed}", f"--data.seed={seed}"]
+            found.append(_fit_variant(VARIANTS[name], plan, folder / f"seed_{seed}", name, first_epochs, second_epochs))
+    print_variants(runs, interval)
+    return {
+        f"{name}_miou": sum(at_interval(rows, interval)["accel"].miou for rows in found) / num_seeds
+        for name, found in runs.items()
+    }
+
+
+def _fit_variant(
+    variant: Variant, plan: Sequence[str], folder: Path, name: str, first_epochs: int, second_epochs: int
+) -> "list[TradeoffRow]":
+    first = folder / ("first_stage" if not variant.first_stage else f"first_stage_{name}")
+    length = _epochs(first_epochs)
+    run_config("accel", [*plan, *length, "--model.branch_share=1", *variant.first_stage], first)
+    begin = [
+        "--trainer.callbacks+=callbacks.WarmStart",
+        f"--trainer.callbacks.checkpoint={last_checkpoint(first)}",
+        "--trainer.callbacks.begin_anew=[net.fusion]",  # it does not learn in the first stage
+    ]
+    length = [*_epochs(second_epochs), "--model.branch_share=0", f"--model.optimizer.lr={SECOND_RATE}"]
+    run_config("accel", [*plan, *length, *variant.second_stage, *begin], folder / name)
+    return _newest_rows(folder / name)
+
+
+def _epochs(number: int) -> list[str]:
+    return [f"--trainer.max_epochs={number}", f"--trainer.check_val_every_n_epoch={number}"]
+
+
+def _newest_rows(folder: Path) -> "list[TradeoffRow]":
+    from lightning_edge.systems.tradeoff import read_rows
+
+    return read_rows(max(folder.rglob("tradeoff.csv"), key=lambda path: path.stat().st_mtime))
 
 
 def export(
@@ -119,7 +205,7 @@ def _tell(files: list[Path], parity: "Parity", times: Mapping[str, "Samples"]) -
 
 def main(args: Sequence[str] | None = None, folder: Path | None = None) -> "RecipeCLI":
     """Run the command line of this recipe."""
-    return run("accel", args, commands=[repeat, export], links=LINKS, folder=folder)
+    return run("accel", args, commands=[repeat, ablate, export], links=LINKS, folder=folder)
 
 
 if __name__ == "__main__":

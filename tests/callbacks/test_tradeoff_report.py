@@ -8,7 +8,7 @@ from settings import make_accel, make_cityscapes, make_cityscapes_video, make_se
 from wandb_offline import read_offline_run
 
 from callbacks import TradeoffReport
-from callbacks.tradeoff_report import print_intervals
+from callbacks._tradeoff_tables import print_intervals
 from lightning_edge.systems.tradeoff import TradeoffRow, read_rows
 
 

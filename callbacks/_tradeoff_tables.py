@@ -1,0 +1,93 @@
+"""Tables of the trade-off between accuracy and latency, for one run, several seeds, and several variants."""
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from scipy import stats
+
+from lightning_edge.systems.tradeoff import TradeoffRow
+
+NET_TITLES = {
+    "reference": "reference, every frame",
+    "update": "update net, every frame",
+    "copy": "features copied",
+    "dff": "Deep Feature Flow",
+    "accel": "Accel",
+}
+_CAPTION = "worst: on the last frame before the next key frame. x reference: share of its time, 95 % interval"
+
+_VARIANTS_CAPTION = "worst: Accel on the last frame before the next key frame. -: Accel minus. time: Accel by reference"
+
+
+def print_table(rows: Sequence[TradeoffRow], interval: int) -> None:
+    """Print each net at its natural interval: single-frame nets at 1, the others at ``interval``."""
+    table = Table(title=f"Accuracy and latency, one key frame in {interval}", caption=_CAPTION)
+    table.add_column("net", no_wrap=True)
+    for heading in ("mIoU %", "worst %", "ms/frame", "x reference"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in at_interval(rows, interval).values():
+        table.add_row(
+            NET_TITLES.get(row.net, row.net),
+            f"{100 * row.miou:.1f}",
+            f"{100 * row.miou_worst:.1f}",
+            f"{row.mean_ms:.1f}",
+            f"{row.of_reference:.2f} [{row.of_reference_low:.2f}, {row.of_reference_high:.2f}]",
+        )
+    Console().print(table)
+
+
+def print_intervals(runs: Sequence[Sequence[TradeoffRow]]) -> None:
+    """Print the mean IoU of every net at every interval over runs with different seeds, with its 95 % interval."""
+    table = Table(title=f"mIoU % by key-frame interval, mean of {len(runs)} seeds with 95 % interval", show_lines=False)
+    nets = list(dict.fromkeys(row.net for row in runs[0]))
+    for heading in ("n", *(NET_TITLES.get(net, net) for net in nets)):
+        table.add_column(heading, justify="right")
+    mious: dict[tuple[str, int], list[float]] = {}
+    for row in chain.from_iterable(runs):
+        mious.setdefault((row.net, row.interval), []).append(100 * row.miou)
+    for interval in sorted({interval for _, interval in mious}):
+        table.add_row(str(interval), *(_mean_with_interval(mious.get((net, interval), [])) for net in nets))
+    Console().print(table)
+
+
+def print_variants(variants: Mapping[str, Sequence[Sequence[TradeoffRow]]], interval: int) -> None:
+    """Print what each variant of a training gives at one interval.
+
+    Args:
+        variants: For each variant its runs, one for each seed.
+        interval: Key-frame interval.
+    """
+    num_seeds = max(map(len, variants.values()))
+    title = f"One key frame in {interval}: mIoU %, mean of {num_seeds} seeds with 95 % interval"
+    table = Table(title=title, caption=_VARIANTS_CAPTION, box=box.SIMPLE, padding=(0, 1, 0, 0))
+    table.add_column("variant", no_wrap=True)
+    for heading in ("reference", "DFF", "Accel", "worst", "-reference", "-DFF", "time"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, runs in variants.items():
+        seeds = [at_interval(rows, interval) for rows in runs]
+        reference, dff, accel = (
+            np.array([100 * nets[net].miou for nets in seeds]) for net in ("reference", "dff", "accel")
+        )
+        worst = np.array([100 * nets["accel"].miou_worst for nets in seeds])
+        columns = (reference, dff, accel, worst, accel - reference, accel - dff)
+        time = np.mean([nets["accel"].of_reference for nets in seeds])
+        table.add_row(name, *map(_mean_with_interval, columns), f"{time:.2f}")
+    Console().print(table)
+
+
+def at_interval(rows: Sequence[TradeoffRow], interval: int) -> dict[str, TradeoffRow]:
+    """Row of each net at its natural interval: single-frame nets at 1, the others at ``interval``."""
+    carrying = {row.net for row in rows if row.interval > 1}
+    return {row.net: row for row in rows if row.interval == (interval if row.net in carrying else 1)}
+
+
+def _mean_with_interval(values: Sequence[float] | np.ndarray) -> str:
+    """Mean and half the width of Student's 95 % interval."""
+    if len(values) < 2:
+        return "".join(f"{value:.1f}" for value in values)
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return f"{np.mean(values):.1f} ± {half:.1f}"

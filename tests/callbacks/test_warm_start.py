@@ -1,0 +1,91 @@
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from settings import make_accel, make_cityscapes_video
+from torch import nn
+
+from callbacks import WarmStart
+
+
+@pytest.fixture
+def earlier(tmp_path):
+    """A method and its checkpoint."""
+    torch.manual_seed(1)
+    method = make_accel(19)
+    torch.save({"state_dict": method.state_dict()}, tmp_path / "earlier.ckpt")
+    return method, tmp_path / "earlier.ckpt"
+
+
+def fit(method, callback, **arguments):
+    trainer = Trainer(
+        accelerator="cpu", max_steps=1, limit_val_batches=0, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, callbacks=[callback],
+    )  # fmt: skip
+    trainer.fit(method, make_cityscapes_video(), **arguments)
+
+
+class _Begin(WarmStart):
+    """Keeps the weights that the training begins with."""
+
+    def on_train_start(self, trainer, pl_module):
+        self.weights = {name: value.clone() for name, value in pl_module.state_dict().items()}
+        self.step = trainer.global_step
+
+
+def test_a_training_begins_at_step_0_with_the_weights_of_the_checkpoint(earlier, caplog):
+    caplog.set_level("INFO")
+    method, path = earlier
+    begin = _Begin(path)
+    fit(make_accel(19), begin)
+    assert begin.step == 0
+    assert all(torch.equal(value, begin.weights[name]) for name, value in method.state_dict().items())
+    assert f"{len(begin.weights)} tensors begin as in {path}" in caplog.text
+
+
+def test_parts_that_begin_anew_may_have_other_shapes(earlier):
+    method, path = earlier
+    other = make_accel(19)
+    other.net.fusion = nn.Conv2d(3, 19, 1)
+    own = other.net.fusion.weight.clone()
+    other.configure_optimizers = lambda: None
+    other.training_step = lambda batch, batch_idx: None
+    begin = _Begin(path, begin_anew=["net.fusion"])
+    fit(other, begin)
+    torch.testing.assert_close(begin.weights.pop("net.fusion.weight"), own, rtol=0, atol=0)
+    begin.weights.pop("net.fusion.bias")
+    assert all(torch.equal(value, method.state_dict()[name]) for name, value in begin.weights.items())
+
+
+def test_a_resumed_training_goes_on_where_it_was(earlier, tmp_path):
+    torch.manual_seed(2)
+    resumed = make_accel(19)
+    trainer = Trainer(accelerator="cpu", max_steps=0, logger=False, enable_progress_bar=False)
+    trainer.fit(resumed, make_cityscapes_video())
+    trainer.save_checkpoint(tmp_path / "resumed.ckpt")
+    begin = _Begin(earlier[1])
+    fit(make_accel(19), begin, ckpt_path=tmp_path / "resumed.ckpt")
+    assert all(torch.equal(value, begin.weights[name]) for name, value in resumed.state_dict().items())
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(earlier):
+    _, path = earlier
+    other = make_accel(19)
+    other.net.fusion = nn.Conv2d(3, 19, 1)
+    with pytest.raises(ValueError, match=r"has no net.fusion.weight of \[19, 3, 1, 1\], but of \[19, 38, 1, 1\]"):
+        fit(other, WarmStart(path))
+    other.more = nn.Linear(2, 2)
+    with pytest.raises(ValueError, match=r"has no more.weight, and 1 more"):
+        fit(other, WarmStart(path, begin_anew=["net.fusion"]))
+
+
+def test_a_part_that_is_none_is_refused(earlier):
+    with pytest.raises(ValueError, match=r"expected begin_anew to name parts of Accel, got 'net\.fusio'"):
+        fit(make_accel(19), WarmStart(earlier[1], begin_anew=["net.fusio"]))
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"expected checkpoint to be a file, got nowhere\.ckpt"):
+        WarmStart("nowhere.ckpt")
+    torch.save({"weights": 1}, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match="expected checkpoint to hold a state_dict"):
+        fit(make_accel(19), WarmStart(tmp_path / "other.pt"))
