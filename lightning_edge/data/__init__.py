@@ -2,6 +2,7 @@
 
 from lightning_edge.data.augmentation import StreetAugmentation as StreetAugmentation
 from lightning_edge.data.base import EdgeDataModule as EdgeDataModule
+from lightning_edge.data.camera_motion import RandomCameraMotion as RandomCameraMotion
 from lightning_edge.data.camvid import CamVidDataModule as CamVidDataModule
 from lightning_edge.data.camvid import CamVidVideoDataModule as CamVidVideoDataModule
 from lightning_edge.data.cityscapes import CityscapesDataModule as CityscapesDataModule

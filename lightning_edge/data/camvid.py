@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, get_args
 from lightning_edge.contracts import IGNORE_INDEX
 from lightning_edge.data.augmentation import Transform
 from lightning_edge.data.base import Split
+from lightning_edge.data.camera_motion import RandomCameraMotion
 from lightning_edge.data.images import label_table
 from lightning_edge.data.segmentation import LabelledClip, SegmentationDataModule, SegmentationVideoDataModule
 from lightning_edge.samples.camvid import sample_camvid
@@ -114,6 +115,7 @@ class CamVidVideoDataModule(SegmentationVideoDataModule):
             tests on the dense video without having trained on its sequence.
         max_distance: frames between the oldest frame and the label in evaluation.
         train_distances: what the same number is drawn from in training, once a batch.
+        train_motion: as in :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
         sample_size: height and width of generated images, pixels.
         num_samples: generated images for training, validation and testing.
         train_transform: as in :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
@@ -134,6 +136,7 @@ class CamVidVideoDataModule(SegmentationVideoDataModule):
         protocol: Protocol = "usual",
         max_distance: int = 9,
         train_distances: tuple[int, ...] = (1, 2, 3, 4),
+        train_motion: RandomCameraMotion | None = None,
         sample_size: tuple[int, int] = (120, 160),
         num_samples: tuple[int, int, int] = (80, 40, 40),
         train_transform: Transform | None = None,
@@ -142,7 +145,9 @@ class CamVidVideoDataModule(SegmentationVideoDataModule):
         num_workers: int = 2,
         seed: int = 0,
     ) -> None:
-        super().__init__(max_distance, train_distances, train_transform, batch_size, eval_batch_size, num_workers, seed)
+        super().__init__(
+            max_distance, train_distances, train_motion, train_transform, batch_size, eval_batch_size, num_workers, seed
+        )
         self.root = root
         check_protocol(protocol)
         self.protocol: Protocol = protocol

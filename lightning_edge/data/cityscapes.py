@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lightning_edge.data.augmentation import Transform
 from lightning_edge.data.base import Split
+from lightning_edge.data.camera_motion import RandomCameraMotion
 from lightning_edge.data.images import label_table
 from lightning_edge.data.segmentation import LabelledClip, SegmentationDataModule, SegmentationVideoDataModule
 from lightning_edge.ops.cityscapes_labels import LABELS, TRAIN_LABELS
@@ -74,11 +75,7 @@ class CityscapesDataModule(SegmentationDataModule):
 
     def clips(self, split: Split) -> list[LabelledClip]:
         """Images of a split with their masks, one for each mask."""
-        folder = "train" if split == "train" else "val"
-        masks = _masks(_folder(self), folder)
-        images = {key: (path,) for key, path in _images(_folder(self) / "leftImg8bit" / folder).items()}
-        _require_all(masks, images, "image", "leftImg8bit_trainvaltest.zip")
-        return [LabelledClip(images[key], mask) for key, mask in masks.items()]
+        return _stills(_folder(self), "train" if split == "train" else "val")
 
 
 class CityscapesVideoDataModule(SegmentationVideoDataModule):
@@ -87,10 +84,11 @@ class CityscapesVideoDataModule(SegmentationVideoDataModule):
     The labels of the test split are not public, so the test loader serves the validation split.
 
     Args:
-        root: folder with ``leftImg8bit_sequence`` and ``gtFine``; small generated scenes in the same layout if
-            ``None``.
+        root: folder with ``leftImg8bit_sequence`` and ``gtFine``, and with ``leftImg8bit`` where clips have one frame,
+            as those for training have with ``train_motion``; small generated scenes in the same layout if ``None``.
         max_distance: frames between the oldest frame and the label in evaluation, at most 19.
         train_distances: what the same number is drawn from in training, once a batch.
+        train_motion: as in :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
         sample_size: height and width of generated images, pixels.
         sample_domain: conditions in generated images.
         num_sample_train: generated training clips.
@@ -112,6 +110,7 @@ class CityscapesVideoDataModule(SegmentationVideoDataModule):
         root: str | Path | None = None,
         max_distance: int = 9,
         train_distances: tuple[int, ...] = (1, 2, 3, 4),
+        train_motion: RandomCameraMotion | None = None,
         sample_size: tuple[int, int] = (128, 256),
         sample_domain: str = "day",
         num_sample_train: int = 120,
@@ -122,7 +121,9 @@ class CityscapesVideoDataModule(SegmentationVideoDataModule):
         num_workers: int = 2,
         seed: int = 0,
     ) -> None:
-        super().__init__(max_distance, train_distances, train_transform, batch_size, eval_batch_size, num_workers, seed)
+        super().__init__(
+            max_distance, train_distances, train_motion, train_transform, batch_size, eval_batch_size, num_workers, seed
+        )
         for name, distance in (("max_distance", max_distance), ("train_distances", max(train_distances))):
             if distance > NUM_EARLIER_FRAMES:
                 raise ValueError(
@@ -142,6 +143,8 @@ class CityscapesVideoDataModule(SegmentationVideoDataModule):
     def clips(self, split: Split) -> list[LabelledClip]:
         """Clips of a split, one for each mask, each as long as the split needs."""
         folder = "train" if split == "train" else "val"
+        if self.num_frames(split) == 1:
+            return _stills(_folder(self), folder)  # spares the sequences
         masks = _masks(_folder(self), folder)
         frames = _images(_sequences(_folder(self)) / folder)
         clips: dict[_Key, tuple[Path, ...]] = {}
@@ -187,6 +190,13 @@ def _masks(root: Path, split: str) -> dict[_Key, Path]:
             f"unpack gtFine_trainvaltest.zip there, from {_SOURCE}"
         )
     return masks
+
+
+def _stills(root: Path, folder: str) -> list[LabelledClip]:
+    masks = _masks(root, folder)
+    images = {key: (path,) for key, path in _images(root / "leftImg8bit" / folder).items()}
+    _require_all(masks, images, "image", "leftImg8bit_trainvaltest.zip")
+    return [LabelledClip(images[key], mask) for key, mask in masks.items()]
 
 
 def _sequences(root: Path) -> Path:

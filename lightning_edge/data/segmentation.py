@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from lightning_edge.contracts import IGNORE_INDEX, ClipBatch, SegmentationBatch
 from lightning_edge.data.augmentation import StreetAugmentation, Transform, apply_seeded
 from lightning_edge.data.base import EdgeDataModule, Split
+from lightning_edge.data.camera_motion import RandomCameraMotion
 from lightning_edge.data.images import LabelTable, check_same_size, read_image, read_mask
 from lightning_edge.data.loading import Draw
 
@@ -87,6 +88,8 @@ class SegmentationVideoDataModule(SegmentationDataModule):
     Args:
         max_distance: frames between the oldest frame and the label in evaluation.
         train_distances: what the same number is drawn from in training.
+        train_motion: makes the clips for training of the labelled image alone, so that no other frames are needed;
+            frames of the data themselves if ``None``.
         train_transform: as in :class:`SegmentationDataModule`; it changes all frames of a clip alike.
         batch_size: clips in a training batch of one process.
         eval_batch_size: clips in a validation or test batch; ``batch_size`` if ``None``.
@@ -100,6 +103,7 @@ class SegmentationVideoDataModule(SegmentationDataModule):
         self,
         max_distance: int = 9,
         train_distances: tuple[int, ...] = (1, 2, 3, 4),
+        train_motion: RandomCameraMotion | None = None,
         train_transform: Transform | None = None,
         batch_size: int = 8,
         eval_batch_size: int | None = None,
@@ -113,10 +117,13 @@ class SegmentationVideoDataModule(SegmentationDataModule):
             raise ValueError(f"expected train_distances with one distance of at least 0 or more, got {train_distances}")
         self.max_distance = max_distance
         self.train_distances = tuple(train_distances)
+        self.train_motion = train_motion
 
     def num_frames(self, split: Split) -> int:
         """Frames that the clips of a split need."""
-        return 1 + (max(self.train_distances) if split == "train" else self.max_distance)
+        if split != "train":
+            return 1 + self.max_distance
+        return 1 + max(self.train_distances) if self.train_motion is None else 1
 
     def check_clips(self, clips: list[LabelledClip], split: Split) -> None:
         """Raise ``ValueError`` if there are none or one is too short."""
@@ -131,7 +138,7 @@ class SegmentationVideoDataModule(SegmentationDataModule):
             )
 
     def _make_dataset(self, clips: list[LabelledClip], transform: Transform) -> Dataset[Any]:
-        return _ClipDataset(clips, self.label_table, transform, self.train_distances)
+        return _ClipDataset(clips, self.label_table, transform, self.train_distances, self.train_motion)
 
 
 class _ImageDataset(Dataset[dict[str, Tensor]]):
@@ -158,26 +165,38 @@ class _ClipDataset(Dataset[dict[str, Tensor]]):
         label_table: LabelTable,
         transform: Transform,
         train_distances: tuple[int, ...],
+        train_motion: RandomCameraMotion | None,
     ) -> None:
         self.clips = clips
         self.label_table = label_table
         self.transform = transform
         self.train_distances = train_distances
+        self.train_motion = train_motion
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def __getitem__(self, item: int | Draw) -> dict[str, Tensor]:
-        clip = self.clips[item.index if isinstance(item, Draw) else item]
         if isinstance(item, Draw):
             distance = self.train_distances[item.batch_seed % len(self.train_distances)]
-            clip = clip._replace(frames=clip.frames[-1 - distance :])
-        last = _read_last(clip, self.label_table)
-        frames = [*(read_image(path) for path in clip.frames[:-1]), last["image"]]
-        sample: dict[str, Any] = {"images": _stack(frames, clip), "mask": last["mask"]}
-        if isinstance(item, Draw):
+            sample = self._training_clip(self.clips[item.index], distance, item.seed)
             sample = apply_seeded(self.transform, item.seed, **sample)
+        else:
+            sample = _read_clip(self.clips[item], self.label_table)
         return {"frames": _channels_first(sample["images"]), "mask": _to_tensor(sample["mask"])}
+
+    def _training_clip(self, clip: LabelledClip, distance: int, seed: int) -> dict[str, np.ndarray]:
+        if self.train_motion is None:
+            return _read_clip(clip._replace(frames=clip.frames[-1 - distance :]), self.label_table)
+        still = _read_last(clip, self.label_table)
+        images, mask = self.train_motion(still["image"], still["mask"], distance + 1, seed)
+        return {"images": images, "mask": mask}
+
+
+def _read_clip(clip: LabelledClip, label_table: LabelTable) -> dict[str, np.ndarray]:
+    last = _read_last(clip, label_table)
+    frames = [*(read_image(path) for path in clip.frames[:-1]), last["image"]]
+    return {"images": _stack(frames, clip), "mask": last["mask"]}
 
 
 def _read_last(clip: LabelledClip, label_table: LabelTable) -> dict[str, np.ndarray]:
