@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from recipes._cli import last_checkpoint, run, run_config
 
@@ -45,7 +45,10 @@ VARIANTS = {
 
 
 def repeat(
-    folder: Path = Path("runs/accel_repeat"), num_seeds: int = 3, overrides: tuple[str, ...] = ()
+    folder: Path = Path("runs/accel_repeat"),
+    num_seeds: int = 3,
+    split: Literal["val", "test"] = "val",
+    overrides: tuple[str, ...] = (),
 ) -> dict[str, float]:
     """Fit with several seeds and print the trade-off of all intervals, averaged.
 
@@ -54,15 +57,21 @@ def repeat(
     Args:
         folder: Where the runs lie, one folder for each seed.
         num_seeds: How many runs.
+        split: Data on which the nets are compared.
         overrides: Further arguments of ``fit`` for all runs, such as ``["--trainer.max_epochs=3"]``.
     """
-    from callbacks.tradeoff_report import draw_curve, print_intervals
+    from callbacks._tradeoff_tables import print_intervals
+    from callbacks.tradeoff_report import draw_curve
     from lightning_edge.systems.tradeoff import average_rows, write_rows
 
     runs = []
     for seed in range(num_seeds):
-        run_config("accel", [f"--seed_everything={seed}", f"--data.seed={seed}", *overrides], folder / f"seed_{seed}")
-        runs.append(_newest_rows(folder / f"seed_{seed}"))
+        plan, run = [f"--seed_everything={seed}", f"--data.seed={seed}", *overrides], folder / f"seed_{seed}"
+        run_config("accel", plan, run)
+        if split == "test":
+            plan, run = [*plan, f"--ckpt_path={last_checkpoint(run)}"], folder / f"seed_{seed}_test"
+            run_config("accel", plan, run, command="test")
+        runs.append(_newest_rows(run))
     print_intervals(runs)
     means = average_rows(runs)
     write_rows(means, folder / "tradeoff.csv")

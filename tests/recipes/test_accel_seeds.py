@@ -1,0 +1,68 @@
+"""The commands that fit Accel several times and set the results side by side."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from recipes import accel
+
+SMALL = [
+    "--data.sample_size=[64,96]",
+    "--data.num_sample_train=2",
+    "--data.num_sample_val=1",
+    "--data.batch_size=1",
+    "--data.num_workers=0",
+    "--model.max_interval=3",
+    "--model.interval=2",
+    "--trainer.logger=[{'class_path':'CSVLogger','init_args':{'save_dir':'runs','name':'accel'}}]",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.enable_model_summary=false",
+]
+ONE_EPOCH = ["--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1"]
+
+
+def weights(folder, part):
+    state = torch.load(next(folder.rglob("last.ckpt")), weights_only=True)["state_dict"]
+    return {name: value for name, value in state.items() if name.startswith(part) and "num_batches" not in name}
+
+
+def mious(folder):
+    with next(folder.rglob("tradeoff.csv")).open() as file:
+        return {f"{row['net']}_miou_n{row['interval']}": float(row["miou"]) for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_repeat_averages_the_seeds(split, capsys):
+    found = accel.main(["repeat", "--num_seeds=2", f"--split={split}", f"--overrides={SMALL + ONE_EPOCH}"]).metrics
+    folder = Path("runs/accel_repeat")
+    suffix = "_test" if split == "test" else ""
+    first, second = (mious(folder / f"seed_{seed}{suffix}") for seed in (0, 1))
+    assert first != second
+    assert found == pytest.approx({name: (first[name] + second[name]) / 2 for name in first})
+    assert (folder / "tradeoff.png").stat().st_size > 10_000
+    assert "mean of 2 seeds" in capsys.readouterr().out
+
+
+def test_variants_begin_with_one_first_stage(capsys):
+    lengths = ["--num_seeds=1", "--first_epochs=1", "--second_epochs=1", "--interval=2"]
+    variants = ["features", "fusion_only", "distilled"]
+    found = accel.main(["ablate", f"--variants={variants}", *lengths, f"--overrides={SMALL}"]).metrics
+    folder = Path("runs/accel_ablation/seed_0")
+    assert found == pytest.approx({f"{name}_miou": mious(folder / name)["accel_miou_n2"] for name in variants})
+    branches = weights(folder / "first_stage", "net.update")
+    assert same(branches, weights(folder / "fusion_only", "net.update"))
+    assert not same(branches, weights(folder / "features", "net.update"))
+    assert not same(branches, weights(folder / "first_stage_distilled", "net.update"))
+    assert weights(folder / "features", "net.fusion.weight")["net.fusion.weight"].shape[0] == 512 // 2
+    assert "fusion_only" in capsys.readouterr().out
+
+
+def same(one, other):
+    return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_a_variant_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"expected variants among \['branches', .*got \['score'\]"):
+        accel.main(["ablate", '--variants=["score"]', f"--overrides={SMALL}"])
