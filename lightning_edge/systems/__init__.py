@@ -1,3 +1,5 @@
 """Running systems that need no trainer."""
 
+from lightning_edge.systems.keyframes import AdaptiveInterval as AdaptiveInterval
+from lightning_edge.systems.keyframes import FixedInterval as FixedInterval
 from lightning_edge.systems.video_stream import VideoStream as VideoStream

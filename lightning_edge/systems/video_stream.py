@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lightning_edge.contracts import VideoNet
 from lightning_edge.ops.classes import most_likely
+from lightning_edge.systems.keyframes import FixedInterval, KeyframePolicy
 
 _OVERSHOOT = 0.05
 """How far interpolation may have carried brightness out of [0, 1]."""
@@ -17,24 +18,23 @@ _OVERSHOOT = 0.05
 class VideoStream:
     """Runs a video net on one frame at a time and holds its state on the last one, nothing older.
 
-    A frame becomes a key frame when it is the first, when its size differs from the one before, when ``interval``
-    frames have passed since the last key frame (dropped ones count), or when the scene was cut.
+    A frame becomes a key frame when it is the first, when its size differs from the one before, when the scene was cut,
+    or when ``interval`` frames have passed since the last key frame (dropped ones count).
 
     Args:
         net: The video net, in the mode and on the device where it is to run.
-        interval: Frames from key frame to key frame; 1 runs the reference branch on every frame.
+        interval: Frames from key frame to key frame (1 runs the reference branch on every frame), or a policy that
+            decides on them, such as ``AdaptiveInterval``.
         cut_threshold: Mean change of brightness of a 16x16 thumbnail, in [0, 1], above which the scene counts as cut.
             ``None`` never looks. In the sample world at 17 Hz the change within a drive is below 0.05 in 99 of 100
             frames, and from one drive to another above 0.085.
     """
 
-    def __init__(self, net: VideoNet, interval: int = 5, cut_threshold: float | None = 0.08) -> None:
-        if interval < 1:
-            raise ValueError(f"expected interval of at least 1 frame, got {interval}")
+    def __init__(self, net: VideoNet, interval: int | KeyframePolicy = 5, cut_threshold: float | None = 0.08) -> None:
         if cut_threshold is not None and cut_threshold < 0:
             raise ValueError(f"expected cut_threshold of at least 0, got {cut_threshold}")
         self.net = net
-        self.interval = interval
+        self.policy = FixedInterval(interval) if isinstance(interval, int) else interval
         self.cut_threshold = cut_threshold
         self.reset()
 
@@ -46,6 +46,7 @@ class VideoStream:
         self._is_keyframe = False
         self._index = -1
         self._key_index = 0
+        self.policy.reset()
 
     @property
     def is_keyframe(self) -> bool:
@@ -69,17 +70,18 @@ class VideoStream:
         self._is_keyframe = self._index <= last or self._needs_keyframe(image, thumbnail)
         if self._is_keyframe:
             self._state, self._key_index = self.net.start(image), self._index
+            self.policy.note_keyframe()
         else:
             self._state = self.net.advance(self._state, image)
         self._thumbnail, self._size = thumbnail, image.shape
         return most_likely(self.net.scores(self._state))[0]
 
     def _needs_keyframe(self, image: Tensor, thumbnail: Tensor) -> bool:
-        if image.shape != self._size or self._index - self._key_index >= self.interval:
+        if image.shape != self._size or self._thumbnail is None:
             return True
-        if self.cut_threshold is None or self._thumbnail is None:
-            return False
-        return (thumbnail - self._thumbnail).abs().mean().item() > self.cut_threshold
+        change = (thumbnail - self._thumbnail).abs().mean().item()
+        is_cut = self.cut_threshold is not None and change > self.cut_threshold
+        return is_cut or self.policy.wants_keyframe(self._index - self._key_index, change)
 
 
 def _checked(frame: Tensor) -> tuple[Tensor, Tensor]:

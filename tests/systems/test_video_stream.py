@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lightning_edge.nn import AccelNet, DeepLab, DISFlow
-from lightning_edge.systems import VideoStream
+from lightning_edge.systems import AdaptiveInterval, VideoStream
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +144,10 @@ def test_any_video_net_will_do(video):
 def test_bad_arguments(net):
     with pytest.raises(ValueError, match="expected cut_threshold of at least 0, got -1"):
         VideoStream(net, cut_threshold=-1)
+
+
+def test_a_policy_decides_where_nothing_else_does(net, video):
+    moving, still = video[:6], [video[5]] * 6
+    keys = _keyframes(VideoStream(net, interval=AdaptiveInterval(2, longest=6)), [*still, *moving, *still])
+    assert keys[0] == 0
+    assert sum(6 <= key < 12 for key in keys) > sum(key >= 12 for key in keys)

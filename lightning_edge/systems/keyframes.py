@@ -1,0 +1,122 @@
+"""Which frames of a stream are key frames."""
+
+import math
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class KeyframePolicy(Protocol):
+    """Decides on key frames, beside the first frame of a stream, a cut, and a change of size."""
+
+    def reset(self) -> None:
+        """Forget the past: a new stream begins."""
+        ...
+
+    def wants_keyframe(self, num_frames: int, change: float) -> bool:
+        """Whether a frame is to be a key frame.
+
+        Args:
+            num_frames: Frames since the last key frame, this one and dropped ones included.
+            change: Mean change of brightness since the frame before, in [0, 1].
+        """
+        ...
+
+    def note_keyframe(self) -> None:
+        """Learn that the present frame is a key frame, by whatever rule."""
+        ...
+
+
+class FixedInterval:
+    """A key frame every so many frames.
+
+    Args:
+        interval: Frames from key frame to key frame; 1 makes every frame one.
+    """
+
+    def __init__(self, interval: int) -> None:
+        if interval < 1:
+            raise ValueError(f"expected interval of at least 1 frame, got {interval}")
+        self.interval = interval
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
+    def wants_keyframe(self, num_frames: int, change: float) -> bool:
+        """Whether the interval has passed."""
+        del change
+        return num_frames >= self.interval
+
+    def note_keyframe(self) -> None:
+        """Nothing is remembered."""
+
+
+class AdaptiveInterval:
+    """Key frames closer together where the picture changes more, at a given mean interval.
+
+    If what is carried grows worse in proportion to the change since the key frame, the mean error at a given number of
+    key frames is least where they come in proportion to the square root of the change per frame. So a key frame is due
+    when the sum of these roots reaches ``mean_interval`` times their running mean. A frame earns ``1 / mean_interval``
+    of a key frame; what was saved lowers the bar, what was overspent raises it, and past ``reserve`` only ``longest``
+    makes one. So in the long run there are as many as at a fixed interval, however the scene changes. Nothing is to be
+    gained where it changes evenly, nor where ``memory`` is shorter than its calm and busy times.
+
+    Args:
+        mean_interval: Mean number of frames from key frame to key frame.
+        longest: Frames after which a key frame comes in any case, standing scenes included; if ``None``, four times as
+            many between two as on average.
+        reserve: Key frames that can be saved or overspent.
+        memory: Frames over which the running mean forgets.
+    """
+
+    def __init__(
+        self, mean_interval: float, longest: int | None = None, reserve: float = 50.0, memory: int = 5000
+    ) -> None:
+        if not 1 <= mean_interval < math.inf:
+            raise ValueError(f"expected mean_interval of at least 1 frame, got {mean_interval}")
+        self.mean_interval = mean_interval
+        self.longest = 1 + math.ceil(4 * (mean_interval - 1)) if longest is None else longest
+        if self.longest < mean_interval:
+            raise ValueError(f"expected longest of at least mean_interval ({mean_interval}), got {longest}")
+        for name, value in (("reserve", reserve), ("memory", memory)):
+            if value < 1:
+                raise ValueError(f"expected {name} of at least 1, got {value}")
+        self.reserve = reserve
+        self.memory = memory
+        self.reset()
+
+    @classmethod
+    def within(cls, budget_ms: float, key_ms: float, carried_ms: float, **arguments: float) -> "AdaptiveInterval":
+        """The policy whose mean latency is a budget.
+
+        Args:
+            budget_ms: Mean time a frame, milliseconds.
+            key_ms: Time of a key frame, as ``tradeoff.csv`` has it.
+            carried_ms: Time of any other frame.
+            arguments: Further arguments of the constructor.
+
+        Raises:
+            ValueError: if no interval is so fast.
+        """
+        if budget_ms <= carried_ms:
+            raise ValueError(f"expected budget_ms above carried_ms ({carried_ms}), got {budget_ms}")
+        return cls(max(1.0, (key_ms - carried_ms) / (budget_ms - carried_ms)), **arguments)  # pyright: ignore[reportArgumentType]
+
+    def reset(self) -> None:
+        """Forget how much the scene changes and what was saved."""
+        self._mean, self._num_seen = 0.0, 0
+        self._since_key, self._saved = 0.0, 0.0
+
+    def wants_keyframe(self, num_frames: int, change: float) -> bool:
+        """Whether the scene has changed enough."""
+        root = math.sqrt(change)
+        self._num_seen = min(self._num_seen + 1, self.memory)
+        self._mean += (root - self._mean) / self._num_seen
+        self._since_key += root
+        self._saved = min(self._saved + 1 / self.mean_interval, self.reserve)
+        bar = self.mean_interval * self._mean * math.exp(-self._saved / self.reserve)
+        return num_frames >= self.longest or (self._since_key >= bar and self._saved > -self.reserve)
+
+    def note_keyframe(self) -> None:
+        """Count it as spent."""
+        self._since_key = 0.0
+        self._saved -= 1

@@ -1,0 +1,85 @@
+import random
+from itertools import pairwise
+
+import pytest
+
+from lightning_edge.systems import AdaptiveInterval, FixedInterval
+
+
+def keyframes(policy, changes):
+    """Positions of key frames; the first frame is one."""
+    policy.note_keyframe()
+    found = [0]
+    for position, change in enumerate(changes, 1):
+        if policy.wants_keyframe(position - found[-1], change):
+            policy.note_keyframe()
+            found.append(position)
+    return found
+
+
+def calm_and_busy(num_frames, calm=0.001, busy=0.016, length=250):
+    chance = random.Random(0)
+    return [(calm, busy)[position // length % 2] * chance.uniform(0.8, 1.2) for position in range(num_frames)]
+
+
+def test_even_change_gives_a_fixed_interval():
+    assert {b - a for a, b in pairwise(keyframes(AdaptiveInterval(5), [0.01] * 2000)[2:])} <= {4, 5, 6}
+    assert keyframes(FixedInterval(5), [0.01] * 12) == [0, 5, 10]
+
+
+@pytest.mark.parametrize("mean_interval", [1.0, 3.0, 7.5])
+def test_the_mean_interval_is_kept_however_the_scene_changes(mean_interval):
+    changes = calm_and_busy(40_000)
+    found = keyframes(AdaptiveInterval(mean_interval), changes)
+    assert len(changes) / len(found) == pytest.approx(mean_interval, rel=0.02)
+
+
+def test_busy_times_have_key_frames_in_proportion_to_the_root_of_the_change():
+    changes = calm_and_busy(40_000)
+    found = keyframes(AdaptiveInterval(8), changes)
+    busy = [position for position in found if position // 250 % 2 == 1]
+    assert len(busy) / (len(found) - len(busy)) == pytest.approx(4, rel=0.15)  # a change sixteen times as large
+
+
+def test_a_standing_scene_has_a_key_frame_at_the_longest_interval():
+    policy = AdaptiveInterval(4, longest=9)
+    keyframes(policy, calm_and_busy(2000))
+    policy.note_keyframe()
+    found = keyframes(policy, [0.0] * 40)
+    assert max(b - a for a, b in pairwise(found)) == 9
+
+
+def test_more_is_never_spent_than_the_reserve_allows():
+    policy = AdaptiveInterval(5, reserve=3)
+    found = keyframes(policy, [0.0001] * 200 + [0.05] * 1000)
+    for position in range(200, 1200):
+        assert sum(p <= position for p in found) <= position / 5 + 3 + 2
+
+
+def test_a_budget_is_the_mean_latency():
+    policy = AdaptiveInterval.within(budget_ms=14.0, key_ms=30.0, carried_ms=10.0)
+    assert (30.0 + (policy.mean_interval - 1) * 10.0) / policy.mean_interval == pytest.approx(14.0)
+    assert AdaptiveInterval.within(budget_ms=40.0, key_ms=30.0, carried_ms=10.0).mean_interval == 1
+    with pytest.raises(ValueError, match=r"expected budget_ms above carried_ms \(10\.0\), got 9\.0"):
+        AdaptiveInterval.within(budget_ms=9.0, key_ms=30.0, carried_ms=10.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mean_interval": 0.5}, "expected mean_interval of at least 1 frame, got 0.5"),
+        ({"mean_interval": 5, "longest": 3}, r"expected longest of at least mean_interval \(5\), got 3"),
+        ({"mean_interval": 5, "reserve": 0}, "expected reserve of at least 1, got 0"),
+        ({"mean_interval": 5, "memory": 0}, "expected memory of at least 1, got 0"),
+    ],
+)
+def test_arguments_are_checked(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        AdaptiveInterval(**arguments)
+
+
+def test_a_new_stream_begins_without_the_past():
+    policy, fresh = AdaptiveInterval(5), AdaptiveInterval(5)
+    keyframes(policy, calm_and_busy(900))
+    policy.reset()
+    assert keyframes(policy, calm_and_busy(300)) == keyframes(fresh, calm_and_busy(300))
