@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from typing_extensions import override
+
+from callbacks._checkpoint import read_checkpoint
 
 
 class WarmStart(Callback):
@@ -27,6 +28,7 @@ class WarmStart(Callback):
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is no checkpoint or lacks weights, or the module has no part of a name that is given.
+        UnpicklingError: if the file holds more than tensors and plain values.
     """
 
     def __init__(self, checkpoint: str | Path, begin_anew: Sequence[str] = ()) -> None:
@@ -46,17 +48,11 @@ class WarmStart(Callback):
             if not any(_is_within(name, part) for name in own):
                 raise ValueError(f"expected begin_anew to name parts of {type(pl_module).__name__}, got {part!r}")
         wanted = {name: value for name, value in own.items() if not any(_is_within(name, p) for p in self.begin_anew)}
-        found = self._read()
+        found = read_checkpoint(self.checkpoint, "checkpoint")["state_dict"]
         self._require_all(wanted, found)
         pl_module.load_state_dict({name: found[name] for name in wanted}, strict=False)
         anew = f"; {len(own) - len(wanted)} tensors begin anew" if self.begin_anew else ""
         rank_zero_info(f"{len(wanted)} tensors begin as in {self.checkpoint}{anew}")
-
-    def _read(self) -> dict[str, Tensor]:
-        content = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        if not isinstance(content, Mapping) or "state_dict" not in content:
-            raise ValueError(f"expected checkpoint to hold a state_dict, got {self.checkpoint} without one")
-        return content["state_dict"]
 
     def _require_all(self, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
         unlike = [name for name, value in wanted.items() if name not in found or found[name].shape != value.shape]

@@ -4,18 +4,17 @@ import csv
 import os
 import shutil
 import time
-import zipfile
 from contextlib import suppress
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import torch
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from callbacks._checkpoint import read_checkpoint
 from recipes._cli import last_checkpoint
 
 _SAID_BEFORE_THE_START = {"config.yaml", "hparams.yaml"}
@@ -113,13 +112,9 @@ def check_checkpoint(path: Path, runs: Path) -> None:
         newest = last_checkpoint(runs)
         hint = f"; the newest one there is in {runs} is {newest}" if newest else ""
         raise FileNotFoundError(f"expected ckpt_path to be a checkpoint, got {path}, which does not exist{hint}")
-    if path.is_file() and not zipfile.is_zipfile(path):
-        raise ValueError(f"expected ckpt_path to be a checkpoint, got {path}, which is none or is cut short")
     with suppress(UnpicklingError):  # holds more than plain values: Lightning says what it makes of it
-        if path.is_file() and "state_dict" not in (content := _read(path)):
-            raise ValueError(
-                f"expected ckpt_path to be a checkpoint with a state_dict, got {path} with {list(content)}"
-            )
+        if path.is_file():  # a sharded one is a folder
+            read_checkpoint(path, "ckpt_path")
 
 
 def run_of(checkpoint: Path) -> Path | None:
@@ -134,14 +129,10 @@ def _is_within(folder: Path, root: Path | str | None) -> bool:
 def _rows_before(table: Path, checkpoint: Path) -> list[dict[str, str]]:
     if not table.is_file():
         return []
-    num_steps = _read(checkpoint)["global_step"]
+    num_steps = read_checkpoint(checkpoint, "ckpt_path")["global_step"]
     with table.open(newline="") as file:
         rows = [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
     return [row for row in rows if int(row["step"]) < num_steps]
-
-
-def _read(checkpoint: Path) -> dict[str, Any]:
-    return torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
 
 
 def _is_config_of(config: Any, kind: type) -> bool:

@@ -65,11 +65,11 @@ def repeat(
     from lightning_edge.systems.tradeoff import average_rows, write_rows
 
     runs = []
-    for seed in range(num_seeds):
-        plan, run = [f"--seed_everything={seed}", f"--data.seed={seed}", *overrides], folder / f"seed_{seed}"
+    for name, plan in _plans(num_seeds, overrides).items():
+        run = folder / name
         run_config("accel", plan, run)
         if split == "test":
-            plan, run = [*plan, f"--ckpt_path={last_checkpoint(run)}"], folder / f"seed_{seed}_test"
+            plan, run = [*plan, f"--ckpt_path={last_checkpoint(run)}"], folder / f"{name}_test"
             run_config("accel", plan, run, command="test")
         runs.append(_newest_rows(run))
     print_intervals(runs)
@@ -106,10 +106,9 @@ def ablate(
     if unknown := [name for name in variants if name not in VARIANTS]:
         raise ValueError(f"expected variants among {list(VARIANTS)}, got {unknown}")
     runs: dict[str, list[list[TradeoffRow]]] = {name: [] for name in variants}
-    for seed in range(num_seeds):
+    for seed, plan in _plans(num_seeds, overrides).items():
         for name, found in runs.items():
-            plan = [*overrides, f"--seed_everything={seed}", f"--data.seed={seed}"]
-            found.append(_fit_variant(VARIANTS[name], plan, folder / f"seed_{seed}", name, first_epochs, second_epochs))
+            found.append(_fit_variant(name, plan, folder / seed, first_epochs, second_epochs))
     print_variants(runs, interval)
     return {
         f"{name}_miou": sum(at_interval(rows, interval)["accel"].miou for rows in found) / num_seeds
@@ -117,19 +116,29 @@ def ablate(
     }
 
 
+def _plans(num_seeds: int, overrides: Sequence[str]) -> dict[str, list[str]]:
+    """Arguments of ``fit`` for each seed, by the name of its folder."""
+    if num_seeds < 1:
+        raise ValueError(f"expected num_seeds of at least 1, got {num_seeds}")
+    return {
+        f"seed_{seed}": [*overrides, f"--seed_everything={seed}", f"--data.seed={seed}"] for seed in range(num_seeds)
+    }
+
+
 def _fit_variant(
-    variant: Variant, plan: Sequence[str], folder: Path, name: str, first_epochs: int, second_epochs: int
+    name: str, plan: Sequence[str], folder: Path, first_epochs: int, second_epochs: int
 ) -> "list[TradeoffRow]":
-    first = folder / ("first_stage" if not variant.first_stage else f"first_stage_{name}")
-    length = _epochs(first_epochs)
-    run_config("accel", [*plan, *length, "--model.branch_share=1", *variant.first_stage], first)
+    second_stage, first_stage = VARIANTS[name]
+    first = folder / (f"first_stage_{name}" if first_stage else "first_stage")
+    run_config("accel", [*plan, *_epochs(first_epochs), "--model.branch_share=1", *first_stage], first)
     begin = [
         "--trainer.callbacks+=callbacks.WarmStart",
         f"--trainer.callbacks.checkpoint={last_checkpoint(first)}",
         "--trainer.callbacks.begin_anew=[net.fusion]",  # it does not learn in the first stage
+        "--model.branch_share=0",
+        f"--model.optimizer.lr={SECOND_RATE}",
     ]
-    length = [*_epochs(second_epochs), "--model.branch_share=0", f"--model.optimizer.lr={SECOND_RATE}"]
-    run_config("accel", [*plan, *length, *variant.second_stage, *begin], folder / name)
+    run_config("accel", [*plan, *_epochs(second_epochs), *begin, *second_stage], folder / name)
     return _newest_rows(folder / name)
 
 

@@ -6,23 +6,20 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class KeyframePolicy(Protocol):
-    """Decides on key frames, beside the first frame of a stream, a cut, and a change of size."""
+    """Decides on key frames; a stream asks it once for each frame."""
 
     def reset(self) -> None:
         """Forget the past: a new stream begins."""
         ...
 
-    def wants_keyframe(self, num_frames: int, change: float) -> bool:
-        """Whether a frame is to be a key frame.
+    def is_keyframe(self, num_frames: int, change: float, is_forced: bool) -> bool:
+        """Whether a frame is a key frame.
 
         Args:
             num_frames: Frames since the last key frame, this one and dropped ones included.
             change: Mean change of brightness since the frame before, in [0, 1].
+            is_forced: Whether it has to be one: the first of a stream, after a cut, of another size than before.
         """
-        ...
-
-    def note_keyframe(self) -> None:
-        """Learn that the present frame is a key frame, by whatever rule."""
         ...
 
 
@@ -41,13 +38,10 @@ class FixedInterval:
     def reset(self) -> None:
         """Nothing is remembered."""
 
-    def wants_keyframe(self, num_frames: int, change: float) -> bool:
+    def is_keyframe(self, num_frames: int, change: float, is_forced: bool) -> bool:
         """Whether the interval has passed."""
         del change
-        return num_frames >= self.interval
-
-    def note_keyframe(self) -> None:
-        """Nothing is remembered."""
+        return is_forced or num_frames >= self.interval
 
 
 class AdaptiveInterval:
@@ -106,17 +100,20 @@ class AdaptiveInterval:
         self._mean, self._num_seen = 0.0, 0
         self._since_key, self._saved = 0.0, 0.0
 
-    def wants_keyframe(self, num_frames: int, change: float) -> bool:
+    def is_keyframe(self, num_frames: int, change: float, is_forced: bool) -> bool:
         """Whether the scene has changed enough."""
-        root = math.sqrt(change)
+        self._saved = min(self._saved + 1 / self.mean_interval, self.reserve)
+        if not is_forced:
+            self._follow(math.sqrt(change))
+        bar = self.mean_interval * self._mean * math.exp(-self._saved / self.reserve)
+        is_due = self._since_key >= bar and self._saved > -self.reserve
+        if not (is_forced or is_due or num_frames >= self.longest):
+            return False
+        self._since_key = 0.0
+        self._saved -= 1
+        return True
+
+    def _follow(self, root: float) -> None:
         self._num_seen = min(self._num_seen + 1, self.memory)
         self._mean += (root - self._mean) / self._num_seen
         self._since_key += root
-        self._saved = min(self._saved + 1 / self.mean_interval, self.reserve)
-        bar = self.mean_interval * self._mean * math.exp(-self._saved / self.reserve)
-        return num_frames >= self.longest or (self._since_key >= bar and self._saved > -self.reserve)
-
-    def note_keyframe(self) -> None:
-        """Count it as spent."""
-        self._since_key = 0.0
-        self._saved -= 1

@@ -34,7 +34,7 @@ class VideoStream:
         if cut_threshold is not None and cut_threshold < 0:
             raise ValueError(f"expected cut_threshold of at least 0, got {cut_threshold}")
         self.net = net
-        self.policy = FixedInterval(interval) if isinstance(interval, int) else interval
+        self.policy = interval if isinstance(interval, KeyframePolicy) else FixedInterval(interval)
         self.cut_threshold = cut_threshold
         self.reset()
 
@@ -67,21 +67,20 @@ class VideoStream:
         """
         image, thumbnail = _checked(frame)
         self._index, last = (self._index + 1 if index is None else index), self._index
-        self._is_keyframe = self._index <= last or self._needs_keyframe(image, thumbnail)
+        self._is_keyframe = self._needs_keyframe(image, thumbnail, is_new=self._index <= last)
         if self._is_keyframe:
             self._state, self._key_index = self.net.start(image), self._index
-            self.policy.note_keyframe()
         else:
             self._state = self.net.advance(self._state, image)
         self._thumbnail, self._size = thumbnail, image.shape
         return most_likely(self.net.scores(self._state))[0]
 
-    def _needs_keyframe(self, image: Tensor, thumbnail: Tensor) -> bool:
-        if image.shape != self._size or self._thumbnail is None:
-            return True
-        change = (thumbnail - self._thumbnail).abs().mean().item()
+    def _needs_keyframe(self, image: Tensor, thumbnail: Tensor, is_new: bool) -> bool:
+        before = thumbnail if self._thumbnail is None else self._thumbnail
+        change = (thumbnail - before).abs().mean().item()
         is_cut = self.cut_threshold is not None and change > self.cut_threshold
-        return is_cut or self.policy.wants_keyframe(self._index - self._key_index, change)
+        is_forced = is_new or is_cut or image.shape != self._size
+        return self.policy.is_keyframe(self._index - self._key_index, change, is_forced)
 
 
 def _checked(frame: Tensor) -> tuple[Tensor, Tensor]:

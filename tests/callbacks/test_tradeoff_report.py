@@ -8,7 +8,7 @@ from settings import make_accel, make_cityscapes, make_cityscapes_video, make_se
 from wandb_offline import read_offline_run
 
 from callbacks import TradeoffReport
-from callbacks._tradeoff_tables import print_intervals
+from callbacks._tradeoff_tables import print_intervals, print_variants
 from lightning_edge.systems.tradeoff import TradeoffRow, read_rows
 
 
@@ -80,7 +80,27 @@ def test_interval_over_seeds_is_students(capsys):
     runs = [[TradeoffRow("accel", 1, miou, miou, 2, 1, 2, 1, 1, 1)] for miou in (0.10, 0.20, 0.30)]
     print_intervals(runs)
     # sem of 10, 20, 30 is 5.77; the 97.5 % point of t with two degrees of freedom is 4.30
-    assert "20.0 ± 24.8" in capsys.readouterr().out
+    assert "20.0±24.8" in capsys.readouterr().out
+
+
+def test_variants_are_compared_by_pairs_of_one_seed(capsys):
+    def run(reference, dff, accel):
+        nets = {"reference": reference, "dff": dff, "accel": accel}
+        ones = [TradeoffRow(net, 1, reference, reference, 2, 1, 2, 1, 1, 1) for net in nets]
+        fives = [TradeoffRow(net, 5, miou, miou - 0.01, 2, 1, 1, 0.4, 0.3, 0.5) for net, miou in nets.items()]
+        return [*ones, *fives[1:]]
+
+    runs = [run(0.40, 0.35, 0.38), run(0.50, 0.45, 0.48), run(0.60, 0.55, 0.58)]
+    print_variants({"all_distances": runs, "scores": runs}, interval=5)
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "scores" in line]
+    # sem of 40, 50, 60 is 5.77, of equal differences 0
+    assert line.split() == [
+        "scores",
+        *(f"{mean}±24.8" for mean in ("50.0", "45.0", "48.0", "47.0")),
+        "-2.0±0.0",
+        "3.0±0.0",
+        "0.40",
+    ]
 
 
 def test_rounds_must_be_some():

@@ -83,9 +83,15 @@ def test_a_part_that_is_none_is_refused(earlier):
         fit(make_accel(19), WarmStart(earlier[1], begin_anew=["net.fusio"]))
 
 
-def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
+def test_a_file_that_is_no_checkpoint_is_refused(earlier, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"expected checkpoint to be a file, got nowhere\.ckpt"):
         WarmStart("nowhere.ckpt")
+    cut = tmp_path / "cut.ckpt"
+    cut.write_bytes(earlier[1].read_bytes()[:5000])
+    with pytest.raises(
+        ValueError, match=r"expected checkpoint to be a checkpoint, got .*cut\.ckpt, which is none or is cut"
+    ):
+        fit(make_accel(19), WarmStart(cut))
     torch.save({"weights": 1}, tmp_path / "other.pt")
-    with pytest.raises(ValueError, match="expected checkpoint to hold a state_dict"):
+    with pytest.raises(ValueError, match=r"checkpoint with a state_dict, got .*other\.pt with \['weights'\]"):
         fit(make_accel(19), WarmStart(tmp_path / "other.pt"))

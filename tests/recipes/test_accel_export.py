@@ -4,20 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_run import SMALL as SMALL_RUN
 
 from recipes import accel
 
 pytest.importorskip("onnxscript")
 
-SMALL = [
-    "--data.sample_size=[64,96]",
-    "--data.num_sample_train=2",
-    "--data.num_sample_val=1",
-    "--data.batch_size=1",
-    "--data.num_workers=0",
-    "--trainer.logger=[{'class_path':'CSVLogger','init_args':{'save_dir':'runs','name':'accel'}}]",
-    "--trainer.callbacks=null",
-]
+SMALL = [*SMALL_RUN, "--trainer.callbacks=null"]
 
 
 @pytest.fixture

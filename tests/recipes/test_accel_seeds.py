@@ -5,18 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_run import SMALL as SMALL_RUN
 
 from recipes import accel
 
 SMALL = [
-    "--data.sample_size=[64,96]",
-    "--data.num_sample_train=2",
-    "--data.num_sample_val=1",
-    "--data.batch_size=1",
-    "--data.num_workers=0",
+    *SMALL_RUN,
     "--model.max_interval=3",
     "--model.interval=2",
-    "--trainer.logger=[{'class_path':'CSVLogger','init_args':{'save_dir':'runs','name':'accel'}}]",
     "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
 ]
@@ -55,8 +51,16 @@ def test_variants_begin_with_one_first_stage(capsys):
     assert same(branches, weights(folder / "fusion_only", "net.update"))
     assert not same(branches, weights(folder / "features", "net.update"))
     assert not same(branches, weights(folder / "first_stage_distilled", "net.update"))
-    assert weights(folder / "features", "net.fusion.weight")["net.fusion.weight"].shape[0] == 512 // 2
+    fusion = weights(folder / "features", "net.fusion.weight")["net.fusion.weight"]
+    assert len(fusion) == 256  # channels of the reference's features, where scores would be 19
     assert "fusion_only" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_all_variants_run():
+    lengths = ["--num_seeds=1", "--first_epochs=1", "--second_epochs=1", "--interval=2"]
+    found = accel.main(["ablate", *lengths, f"--overrides={SMALL}"]).metrics
+    assert set(found) == {f"{name}_miou" for name in accel.VARIANTS}
 
 
 def same(one, other):
@@ -66,3 +70,9 @@ def same(one, other):
 def test_a_variant_that_is_none_is_refused():
     with pytest.raises(ValueError, match=r"expected variants among \['branches', .*got \['score'\]"):
         accel.main(["ablate", '--variants=["score"]', f"--overrides={SMALL}"])
+
+
+@pytest.mark.parametrize("command", ["repeat", "ablate"])
+def test_some_seeds_are_needed(command):
+    with pytest.raises(ValueError, match="expected num_seeds of at least 1, got 0"):
+        accel.main([command, "--num_seeds=0"])

@@ -6,13 +6,12 @@ import pytest
 from lightning_edge.systems import AdaptiveInterval, FixedInterval
 
 
-def keyframes(policy, changes):
+def keyframes(policy, changes, cuts=()):
     """Positions of key frames; the first frame is one."""
-    policy.note_keyframe()
-    found = [0]
-    for position, change in enumerate(changes, 1):
-        if policy.wants_keyframe(position - found[-1], change):
-            policy.note_keyframe()
+    found = []
+    for position, change in enumerate([0.0, *changes]):
+        is_forced = position == 0 or position in cuts
+        if policy.is_keyframe(position - found[-1] if found else 0, change, is_forced):
             found.append(position)
     return found
 
@@ -34,6 +33,13 @@ def test_the_mean_interval_is_kept_however_the_scene_changes(mean_interval):
     assert len(changes) / len(found) == pytest.approx(mean_interval, rel=0.02)
 
 
+def test_cuts_are_paid_for_by_other_key_frames():
+    changes, cuts = calm_and_busy(40_000), set(range(10, 40_000, 40))
+    found = keyframes(AdaptiveInterval(8), changes, cuts)
+    assert cuts <= set(found)
+    assert len(changes) / len(found) == pytest.approx(8, rel=0.02)
+
+
 def test_busy_times_have_key_frames_in_proportion_to_the_root_of_the_change():
     changes = calm_and_busy(40_000)
     found = keyframes(AdaptiveInterval(8), changes)
@@ -44,7 +50,6 @@ def test_busy_times_have_key_frames_in_proportion_to_the_root_of_the_change():
 def test_a_standing_scene_has_a_key_frame_at_the_longest_interval():
     policy = AdaptiveInterval(4, longest=9)
     keyframes(policy, calm_and_busy(2000))
-    policy.note_keyframe()
     found = keyframes(policy, [0.0] * 40)
     assert max(b - a for a, b in pairwise(found)) == 9
 
