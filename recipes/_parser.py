@@ -21,6 +21,7 @@ import callbacks
 import lightning_edge.data
 import lightning_edge.methods
 import lightning_edge.nn
+import lightning_edge.systems
 from recipes._cli import last_checkpoint
 from recipes._misspelt import explain
 from recipes._run_folder import RunFolder, check_checkpoint, run_of
@@ -45,6 +46,7 @@ class RecipeParser(LightningArgumentParser):
             lightning_edge.data,
             lightning_edge.methods,
             lightning_edge.nn,
+            lightning_edge.systems,
         )
         classes = [name for module in modules for name in vars(module) if name[0].isupper()]
         command = parser.prog.replace(" [options]", "")

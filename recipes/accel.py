@@ -1,17 +1,14 @@
 """Accel: video segmentation by warped features of an accurate net and corrections of a fast one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
-from recipes._cli import last_checkpoint, run, run_config
+from recipes._accel_series import ablate, repeat
+from recipes._accel_trained import export, keyframes
+from recipes._cli import run
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from lightning_edge.systems.onnx_accel import Parity
-    from lightning_edge.systems.tradeoff import TradeoffRow
-    from lightning_edge.timing import Samples
     from recipes._parser import RecipeCLI
 
 LINKS = {
@@ -21,209 +18,10 @@ LINKS = {
     ]
 }
 
-SECOND_RATE = 5.7e-4
-"""Learning rate of the second stages of ``ablate``: what a fit in one piece has left after 0.75 of its steps."""
-
-
-class Variant(NamedTuple):
-    """Arguments of ``fit`` by which a variant of the training differs from the default."""
-
-    second_stage: tuple[str, ...] = ()
-    first_stage: tuple[str, ...] = ()
-
-
-VARIANTS = {
-    "branches": Variant(("--model.branch_share=1",)),  # what each branch alone makes of as long a training
-    "scores": Variant(),
-    "features": Variant(("--model.net.fuse_features=true",)),
-    "fusion_only": Variant(("--model.train_branches_jointly=false",)),
-    "one_distance": Variant(("--data.train_distances=[4]",)),
-    "all_distances": Variant(("--data.train_distances=[1,2,3,4,5,6,7,8,9]",)),
-    "finer_flow": Variant(("--model.net.flow.preset=medium",)),
-    "distilled": Variant(first_stage=("--model.distillation_weight=1",)),
-}
-
-
-def repeat(
-    folder: Path = Path("runs/accel_repeat"),
-    num_seeds: int = 3,
-    split: Literal["val", "test"] = "val",
-    overrides: tuple[str, ...] = (),
-) -> dict[str, float]:
-    """Fit with several seeds and print the trade-off of all intervals, averaged.
-
-    A stopped repetition goes on where it was. Leaves ``tradeoff.csv`` and ``tradeoff.png`` of the means in the folder.
-
-    Args:
-        folder: Where the runs lie, one folder for each seed.
-        num_seeds: How many runs.
-        split: Data on which the nets are compared.
-        overrides: Further arguments of ``fit`` for all runs, such as ``["--trainer.max_epochs=3"]``.
-    """
-    from callbacks._tradeoff_tables import print_intervals
-    from callbacks.tradeoff_report import draw_curve
-    from lightning_edge.systems.tradeoff import average_rows, write_rows
-
-    runs = []
-    for name, plan in _plans(num_seeds, overrides).items():
-        run = folder / name
-        run_config("accel", plan, run)
-        if split == "test":
-            plan, run = [*plan, f"--ckpt_path={last_checkpoint(run)}"], folder / f"{name}_test"
-            run_config("accel", plan, run, command="test")
-        runs.append(_newest_rows(run))
-    print_intervals(runs)
-    means = average_rows(runs)
-    write_rows(means, folder / "tradeoff.csv")
-    draw_curve(means).savefig(folder / "tradeoff.png", dpi=150)
-    return {f"{row.net}_miou_n{row.interval}": row.miou for row in means}
-
-
-def ablate(
-    folder: Path = Path("runs/accel_ablation"),
-    num_seeds: int = 3,
-    variants: tuple[str, ...] = tuple(VARIANTS),
-    first_epochs: int = 15,
-    second_epochs: int = 5,
-    interval: int = 5,
-    overrides: tuple[str, ...] = ("-c", "accel_long.yaml"),
-) -> dict[str, float]:
-    """Train the second stage in several variants, each from the same first stage, and print what each gives.
-
-    A stopped ablation goes on where it was, and one with more seeds or variants uses those that are there.
-
-    Args:
-        folder: Where the runs lie, one folder for each seed.
-        num_seeds: How many runs of each variant.
-        variants: Which ones, among those of ``recipes.accel.VARIANTS``.
-        first_epochs: Length of the first stage.
-        second_epochs: Length of the second stage.
-        interval: Key-frame interval of the table.
-        overrides: Further arguments of ``fit`` for all runs.
-    """
-    from callbacks._tradeoff_tables import at_interval, print_variants
-
-    if unknown := [name for name in variants if name not in VARIANTS]:
-        raise ValueError(f"expected variants among {list(VARIANTS)}, got {unknown}")
-    runs: dict[str, list[list[TradeoffRow]]] = {name: [] for name in variants}
-    for seed, plan in _plans(num_seeds, overrides).items():
-        for name, found in runs.items():
-            found.append(_fit_variant(name, plan, folder / seed, first_epochs, second_epochs))
-    print_variants(runs, interval)
-    return {
-        f"{name}_miou": sum(at_interval(rows, interval)["accel"].miou for rows in found) / num_seeds
-        for name, found in runs.items()
-    }
-
-
-def _plans(num_seeds: int, overrides: Sequence[str]) -> dict[str, list[str]]:
-    """Arguments of ``fit`` for each seed, by the name of its folder."""
-    if num_seeds < 1:
-        raise ValueError(f"expected num_seeds of at least 1, got {num_seeds}")
-    return {
-        f"seed_{seed}": [*overrides, f"--seed_everything={seed}", f"--data.seed={seed}"] for seed in range(num_seeds)
-    }
-
-
-def _fit_variant(
-    name: str, plan: Sequence[str], folder: Path, first_epochs: int, second_epochs: int
-) -> "list[TradeoffRow]":
-    second_stage, first_stage = VARIANTS[name]
-    first = folder / (f"first_stage_{name}" if first_stage else "first_stage")
-    run_config("accel", [*plan, *_epochs(first_epochs), "--model.branch_share=1", *first_stage], first)
-    begin = [
-        "--trainer.callbacks+=callbacks.WarmStart",
-        f"--trainer.callbacks.checkpoint={last_checkpoint(first)}",
-        "--trainer.callbacks.begin_anew=[net.fusion]",  # it does not learn in the first stage
-        "--model.branch_share=0",
-        f"--model.optimizer.lr={SECOND_RATE}",
-    ]
-    run_config("accel", [*plan, *_epochs(second_epochs), *begin, *second_stage], folder / name)
-    return _newest_rows(folder / name)
-
-
-def _epochs(number: int) -> list[str]:
-    return [f"--trainer.max_epochs={number}", f"--trainer.check_val_every_n_epoch={number}"]
-
-
-def _newest_rows(folder: Path) -> "list[TradeoffRow]":
-    from lightning_edge.systems.tradeoff import read_rows
-
-    return read_rows(max(folder.rglob("tradeoff.csv"), key=lambda path: path.stat().st_mtime))
-
-
-def export(
-    model: Any,
-    datamodule: Any,
-    ckpt_path: Path | None = None,
-    folder: Path = Path("runs/accel_export"),
-    num_clips: int = 8,
-) -> dict[str, float]:
-    """Write the net as ONNX files, and compare onnxruntime with torch on validation clips.
-
-    Args:
-        model: The method with the net.
-        datamodule: Its data.
-        ckpt_path: Checkpoint with the weights; without one the net is as it begins.
-        folder: Where the files go.
-        num_clips: How many clips to compare on, each from a key frame to the last frame before the next one.
-    """
-    import torch
-
-    from lightning_edge.systems.onnx_accel import FLOW, OnnxAccel, compare, export_accel
-    from lightning_edge.systems.tradeoff import measure
-
-    if num_clips < 1:
-        raise ValueError(f"expected num_clips of at least 1, got {num_clips}")
-    if ckpt_path is not None:
-        model.load_state_dict(torch.load(ckpt_path, map_location="cpu", weights_only=True)["state_dict"])
-    net, clips = model.eval().net, _validation_clips(datamodule, num_clips)
-    files = export_accel(net, folder, *clips.shape[-2:])
-    exported = OnnxAccel(folder, None if folder / FLOW in files else net.flow)
-    parity = compare(net, exported, clips[:, -model.interval :])
-    times = measure({"torch": net, "onnxruntime": exported}, clips[:1, -2:], num_rounds=20)
-    return _tell(files, parity, times)
-
-
-def _validation_clips(datamodule: Any, num_clips: int) -> "Tensor":
-    import torch
-
-    datamodule.prepare_data()
-    datamodule.setup("validate")
-    clips: list[Tensor] = []
-    for batch in datamodule.val_dataloader():
-        clips.extend(datamodule.on_after_batch_transfer(batch, 0)["frames"])
-        if len(clips) >= num_clips:
-            break
-    return torch.stack(clips[:num_clips])
-
-
-def _tell(files: list[Path], parity: "Parity", times: Mapping[str, "Samples"]) -> dict[str, float]:
-    from rich.console import Console
-
-    from lightning_edge.timing import ratio
-
-    say = Console(soft_wrap=True).print
-    say(f"Wrote {', '.join(path.name for path in files)} to {files[0].parent}")
-    say(
-        f"{parity.num_frames} frames: scores differ by {parity.largest_difference:.2g} at most, "
-        f"{100 * parity.share_equal:.3f} % of pixels have the same class"
-    )
-    found = {"largest_difference": parity.largest_difference, "share_equal": parity.share_equal}
-    for part, suffix in (("key_frame", " key"), ("other_frame", "")):
-        torchs, onnxs = times[f"torch{suffix}"], times[f"onnxruntime{suffix}"]
-        value, low, high = ratio(onnxs, torchs)
-        say(
-            f"{part.replace('_', ' ')}: torch {torchs.percentile(50).value:.1f} ms, onnxruntime "
-            f"{onnxs.percentile(50).value:.1f} ms, {value:.2f} [{low:.2f}, {high:.2f}] of it"
-        )
-        found[f"{part}_of_torch"] = value
-    return found
-
 
 def main(args: Sequence[str] | None = None, folder: Path | None = None) -> "RecipeCLI":
     """Run the command line of this recipe."""
-    return run("accel", args, commands=[repeat, ablate, export], links=LINKS, folder=folder)
+    return run("accel", args, commands=[repeat, ablate, export, keyframes], links=LINKS, folder=folder)
 
 
 if __name__ == "__main__":

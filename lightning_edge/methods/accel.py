@@ -18,6 +18,7 @@ from lightning_edge.nn.keyframe_iou import KeyframeIoU, KeyframeScores
 from lightning_edge.ops.classes import most_likely
 from lightning_edge.ops.distillation import distillation_loss
 from lightning_edge.ops.resize import resize_scores
+from lightning_edge.systems.keyframes import KeyframePolicy
 from lightning_edge.systems.video_stream import VideoStream
 
 CARRYING_NETS = ("accel", "dff", "copy")
@@ -51,7 +52,8 @@ class Accel(Method):
         branch_weight: Weight of each branch's own loss in the second stage (0 in the paper).
         distillation_weight: Weight of a loss of the first stage by which the update branch learns the reference's
             scores on all pixels, labelled or not (0 in the paper).
-        interval: Key-frame interval of the logged scores and of ``predict``.
+        interval: Key-frame interval of the logged scores, and of ``predict`` without ``keyframes``.
+        keyframes: Decides on the key frames of ``predict``, such as ``AdaptiveInterval``.
         max_interval: Longest interval that is evaluated; clips must have as many frames.
     """
 
@@ -68,6 +70,7 @@ class Accel(Method):
         branch_weight: float = 0.5,
         distillation_weight: float = 0.0,
         interval: int = 5,
+        keyframes: KeyframePolicy | None = None,
         max_interval: int = 10,
     ) -> None:
         super().__init__(optimizer, schedule)
@@ -87,6 +90,7 @@ class Accel(Method):
         self.branch_weight = branch_weight
         self.distillation_weight = distillation_weight
         self.interval = interval
+        self.keyframes = keyframes
         self.max_interval = max_interval
         self._modes: dict[nn.Module, bool] = {}
         self.interval_scores: list[IntervalScore] = []
@@ -250,7 +254,7 @@ class Accel(Method):
         """
         if self.trainer.world_size > 1:
             raise ValueError(f"expected one process to predict a stream, got {self.trainer.world_size}")
-        self._stream = VideoStream(self.net, self.interval)
+        self._stream = VideoStream(self.net, self.keyframes or self.interval)
 
     def predict_step(self, batch: FrameBatch, batch_idx: int) -> Int64[Tensor, "batch height width"]:
         """Class of each pixel, by the streaming runtime."""

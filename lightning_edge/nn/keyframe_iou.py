@@ -7,8 +7,7 @@ from jaxtyping import Int
 from torch import Tensor
 from torchmetrics import Metric
 
-from lightning_edge.contracts import IGNORE_INDEX
-from lightning_edge.ops.iou import mean_iou
+from lightning_edge.ops.iou import confusion_matrix, mean_iou
 
 
 class KeyframeScores(NamedTuple):
@@ -45,10 +44,7 @@ class KeyframeIoU(Metric):
 
     def update(self, prediction: Int[Tensor, "*shape"], mask: Int[Tensor, "*shape"], distance: int) -> None:
         """Count the predicted classes of frames at one distance from their key frame."""
-        counted = mask != IGNORE_INDEX
-        cells = mask[counted] * self.num_classes + prediction[counted]
-        counts = torch.bincount(cells, minlength=self.num_classes**2)
-        self.confusion[distance] += counts.view(self.num_classes, self.num_classes)
+        self.confusion[distance] += confusion_matrix(prediction, mask, self.num_classes)
 
     def compute(self) -> KeyframeScores:
         """Mean IoU by distance and by interval; NaN where nothing was counted."""

@@ -1,7 +1,19 @@
 """Intersection over union from confusion matrices, by the definition of the Cityscapes benchmark."""
 
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
+
+from lightning_edge.contracts import IGNORE_INDEX
+
+
+def confusion_matrix(
+    prediction: Int[Tensor, "*shape"], mask: Int[Tensor, "*shape"], num_classes: int
+) -> Int64[Tensor, "classes classes"]:
+    """Counts of true (rows) and predicted classes (columns) over the pixels that are labelled."""
+    counted = mask != IGNORE_INDEX
+    cells = mask[counted] * num_classes + prediction[counted]
+    return torch.bincount(cells, minlength=num_classes**2).view(num_classes, num_classes)
 
 
 def class_iou(confusion: Int[Tensor, "*batch classes classes"]) -> Float[Tensor, "*batch classes"]:

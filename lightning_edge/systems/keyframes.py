@@ -23,7 +23,7 @@ class KeyframePolicy(Protocol):
         ...
 
 
-class FixedInterval:
+class FixedInterval(KeyframePolicy):
     """A key frame every so many frames.
 
     Args:
@@ -44,7 +44,7 @@ class FixedInterval:
         return is_forced or num_frames >= self.interval
 
 
-class AdaptiveInterval:
+class AdaptiveInterval(KeyframePolicy):
     """Key frames closer together where the picture changes more, at a given mean interval.
 
     If what is carried grows worse in proportion to the change since the key frame, the mean error at a given number of

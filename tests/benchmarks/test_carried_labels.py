@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
@@ -13,12 +12,11 @@ from torch import Tensor
 
 from lightning_edge.contracts import IGNORE_INDEX
 from lightning_edge.data import CamVidDataModule
-from lightning_edge.data.images import label_table
+from lightning_edge.data.drive import labelled_drive
 from lightning_edge.nn import DISFlow
 from lightning_edge.nn.keyframe_iou import KeyframeIoU
-from lightning_edge.ops.cityscapes_labels import LABELS, TRAIN_LABELS
+from lightning_edge.ops.cityscapes_labels import TRAIN_LABELS
 from lightning_edge.ops.warp import warp
-from lightning_edge.samples.frames import render_snippet
 
 pytestmark = pytest.mark.benchmark
 
@@ -39,10 +37,8 @@ def camvid() -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def drive(seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    table = label_table({label.label_id: label.train_id for label in LABELS})
-    for frame in render_snippet(seed, DRIVE_FRAMES):
-        image = torch.from_numpy(frame.image).permute(2, 0, 1)[None].float() / 255
-        yield image, torch.from_numpy(table[frame.mask]).long()[None]
+    for frame, mask in labelled_drive(seed, DRIVE_FRAMES):
+        yield frame[None], mask[None]
 
 
 def count(video: Video, iou: dict[str, KeyframeIoU], num_classes: int) -> None:
@@ -70,7 +66,9 @@ def one_hot(mask: Tensor, num_classes: int) -> Tensor:
 
 
 def print_scores(title: str, iou: dict[str, KeyframeIoU]) -> dict[str, tuple[float, ...]]:
-    table = Table("labels", *map(str, range(1, NUM_DISTANCES)), "n = 5", title=f"{title}: mIoU % by frames since the label")
+    table = Table(
+        "labels", *map(str, range(1, NUM_DISTANCES)), "n = 5", title=f"{title}: mIoU % by frames since the label"
+    )
     scores = {name: found.compute() for name, found in iou.items()}
     for name, found in scores.items():
         table.add_row(name, *(f"{100 * value:.1f}" for value in (*found.by_distance[1:], found.by_interval[4])))

@@ -8,6 +8,7 @@ from toys import NUM_CLASSES, PlainBranch
 
 from lightning_edge.methods import Accel
 from lightning_edge.nn import AccelNet, FlowNetS
+from lightning_edge.systems import FixedInterval
 
 NUM_FRAMES = 3
 
@@ -83,3 +84,16 @@ def test_an_interrupted_evaluation_leaves_nothing_behind(tmp_path):
         trainer.validate(disturbed, torn_loader, verbose=False)
     found = [trainer.test(method, whole_loader, verbose=False) for method in (disturbed, fresh)]
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(("keyframes", "expected"), [(None, [0, 2, 4]), (FixedInterval(3), [0, 3])])
+def test_predict_takes_key_frames_of_the_interval_or_of_the_policy(keyframes, expected, tmp_path):
+    method = make_method()
+    method = Accel(method.net, interval=2, max_interval=NUM_FRAMES, keyframes=keyframes)
+    frames = torch.rand(1, 3, 32, 64).repeat(5, 1, 1, 1) + 0.001 * torch.rand(5, 3, 32, 64)
+    batch = {"image": frames.clamp(0, 1), "frame_index": torch.arange(5), "name": list("abcde")}
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path)
+    starts = []
+    method.net.start = lambda frame, start=method.net.start: starts.append(frame) or start(frame)
+    trainer.predict(method, torch.utils.data.DataLoader([batch], batch_size=None))
+    assert [int((batch["image"] == start).flatten(1).all(1).nonzero()) for start in starts] == expected

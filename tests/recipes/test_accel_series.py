@@ -8,6 +8,7 @@ import torch
 from small_run import SMALL as SMALL_RUN
 
 from recipes import accel
+from recipes._accel_series import VARIANTS
 
 SMALL = [
     *SMALL_RUN,
@@ -60,7 +61,7 @@ def test_variants_begin_with_one_first_stage(capsys):
 def test_all_variants_run():
     lengths = ["--num_seeds=1", "--first_epochs=1", "--second_epochs=1", "--interval=2"]
     found = accel.main(["ablate", *lengths, f"--overrides={SMALL}"]).metrics
-    assert set(found) == {f"{name}_miou" for name in accel.VARIANTS}
+    assert set(found) == {f"{name}_miou" for name in VARIANTS}
 
 
 def same(one, other):

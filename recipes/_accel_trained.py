@@ -1,0 +1,146 @@
+"""Commands that take a trained Accel: out of torch, and along a stream."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lightning_edge.systems.onnx_accel import Parity
+    from lightning_edge.systems.policy_trial import PolicyTrial
+    from lightning_edge.timing import Estimate, Samples
+
+
+def export(
+    model: Any,
+    datamodule: Any,
+    ckpt_path: Path | None = None,
+    folder: Path = Path("runs/accel_export"),
+    num_clips: int = 8,
+) -> dict[str, float]:
+    """Write the net as ONNX files, and compare onnxruntime with torch on validation clips.
+
+    Args:
+        model: The method with the net.
+        datamodule: Its data.
+        ckpt_path: Checkpoint with the weights; without one the net is as it begins.
+        folder: Where the files go.
+        num_clips: How many clips to compare on, each from a key frame to the last frame before the next one.
+    """
+    from lightning_edge.systems.onnx_accel import FLOW, OnnxAccel, compare, export_accel
+    from lightning_edge.systems.tradeoff import measure
+
+    if num_clips < 1:
+        raise ValueError(f"expected num_clips of at least 1, got {num_clips}")
+    net, clips = _with_weights(model, ckpt_path).net, _validation_clips(datamodule, num_clips)
+    files = export_accel(net, folder, *clips.shape[-2:])
+    exported = OnnxAccel(folder, None if folder / FLOW in files else net.flow)
+    parity = compare(net, exported, clips[:, -model.interval :])
+    times = measure({"torch": net, "onnxruntime": exported}, clips[:1, -2:], num_rounds=20)
+    return _tell(files, parity, times)
+
+
+def _with_weights(model: Any, ckpt_path: Path | None) -> Any:
+    import torch
+
+    if ckpt_path is not None:
+        model.load_state_dict(torch.load(ckpt_path, map_location="cpu", weights_only=True)["state_dict"])
+    return model.eval()
+
+
+def _validation_clips(datamodule: Any, num_clips: int) -> "Tensor":
+    import torch
+
+    datamodule.prepare_data()
+    datamodule.setup("validate")
+    clips: list[Tensor] = []
+    for batch in datamodule.val_dataloader():
+        clips.extend(datamodule.on_after_batch_transfer(batch, 0)["frames"])
+        if len(clips) >= num_clips:
+            break
+    return torch.stack(clips[:num_clips])
+
+
+def _tell(files: list[Path], parity: "Parity", times: Mapping[str, "Samples"]) -> dict[str, float]:
+    from rich.console import Console
+
+    from lightning_edge.timing import ratio
+
+    say = Console(soft_wrap=True).print
+    say(f"Wrote {', '.join(path.name for path in files)} to {files[0].parent}")
+    say(
+        f"{parity.num_frames} frames: scores differ by {parity.largest_difference:.2g} at most, "
+        f"{100 * parity.share_equal:.3f} % of pixels have the same class"
+    )
+    found = {"largest_difference": parity.largest_difference, "share_equal": parity.share_equal}
+    for part, suffix in (("key_frame", " key"), ("other_frame", "")):
+        torchs, onnxs = times[f"torch{suffix}"], times[f"onnxruntime{suffix}"]
+        value, low, high = ratio(onnxs, torchs)
+        say(
+            f"{part.replace('_', ' ')}: torch {torchs.percentile(50).value:.1f} ms, onnxruntime "
+            f"{onnxs.percentile(50).value:.1f} ms, {value:.2f} [{low:.2f}, {high:.2f}] of it"
+        )
+        found[f"{part}_of_torch"] = value
+    return found
+
+
+def keyframes(
+    model: Any,
+    ckpt_path: Path | None = None,
+    net: Literal["accel", "dff", "copy"] = "accel",
+    intervals: tuple[int, ...] = (5, 10),
+    num_drives: int = 24,
+    drive_frames: int = 255,
+    first_world: int = 90_000,
+) -> dict[str, float]:
+    """Compare ``AdaptiveInterval`` with fixed intervals of as many key frames, on generated drives.
+
+    Args:
+        model: The method with the net.
+        ckpt_path: Checkpoint with the weights; without one the net is as it begins.
+        net: Accel, Deep Feature Flow, or its features copied.
+        intervals: Mean intervals to try; the fixed ones next to each are run too.
+        num_drives: How many drives, each with its own town.
+        drive_frames: Frames of a drive, at 17 Hz.
+        first_world: Seed of the first town.
+    """
+    from rich.progress import track
+
+    from lightning_edge.data.drive import labelled_drive
+    from lightning_edge.systems.keyframes import AdaptiveInterval
+    from lightning_edge.systems.policy_trial import gain_at_equal_cost, try_policies
+
+    if not intervals or min(intervals) < 2:
+        raise ValueError(f"expected intervals of at least 2, got {intervals}")
+    if num_drives < 2:
+        raise ValueError(f"expected num_drives of at least 2, for an interval of confidence, got {num_drives}")
+    adaptive = {f"adaptive_{interval}": AdaptiveInterval(interval) for interval in intervals}
+    near = sorted({interval + offset for interval in intervals for offset in (-1, 0, 1)})
+    fixed = {f"fixed_{interval}": interval for interval in near}
+    drives = (labelled_drive(first_world + number, drive_frames) for number in range(num_drives))
+    trials = try_policies(
+        _with_weights(model, ckpt_path).video_nets()[net],
+        adaptive | fixed,
+        track(drives, "drives", total=num_drives),
+        model.num_classes,
+    )
+    gains = {name: gain_at_equal_cost(trials[name], [trials[other] for other in fixed]) for name in adaptive}
+    _tell_policies(trials, gains)
+    found = {f"{name}_miou": trial.miou for name, trial in trials.items()}
+    found |= {f"{name}_keyframe_share": trial.keyframe_share for name, trial in trials.items()}
+    return found | {f"{name}_gain": gain.value for name, gain in gains.items()}
+
+
+def _tell_policies(trials: "Mapping[str, PolicyTrial]", gains: "Mapping[str, Estimate]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("policy", "key frames %", "mIoU %", "- fixed, equal cost", title="Key frames by policy")
+    for name, trial in sorted(trials.items(), key=lambda item: -item[1].keyframe_share):
+        cells = [name.replace("_", " "), f"{100 * trial.keyframe_share:.1f}", f"{100 * trial.miou:.2f}"]
+        if name in gains:
+            value, low, high = (100 * number for number in gains[name])
+            cells.append(f"{value:+.2f} [{low:+.2f}, {high:+.2f}]")
+        table.add_row(*cells)
+    Console().print(table)

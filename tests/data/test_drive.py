@@ -1,0 +1,22 @@
+import numpy as np
+import pytest
+import torch
+
+from lightning_edge.data.drive import labelled_drive
+from lightning_edge.ops.cityscapes_labels import LABELS
+from lightning_edge.samples.frames import render_snippet
+
+
+def test_a_drive_is_the_snippet_with_train_ids():
+    train_id_of = np.array([label.train_id for label in LABELS])
+    snippet = list(render_snippet(7, 3, height=48, width=96, domain="night"))
+    drive = list(labelled_drive(7, 3, 48, 96, "night"))
+    assert len(drive) == 3
+    for (image, mask), frame in zip(drive, snippet, strict=True):
+        assert torch.equal((image * 255).round().byte().permute(1, 2, 0), torch.from_numpy(frame.image))
+        assert torch.equal(mask, torch.from_numpy(train_id_of[frame.mask]))
+
+
+def test_bad_arguments_are_told_when_the_drive_is_asked_for():
+    with pytest.raises(ValueError, match="expected num_frames of at least 1, got 0"):
+        next(labelled_drive(0, 0))
