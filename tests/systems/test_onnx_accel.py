@@ -2,16 +2,21 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_edge.nn import AccelNet, DeepLab, DISFlow, FlowNetS
+from lightning_edge.nn import AccelNet, DeepLab, DISFlow, FlowNetS, RAFTFlow
+from lightning_edge.nn.deformable import DeformableConv2d
 from lightning_edge.systems import VideoStream
 
 pytest.importorskip("onnxscript")
 from lightning_edge.systems.onnx_accel import OnnxAccel, compare, export_accel
 
 
-def make_net(**arguments):
+def make_net(deformable_groups=0, **arguments):
     torch.manual_seed(0)
-    net = AccelNet(DeepLab("resnet10t", 5, output_stride=8), DeepLab("mobilenetv3_small_050", 5), **arguments).eval()
+    reference = DeepLab("resnet10t", 5, output_stride=8, deformable_groups=deformable_groups)
+    for module in reference.modules():
+        if isinstance(module, DeformableConv2d):
+            nn.init.uniform_(module.offset.bias, -2, 2)  # cells; zeros would make it a plain convolution
+    net = AccelNet(reference, DeepLab("mobilenetv3_small_050", 5), **arguments).eval()
     nn.init.normal_(net.fusion.weight, std=0.1)
     return net
 
@@ -30,9 +35,11 @@ def clips():
         ({"flow": FlowNetS(width=0.125)}, ["carried.onnx", "flow.onnx", "key.onnx"]),
         ({"flow": DISFlow(), "direct": True}, ["carried.onnx", "key.onnx"]),
         ({"flow": DISFlow(), "fuse_features": True}, ["carried.onnx", "key.onnx"]),
+        ({"flow": RAFTFlow(num_updates=2)}, ["carried.onnx", "flow.onnx", "key.onnx"]),
+        ({"flow": DISFlow(), "deformable_groups": 2}, ["carried.onnx", "key.onnx"]),
         ({}, ["carried.onnx", "key.onnx"]),
     ],
-    ids=["score fusion", "flow that learns", "direct", "feature fusion", "no flow"],
+    ids=["score fusion", "flow that learns", "direct", "feature fusion", "RAFT", "deformable", "no flow"],
 )
 def test_a_stream_in_onnxruntime_agrees_with_torch(arguments, names, clips, tmp_path):
     net = make_net(**arguments)
