@@ -48,6 +48,11 @@ class WarmStart(Callback):
             if not any(_is_within(name, part) for name in own):
                 raise ValueError(f"expected begin_anew to name parts of {type(pl_module).__name__}, got {part!r}")
         wanted = {name: value for name, value in own.items() if not any(_is_within(name, p) for p in self.begin_anew)}
+        if not wanted:
+            raise ValueError(
+                f"expected {type(pl_module).__name__} to have weights that do not begin anew, got none: layers must be "
+                "made before setup"
+            )
         found = read_checkpoint(self.checkpoint, "checkpoint")["state_dict"]
         self._require_all(wanted, found)
         pl_module.load_state_dict({name: found[name] for name in wanted}, strict=False)

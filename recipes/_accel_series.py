@@ -9,9 +9,6 @@ from recipes._cli import last_checkpoint, run_config
 if TYPE_CHECKING:
     from lightning_edge.systems.tradeoff import TradeoffRow
 
-SECOND_RATE = 5.7e-4
-"""Learning rate of the second stages of ``ablate``: what a fit in one piece has left after 0.75 of its steps."""
-
 
 class Variant(NamedTuple):
     """Arguments of ``fit`` by which a variant of the training differs from the default."""
@@ -73,6 +70,7 @@ def ablate(
     variants: tuple[str, ...] = tuple(VARIANTS),
     first_epochs: int = 15,
     second_epochs: int = 5,
+    second_rate: float = 5.7e-4,
     interval: int = 5,
     overrides: tuple[str, ...] = ("-c", "accel_long.yaml"),
 ) -> dict[str, float]:
@@ -86,6 +84,8 @@ def ablate(
         variants: Which ones, among ``VARIANTS``.
         first_epochs: Length of the first stage.
         second_epochs: Length of the second stage.
+        second_rate: Learning rate with which it begins; by default what a fit in one piece has left of 0.002 after 0.75
+            of its steps.
         interval: Key-frame interval of the table.
         overrides: Further arguments of ``fit`` for all runs.
     """
@@ -96,7 +96,7 @@ def ablate(
     runs: dict[str, list[list[TradeoffRow]]] = {name: [] for name in variants}
     for seed, plan in _plans(num_seeds, overrides).items():
         for name, found in runs.items():
-            found.append(_fit_variant(name, plan, folder / seed, first_epochs, second_epochs))
+            found.append(_fit_variant(name, plan, folder / seed, first_epochs, second_epochs, second_rate))
     print_variants(runs, interval)
     return {
         f"{name}_miou": sum(at_interval(rows, interval)["accel"].miou for rows in found) / num_seeds
@@ -114,7 +114,7 @@ def _plans(num_seeds: int, overrides: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _fit_variant(
-    name: str, plan: Sequence[str], folder: Path, first_epochs: int, second_epochs: int
+    name: str, plan: Sequence[str], folder: Path, first_epochs: int, second_epochs: int, second_rate: float
 ) -> "list[TradeoffRow]":
     second_stage, first_stage = VARIANTS[name]
     first = folder / (f"first_stage_{name}" if first_stage else "first_stage")
@@ -124,7 +124,7 @@ def _fit_variant(
         f"--trainer.callbacks.checkpoint={last_checkpoint(first)}",
         "--trainer.callbacks.begin_anew=[net.fusion]",  # it does not learn in the first stage
         "--model.branch_share=0",
-        f"--model.optimizer.lr={SECOND_RATE}",
+        f"--model.optimizer.lr={second_rate}",
     ]
     run_config("accel", [*plan, *_epochs(second_epochs), *begin, *second_stage], folder / name)
     return _newest_rows(folder / name)

@@ -1,6 +1,6 @@
 """Commands that take a trained Accel: out of torch, and along a stream."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -42,10 +42,10 @@ def export(
 
 
 def _with_weights(model: Any, ckpt_path: Path | None) -> Any:
-    import torch
+    from callbacks._checkpoint import read_checkpoint
 
     if ckpt_path is not None:
-        model.load_state_dict(torch.load(ckpt_path, map_location="cpu", weights_only=True)["state_dict"])
+        model.load_state_dict(read_checkpoint(ckpt_path, "ckpt_path")["state_dict"])
     return model.eval()
 
 
@@ -92,55 +92,77 @@ def keyframes(
     intervals: tuple[int, ...] = (5, 10),
     num_drives: int = 24,
     drive_frames: int = 255,
+    size: tuple[int, int] = (128, 256),
+    domain: str = "day",
     first_world: int = 90_000,
 ) -> dict[str, float]:
     """Compare ``AdaptiveInterval`` with fixed intervals of as many key frames, on generated drives.
 
     Args:
-        model: The method with the net.
+        model: The method with the net, of the 19 classes of Cityscapes.
         ckpt_path: Checkpoint with the weights; without one the net is as it begins.
         net: Accel, Deep Feature Flow, or its features copied.
-        intervals: Mean intervals to try; the fixed ones next to each are run too.
+        intervals: Mean intervals to try; fixed ones around each are run too.
         num_drives: How many drives, each with its own town.
         drive_frames: Frames of a drive, at 17 Hz.
+        size: Height and width of frames, pixels: those of the training.
+        domain: Light and weather, one of ``lightning_edge.samples.domains.DOMAINS``.
         first_world: Seed of the first town.
     """
     from rich.progress import track
 
-    from lightning_edge.data.drive import labelled_drive
+    from lightning_edge.data import CityscapesDataModule, labelled_drive
     from lightning_edge.systems.keyframes import AdaptiveInterval
     from lightning_edge.systems.policy_trial import gain_at_equal_cost, try_policies
+    from lightning_edge.timing import num_samples_needed
 
+    least = num_samples_needed(50)
     if not intervals or min(intervals) < 2:
         raise ValueError(f"expected intervals of at least 2, got {intervals}")
-    if num_drives < 2:
-        raise ValueError(f"expected num_drives of at least 2, for an interval of confidence, got {num_drives}")
+    if num_drives < least:
+        raise ValueError(f"expected num_drives of at least {least}, for an interval of confidence, got {num_drives}")
+    if model.num_classes != CityscapesDataModule.num_classes:
+        raise ValueError(f"expected a model of {CityscapesDataModule.num_classes} classes, got {model.num_classes}")
     adaptive = {f"adaptive_{interval}": AdaptiveInterval(interval) for interval in intervals}
-    near = sorted({interval + offset for interval in intervals for offset in (-1, 0, 1)})
-    fixed = {f"fixed_{interval}": interval for interval in near}
-    drives = (labelled_drive(first_world + number, drive_frames) for number in range(num_drives))
+    fixed = {f"fixed_{interval}": interval for interval in _around(intervals)}
+    drives = (labelled_drive(first_world + number, drive_frames, *size, domain) for number in range(num_drives))
     trials = try_policies(
         _with_weights(model, ckpt_path).video_nets()[net],
         adaptive | fixed,
         track(drives, "drives", total=num_drives),
         model.num_classes,
     )
-    gains = {name: gain_at_equal_cost(trials[name], [trials[other] for other in fixed]) for name in adaptive}
-    _tell_policies(trials, gains)
+    _tell_policies(trials)
     found = {f"{name}_miou": trial.miou for name, trial in trials.items()}
     found |= {f"{name}_keyframe_share": trial.keyframe_share for name, trial in trials.items()}
-    return found | {f"{name}_gain": gain.value for name, gain in gains.items()}
+    for name in adaptive:
+        gain = gain_at_equal_cost(trials[name], [trials[other] for other in fixed])
+        _tell_gain(name, gain)
+        found[f"{name}_gain"] = gain.value
+    return found
 
 
-def _tell_policies(trials: "Mapping[str, PolicyTrial]", gains: "Mapping[str, Estimate]") -> None:
+def _around(intervals: Iterable[int]) -> list[int]:
+    """Each interval, a shorter and a longer one; shares of key frames are interpolated between them."""
+    return sorted({near for n in intervals for near in (min(n - 1, round(0.7 * n)), n, max(n + 1, round(1.4 * n)))})
+
+
+def _tell_policies(trials: "Mapping[str, PolicyTrial]") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("policy", "key frames %", "mIoU %", "- fixed, equal cost", title="Key frames by policy")
+    table = Table("policy", "key frames %", "mIoU %", title="Key frames by policy")
     for name, trial in sorted(trials.items(), key=lambda item: -item[1].keyframe_share):
-        cells = [name.replace("_", " "), f"{100 * trial.keyframe_share:.1f}", f"{100 * trial.miou:.2f}"]
-        if name in gains:
-            value, low, high = (100 * number for number in gains[name])
-            cells.append(f"{value:+.2f} [{low:+.2f}, {high:+.2f}]")
-        table.add_row(*cells)
+        table.add_row(name.replace("_", " "), f"{100 * trial.keyframe_share:.1f}", f"{100 * trial.miou:.2f}")
     Console().print(table)
+
+
+def _tell_gain(name: str, gain: "Estimate") -> None:
+    from rich.console import Console
+
+    value, low, high = (100 * number for number in gain)
+    Console(soft_wrap=True).print(
+        f"{name.replace('_', ' ')}: {value:+.2f} [{low:+.2f}, {high:+.2f}] points of mIoU over fixed intervals "
+        "with as many key frames (this net; 95 % interval by bootstrap over drives)",
+        markup=False,
+    )

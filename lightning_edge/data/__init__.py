@@ -7,6 +7,7 @@ from lightning_edge.data.camvid import CamVidDataModule as CamVidDataModule
 from lightning_edge.data.camvid import CamVidVideoDataModule as CamVidVideoDataModule
 from lightning_edge.data.cityscapes import CityscapesDataModule as CityscapesDataModule
 from lightning_edge.data.cityscapes import CityscapesVideoDataModule as CityscapesVideoDataModule
+from lightning_edge.data.drive import labelled_drive as labelled_drive
 from lightning_edge.data.frames import FramesDataModule as FramesDataModule
 from lightning_edge.data.segmentation import SegmentationDataModule as SegmentationDataModule
 from lightning_edge.data.segmentation import SegmentationVideoDataModule as SegmentationVideoDataModule

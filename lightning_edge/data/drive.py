@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lightning_edge.data.cityscapes import CityscapesVideoDataModule
+from lightning_edge.data.cityscapes import CityscapesDataModule
 from lightning_edge.samples.frames import render_snippet
 
 
@@ -25,6 +26,13 @@ def labelled_drive(
     Raises:
         ValueError: An argument is out of range.
     """
-    for frame in render_snippet(world_seed, num_frames, height=height, width=width, domain=domain):
-        mask = CityscapesVideoDataModule.label_table[frame.mask]
-        yield torch.from_numpy(frame.image).permute(2, 0, 1).float() / 255, torch.from_numpy(mask).long()
+    frames = render_snippet(world_seed, num_frames, height=height, width=width, domain=domain)
+    return ((_to_image(frame.image), _to_mask(frame.mask)) for frame in frames)
+
+
+def _to_image(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1).float() / 255
+
+
+def _to_mask(label_ids: np.ndarray) -> Tensor:
+    return torch.from_numpy(CityscapesDataModule.label_table[label_ids]).long()

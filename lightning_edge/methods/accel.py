@@ -254,7 +254,7 @@ class Accel(Method):
         """
         if self.trainer.world_size > 1:
             raise ValueError(f"expected one process to predict a stream, got {self.trainer.world_size}")
-        self._stream = VideoStream(self.net, self.keyframes or self.interval)
+        self._stream = VideoStream(self.net, self.interval if self.keyframes is None else self.keyframes)
 
     def predict_step(self, batch: FrameBatch, batch_idx: int) -> Int64[Tensor, "batch height width"]:
         """Class of each pixel, by the streaming runtime."""

@@ -10,10 +10,17 @@ from lightning_edge.contracts import IGNORE_INDEX
 def confusion_matrix(
     prediction: Int[Tensor, "*shape"], mask: Int[Tensor, "*shape"], num_classes: int
 ) -> Int64[Tensor, "classes classes"]:
-    """Counts of true (rows) and predicted classes (columns) over the pixels that are labelled."""
+    """Counts of true (rows) and predicted classes (columns) over the pixels that are labelled.
+
+    Raises:
+        ValueError: if a label is no class.
+    """
     counted = mask != IGNORE_INDEX
     cells = mask[counted] * num_classes + prediction[counted]
-    return torch.bincount(cells, minlength=num_classes**2).view(num_classes, num_classes)
+    counts = torch.bincount(cells, minlength=num_classes**2)
+    if len(counts) > num_classes**2:
+        raise ValueError(f"expected labels below num_classes ({num_classes}), got {mask[counted].max().item()}")
+    return counts.view(num_classes, num_classes)
 
 
 def class_iou(confusion: Int[Tensor, "*batch classes classes"]) -> Float[Tensor, "*batch classes"]:

@@ -2,4 +2,5 @@
 
 from lightning_edge.systems.keyframes import AdaptiveInterval as AdaptiveInterval
 from lightning_edge.systems.keyframes import FixedInterval as FixedInterval
+from lightning_edge.systems.keyframes import interval_within as interval_within
 from lightning_edge.systems.video_stream import VideoStream as VideoStream

@@ -23,6 +23,22 @@ class KeyframePolicy(Protocol):
         ...
 
 
+def interval_within(budget_ms: float, key_ms: float, carried_ms: float) -> float:
+    """Mean number of frames from key frame to key frame at which the mean latency is a budget, at least 1.
+
+    Args:
+        budget_ms: Mean time a frame, milliseconds.
+        key_ms: Time of a key frame, as ``tradeoff.csv`` has it.
+        carried_ms: Time of any other frame.
+
+    Raises:
+        ValueError: if no interval is so fast.
+    """
+    if budget_ms <= carried_ms:
+        raise ValueError(f"expected budget_ms above carried_ms ({carried_ms}), got {budget_ms}")
+    return max(1.0, (key_ms - carried_ms) / (budget_ms - carried_ms))
+
+
 class FixedInterval(KeyframePolicy):
     """A key frame every so many frames.
 
@@ -78,23 +94,6 @@ class AdaptiveInterval(KeyframePolicy):
         self.memory = memory
         self.reset()
 
-    @classmethod
-    def within(cls, budget_ms: float, key_ms: float, carried_ms: float, **arguments: float) -> "AdaptiveInterval":
-        """The policy whose mean latency is a budget.
-
-        Args:
-            budget_ms: Mean time a frame, milliseconds.
-            key_ms: Time of a key frame, as ``tradeoff.csv`` has it.
-            carried_ms: Time of any other frame.
-            arguments: Further arguments of the constructor.
-
-        Raises:
-            ValueError: if no interval is so fast.
-        """
-        if budget_ms <= carried_ms:
-            raise ValueError(f"expected budget_ms above carried_ms ({carried_ms}), got {budget_ms}")
-        return cls(max(1.0, (key_ms - carried_ms) / (budget_ms - carried_ms)), **arguments)  # pyright: ignore[reportArgumentType]
-
     def reset(self) -> None:
         """Forget how much the scene changes and what was saved."""
         self._mean, self._num_seen = 0.0, 0
@@ -106,7 +105,7 @@ class AdaptiveInterval(KeyframePolicy):
         if not is_forced:
             self._follow(math.sqrt(change))
         bar = self.mean_interval * self._mean * math.exp(-self._saved / self.reserve)
-        is_due = self._since_key >= bar and self._saved > -self.reserve
+        is_due = self._since_key >= bar > 0 and self._saved > -self.reserve
         if not (is_forced or is_due or num_frames >= self.longest):
             return False
         self._since_key = 0.0

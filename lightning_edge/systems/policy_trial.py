@@ -9,10 +9,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from lightning_edge.contracts import VideoNet
-from lightning_edge.ops.iou import confusion_matrix, mean_iou
+from lightning_edge.ops.iou import class_iou, confusion_matrix
 from lightning_edge.systems.keyframes import KeyframePolicy
 from lightning_edge.systems.video_stream import VideoStream
-from lightning_edge.timing import Estimate
+from lightning_edge.timing import Estimate, num_samples_needed
 
 LabelledVideo = Iterable[tuple[Tensor, Tensor]]
 """Frames ``[3, height, width]`` in [0, 1], each with its mask ``[height, width]``."""
@@ -34,7 +34,7 @@ class PolicyTrial:
 
     @property
     def miou(self) -> float:
-        """Mean IoU over all frames of all drives, in [0, 1]."""
+        """Mean IoU over all frames of all drives, in [0, 1], of the classes that occur in the truth."""
         return float(self.mious(np.ones((1, len(self.num_frames)), dtype=np.int64))[0])
 
     @property
@@ -43,9 +43,14 @@ class PolicyTrial:
         return float(self.num_keyframes.sum() / self.num_frames.sum())
 
     def mious(self, weights: Int[np.ndarray, "samples drives"]) -> np.ndarray:
-        """Mean IoU of samples in which a drive occurs as often as its weight says."""
-        confusion = np.tensordot(weights, self.confusion, axes=1)
-        return mean_iou(torch.from_numpy(confusion)).numpy()
+        """Mean IoU of samples in which a drive occurs as often as its weight says.
+
+        Over the classes that are true somewhere in the sample, which are the same for all policies: one that a net only
+        predicts would count as 0 for this policy and not at all for another.
+        """
+        confusion = torch.from_numpy(np.tensordot(weights, self.confusion, axes=1))
+        occurs = confusion.sum(-1) > 0
+        return class_iou(confusion).where(occurs, torch.nan).nanmean(-1).double().numpy()
 
     def keyframe_shares(self, weights: Int[np.ndarray, "samples drives"]) -> np.ndarray:
         """Key frames over frames in such samples."""
@@ -60,18 +65,23 @@ def try_policies(
     Args:
         net: The net in evaluation mode.
         policies: What decides on key frames, as ``VideoStream`` takes it.
-        drives: One video after the other, each begun by a cut.
+        drives: One video after the other; each begins with a key frame, while a policy goes on as it was.
         num_classes: Number of classes.
+
+    Raises:
+        ValueError: If there are no drives.
     """
     streams = {name: VideoStream(net, policy) for name, policy in policies.items()}
     drives_of: dict[str, list[_Drive]] = {name: [] for name in streams}
     for drive in drives:
         found = {name: _Drive(num_classes) for name in streams}
-        for frame, mask in drive:
+        for index, (frame, mask) in enumerate(drive):
             for name, stream in streams.items():
-                found[name].count(stream(frame), mask, stream.is_keyframe)
+                found[name].count(stream(frame, index), mask, stream.is_keyframe)
         for name, each in found.items():
             drives_of[name].append(each)
+    if not all(drives_of.values()):
+        raise ValueError("expected at least one of drives, got none")
     return {
         name: PolicyTrial(
             np.stack([each.confusion.numpy() for each in found]),
@@ -101,7 +111,8 @@ def gain_at_equal_cost(
     """By how much a policy's mean IoU exceeds that of fixed intervals with as many key frames.
 
     Between two fixed intervals accuracy is interpolated in the share of key frames, in which the mean latency is
-    linear. The 95 % interval is that of a bootstrap over drives, the same ones for all policies.
+    linear. The 95 % interval is that of a bootstrap over drives (percentiles), the same drives for all policies, as if
+    drives were independent; a policy that saves key frames in one and spends them in another makes them less so.
 
     Args:
         trial: The policy.
@@ -110,24 +121,26 @@ def gain_at_equal_cost(
         seed: Of the samples.
 
     Raises:
-        ValueError: If the fixed intervals do not enclose the policy's share of key frames.
+        ValueError: If there are too few drives for an interval, trials of other drives, or fixed intervals that do not
+            enclose the policy's share of key frames, in 99 of 100 samples too.
     """
-    shares = sorted(each.keyframe_share for each in fixed)
-    if not shares[0] <= trial.keyframe_share <= shares[-1]:
-        raise ValueError(
-            f"expected fixed intervals with fewer and with more key frames than {trial.keyframe_share:.3f} of all "
-            f"frames, got {shares[0]:.3f} to {shares[-1]:.3f}"
-        )
     num_drives = len(trial.num_frames)
+    if num_drives < num_samples_needed(50):
+        raise ValueError(f"expected at least {num_samples_needed(50)} drives for an interval, got {num_drives}")
+    if any(not np.array_equal(each.confusion.sum(2), trial.confusion.sum(2)) for each in fixed):
+        raise ValueError("expected fixed intervals tried on the same drives, got others")
     drawn = np.random.default_rng(seed).multinomial(num_drives, [1 / num_drives] * num_drives, num_samples)
-    gains = _gains(trial, fixed, np.vstack([np.ones(num_drives, dtype=np.int64), drawn]))
-    return Estimate(float(gains[0]), *np.quantile(gains[1:], (0.025, 0.975)).tolist())
-
-
-def _gains(trial: PolicyTrial, fixed: Sequence[PolicyTrial], weights: np.ndarray) -> np.ndarray:
-    by_share = sorted(fixed, key=lambda each: each.keyframe_share)
-    shares = np.array([each.keyframe_shares(weights) for each in by_share])
-    mious = np.array([each.mious(weights) for each in by_share])
+    weights = np.vstack([np.ones(num_drives, dtype=np.int64), drawn])
     own = trial.keyframe_shares(weights)
+    by_share = sorted(fixed, key=lambda each: each.keyframe_share)
+    shares = np.array([each.keyframe_shares(weights) for each in by_share]).reshape(-1, len(weights))
+    is_enclosed = np.any(shares <= own, axis=0) & np.any(shares >= own, axis=0)
+    if not is_enclosed[0] or np.mean(is_enclosed) < 0.99:
+        raise ValueError(
+            f"expected fixed intervals with clearly fewer and more key frames than {own[0]:.3f} of all frames, "
+            f"got {[round(float(share), 3) for share in shares[:, 0]]}"
+        )
+    mious = np.array([each.mious(weights) for each in by_share])
     matched = [np.interp(own[i], shares[:, i], mious[:, i]) for i in range(len(own))]
-    return trial.mious(weights) - np.array(matched)
+    gains = trial.mious(weights) - np.array(matched)
+    return Estimate(float(gains[0]), *np.quantile(gains[1:], (0.025, 0.975)).tolist())

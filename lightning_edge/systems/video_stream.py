@@ -60,7 +60,8 @@ class VideoStream:
         Args:
             frame: Float image ``[3, height, width]`` in [0, 1].
             index: Number of the frame in its source, so that a gap tells of dropped frames; by default one more than
-                the last. A number that is not larger than the last begins a new stream.
+                the last. A number that is not larger than the last begins another video: the frame is a key frame,
+                while a policy goes on as it was until ``reset``.
 
         Raises:
             ValueError: if the frame is no such image; the stream stays as it was.
@@ -80,7 +81,7 @@ class VideoStream:
         change = (thumbnail - before).abs().mean().item()
         is_cut = self.cut_threshold is not None and change > self.cut_threshold
         is_forced = is_new or is_cut or image.shape != self._size
-        return self.policy.is_keyframe(self._index - self._key_index, change, is_forced)
+        return self.policy.is_keyframe(max(self._index - self._key_index, 0), change, is_forced)
 
 
 def _checked(frame: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_edge.data.drive import labelled_drive
+from lightning_edge.data import labelled_drive
 from lightning_edge.ops.cityscapes_labels import LABELS
 from lightning_edge.samples.frames import render_snippet
 
@@ -19,4 +19,4 @@ def test_a_drive_is_the_snippet_with_train_ids():
 
 def test_bad_arguments_are_told_when_the_drive_is_asked_for():
     with pytest.raises(ValueError, match="expected num_frames of at least 1, got 0"):
-        next(labelled_drive(0, 0))
+        labelled_drive(0, 0)

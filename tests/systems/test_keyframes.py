@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 
-from lightning_edge.systems import AdaptiveInterval, FixedInterval
+from lightning_edge.systems import AdaptiveInterval, FixedInterval, interval_within
 
 
 def keyframes(policy, changes, cuts=()):
@@ -54,6 +54,10 @@ def test_a_standing_scene_has_a_key_frame_at_the_longest_interval():
     assert max(b - a for a, b in pairwise(found)) == 9
 
 
+def test_so_has_one_that_stands_from_the_start():
+    assert keyframes(AdaptiveInterval(4, longest=9), [0.0] * 40) == [0, 9, 18, 27, 36]
+
+
 def test_more_is_never_spent_than_the_reserve_allows():
     policy = AdaptiveInterval(5, reserve=3)
     found = keyframes(policy, [0.0001] * 200 + [0.05] * 1000)
@@ -62,11 +66,11 @@ def test_more_is_never_spent_than_the_reserve_allows():
 
 
 def test_a_budget_is_the_mean_latency():
-    policy = AdaptiveInterval.within(budget_ms=14.0, key_ms=30.0, carried_ms=10.0)
-    assert (30.0 + (policy.mean_interval - 1) * 10.0) / policy.mean_interval == pytest.approx(14.0)
-    assert AdaptiveInterval.within(budget_ms=40.0, key_ms=30.0, carried_ms=10.0).mean_interval == 1
+    interval = interval_within(budget_ms=14.0, key_ms=30.0, carried_ms=10.0)
+    assert (30.0 + (interval - 1) * 10.0) / interval == pytest.approx(14.0)
+    assert interval_within(budget_ms=40.0, key_ms=30.0, carried_ms=10.0) == 1
     with pytest.raises(ValueError, match=r"expected budget_ms above carried_ms \(10\.0\), got 9\.0"):
-        AdaptiveInterval.within(budget_ms=9.0, key_ms=30.0, carried_ms=10.0)
+        interval_within(budget_ms=9.0, key_ms=30.0, carried_ms=10.0)
 
 
 @pytest.mark.parametrize(

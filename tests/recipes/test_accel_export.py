@@ -50,27 +50,3 @@ def test_other_weights_are_refused(checkpoint):
 def test_some_clips_are_needed():
     with pytest.raises(ValueError, match="expected num_clips of at least 1, got 0"):
         accel.main(["export", *SMALL, "--num_clips=0"])
-
-
-def test_policies_are_compared_on_drives_of_their_own(checkpoint, capsys):
-    few = ["--intervals=[3]", "--num_drives=2", "--drive_frames=24"]
-    found = accel.main(["keyframes", *SMALL, *few, f"--ckpt_path={checkpoint}"]).metrics
-    shares = [found[f"{name}_keyframe_share"] for name in ("fixed_2", "adaptive_3", "fixed_4")]
-    assert shares == sorted(shares, reverse=True)
-    assert found["fixed_3_keyframe_share"] == pytest.approx(1 / 3)
-    assert {f"{name}_miou" for name in ("fixed_2", "fixed_3", "fixed_4", "adaptive_3")} < set(found)
-    assert "adaptive_3_gain" in found
-    assert "adaptive 3" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("argument", "message"),
-    [
-        ("--intervals=[1]", r"expected intervals of at least 2, got \(1,\)"),
-        ("--intervals=[]", r"expected intervals of at least 2, got \(\)"),
-        ("--num_drives=1", "expected num_drives of at least 2, for an interval of confidence, got 1"),
-    ],
-)
-def test_arguments_of_the_comparison_are_checked(argument, message):
-    with pytest.raises(ValueError, match=message):
-        accel.main(["keyframes", *SMALL, argument])

@@ -1,0 +1,70 @@
+"""The command that compares key-frame policies."""
+
+import pytest
+import torch
+from small_run import SMALL as SMALL_RUN
+
+from recipes import accel
+
+SMALL = [*SMALL_RUN, "--trainer.callbacks=null"]
+FEW = ["--intervals=[3]", "--num_drives=6", "--drive_frames=12", "--size=[32,64]"]
+
+
+def test_policies_are_compared_on_the_drives_that_are_asked_for(capsys):
+    cli = accel.main(["validate", *SMALL, "--model.max_interval=1", "--model.interval=1"])
+    cli.trainer.save_checkpoint("random.ckpt")
+    with torch.no_grad():
+        for branch in (cli.model.net.reference, cli.model.net.update):
+            branch.head[-1].bias[0] += 100  # road everywhere, from key frames and from all others
+    cli.trainer.save_checkpoint("road.ckpt")
+
+    found, again, elsewhere, road = (
+        accel.main(["keyframes", *SMALL, *FEW, *arguments]).metrics
+        for arguments in (
+            ["--ckpt_path=random.ckpt"],
+            ["--ckpt_path=random.ckpt"],
+            ["--ckpt_path=random.ckpt", "--first_world=7"],
+            ["--ckpt_path=road.ckpt"],
+        )
+    )
+    names = ("fixed_2", "fixed_3", "fixed_4", "adaptive_3")
+    assert set(found) == {f"{name}_{kind}" for name in names for kind in ("miou", "keyframe_share")} | {
+        "adaptive_3_gain"
+    }
+    assert found == again != elsewhere
+    assert found["fixed_3_keyframe_share"] == pytest.approx(1 / 3)
+    assert found["fixed_4_keyframe_share"] <= found["adaptive_3_keyframe_share"] <= found["fixed_2_keyframe_share"]
+    assert len({road[f"{name}_miou"] for name in names}) == 1
+    assert road["adaptive_3_gain"] == 0
+    said = capsys.readouterr().out
+    assert "adaptive 3: +0.00 [+0.00, +0.00] points of mIoU" in said
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--intervals=[1]", r"expected intervals of at least 2, got \(1,\)"),
+        ("--intervals=[]", r"expected intervals of at least 2, got \(\)"),
+        ("--num_drives=5", "expected num_drives of at least 6, for an interval of confidence, got 5"),
+        ("--drive_frames=0", "expected num_frames of at least 1, got 0"),
+        ("--domain=mars", "mars"),
+    ],
+)
+def test_arguments_of_the_comparison_are_checked(argument, message):
+    with pytest.raises(ValueError, match=message):
+        accel.main(["keyframes", *SMALL, argument])
+
+
+def test_a_net_of_other_classes_is_refused():
+    with pytest.raises(ValueError, match="expected a model of 19 classes, got 11"):
+        accel.main(["keyframes", *SMALL_CAMVID])
+
+
+SMALL_CAMVID = [
+    "--data=CamVidVideoDataModule",
+    "--data.sample_size=[48,64]",
+    "--data.num_samples=[10,10,10]",
+    "--data.num_workers=0",
+    "--trainer.logger=false",
+    "--trainer.callbacks=null",
+]
