@@ -7,7 +7,7 @@ from small_run import SMALL as SMALL_RUN
 from recipes import accel
 
 SMALL = [*SMALL_RUN, "--trainer.callbacks=null"]
-FEW = ["--intervals=[3]", "--num_drives=6", "--drive_frames=12", "--size=[32,64]"]
+FEW = ["--intervals=[4]", "--num_drives=6", "--drive_frames=24", "--size=[32,64]"]
 
 
 def test_policies_are_compared_on_the_drives_that_are_asked_for(capsys):
@@ -27,17 +27,17 @@ def test_policies_are_compared_on_the_drives_that_are_asked_for(capsys):
             ["--ckpt_path=road.ckpt"],
         )
     )
-    names = ("fixed_2", "fixed_3", "fixed_4", "adaptive_3")
+    names = ("fixed_3", "fixed_4", "fixed_6", "adaptive_4")
     assert set(found) == {f"{name}_{kind}" for name in names for kind in ("miou", "keyframe_share")} | {
-        "adaptive_3_gain"
+        "adaptive_4_gain"
     }
     assert found == again != elsewhere
-    assert found["fixed_3_keyframe_share"] == pytest.approx(1 / 3)
-    assert found["fixed_4_keyframe_share"] <= found["adaptive_3_keyframe_share"] <= found["fixed_2_keyframe_share"]
+    assert found["fixed_4_keyframe_share"] == pytest.approx(1 / 4)
+    assert found["fixed_6_keyframe_share"] <= found["adaptive_4_keyframe_share"] <= found["fixed_3_keyframe_share"]
     assert len({road[f"{name}_miou"] for name in names}) == 1
-    assert road["adaptive_3_gain"] == 0
+    assert road["adaptive_4_gain"] == 0
     said = capsys.readouterr().out
-    assert "adaptive 3: +0.00 [+0.00, +0.00] points of mIoU" in said
+    assert "adaptive 4: +0.00 [+0.00, +0.00] points of mIoU" in said
 
 
 @pytest.mark.parametrize(
