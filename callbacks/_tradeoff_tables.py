@@ -53,29 +53,35 @@ def print_intervals(runs: Sequence[Sequence[TradeoffRow]]) -> None:
     Console().print(table)
 
 
-def print_variants(variants: Mapping[str, Sequence[Sequence[TradeoffRow]]], interval: int) -> None:
+def print_variants(
+    variants: Mapping[str, Sequence[Sequence[TradeoffRow]]], interval: int, alone: str | None = None
+) -> None:
     """Print what each variant of a training gives at one interval.
 
     Args:
         variants: For each variant its runs, one for each seed.
         interval: Key-frame interval.
+        alone: Variant whose reference learned alone, to set the Accel of all variants against in place of their own.
     """
     num_seeds = max(map(len, variants.values()))
     title = f"One key frame in {interval}: mIoU %, mean of {num_seeds} seeds with 95 % interval"
     table = Table(title=title, caption=_VARIANTS_CAPTION, box=box.SIMPLE, padding=0)
     table.add_column("variant", no_wrap=True)
-    for heading in ("reference", "DFF", "Accel", "worst", "-reference", "-DFF", "time"):
+    for heading in ("reference", "DFF", "Accel", "worst", "-alone" if alone else "-reference", "-DFF", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, runs in variants.items():
-        seeds = [at_interval(rows, interval) for rows in runs]
-        reference, dff, accel = (
-            np.array([100 * nets[net].miou for nets in seeds]) for net in ("reference", "dff", "accel")
-        )
-        worst = np.array([100 * nets["accel"].miou_worst for nets in seeds])
-        columns = (reference, dff, accel, worst, accel - reference, accel - dff)
-        time = np.mean([nets["accel"].of_reference for nets in seeds])
+        reference, dff, accel = (_miou_percent(runs, interval, net) for net in ("reference", "dff", "accel"))
+        worst = np.array([100 * at_interval(rows, interval)["accel"].miou_worst for rows in runs])
+        rival = _miou_percent(variants[alone], interval, "reference") if alone else reference
+        columns = (reference, dff, accel, worst, accel - rival, accel - dff)
+        time = np.mean([at_interval(rows, interval)["accel"].of_reference for rows in runs])
         table.add_row(name, *map(_mean_with_interval, columns), f"{time:.2f}")
     Console().print(table)
+
+
+def _miou_percent(runs: Sequence[Sequence[TradeoffRow]], interval: int, net: str) -> np.ndarray:
+    """One number for each run."""
+    return np.array([100 * at_interval(rows, interval)[net].miou for rows in runs])
 
 
 def at_interval(rows: Sequence[TradeoffRow], interval: int) -> dict[str, TradeoffRow]:

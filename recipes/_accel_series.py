@@ -97,7 +97,7 @@ def ablate(
     for seed, plan in _plans(num_seeds, overrides).items():
         for name, found in runs.items():
             found.append(_fit_variant(name, plan, folder / seed, first_epochs, second_epochs, second_rate))
-    print_variants(runs, interval)
+    print_variants(runs, interval, alone="branches" if "branches" in runs else None)
     return {
         f"{name}_miou": sum(at_interval(rows, interval)["accel"].miou for rows in found) / num_seeds
         for name, found in runs.items()

@@ -83,14 +83,15 @@ def test_interval_over_seeds_is_students(capsys):
     assert "20.0±24.8" in capsys.readouterr().out
 
 
-def test_variants_are_compared_by_pairs_of_one_seed(capsys):
-    def run(reference, dff, accel):
-        nets = {"reference": reference, "dff": dff, "accel": accel}
-        ones = [TradeoffRow(net, 1, reference, reference, 2, 1, 2, 1, 1, 1) for net in nets]
-        fives = [TradeoffRow(net, 5, miou, miou - 0.01, 2, 1, 1, 0.4, 0.3, 0.5) for net, miou in nets.items()]
-        return [*ones, *fives[1:]]
+def variant_run(reference, dff, accel):
+    nets = {"reference": reference, "dff": dff, "accel": accel}
+    ones = [TradeoffRow(net, 1, reference, reference, 2, 1, 2, 1, 1, 1) for net in nets]
+    fives = [TradeoffRow(net, 5, miou, miou - 0.01, 2, 1, 1, 0.4, 0.3, 0.5) for net, miou in nets.items()]
+    return [*ones, *fives[1:]]
 
-    runs = [run(0.40, 0.35, 0.38), run(0.50, 0.45, 0.48), run(0.60, 0.55, 0.58)]
+
+def test_variants_are_compared_by_pairs_of_one_seed(capsys):
+    runs = [variant_run(0.40, 0.35, 0.38), variant_run(0.50, 0.45, 0.48), variant_run(0.60, 0.55, 0.58)]
     print_variants({"all_distances": runs, "scores": runs}, interval=5)
     [line] = [line for line in capsys.readouterr().out.splitlines() if "scores" in line]
     # sem of 40, 50, 60 is 5.77, of equal differences 0
@@ -101,6 +102,16 @@ def test_variants_are_compared_by_pairs_of_one_seed(capsys):
         "3.0±0.0",
         "0.40",
     ]
+
+
+def test_variants_are_set_against_a_reference_that_learned_alone(capsys):
+    alone = [variant_run(0.45, 0.35, 0.38), variant_run(0.55, 0.45, 0.48), variant_run(0.65, 0.55, 0.58)]
+    runs = [variant_run(0.40, 0.35, 0.38), variant_run(0.50, 0.45, 0.48), variant_run(0.60, 0.55, 0.58)]
+    print_variants({"branches": alone, "all_distances": runs}, interval=5, alone="branches")
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    [line] = [line for line in lines if "all_distances" in line]
+    assert line.split()[-3:] == ["-7.0±0.0", "3.0±0.0", "0.40"]
 
 
 def test_rounds_must_be_some():
