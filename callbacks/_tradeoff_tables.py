@@ -19,7 +19,10 @@ NET_TITLES = {
     "accel": "Accel",
 }
 _CAPTION = "worst: on the last frame before the next key frame. x reference: share of its time, 95 % interval"
-_VARIANTS_CAPTION = "worst: Accel on the last frame before the next key frame. -: Accel minus. time: Accel by reference"
+_VARIANTS_CAPTION = (
+    "worst: Accel on the last frame before the next key frame. -: Accel minus, alone: the reference that learned "
+    "alone. time: Accel by reference"
+)
 
 
 def print_table(rows: Sequence[TradeoffRow], interval: int) -> None:
