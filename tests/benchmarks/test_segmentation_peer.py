@@ -1,4 +1,4 @@
-"""Our DeepLab beside a DeepLabV3+ of segmentation-models-pytorch over the same encoder: time, operations, parameters."""
+"""Our DeepLab beside a DeepLabV3+ of segmentation-models-pytorch, same encoder: time, operations, parameters."""
 
 import pytest
 import torch
