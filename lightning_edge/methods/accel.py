@@ -13,7 +13,7 @@ from lightning_edge.contracts import ClipBatch, FrameBatch, IntervalScore
 from lightning_edge.methods.base import Method, OptimizerCallable
 from lightning_edge.methods.schedules import Schedule
 from lightning_edge.methods.segmentation import pixel_loss
-from lightning_edge.nn.accel import AccelNet, KeyframeState
+from lightning_edge.nn.accel import AccelNet, states_by_distance
 from lightning_edge.nn.keyframe_iou import KeyframeIoU, KeyframeScores
 from lightning_edge.ops.classes import most_likely
 from lightning_edge.ops.distillation import distillation_loss
@@ -286,19 +286,3 @@ class Accel(Method):
             logged[f"{stage}/{name}_miou_worst"] = found[name].by_distance[self.interval - 1]
             logged |= {f"{stage}/{name}_miou_d{distance}": iou for distance, iou in enumerate(found[name].by_distance)}
         self.log_dict(logged)
-
-
-def states_by_distance(net: AccelNet, starts: list[KeyframeState]) -> list[KeyframeState]:
-    """States of ``net`` on the last frame of a clip, for a key frame 0, 1, ... frames before it.
-
-    Args:
-        net: The net that carries the states.
-        starts: State of the reference branch on each frame of the clip, oldest first.
-    """
-    states: list[KeyframeState] = []
-    flow = None
-    for start in starts:
-        if states and net.flow is not None and not net.direct:
-            flow = net.flow(start.frame, states[0].frame)  # one for all key frames
-        states = [start, *(net.advance(state, start.frame, flow) for state in states)]
-    return states

@@ -165,6 +165,22 @@ class AccelNet(nn.Module):
         return state
 
 
+def states_by_distance(net: AccelNet, starts: list[KeyframeState]) -> list[KeyframeState]:
+    """States of ``net`` on the last frame of a clip, for a key frame 0, 1, ... frames before it.
+
+    Args:
+        net: The net that carries the states.
+        starts: State of the reference branch on each frame of the clip, oldest first.
+    """
+    states: list[KeyframeState] = []
+    flow = None
+    for start in starts:
+        if states and net.flow is not None and not net.direct:
+            flow = net.flow(start.frame, states[0].frame)  # one for all key frames
+        states = [start, *(net.advance(state, start.frame, flow) for state in states)]
+    return states
+
+
 def correction(carried: int, observed: int, keep_present: bool = False) -> nn.Conv2d:
     """1x1 convolution over what is carried and what is observed, that starts by giving one of both as it is.
 

@@ -27,7 +27,7 @@ class VideoStream:
             decides on them, such as ``AdaptiveInterval``.
         cut_threshold: Mean change of brightness of a 16x16 thumbnail, in [0, 1], above which the scene counts as cut.
             ``None`` never looks. In the sample world at 17 Hz the change within a drive is below 0.05 in 99 of 100
-            frames, and from one drive to another above it in 97 of 100 pairs, at least 0.063.
+            frames, and from one drive to another above 0.08 in 97 of 100 pairs and above 0.06 in all.
     """
 
     def __init__(self, net: VideoNet, interval: int | KeyframePolicy = 5, cut_threshold: float | None = 0.08) -> None:

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from settings import make_accel, make_cityscapes_video
 from torch import nn
 
@@ -81,6 +81,12 @@ def test_a_checkpoint_that_lacks_weights_is_refused(earlier):
 def test_a_part_that_is_none_is_refused(earlier):
     with pytest.raises(ValueError, match=r"expected begin_anew to name parts of Accel, got 'net\.fusio'"):
         fit(make_accel(19), WarmStart(earlier[1], begin_anew=["net.fusio"]))
+
+
+def test_a_module_without_weights_is_refused(earlier):
+    """As one whose layers are made in ``setup``, of which callbacks hear first: it would begin at random."""
+    with pytest.raises(ValueError, match="expected LightningModule to have weights that do not begin anew, got none"):
+        WarmStart(earlier[1]).setup(Trainer(accelerator="cpu", logger=False), LightningModule(), "fit")
 
 
 def test_a_file_that_is_no_checkpoint_is_refused(earlier, tmp_path):

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from lightning_edge.methods import Accel, PolynomialDecay
-from lightning_edge.methods.accel import states_by_distance
 from lightning_edge.nn import AccelNet, DeepLab, DISFlow, FlowNetS
+from lightning_edge.nn.accel import states_by_distance
 
 
 def make_net(flow=None):

@@ -8,7 +8,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 
 from lightning_edge.nn import KeyframeIoU
 from lightning_edge.ops.cityscapes_labels import LABELS, TRAIN_LABELS
-from lightning_edge.ops.iou import class_iou, mean_iou
+from lightning_edge.ops.iou import class_iou, confusion_matrix, mean_iou
 
 
 def test_class_iou_by_hand():
@@ -72,3 +72,8 @@ def test_intervals_sum_the_distances_before_the_ratio():
     last = MulticlassJaccardIndex(4, ignore_index=255)
     last.update(*seen[2])
     assert scores.by_distance[2] == pytest.approx(last.compute().item())
+
+
+def test_a_label_that_is_no_class_is_told():
+    with pytest.raises(ValueError, match=r"expected labels below num_classes \(3\), got 3"):
+        confusion_matrix(torch.tensor([0, 1]), torch.tensor([3, 255]), 3)

@@ -7,6 +7,14 @@ from small_run import SMALL as SMALL_RUN
 from recipes import accel
 
 SMALL = [*SMALL_RUN, "--trainer.callbacks=null"]
+CAMVID = [
+    "--data=CamVidVideoDataModule",
+    "--data.sample_size=[48,64]",
+    "--data.num_samples=[10,10,10]",
+    "--data.num_workers=0",
+    "--trainer.logger=false",
+    "--trainer.callbacks=null",
+]
 FEW = ["--intervals=[4]", "--num_drives=6", "--drive_frames=24", "--size=[32,64]"]
 
 
@@ -57,14 +65,4 @@ def test_arguments_of_the_comparison_are_checked(argument, message):
 
 def test_a_net_of_other_classes_is_refused():
     with pytest.raises(ValueError, match="expected a model of 19 classes, got 11"):
-        accel.main(["keyframes", *SMALL_CAMVID])
-
-
-SMALL_CAMVID = [
-    "--data=CamVidVideoDataModule",
-    "--data.sample_size=[48,64]",
-    "--data.num_samples=[10,10,10]",
-    "--data.num_workers=0",
-    "--trainer.logger=false",
-    "--trainer.callbacks=null",
-]
+        accel.main(["keyframes", *CAMVID])

@@ -3,6 +3,7 @@ import torch
 
 from lightning_edge.nn import AccelNet, DeepLab, DISFlow
 from lightning_edge.systems import AdaptiveInterval, VideoStream
+from lightning_edge.systems.keyframes import KeyframePolicy
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +152,24 @@ def test_a_policy_decides_where_nothing_else_does(net, video):
     keys = _keyframes(VideoStream(net, interval=AdaptiveInterval(2, longest=6)), [*still, *moving, *still])
     assert keys[0] == 0
     assert sum(6 <= key < 12 for key in keys) > sum(key >= 12 for key in keys)
+
+
+def test_a_policy_hears_of_frames_since_the_key_frame_and_goes_on_with_another_video(net, video):
+    class Listens(KeyframePolicy):
+        heard = ()
+        num_resets = 0
+
+        def reset(self):
+            self.num_resets += 1
+
+        def is_keyframe(self, num_frames, change, is_forced):
+            self.heard += ((num_frames, is_forced),)
+            return is_forced
+
+    policy = Listens()
+    stream = VideoStream(net, policy)
+    for frame, index in zip(video, (3, 4, 7, 0, 1), strict=False):
+        stream(frame, index)
+    assert policy.heard[1:] == ((1, False), (4, False), (0, True), (1, False))
+    assert policy.heard[0][1]
+    assert policy.num_resets == 1  # of the constructor
