@@ -1,6 +1,7 @@
 """Commands that take a trained Accel: out of torch, and along a stream."""
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -95,6 +96,7 @@ def keyframes(
     size: tuple[int, int] = (128, 256),
     domain: str = "day",
     first_world: int = 90_000,
+    standing: tuple[float, float] = (0.0, 1.0),
 ) -> dict[str, float]:
     """Compare ``AdaptiveInterval`` with fixed intervals of as many key frames, on generated drives.
 
@@ -108,6 +110,7 @@ def keyframes(
         size: Height and width of frames, pixels: those of the training.
         domain: Light and weather, one of ``lightning_edge.samples.domains.DOMAINS``.
         first_world: Seed of the first town.
+        standing: Least and largest share of the time, in [0, 1], that the vehicle stands; other towns are passed over.
     """
     from rich.progress import track
 
@@ -125,7 +128,8 @@ def keyframes(
         raise ValueError(f"expected a model of {CityscapesDataModule.num_classes} classes, got {model.num_classes}")
     adaptive = {f"adaptive_{interval}": AdaptiveInterval(interval) for interval in intervals}
     fixed = {f"fixed_{interval}": interval for interval in _around(intervals)}
-    drives = (labelled_drive(first_world + number, drive_frames, *size, domain) for number in range(num_drives))
+    worlds = _worlds(first_world, num_drives, drive_frames, standing)
+    drives = (labelled_drive(world, drive_frames, *size, domain) for world in worlds)
     trials = try_policies(
         _with_weights(model, ckpt_path).video_nets()[net],
         adaptive | fixed,
@@ -135,10 +139,27 @@ def keyframes(
     _tell_policies(trials)
     found = {f"{name}_miou": trial.miou for name, trial in trials.items()}
     found |= {f"{name}_keyframe_share": trial.keyframe_share for name, trial in trials.items()}
-    for name in adaptive:
+    for name, policy in adaptive.items():
         gain = gain_at_equal_cost(trials[name], [trials[other] for other in fixed])
-        _tell_gain(name, gain)
+        _tell_gain(name, gain, policy.saving)
         found[f"{name}_gain"] = gain.value
+        found[f"{name}_saving"] = policy.saving
+    return found
+
+
+def _worlds(first: int, number: int, num_frames: int, standing: tuple[float, float]) -> list[int]:
+    """Seeds of the first towns in which the vehicle stands for so long."""
+    from lightning_edge.samples.frames import standing_share
+
+    least, most = standing
+    if not 0 <= least <= most <= 1:
+        raise ValueError(f"expected standing as two rising shares within [0, 1], got {standing}")
+    tried = range(first, first + 100 * number)
+    found = list(islice((seed for seed in tried if least <= standing_share(seed, num_frames) <= most), number))
+    if len(found) < number:
+        raise ValueError(
+            f"expected {number} of {len(tried)} drives to stand for {standing} of the time, {len(found)} do"
+        )
     return found
 
 
@@ -157,7 +178,7 @@ def _tell_policies(trials: "Mapping[str, PolicyTrial]") -> None:
     Console().print(table)
 
 
-def _tell_gain(name: str, gain: "Estimate") -> None:
+def _tell_gain(name: str, gain: "Estimate", saving: float) -> None:
     from rich.console import Console
 
     value, low, high = (100 * number for number in gain)
@@ -165,4 +186,7 @@ def _tell_gain(name: str, gain: "Estimate") -> None:
         f"{name.replace('_', ' ')}: {value:+.2f} [{low:+.2f}, {high:+.2f}] points of mIoU over fixed intervals "
         "with as many key frames (this net; 95 % interval by bootstrap over drives)",
         markup=False,
+    )
+    Console(soft_wrap=True).print(
+        f"By how the pictures change, it should save {100 * saving:.0f} % of what carrying loses"
     )

@@ -13,7 +13,7 @@ from lightning_edge.samples.domains import domain_named
 from lightning_edge.samples.flow import occlusion, solve_geometry
 from lightning_edge.samples.labels import THINGS
 from lightning_edge.samples.renderer import Buffers, Renderer
-from lightning_edge.samples.town import build_town
+from lightning_edge.samples.town import build_town, ego_motion
 
 WORLD_VERSION = 1
 """Changes whenever any frame of any seed changes."""
@@ -100,6 +100,15 @@ def render_snippet(
         build_town(world_seed, num_frames / frame_rate_hz, district), camera or cityscapes_camera(height, width)
     )
     return _frames(renderer, Appearance(renderer, look, world_seed), num_frames, frame_rate_hz)
+
+
+def standing_share(
+    world_seed: int, num_frames: int, frame_rate_hz: float = CITYSCAPES_RATE_HZ, district: District = CITY
+) -> float:
+    """Share of a snippet's frames, in [0, 1], on which the vehicle moves at less than 0.1 m/s; none is drawn."""
+    check_at_least("num_frames", num_frames, 1)
+    ego = ego_motion(world_seed, num_frames / frame_rate_hz, district)
+    return sum(ego.speed_m_per_s(index / frame_rate_hz) < 0.1 for index in range(num_frames)) / num_frames
 
 
 def check_at_least(name: str, value: int, least: int) -> None:

@@ -27,11 +27,9 @@ def build_town(seed: int, duration_s: float, district: District = CITY) -> Scene
 
     Durations are rounded up to even seconds: a shorter drive is then the beginning of a longer one in the same world.
     """
-    duration_s = PERIOD_S * max(1, math.ceil(duration_s / PERIOD_S))
+    duration_s = _whole_periods(duration_s)
     rng = np.random.default_rng([seed, 0])
-    profile = Profile.draw(rng, district)
-    lane = 0 if profile.lanes == 1 else int(rng.integers(profile.lanes))
-    ego = EgoMotion(rng, -profile.lane_m * (lane + 0.5), duration_s)
+    profile, lane, ego = _draw_drive(rng, duration_s, district)
     street = Street(rng, ego.s(duration_s) + VIEW_M)
     builder = SceneBuilder(street, ego)
     crossings = draw_crossings(rng, street)
@@ -46,6 +44,22 @@ def build_town(seed: int, duration_s: float, district: District = CITY) -> Scene
     add_riders(builder, rng, street, profile, district)
     _close_view(builder, rng, street, district)
     return builder.build()
+
+
+def ego_motion(seed: int, duration_s: float, district: District = CITY) -> EgoMotion:
+    """How the ego vehicle drives through ``build_town`` of the same arguments, without the town."""
+    return _draw_drive(np.random.default_rng([seed, 0]), _whole_periods(duration_s), district)[2]
+
+
+def _whole_periods(duration_s: float) -> float:
+    return PERIOD_S * max(1, math.ceil(duration_s / PERIOD_S))
+
+
+def _draw_drive(rng: Generator, duration_s: float, district: District) -> tuple[Profile, int, EgoMotion]:
+    """The street's profile, the lane, and how the ego vehicle drives along it."""
+    profile = Profile.draw(rng, district)
+    lane = 0 if profile.lanes == 1 else int(rng.integers(profile.lanes))
+    return profile, lane, EgoMotion(rng, -profile.lane_m * (lane + 0.5), duration_s)
 
 
 def _add_houses(

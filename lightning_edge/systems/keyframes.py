@@ -67,15 +67,15 @@ class AdaptiveInterval(KeyframePolicy):
     key frames is least where they come in proportion to the square root of the change per frame. So a key frame is due
     when the sum of these roots reaches ``mean_interval`` times their running mean. A frame earns ``1 / mean_interval``
     of a key frame; what was saved lowers the bar, what was overspent raises it, and past ``reserve`` only ``longest``
-    makes one. So in the long run there are as many as at a fixed interval, however the scene changes. Nothing is to be
-    gained where it changes evenly, nor where ``memory`` is shorter than its calm and busy times.
+    makes one. So in the long run there are as many as at a fixed interval, however the scene changes. How much is to be
+    gained is told by ``saving``: nothing where the scene changes evenly.
 
     Args:
         mean_interval: Mean number of frames from key frame to key frame.
         longest: Frames after which a key frame comes in any case, standing scenes included; if ``None``, four times as
             many between two as on average.
         reserve: Key frames that can be saved or overspent.
-        memory: Frames over which the running mean forgets.
+        memory: Frames over which the running mean forgets; longer than the scene's calm and busy times.
     """
 
     def __init__(
@@ -96,15 +96,24 @@ class AdaptiveInterval(KeyframePolicy):
 
     def reset(self) -> None:
         """Forget how much the scene changes and what was saved."""
-        self._mean, self._num_seen = 0.0, 0
+        self._mean, self._mean_root, self._num_seen = 0.0, 0.0, 0
         self._since_key, self._saved = 0.0, 0.0
+
+    @property
+    def saving(self) -> float:
+        """Share of what carrying loses that is saved against a fixed interval of as many key frames, in [0, 1).
+
+        For the change seen so far, if the loss grows in proportion to it: 1 - mean(root of change)^2 / mean(change). So
+        a stream without labels, and without a trained net, tells what the policy can bring there.
+        """
+        return 1 - self._mean_root**2 / self._mean if self._mean > 0 else 0.0
 
     def is_keyframe(self, num_frames: int, change: float, is_forced: bool) -> bool:
         """Whether the scene has changed enough."""
         self._saved = min(self._saved + 1 / self.mean_interval, self.reserve)
         if not is_forced:
-            self._follow(math.sqrt(change))
-        bar = self.mean_interval * self._mean * math.exp(-self._saved / self.reserve)
+            self._follow(change)
+        bar = self.mean_interval * self._mean_root * math.exp(-self._saved / self.reserve)
         is_due = self._since_key >= bar > 0 and self._saved > -self.reserve
         if not (is_forced or is_due or num_frames >= self.longest):
             return False
@@ -112,7 +121,8 @@ class AdaptiveInterval(KeyframePolicy):
         self._saved -= 1
         return True
 
-    def _follow(self, root: float) -> None:
+    def _follow(self, change: float) -> None:
         self._num_seen = min(self._num_seen + 1, self.memory)
-        self._mean += (root - self._mean) / self._num_seen
-        self._since_key += root
+        self._mean += (change - self._mean) / self._num_seen
+        self._mean_root += (math.sqrt(change) - self._mean_root) / self._num_seen
+        self._since_key += math.sqrt(change)

@@ -15,7 +15,7 @@ CAMVID = [
     "--trainer.logger=false",
     "--trainer.callbacks=null",
 ]
-FEW = ["--intervals=[4]", "--num_drives=6", "--drive_frames=24", "--size=[32,64]"]
+FEW = ["--intervals=[4]", "--num_drives=6", "--drive_frames=16", "--size=[32,64]"]
 
 
 def test_policies_are_compared_on_the_drives_that_are_asked_for(capsys):
@@ -37,8 +37,10 @@ def test_policies_are_compared_on_the_drives_that_are_asked_for(capsys):
     )
     names = ("fixed_3", "fixed_4", "fixed_6", "adaptive_4")
     assert set(found) == {f"{name}_{kind}" for name in names for kind in ("miou", "keyframe_share")} | {
-        "adaptive_4_gain"
+        "adaptive_4_gain",
+        "adaptive_4_saving",
     }
+    assert 0 < found["adaptive_4_saving"] < 1
     assert found == again != elsewhere
     assert found["fixed_4_keyframe_share"] == pytest.approx(1 / 4)
     assert found["fixed_6_keyframe_share"] <= found["adaptive_4_keyframe_share"] <= found["fixed_3_keyframe_share"]
@@ -46,6 +48,18 @@ def test_policies_are_compared_on_the_drives_that_are_asked_for(capsys):
     assert road["adaptive_4_gain"] == 0
     said = capsys.readouterr().out
     assert "adaptive 4: +0.00 [+0.00, +0.00] points of mIoU" in said
+
+
+def test_drives_can_be_chosen_by_how_long_the_vehicle_stands():
+    driving, standing = (
+        accel.main(["keyframes", *SMALL, *FEW, f"--standing={shares}"]).metrics for shares in ("[0,0]", "[1,1]")
+    )
+    assert driving["adaptive_4_saving"] != standing["adaptive_4_saving"]
+
+
+def test_too_few_such_drives_are_told():
+    with pytest.raises(ValueError, match=r"expected 6 of 600 drives to stand for \(0.51, 0.53\) of the time, 0 do"):
+        accel.main(["keyframes", *SMALL, *FEW, "--standing=[0.51,0.53]"])
 
 
 @pytest.mark.parametrize(
@@ -56,6 +70,7 @@ def test_policies_are_compared_on_the_drives_that_are_asked_for(capsys):
         ("--num_drives=5", "expected num_drives of at least 6, for an interval of confidence, got 5"),
         ("--drive_frames=0", "expected num_frames of at least 1, got 0"),
         ("--domain=mars", "mars"),
+        ("--standing=[0.7,0.3]", r"expected standing as two rising shares within \[0, 1\], got \(0.7, 0.3\)"),
     ],
 )
 def test_arguments_of_the_comparison_are_checked(argument, message):

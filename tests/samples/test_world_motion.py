@@ -8,10 +8,10 @@ from lightning_edge.samples.appearance import Appearance
 from lightning_edge.samples.camera import cityscapes_camera
 from lightning_edge.samples.domains import PLAIN
 from lightning_edge.samples.flow import solve_geometry
-from lightning_edge.samples.frames import make_frame, render_snippet
+from lightning_edge.samples.frames import make_frame, render_snippet, standing_share
 from lightning_edge.samples.labels import Label
 from lightning_edge.samples.renderer import Renderer
-from lightning_edge.samples.town import build_town
+from lightning_edge.samples.town import build_town, ego_motion
 
 HEIGHT, WIDTH, STEP_S = 128, 256, 1 / 17
 ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
@@ -94,6 +94,21 @@ def test_standing_still_only_things_move():
     static = frame.mask < Label.PERSON
     assert static.mean() > 0.5
     assert not frame.flow_to_previous[static].any()
+
+
+def test_the_ego_vehicle_is_known_without_the_town():
+    for seed in range(3):
+        town, alone = build_town(seed, 5.0).ego, ego_motion(seed, 5.0)
+        assert [town.s(time) for time in (0.5, 2.0, 4.9)] == [alone.s(time) for time in (0.5, 2.0, 4.9)]
+
+
+def test_on_frames_where_the_vehicle_stands_the_road_does_not_move():
+    seed = next(seed for seed in range(100) if 0.2 < standing_share(seed, 34) < 0.8)
+    moves = [
+        np.median(np.abs(frame.flow_to_previous[frame.mask == Label.ROAD])) > 0.01
+        for frame in render_snippet(seed, 34, height=64, width=128)
+    ]
+    assert 1 - np.mean(moves) == pytest.approx(standing_share(seed, 34), abs=1 / 34)
 
 
 def test_textures_stick_to_surfaces():

@@ -47,6 +47,16 @@ def test_busy_times_have_key_frames_in_proportion_to_the_root_of_the_change():
     assert len(busy) / (len(found) - len(busy)) == pytest.approx(4, rel=0.15)  # a change sixteen times as large
 
 
+def test_what_is_saved_follows_from_how_unevenly_the_scene_changes():
+    policy = AdaptiveInterval(5)
+    assert policy.saving == 0
+    keyframes(policy, [0.01] * 100)
+    assert policy.saving == pytest.approx(0)
+    policy.reset()
+    keyframes(policy, [0.0, 0.09] * 100)  # roots 0 and 0.3: 1 - 0.15^2 / 0.045
+    assert policy.saving == pytest.approx(0.5)
+
+
 def test_a_standing_scene_has_a_key_frame_at_the_longest_interval():
     policy = AdaptiveInterval(4, longest=9)
     keyframes(policy, calm_and_busy(2000))
