@@ -17,6 +17,8 @@ class Variant(NamedTuple):
     first_stage: tuple[str, ...] = ()
 
 
+_DEARER_UPDATE = ("--model.net.update.encoder=resnet18_half", "--model.net.update.output_stride=16")
+
 VARIANTS = {
     "branches": Variant(("--model.branch_share=1",)),  # what each branch alone makes of as long a training
     "scores": Variant(),
@@ -25,6 +27,7 @@ VARIANTS = {
     "one_distance": Variant(("--data.train_distances=[4]",)),
     "all_distances": Variant(("--data.train_distances=[1,2,3,4,5,6,7,8,9]",)),
     "finer_flow": Variant(("--model.net.flow.preset=medium",)),
+    "dearer_update": Variant(_DEARER_UPDATE, first_stage=_DEARER_UPDATE),
     "distilled": Variant(first_stage=("--model.distillation_weight=1",)),
 }
 
