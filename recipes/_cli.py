@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recipes._arguments import prepare
 from recipes._wandb import has_wandb_credentials
 
 if TYPE_CHECKING:
@@ -83,9 +84,7 @@ def run(
         from recipes._parser import RecipeCLI
 
         try:
-            return RecipeCLI(
-                defaults, _found_beside(args, defaults.parent), commands, links or {}, folder, command_line
-            )
+            return RecipeCLI(defaults, prepare(args, defaults.parent), commands, links or {}, folder, command_line)
         except KeyboardInterrupt:
             sys.stderr.write("\nInterrupted before the run began.\n")
             sys.exit(130)
@@ -122,7 +121,10 @@ def run_config(
     if (folder / "run.json").exists():
         earlier = json.loads((folder / "run.json").read_text())
         if earlier != plan:
-            raise ValueError(f"expected {folder} to be empty or to hold the run {plan}, got {earlier}")
+            raise ValueError(
+                f"expected {folder} to be empty or to hold the run {plan}, got {earlier}: "
+                "choose another folder, or delete that one"
+            )
     else:
         folder.mkdir(parents=True, exist_ok=True)
         _write_json(folder / "run.json", plan)
@@ -132,7 +134,12 @@ def run_config(
     checkpoint = last_checkpoint(folder) if command == "fit" else None
     resume = [f"--ckpt_path={checkpoint}"] if checkpoint else []
     main = importlib.import_module(recipe if "." in recipe else f"recipes.{recipe}").main
-    metrics = main([command, *arguments, *resume], folder=folder).metrics
+    try:
+        metrics = main([command, *arguments, *resume], folder=folder).metrics
+    except BaseException:
+        if [path.name for path in folder.iterdir()] == ["run.json"]:  # nothing began: other arguments may come next
+            (folder / "run.json").unlink()
+        raise
     _write_json(folder / "done.json", metrics)
     return metrics
 
@@ -164,16 +171,6 @@ def console() -> None:
     if name not in ("-h", "--help"):
         sys.stderr.write(f"\nerror: expected one of the recipes {sorted(names)}, got {name!r}\n")
         sys.exit(2)
-
-
-def _found_beside(args: Sequence[str], home: Path) -> list[str]:
-    """Point ``-c name``, ``--config name`` and ``--config=name`` beside the recipe where there is no such path here."""
-    found = list(args)
-    for index, (before, value) in enumerate(zip(["", *args], args, strict=False)):
-        option, _, name = value.partition("=") if value.startswith("--config=") else (before, "", value)
-        if option in ("-c", "--config") and not Path(name).exists() and (home / name).is_file():
-            found[index] = value.removesuffix(name) + str(home / name)
-    return found
 
 
 def _as_arguments(overrides: Sequence[str] | Mapping[str, Any]) -> list[str]:

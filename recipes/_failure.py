@@ -20,7 +20,7 @@ def explain_failure(error: BaseException) -> str | None:
     """
     if isinstance(error, MisconfigurationException):
         return str(error)
-    if not isinstance(error, ValueError | OSError):
+    if not isinstance(error, ValueError | OSError | ImportError):
         return None
     if in_a_worker := _IN_A_WORKER.match(str(error)):
         return in_a_worker["message"].rstrip() if _is_ours(in_a_worker["file"]) else None

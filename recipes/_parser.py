@@ -30,6 +30,9 @@ from recipes._wandb import finish_wandb, leave_anonymous_unset
 OBJECTS = ("model", "datamodule", "trainer")
 """What a command receives from its recipe when it names it."""
 
+_SHARED = ("seed_everything", "trainer", "model", "data")
+"""Arguments of every command that has them."""
+
 
 class RecipeParser(LightningArgumentParser):
     """Parser that names a misspelt argument in one line."""
@@ -223,13 +226,13 @@ class RecipeCLI(LightningCLI):
 class SaveConfig(SaveConfigCallback):
     """Write ``config.yaml`` into the run's folder, and give the same configuration to W&B.
 
-    Without the checkpoint that the run began from: with ``-c config.yaml`` it would take the place of the one given.
+    Only what all commands share, so that each of them takes it by ``-c config.yaml``, and not the checkpoint that the
+    run began from, which would take the place of the one given.
     """
 
     def __init__(self, parser: LightningArgumentParser, config: Namespace, **kwargs: Any) -> None:
-        config = config.clone()
-        config.pop("ckpt_path", None)
-        super().__init__(parser, config, **kwargs)
+        shared = Namespace({name: config[name] for name in _SHARED if name in config})
+        super().__init__(parser, shared, **kwargs)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Called once, on rank zero."""

@@ -41,7 +41,8 @@ class Accel(Method):
     on it: the flow and the fusion in the first, and in the second all but the fusion if that learns alone.
 
     Args:
-        net: The video net, with an update branch or with ``fuse_features``.
+        net: The video net. One without an update branch and without ``fuse_features`` is Deep Feature Flow, which then
+            learns and is scored in Accel's place.
         optimizer: Makes the optimiser of the parameters.
         schedule: Factor of the learning rate by the share of training done; ``PolynomialDecay()`` if ``None``.
         branch_share: Share of the training that is its first stage.
@@ -74,8 +75,8 @@ class Accel(Method):
         max_interval: int = 10,
     ) -> None:
         super().__init__(optimizer, schedule)
-        if net.fusion is None:
-            raise ValueError("expected a net with an update branch or with fuse_features, got neither")
+        if net.fusion is None and not train_branches_jointly:
+            raise ValueError("expected train_branches_jointly of True for a net that fuses nothing, got False")
         if not 1 <= interval <= max_interval:
             raise ValueError(f"expected interval within 1 and max_interval ({max_interval}), got {interval}")
         if distillation_weight > 0 and net.update is None:
@@ -157,7 +158,7 @@ class Accel(Method):
             state = net.carry(batch["frames"])
             features, observed = net.aligned(state), net.observe(state.frame)
         loss = self._map_loss(net.fuse(features, observed), batch)
-        if self.train_branches_jointly and self.branch_weight > 0:
+        if observed is not None and self.train_branches_jointly and self.branch_weight > 0:
             alone = (net.reference.head(features), net.observed_scores(observed))
             loss += self.branch_weight * sum(self._map_loss(scores, batch) for scores in alone)
         return loss
@@ -168,8 +169,7 @@ class Accel(Method):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Trainable parameters, those of the fusion with a learning rate of their own."""
-        assert self.net.fusion is not None
-        fusion = set(self.net.fusion.parameters())
+        fusion = set(() if self.net.fusion is None else self.net.fusion.parameters())
         trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return [
             {"params": [parameter for parameter in trainable if parameter not in fusion]},

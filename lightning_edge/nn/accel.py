@@ -111,10 +111,7 @@ class AccelNet(nn.Module):
             frame: The frame.
             observed: What ``observe`` gives on it, if known.
         """
-        if self.fusion is None:
-            scores = self.reference.head(features)
-        else:
-            scores = self.fuse(features, self.observe(frame) if observed is None else observed)
+        scores = self.fuse(features, self.observe(frame) if observed is None else observed)
         return resize_scores(scores, frame)
 
     def aligned(self, state: KeyframeState) -> Float[Tensor, "batch channels h w"]:
@@ -123,8 +120,13 @@ class AccelNet(nn.Module):
             return state.features
         return warp(state.features, resize_flow(self.flow(state.frame, state.anchor), state.features))
 
-    def observe(self, frame: Frame) -> Float[Tensor, "batch channels h w"]:
-        """What is seen on the present frame itself: scores of the update branch, or features where these are fused."""
+    def observe(self, frame: Frame) -> Float[Tensor, "batch channels h w"] | None:
+        """What is seen on the present frame itself: scores of the update branch, or features where these are fused.
+
+        ``None`` where nothing is: Deep Feature Flow looks at the frame for its flow alone.
+        """
+        if self.fusion is None:
+            return None
         branch = self.reference if self.update is None else self.update
         features = branch.features(frame)
         return features if self.fuse_features else branch.head(features)
@@ -136,13 +138,15 @@ class AccelNet(nn.Module):
         return (self.reference if self.update is None else self.update).head(observed)
 
     def fuse(
-        self, features: Float[Tensor, "batch channels h1 w1"], observed: Float[Tensor, "batch observed h2 w2"]
+        self, features: Float[Tensor, "batch channels h1 w1"], observed: Float[Tensor, "batch observed h2 w2"] | None
     ) -> Float[Tensor, "batch classes h w"]:
-        """Scores (logits) by carried features and by what is observed, at the finer of their sizes.
+        """Scores (logits) by carried features and by what is observed, if anything, at the finer of their sizes.
 
         The paper fuses scores at the size of the frame. A 1x1 convolution and bilinear interpolation commute, so for
         branches of one stride fusing first gives the same scores for a fraction of the work.
         """
+        if self.fusion is None or observed is None:
+            return self.reference.head(features)
         if self.fuse_features:
             return self.reference.head(self._fused(features, observed))
         return self._fused(self.reference.head(features), observed)

@@ -31,6 +31,8 @@ class DISFlow(nn.Module):
 
     def __init__(self, preset: Literal["ultrafast", "fast", "medium"] = "fast") -> None:
         super().__init__()
+        if preset not in ("ultrafast", "fast", "medium"):
+            raise ValueError(f"expected preset ultrafast, fast or medium, got {preset!r}")
         self.preset = preset
 
     def forward(self, current: Frames, previous: Frames) -> Flow:

@@ -47,8 +47,8 @@ class FixedInterval(KeyframePolicy):
     """
 
     def __init__(self, interval: int) -> None:
-        if interval < 1:
-            raise ValueError(f"expected interval of at least 1 frame, got {interval}")
+        if not isinstance(interval, int) or interval < 1:
+            raise ValueError(f"expected interval as a whole number of frames from 1, got {interval!r}")
         self.interval = interval
 
     def reset(self) -> None:

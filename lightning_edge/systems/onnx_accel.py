@@ -19,7 +19,7 @@ from lightning_edge.ops.classes import most_likely
 from lightning_edge.ops.resize import resize_flow
 from lightning_edge.ops.warp import warp
 
-MISSING = 'ONNX needs the extra "export": pip install "lightning-edge[export]"'
+MISSING = 'ONNX needs the extra "export": pip install onnx onnxruntime onnxscript'
 
 try:
     import onnxruntime

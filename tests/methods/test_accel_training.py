@@ -188,9 +188,19 @@ def test_bad_arguments(arguments, message):
         Accel(make_net(), **arguments)
 
 
-def test_needs_something_to_train():
-    with pytest.raises(ValueError, match="expected a net with an update branch or with fuse_features, got neither"):
-        Accel(AccelNet(DeepLab("resnet10t", 5)))
+def test_deep_feature_flow_learns_through_its_warps():
+    method = Accel(AccelNet(DeepLab("resnet10t", 5), flow=FlowNetS(0.125)))
+    loss = at_step(method, 2).loss(make_batch())
+    loss.backward()
+    assert touched(method) == {"reference", "flow"}
+    batch = make_batch()
+    expected = torch.nn.functional.cross_entropy(method.net(batch["frames"]), batch["mask"])
+    torch.testing.assert_close(loss, expected)
+
+
+def test_a_net_without_fusion_must_learn_jointly():
+    with pytest.raises(ValueError, match="expected train_branches_jointly of True for a net that fuses nothing"):
+        Accel(AccelNet(DeepLab("resnet10t", 5)), train_branches_jointly=False)
 
 
 def test_distillation_needs_an_update_branch():

@@ -96,6 +96,13 @@ def test_a_checkpoint_gives_weights_only():
     assert torch.equal(tested.model.net.linear.weight, fitted.model.net.linear.weight)
 
 
+def test_every_command_takes_the_configuration_of_a_run():
+    tiny.main(["fit", "--trainer.max_epochs=1", "--model.scale=3"])
+    configuration = next(Path("runs").rglob("config.yaml"))
+    assert tiny.main(["test", NO_LOGGER, "-c", str(configuration)]).metrics["test/scale"] == 3
+    assert tiny.main(["profile", NO_LOGGER, "-c", str(configuration)]).model.scale == 3
+
+
 def test_the_seed_is_given_and_can_be_changed():
     losses = [tiny.main(["fit", NO_LOGGER, *more]).metrics for more in ([], [], ["--seed_everything=1"])]
     assert losses[0] == losses[1]

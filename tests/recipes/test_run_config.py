@@ -42,6 +42,12 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
         run_config(RECIPE, ["--trainer.max_epochs=2"], tmp_path)
 
 
+def test_a_run_that_never_began_leaves_room_for_another(tmp_path):
+    with pytest.raises(SystemExit):
+        run_config(RECIPE, ["--trainer.max_epoch=1"], tmp_path / "run")
+    assert "val/loss" in run_config(RECIPE, ["--trainer.max_epochs=1"], tmp_path / "run")
+
+
 def test_an_unfinished_run_goes_on_from_its_last_checkpoint(tmp_path, monkeypatch):
     overrides = {"trainer.max_epochs": 3}
     whole = run_config(RECIPE, overrides, tmp_path / "whole")

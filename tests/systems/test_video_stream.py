@@ -95,7 +95,7 @@ def test_holds_one_state_only(net, video):
 
 
 def test_interval_of_nothing_is_refused(net):
-    with pytest.raises(ValueError, match="expected interval of at least 1 frame, got 0"):
+    with pytest.raises(ValueError, match="expected interval as a whole number of frames from 1, got 0"):
         VideoStream(net, interval=0)
 
 
