@@ -9,6 +9,7 @@ import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
 from typing_extensions import override
 
 from lightning_edge.ops.drawing import colour_mask, default_palette, overlay
@@ -55,6 +56,12 @@ class OverlayWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
+        if not (isinstance(batch, dict) and {"image", "name"} <= set(batch) and isinstance(prediction, Tensor)):
+            given = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
+            raise ValueError(
+                "expected batches with image and name and predictions as a tensor of classes, got "
+                f"{given} and {type(prediction).__name__}"
+            )
         palette = getattr(pl_module, "palette", None)
         for image, mask, name in zip(batch["image"], prediction.cpu().numpy(), batch["name"], strict=True):
             frame = (image.movedim(0, -1) * 255).round().byte().cpu().numpy()

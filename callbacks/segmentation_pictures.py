@@ -18,6 +18,8 @@ from lightning_edge.contracts import IGNORE_INDEX
 from lightning_edge.ops.drawing import Palette, colour_mask, default_palette, overlay, tile
 from lightning_edge.ops.resize import resize_scores
 
+_TITLES = ("image", "prediction", "truth")
+
 
 class SegmentationPictures(Callback):
     """Shows what a segmentation module does on the first images of an evaluation.
@@ -120,7 +122,8 @@ class SegmentationPictures(Callback):
             palette = _palette(trainer, self._num_classes)
             path = Path(self._folder) / "figures" / f"pictures_{stage}_epoch_{trainer.current_epoch:03d}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), tile([picture.row(palette, self.opacity) for picture in pictures])[..., ::-1])
+            rows = [picture.row(palette, self.opacity) for picture in pictures]
+            cv2.imwrite(str(path), tile(rows, titles=_TITLES)[..., ::-1])
         images = [picture.image for picture in pictures]
         labels = _class_labels(trainer, self._num_classes)
         masks = [picture.masks(labels) for picture in pictures]

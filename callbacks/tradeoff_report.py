@@ -6,6 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -110,7 +111,7 @@ def draw_curve(rows: list[TradeoffRow]) -> Figure:
         style: dict[str, Any] = {"marker": "o", "ms": 4} if len(points) > 1 else {"marker": "o", "ms": 9, "mfc": "none"}
         x, y = [p.mean_ms for p in points], [100 * p.miou for p in points]
         (line,) = curve.plot(x, y, ls="-" if len(points) > 1 else "", label=label, **style)
-        for point in points[1:][-1:]:
+        for point in [point for point in points[1:] if point.interval == 5 or point is points[-1]]:
             at = (point.mean_ms, 100 * point.miou)
             curve.annotate(
                 f"n={point.interval}",
@@ -131,7 +132,15 @@ def draw_curve(rows: list[TradeoffRow]) -> Figure:
     curve.legend(fontsize=7)
     for axes in (curve, distance):
         axes.grid(alpha=0.3)
+        _show_at_least(axes, points=1.0)
     return figure
+
+
+def _show_at_least(axes: Axes, points: float) -> None:
+    """Keep nets that hardly differ from filling the height of the figure."""
+    low, high = axes.get_ylim()
+    missing = max(0.0, points - (high - low))
+    axes.set_ylim(low - missing / 2, high + missing / 2)
 
 
 def _log_to_wandb(trainer: Trainer, rows: list[TradeoffRow], figure: Figure) -> None:

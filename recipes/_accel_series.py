@@ -59,7 +59,7 @@ def repeat(
         if split == "test":
             plan, run = [*plan, f"--ckpt_path={last_checkpoint(run)}"], folder / f"{name}_test"
             run_config("accel", plan, run, command="test")
-        runs.append(_newest_rows(run))
+        runs.append(newest_rows(run))
     print_intervals(runs)
     means = average_rows(runs)
     write_rows(means, folder / "tradeoff.csv")
@@ -84,7 +84,10 @@ def ablate(
     Args:
         folder: Where the runs lie, one folder for each seed.
         num_seeds: How many runs of each variant.
-        variants: Which ones, among ``VARIANTS``.
+        variants: Which ones: ``branches`` (each goes on alone), ``scores`` or ``features`` are fused, ``fusion_only``
+            (the branches are held), ``one_distance`` (4 frames from the key frame) or ``all_distances`` (1 to 9, in
+            place of 1 to 4), ``finer_flow``, ``dearer_update``, ``distilled`` (the update branch learns the reference's
+            scores). The last two have a first stage of their own.
         first_epochs: Length of the first stage.
         second_epochs: Length of the second stage.
         second_rate: Learning rate with which it begins; by default what a fit in one piece has left of 0.002 after 0.75
@@ -130,14 +133,22 @@ def _fit_variant(
         f"--model.optimizer.lr={second_rate}",
     ]
     run_config("accel", [*plan, *_epochs(second_epochs), *begin, *second_stage], folder / name)
-    return _newest_rows(folder / name)
+    return newest_rows(folder / name)
 
 
 def _epochs(number: int) -> list[str]:
     return [f"--trainer.max_epochs={number}", f"--trainer.check_val_every_n_epoch={number}"]
 
 
-def _newest_rows(folder: Path) -> "list[TradeoffRow]":
+def newest_rows(folder: Path) -> "list[TradeoffRow]":
+    """The trade-off of the newest run below a folder.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
     from lightning_edge.systems.tradeoff import read_rows
 
-    return read_rows(max(folder.rglob("tradeoff.csv"), key=lambda path: path.stat().st_mtime))
+    newest = max(folder.rglob("tradeoff.csv"), key=lambda path: path.stat().st_mtime, default=None)
+    if newest is None:
+        raise FileNotFoundError(f"expected the folder of a run that left tradeoff.csv, got {folder}")
+    return read_rows(newest)

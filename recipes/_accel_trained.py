@@ -5,11 +5,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from recipes._accel_series import newest_rows
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from lightning_edge.systems.onnx_accel import Parity
     from lightning_edge.systems.policy_trial import PolicyTrial
+    from lightning_edge.systems.tradeoff import TradeoffRow
     from lightning_edge.timing import Estimate, Samples
 
 
@@ -84,6 +87,38 @@ def _tell(files: list[Path], parity: "Parity", times: Mapping[str, "Samples"]) -
         )
         found[f"{part}_of_torch"] = value
     return found
+
+
+def choose(budget_ms: float, run: Path = Path("runs/accel")) -> dict[str, float]:
+    """Say which net and key-frame interval of a run are the most accurate within a latency budget.
+
+    Args:
+        budget_ms: Time a frame, milliseconds.
+        run: Folder of the run, whose machine and size of frames the times are of; of several below it the newest.
+    """
+    from lightning_edge.systems.tradeoff import best_within
+
+    rows, found = newest_rows(run), {}
+    for name, meaning in (("mean", "on average"), ("every_frame", "at every frame")):
+        best = best_within(rows, budget_ms, every_frame=name == "every_frame")
+        _tell_choice(f"Within {budget_ms:g} ms {meaning}", best)
+        if best is not None:
+            found |= {f"{name}_interval": best.interval, f"{name}_miou": best.miou, f"{name}_ms": best.mean_ms}
+    return found
+
+
+def _tell_choice(budget: str, best: "TradeoffRow | None") -> None:
+    from rich.console import Console
+
+    from callbacks._tradeoff_tables import NET_TITLES
+
+    choice = "nothing that was measured"
+    if best is not None and best.interval == 1:
+        choice = f"{NET_TITLES.get(best.net, best.net)}: {100 * best.miou:.1f} % mIoU, {best.mean_ms:.1f} ms"
+    elif best is not None:
+        net = f"{NET_TITLES.get(best.net, best.net)}, one key frame in {best.interval}"
+        choice = f"{net}: {100 * best.miou:.1f} % mIoU, {best.mean_ms:.1f} ms, a key frame {best.key_ms:.1f} ms"
+    Console(soft_wrap=True).print(f"{budget}: {choice}", markup=False)
 
 
 def keyframes(

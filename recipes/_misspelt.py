@@ -10,6 +10,8 @@ _UNKNOWN_ARGUMENT = re.compile(r"(?:unrecognized arguments: --|does not accept o
 _UNKNOWN_OPTION = re.compile(r"Option '([\w.]+)' is not accepted(?:. Got value: Namespace\(class_path='([\w.]+)')?")
 _UNKNOWN_CLASS = re.compile(r"Expected a dot import path string: (\w+)")
 _MISSING = re.compile(r"the following arguments are required: ([\w, ]+)")
+_NO_MODULE = re.compile(r"No module named '([\w.]+)'")
+_NO_CLASS_YET = re.compile(r"Given value: NestedArg\(key='([\w.]+)\.(\w+)'")
 _CLASS_PATH = re.compile(r"given class_path '([\w.]+)'")
 
 
@@ -32,6 +34,10 @@ def explain(message: str, arguments: Iterable[str], classes: Iterable[str]) -> s
     if unknown := _UNKNOWN_CLASS.search(message):
         hint = _did_you_mean(unknown[1], classes)
         return f"{unknown[1]!r} is neither a class of this library nor a dotted path to one{hint}"
+    if unknown := _NO_MODULE.search(message):
+        return f"there is no module {unknown[1]!r}, neither installed nor where this runs"
+    if nested := _NO_CLASS_YET.search(message):
+        return f"{nested[2]!r} needs a class for {nested[1]!r} before it"
     return message
 
 

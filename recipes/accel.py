@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recipes._accel_series import ablate, repeat
-from recipes._accel_trained import export, keyframes
+from recipes._accel_trained import choose, export, keyframes
 from recipes._cli import run
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ LINKS = {
 
 def main(args: Sequence[str] | None = None, folder: Path | None = None) -> "RecipeCLI":
     """Run the command line of this recipe."""
-    return run("accel", args, commands=[repeat, ablate, export, keyframes], links=LINKS, folder=folder)
+    return run("accel", args, commands=[choose, repeat, ablate, export, keyframes], links=LINKS, folder=folder)
 
 
 if __name__ == "__main__":

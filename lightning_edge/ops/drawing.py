@@ -3,6 +3,7 @@
 import colorsys
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from jaxtyping import Integer, UInt8
 
@@ -10,6 +11,8 @@ from lightning_edge.contracts import IGNORE_INDEX
 
 Palette = Sequence[tuple[int, int, int]]
 """One RGB colour for each class, 0 to 255."""
+
+_HEADING_PX = 20
 
 
 def default_palette(num_classes: int) -> Palette:
@@ -44,8 +47,15 @@ def overlay(
     return np.rint((1 - opacity) * image + opacity * colours).astype(np.uint8)
 
 
-def tile(rows: Sequence[Sequence[UInt8[np.ndarray, "_ _ 3"]]], gap_px: int = 4) -> UInt8[np.ndarray, "height width 3"]:
+def tile(
+    rows: Sequence[Sequence[UInt8[np.ndarray, "_ _ 3"]]], gap_px: int = 4, titles: Sequence[str] = ()
+) -> UInt8[np.ndarray, "height width 3"]:
     """Set images in a table on white, each at the top left of a cell as large as the largest image.
+
+    Args:
+        rows: The images.
+        gap_px: Space between cells.
+        titles: What to write above the columns.
 
     Raises:
         ValueError: if there is no image.
@@ -60,4 +70,12 @@ def tile(rows: Sequence[Sequence[UInt8[np.ndarray, "_ _ 3"]]], gap_px: int = 4) 
         for column, image in enumerate(row):
             top, left = row_index * cell_height, column * cell_width
             canvas[top : top + image.shape[0], left : left + image.shape[1]] = image
-    return canvas
+    return np.concatenate([_heading(titles, cell_width, canvas.shape[1]), canvas]) if titles else canvas
+
+
+def _heading(titles: Sequence[str], cell_width: int, width: int) -> UInt8[np.ndarray, "height width 3"]:
+    heading = np.full((_HEADING_PX, width, 3), 255, np.uint8)
+    for column, title in enumerate(titles):
+        corner = (column * cell_width + 2, _HEADING_PX - 6)
+        cv2.putText(heading, title, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
+    return heading

@@ -1,6 +1,7 @@
 """Accuracy and latency of video nets by key-frame interval: measured, written, and averaged over runs."""
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ class TradeoffRow(NamedTuple):
     key_ms: float
     """Median latency of a key frame."""
     carried_ms: float
-    """Median latency of any other frame."""
+    """Median latency of any other frame; NaN at interval 1, where there is none."""
     mean_ms: float
     """Latency per frame, averaged over key frames and others: the median over rounds."""
     of_reference: float
@@ -73,10 +74,24 @@ def tradeoff_row(score: IntervalScore, latency: Mapping[str, Samples]) -> Tradeo
     return TradeoffRow(
         *score,
         float(np.median(key.durations_ms)),
-        float(np.median(carried.durations_ms)),
+        float(np.median(carried.durations_ms)) if score.interval > 1 else math.nan,
         float(np.median(mean_ms)),
         *ratio(Samples(tuple(mean_ms.tolist())), latency["reference key"]),
     )
+
+
+def best_within(rows: Sequence[TradeoffRow], budget_ms: float, every_frame: bool = False) -> TradeoffRow | None:
+    """The most accurate net and interval within a budget, ``None`` if none is so fast.
+
+    Args:
+        rows: What there is to choose from.
+        budget_ms: Time a frame, milliseconds.
+        every_frame: Whether key frames have to meet it too, which otherwise counts on average.
+    """
+    fast = [
+        row for row in rows if (np.nanmax([row.key_ms, row.carried_ms]) if every_frame else row.mean_ms) <= budget_ms
+    ]
+    return max(fast, key=lambda row: row.miou, default=None)
 
 
 def write_rows(rows: Sequence[TradeoffRow], path: Path) -> None:

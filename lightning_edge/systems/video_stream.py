@@ -34,9 +34,7 @@ class VideoStream:
         if cut_threshold is not None and cut_threshold < 0:
             raise ValueError(f"expected cut_threshold of at least 0, got {cut_threshold}")
         if not hasattr(net, "start"):
-            raise ValueError(
-                f"expected a video net, such as AccelNet, got {type(net).__name__}: AccelNet(net) runs one on every frame"
-            )
+            raise ValueError(f"expected a video net, such as AccelNet, got {type(net).__name__}: AccelNet(net) is one")
         self.net = net
         self.policy = interval if isinstance(interval, KeyframePolicy) else FixedInterval(interval)
         self.cut_threshold = cut_threshold

@@ -1,6 +1,7 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 from lightning.pytorch import Trainer
 from settings import make_accel, make_segmentation
 
@@ -55,6 +56,12 @@ def test_masks_are_what_the_stream_predicts(frames, tmp_path):
     for number, mask in enumerate(predictions):
         written = cv2.imread(str(tmp_path / f"masks/frame_{number}.png"), cv2.IMREAD_GRAYSCALE)
         np.testing.assert_array_equal(written, mask[0].numpy())
+
+
+def test_other_predictions_are_refused():
+    trainer = Trainer(logger=False, enable_checkpointing=False)
+    with pytest.raises(ValueError, match=r"expected batches with image and name .*, got list and tuple"):
+        OverlayWriter().write_on_batch_end(trainer, make_accel(5), (1, 2), None, [torch.zeros(1)], 0, 0)
 
 
 def test_opacity_is_a_share():

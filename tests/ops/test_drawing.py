@@ -48,6 +48,15 @@ def test_tile_sets_each_image_into_its_cell() -> None:
     assert np.array_equal(table[..., 0], expected)
 
 
+def test_titles_stand_above_their_columns() -> None:
+    grey = np.full((30, 60, 3), 99, np.uint8)
+    table, titled = tile([[grey, grey]]), tile([[grey, grey]], titles=("left", ""))
+    heading, below = titled[: -len(table)], titled[-len(table) :]
+    assert np.array_equal(below, table)
+    assert heading[:, :60].min() < 50
+    assert heading[:, 60:].min() == 255
+
+
 def test_tile_refuses_nothing() -> None:
     with pytest.raises(ValueError, match="at least one image"):
         tile([[]])

@@ -186,6 +186,19 @@ def test_a_missing_argument_is_named(capsys):
     assert "outside.parts.OtherNet needs width" in capsys.readouterr().err.splitlines()[0]
 
 
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("--data=nosuch.MyData", "there is no module 'nosuch', neither installed nor where this runs"),
+        ("--model.part.width=5", "'width' needs a class for 'part' before it"),
+    ],
+)
+def test_what_does_not_exist_is_named(argument, said, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        tiny.main(["fit", argument])
+    assert capsys.readouterr().err.splitlines()[0] == f"error: {said}"
+
+
 def test_an_error_in_a_constructor_is_shown_as_it_is(monkeypatch):
     def refuse(self, count=8):
         raise FileNotFoundError("no data here")

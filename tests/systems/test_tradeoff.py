@@ -1,8 +1,18 @@
+import math
+
 import pytest
 import torch
 
 from lightning_edge.contracts import IntervalScore
-from lightning_edge.systems.tradeoff import TradeoffRow, average_rows, measure, read_rows, tradeoff_row, write_rows
+from lightning_edge.systems.tradeoff import (
+    TradeoffRow,
+    average_rows,
+    best_within,
+    measure,
+    read_rows,
+    tradeoff_row,
+    write_rows,
+)
 from lightning_edge.timing import Samples
 
 LATENCY = {
@@ -16,7 +26,9 @@ LATENCY = {
 def test_latency_is_averaged_over_key_frames_and_others():
     row = tradeoff_row(IntervalScore("accel", 5, 0.5, 0.4), LATENCY)
     assert row[:7] == ("accel", 5, 0.5, 0.4, 10, 2, pytest.approx((10 + 4 * 2) / 5))
-    assert tradeoff_row(IntervalScore("accel", 1, 0.5, 0.5), LATENCY).mean_ms == 10
+    every_frame = tradeoff_row(IntervalScore("accel", 1, 0.5, 0.5), LATENCY)
+    assert every_frame.mean_ms == 10
+    assert math.isnan(every_frame.carried_ms)
 
 
 def test_a_share_of_the_reference_is_paired_by_round():
@@ -35,7 +47,20 @@ def test_too_few_rounds_for_an_interval_are_refused():
 def test_rows_survive_the_file(tmp_path):
     rows = [tradeoff_row(IntervalScore("accel", n, 0.1 * n, 0.09 * n), LATENCY) for n in (1, 2)]
     write_rows(rows, tmp_path / "tradeoff.csv")
-    assert read_rows(tmp_path / "tradeoff.csv") == rows
+    assert str(read_rows(tmp_path / "tradeoff.csv")) == str(rows)  # NaN equals nothing
+
+
+def test_the_most_accurate_net_within_a_budget():
+    rows = [
+        TradeoffRow("reference", 1, 0.6, 0.6, 20, math.nan, 20, 1, 1, 1),
+        TradeoffRow("update", 1, 0.3, 0.3, 4, math.nan, 4, 0.2, 0.2, 0.2),
+        TradeoffRow("accel", 2, 0.58, 0.57, 20, 8, 14, 0.7, 0.7, 0.7),
+        TradeoffRow("accel", 5, 0.5, 0.4, 20, 8, 10.4, 0.5, 0.5, 0.5),
+    ]
+    assert best_within(rows, 25).miou == 0.6
+    assert best_within(rows, 12).miou == 0.5
+    assert best_within(rows, 12, every_frame=True).net == "update"
+    assert best_within(rows, 3) is None
 
 
 def test_runs_are_averaged_row_by_row():

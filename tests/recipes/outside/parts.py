@@ -1,5 +1,7 @@
 """A method and a data module that know nothing of this library, for the command line's own tests."""
 
+from abc import ABC, abstractmethod
+
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import OptimizerCallable
@@ -22,8 +24,19 @@ class OtherNet(TinyNet):
         self.hidden = nn.Linear(4, width)
 
 
+class Part(ABC):
+    @abstractmethod
+    def run(self) -> None: ...
+
+
 class TinyMethod(LightningModule):
-    def __init__(self, net: nn.Module, optimizer: OptimizerCallable = torch.optim.SGD, scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: OptimizerCallable = torch.optim.SGD,
+        scale: float = 1.0,
+        part: Part | None = None,
+    ) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.net, self.optimizer, self.scale = net, optimizer, scale
