@@ -42,6 +42,14 @@ def print_table(rows: Sequence[TradeoffRow], interval: int) -> None:
     Console().print(table)
 
 
+def describe(row: TradeoffRow) -> str:
+    """One net at one interval in a line."""
+    what, key = NET_TITLES.get(row.net, row.net), ""
+    if row.interval > 1:
+        what, key = f"{what}, one key frame in {row.interval}", f", a key frame {row.key_ms:.1f} ms"
+    return f"{what}: {100 * row.miou:.1f} % mIoU, {row.mean_ms:.1f} ms{key}"
+
+
 def print_intervals(runs: Sequence[Sequence[TradeoffRow]]) -> None:
     """Print the mean IoU of every net at every interval over runs with different seeds, with its 95 % interval."""
     table = Table(title=f"mIoU % by key-frame interval, mean of {len(runs)} seeds with 95 % interval", show_lines=False)

@@ -59,8 +59,8 @@ class OverlayWriter(BasePredictionWriter):
         if not (isinstance(batch, dict) and {"image", "name"} <= set(batch) and isinstance(prediction, Tensor)):
             given = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
             raise ValueError(
-                "expected batches with image and name and predictions as a tensor of classes, got "
-                f"{given} and {type(prediction).__name__}"
+                "expected batches with image and name, and a tensor of classes for each as prediction, "
+                f"got batches with {given} and predictions of {type(prediction).__name__}"
             )
         palette = getattr(pl_module, "palette", None)
         for image, mask, name in zip(batch["image"], prediction.cpu().numpy(), batch["name"], strict=True):

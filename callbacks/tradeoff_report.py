@@ -1,5 +1,6 @@
 """What a video net's key-frame interval buys: accuracy and latency in one table and one figure."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,9 @@ def draw_curve(rows: list[TradeoffRow]) -> Figure:
         style: dict[str, Any] = {"marker": "o", "ms": 4} if len(points) > 1 else {"marker": "o", "ms": 9, "mfc": "none"}
         x, y = [p.mean_ms for p in points], [100 * p.miou for p in points]
         (line,) = curve.plot(x, y, ls="-" if len(points) > 1 else "", label=label, **style)
-        for point in [point for point in points[1:] if point.interval == 5 or point is points[-1]]:
+        for point in points[1:]:
+            if point.interval % 5 != 0 and point is not points[-1]:
+                continue
             at = (point.mean_ms, 100 * point.miou)
             curve.annotate(
                 f"n={point.interval}",
@@ -132,14 +135,14 @@ def draw_curve(rows: list[TradeoffRow]) -> Figure:
     curve.legend(fontsize=7)
     for axes in (curve, distance):
         axes.grid(alpha=0.3)
-        _show_at_least(axes, points=1.0)
+        _show_at_least(axes, span_percent=1.0)
     return figure
 
 
-def _show_at_least(axes: Axes, points: float) -> None:
-    """Keep nets that hardly differ from filling the height of the figure."""
+def _show_at_least(axes: Axes, span_percent: float) -> None:
+    """Show no less than so much of mIoU, so that noise does not look large."""
     low, high = axes.get_ylim()
-    missing = max(0.0, points - (high - low))
+    missing = max(0.0, span_percent - (high - low))
     axes.set_ylim(low - missing / 2, high + missing / 2)
 
 
@@ -150,7 +153,14 @@ def _log_to_wandb(trainer: Trainer, rows: list[TradeoffRow], figure: Figure) -> 
 
             logger.experiment.log(
                 {
-                    "tradeoff": wandb.Table(columns=list(TradeoffRow._fields), data=[list(row) for row in rows]),
+                    "tradeoff": wandb.Table(
+                        columns=list(TradeoffRow._fields), data=[_without_nan(row) for row in rows]
+                    ),
                     "tradeoff_curve": wandb.Image(figure),
                 }
             )
+
+
+def _without_nan(row: TradeoffRow) -> list[Any]:
+    """The values of a row; strict JSON knows no NaN."""
+    return [None if isinstance(value, float) and math.isnan(value) else value for value in row]

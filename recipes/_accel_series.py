@@ -50,7 +50,7 @@ def repeat(
     """
     from callbacks._tradeoff_tables import print_intervals
     from callbacks.tradeoff_report import draw_curve
-    from lightning_edge.systems.tradeoff import average_rows, write_rows
+    from lightning_edge.systems.tradeoff import average_rows, newest_rows, write_rows
 
     runs = []
     for name, plan in _plans(num_seeds, overrides).items():
@@ -86,8 +86,8 @@ def ablate(
         num_seeds: How many runs of each variant.
         variants: Which ones: ``branches`` (each goes on alone), ``scores`` or ``features`` are fused, ``fusion_only``
             (the branches are held), ``one_distance`` (4 frames from the key frame) or ``all_distances`` (1 to 9, in
-            place of 1 to 4), ``finer_flow``, ``dearer_update``, ``distilled`` (the update branch learns the reference's
-            scores). The last two have a first stage of their own.
+            place of 1 to 4), ``finer_flow``, ``dearer_update`` (``resnet18_half`` at stride 16),
+            ``distilled`` (the update branch learns the reference's scores). The last two have an own first stage.
         first_epochs: Length of the first stage.
         second_epochs: Length of the second stage.
         second_rate: Learning rate with which it begins; by default what a fit in one piece has left of 0.002 after 0.75
@@ -122,6 +122,8 @@ def _plans(num_seeds: int, overrides: Sequence[str]) -> dict[str, list[str]]:
 def _fit_variant(
     name: str, plan: Sequence[str], folder: Path, first_epochs: int, second_epochs: int, second_rate: float
 ) -> "list[TradeoffRow]":
+    from lightning_edge.systems.tradeoff import newest_rows
+
     second_stage, first_stage = VARIANTS[name]
     first = folder / (f"first_stage_{name}" if first_stage else "first_stage")
     run_config("accel", [*plan, *_epochs(first_epochs), "--model.branch_share=1", *first_stage], first)
@@ -138,17 +140,3 @@ def _fit_variant(
 
 def _epochs(number: int) -> list[str]:
     return [f"--trainer.max_epochs={number}", f"--trainer.check_val_every_n_epoch={number}"]
-
-
-def newest_rows(folder: Path) -> "list[TradeoffRow]":
-    """The trade-off of the newest run below a folder.
-
-    Raises:
-        FileNotFoundError: If there is none.
-    """
-    from lightning_edge.systems.tradeoff import read_rows
-
-    newest = max(folder.rglob("tradeoff.csv"), key=lambda path: path.stat().st_mtime, default=None)
-    if newest is None:
-        raise FileNotFoundError(f"expected the folder of a run that left tradeoff.csv, got {folder}")
-    return read_rows(newest)

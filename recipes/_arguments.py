@@ -5,14 +5,14 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-_PART_OF_A_PART = re.compile(r"--(model|data)((?:\.\w+){2,})=null")
+_PART_OF_THE_NET = re.compile(r"--model\.(?:init_args\.)?net\.(?:init_args\.)?(\w+)(=null)?")
 
 
 def prepare(args: Sequence[str], home: Path) -> list[str]:
     """Arguments that the parser understands as they are meant.
 
-    A configuration that the current folder lacks is looked for in ``home``, beside the recipe. And a part is left out
-    by ``--model.net.update=null``, which the parser takes for a class of the name ``None``.
+    A configuration that the current folder lacks is looked for in ``home``, beside the recipe. And a part of the net is
+    left out by ``--model.net.update=null``, which the parser takes for a class of the name ``None``.
     """
     return list(_without_null_parts(_found_beside(args, home)))
 
@@ -28,11 +28,12 @@ def _found_beside(args: Sequence[str], home: Path) -> list[str]:
 
 
 def _without_null_parts(args: Sequence[str]) -> Iterator[str]:
-    for argument in args:
-        if not (null := _PART_OF_A_PART.fullmatch(argument)):
+    rest = iter(zip(args, [*args[1:], ""], strict=True))
+    for argument, value in rest:
+        part = _PART_OF_THE_NET.fullmatch(argument)
+        if part is None or (part[2] is None and value != "null"):
             yield argument
             continue
-        content = None
-        for name in reversed([name for name in null[2].split(".")[1:] if name != "init_args"]):
-            content = {"init_args": {name: content}}
-        yield from ("-c", json.dumps({null[1]: content}))
+        if part[2] is None:
+            next(rest)  # the value, in a word of its own
+        yield from ("-c", json.dumps({"model": {"init_args": {"net": {"init_args": {part[1]: None}}}}}))

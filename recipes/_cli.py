@@ -11,7 +11,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,8 +117,10 @@ def run_config(
     """
     folder = Path(folder).absolute()
     arguments = _as_arguments(overrides)
+    main = importlib.import_module(recipe if "." in recipe else f"recipes.{recipe}").main
     plan = {"recipe": recipe, "command": command, "arguments": arguments}
-    if (folder / "run.json").exists():
+    is_claimed = (folder / "run.json").exists()
+    if is_claimed:
         earlier = json.loads((folder / "run.json").read_text())
         if earlier != plan:
             raise ValueError(
@@ -133,12 +135,12 @@ def run_config(
 
     checkpoint = last_checkpoint(folder) if command == "fit" else None
     resume = [f"--ckpt_path={checkpoint}"] if checkpoint else []
-    main = importlib.import_module(recipe if "." in recipe else f"recipes.{recipe}").main
     try:
         metrics = main([command, *arguments, *resume], folder=folder).metrics
     except BaseException:
-        if [path.name for path in folder.iterdir()] == ["run.json"]:  # nothing began: other arguments may come next
-            (folder / "run.json").unlink()
+        with suppress(OSError):
+            if not is_claimed and [path.name for path in folder.iterdir()] == ["run.json"]:
+                (folder / "run.json").unlink()  # it left nothing: other arguments may come next
         raise
     _write_json(folder / "done.json", metrics)
     return metrics

@@ -20,7 +20,8 @@ def explain_failure(error: BaseException) -> str | None:
     """
     if isinstance(error, MisconfigurationException):
         return str(error)
-    if not isinstance(error, ValueError | OSError | ImportError):
+    is_missing_extra = isinstance(error, ImportError) and error.name is None  # Python itself gives a name
+    if not (is_missing_extra or isinstance(error, ValueError | OSError)):
         return None
     if in_a_worker := _IN_A_WORKER.match(str(error)):
         return in_a_worker["message"].rstrip() if _is_ours(in_a_worker["file"]) else None

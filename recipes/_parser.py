@@ -31,7 +31,7 @@ OBJECTS = ("model", "datamodule", "trainer")
 """What a command receives from its recipe when it names it."""
 
 _SHARED = ("seed_everything", "trainer", "model", "data")
-"""Arguments of every command that has them."""
+"""What a configuration says that every command can take."""
 
 
 class RecipeParser(LightningArgumentParser):

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recipes._accel_choose import choose
+from recipes._accel_export import export
+from recipes._accel_keyframes import keyframes
 from recipes._accel_series import ablate, repeat
-from recipes._accel_trained import choose, export, keyframes
 from recipes._cli import run
 
 if TYPE_CHECKING:

@@ -30,6 +30,11 @@ def make_accel_of_features(num_classes):
     return methods.Accel(net, branch_share=0.5, interval=2, max_interval=3)
 
 
+def make_deep_feature_flow(num_classes):
+    net = nn.AccelNet(nn.DeepLab(ENCODER, num_classes, hidden_channels=16), flow=nn.FlowNetS(width=0.125))
+    return methods.Accel(net, branch_share=0.5, interval=2, max_interval=3)
+
+
 def make_cityscapes():
     return data.CityscapesDataModule(
         sample_size=SIZE, num_sample_train=4, num_sample_val=2, batch_size=2, num_workers=0
@@ -61,7 +66,7 @@ def make_camvid_video():
 METHODS = {methods.Segmentation: make_segmentation, methods.Accel: make_accel}
 """Makers of a method for a number of classes."""
 
-VARIANTS = {methods.Accel: (make_accel_of_features,)}
+VARIANTS = {methods.Accel: (make_accel_of_features, make_deep_feature_flow)}
 """Further makers, of nets that take another way through the method."""
 
 DATA_MODULES = {

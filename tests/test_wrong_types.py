@@ -19,6 +19,6 @@ def test_are_one_sentence_each():
     ended = subprocess.run([sys.executable, "-c", CALLS], capture_output=True, text=True, check=True)
     assert ended.stdout.splitlines() == [
         "expected preset ultrafast, fast or medium, got 'slow'",
-        "expected a video net, such as AccelNet, got DeepLab: AccelNet(net) is one",
+        "expected a video net, such as AccelNet or the net of Accel, got DeepLab",
         "expected interval as a whole number of frames from 1, got 2.5",
     ]

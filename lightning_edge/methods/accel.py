@@ -42,7 +42,7 @@ class Accel(Method):
 
     Args:
         net: The video net. One without an update branch and without ``fuse_features`` is Deep Feature Flow, which then
-            learns and is scored in Accel's place.
+            learns and is scored in Accel's place; ``branch_weight`` has no effect on it.
         optimizer: Makes the optimiser of the parameters.
         schedule: Factor of the learning rate by the share of training done; ``PolynomialDecay()`` if ``None``.
         branch_share: Share of the training that is its first stage.
@@ -75,6 +75,8 @@ class Accel(Method):
         max_interval: int = 10,
     ) -> None:
         super().__init__(optimizer, schedule)
+        if net.fusion is None and net.flow is None:
+            raise ValueError("expected a net with an update branch, fuse_features or a flow, got none of them")
         if net.fusion is None and not train_branches_jointly:
             raise ValueError("expected train_branches_jointly of True for a net that fuses nothing, got False")
         if not 1 <= interval <= max_interval:

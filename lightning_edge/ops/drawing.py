@@ -12,7 +12,7 @@ from lightning_edge.contracts import IGNORE_INDEX
 Palette = Sequence[tuple[int, int, int]]
 """One RGB colour for each class, 0 to 255."""
 
-_HEADING_PX = 20
+_HEADING_PX, _TITLE_SCALE = 20, 0.45
 
 
 def default_palette(num_classes: int) -> Palette:
@@ -55,16 +55,18 @@ def tile(
     Args:
         rows: The images.
         gap_px: Space between cells.
-        titles: What to write above the columns.
+        titles: What to write above the columns, one for each.
 
     Raises:
-        ValueError: if there is no image.
+        ValueError: if there is no image, or another number of titles than of columns.
     """
     images = [image for row in rows for image in row]
     if not images:
         raise ValueError("expected at least one image in rows, got none")
     cell_height, cell_width = (max(image.shape[axis] for image in images) + gap_px for axis in (0, 1))
     num_columns = max(len(row) for row in rows)
+    if titles and len(titles) != num_columns:
+        raise ValueError(f"expected {num_columns} titles, got {list(titles)}")
     canvas = np.full((len(rows) * cell_height - gap_px, num_columns * cell_width - gap_px, 3), 255, np.uint8)
     for row_index, row in enumerate(rows):
         for column, image in enumerate(row):
@@ -76,6 +78,8 @@ def tile(
 def _heading(titles: Sequence[str], cell_width: int, width: int) -> UInt8[np.ndarray, "height width 3"]:
     heading = np.full((_HEADING_PX, width, 3), 255, np.uint8)
     for column, title in enumerate(titles):
+        (title_width, _), _ = cv2.getTextSize(title, cv2.FONT_HERSHEY_SIMPLEX, _TITLE_SCALE, 1)
+        scale = _TITLE_SCALE * min(1.0, (cell_width - 8) / max(title_width, 1))
         corner = (column * cell_width + 2, _HEADING_PX - 6)
-        cv2.putText(heading, title, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
+        cv2.putText(heading, title, corner, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 1, cv2.LINE_AA)
     return heading

@@ -20,6 +20,8 @@ WORLD_VERSION = 1
 CITYSCAPES_RATE_HZ = 17.0
 """Source: Cordts et al., CVPR 2016, section 2.1."""
 MIN_SIZE_PX = 32
+STANDSTILL_M_PER_S = 0.1
+"""Speed below which a vehicle stands."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,7 @@ def render_snippet(
     check_at_least("num_frames", num_frames, 1)
     check_at_least("height", height, MIN_SIZE_PX)
     check_at_least("width", width, MIN_SIZE_PX)
-    if not frame_rate_hz > 0:
-        raise ValueError(f"expected frame_rate_hz above 0, got {frame_rate_hz}")
+    _check_rate(frame_rate_hz)
     renderer = Renderer(
         build_town(world_seed, num_frames / frame_rate_hz, district), camera or cityscapes_camera(height, width)
     )
@@ -105,16 +106,24 @@ def render_snippet(
 def standing_share(
     world_seed: int, num_frames: int, frame_rate_hz: float = CITYSCAPES_RATE_HZ, district: District = CITY
 ) -> float:
-    """Share of a snippet's frames, in [0, 1], on which the vehicle moves at less than 0.1 m/s; none is drawn."""
+    """Share of a snippet's frames, in [0, 1], on which the vehicle stands; no frame is rendered for it."""
     check_at_least("num_frames", num_frames, 1)
+    _check_rate(frame_rate_hz)
     ego = ego_motion(world_seed, num_frames / frame_rate_hz, district)
-    return sum(ego.speed_m_per_s(index / frame_rate_hz) < 0.1 for index in range(num_frames)) / num_frames
+    return (
+        sum(ego.speed_m_per_s(index / frame_rate_hz) < STANDSTILL_M_PER_S for index in range(num_frames)) / num_frames
+    )
 
 
 def check_at_least(name: str, value: int, least: int) -> None:
     """Raise unless ``value >= least``."""
     if value < least:
         raise ValueError(f"expected {name} of at least {least}, got {value}")
+
+
+def _check_rate(frame_rate_hz: float) -> None:
+    if not frame_rate_hz > 0:
+        raise ValueError(f"expected frame_rate_hz above 0, got {frame_rate_hz}")
 
 
 def _frames(renderer: Renderer, appearance: Appearance, num_frames: int, frame_rate_hz: float) -> Iterator[Frame]:

@@ -1,7 +1,7 @@
 """Which frames of a stream are key frames."""
 
 import math
-from typing import Protocol, runtime_checkable
+from typing import Protocol, SupportsIndex, runtime_checkable
 
 
 @runtime_checkable
@@ -34,7 +34,7 @@ def interval_within(budget_ms: float, key_ms: float, carried_ms: float) -> float
     Raises:
         ValueError: if no interval is so fast.
     """
-    if budget_ms <= carried_ms:
+    if not budget_ms > carried_ms:  # nor NaN, which tradeoff.csv has at interval 1
         raise ValueError(f"expected budget_ms above carried_ms ({carried_ms}), got {budget_ms}")
     return max(1.0, (key_ms - carried_ms) / (budget_ms - carried_ms))
 
@@ -47,7 +47,7 @@ class FixedInterval(KeyframePolicy):
     """
 
     def __init__(self, interval: int) -> None:
-        if not isinstance(interval, int) or interval < 1:
+        if not isinstance(interval, SupportsIndex) or interval < 1:
             raise ValueError(f"expected interval as a whole number of frames from 1, got {interval!r}")
         self.interval = interval
 
@@ -96,33 +96,53 @@ class AdaptiveInterval(KeyframePolicy):
 
     def reset(self) -> None:
         """Forget how much the scene changes and what was saved."""
-        self._mean, self._mean_root, self._num_seen = 0.0, 0.0, 0
+        self._mean, self._num_seen = 0.0, 0
         self._since_key, self._saved = 0.0, 0.0
+        self._own, self._fixed, self._until_fixed = _Loss(), _Loss(), self.mean_interval
 
     @property
     def saving(self) -> float:
-        """Share of what carrying loses that is saved against a fixed interval of as many key frames, in [0, 1).
+        """Share of what carrying loses that was saved so far against a fixed interval of as many key frames.
 
-        For the change seen so far, if the loss grows in proportion to it: 1 - mean(root of change)^2 / mean(change). So
-        a stream without labels, and without a trained net, tells what the policy can bring there.
+        An estimate that needs no labels and no trained net, for it takes the change since the key frame for the loss;
+        below 0 where the fixed interval would have lost less.
         """
-        return 1 - self._mean_root**2 / self._mean if self._mean > 0 else 0.0
+        return 1 - self._own.lost / self._fixed.lost if self._fixed.lost > 0 else 0.0
 
     def is_keyframe(self, num_frames: int, change: float, is_forced: bool) -> bool:
         """Whether the scene has changed enough."""
         self._saved = min(self._saved + 1 / self.mean_interval, self.reserve)
         if not is_forced:
-            self._follow(change)
-        bar = self.mean_interval * self._mean_root * math.exp(-self._saved / self.reserve)
+            self._follow(math.sqrt(change))
+        bar = self.mean_interval * self._mean * math.exp(-self._saved / self.reserve)
         is_due = self._since_key >= bar > 0 and self._saved > -self.reserve
-        if not (is_forced or is_due or num_frames >= self.longest):
-            return False
-        self._since_key = 0.0
-        self._saved -= 1
-        return True
+        is_key = is_forced or is_due or num_frames >= self.longest
+        if is_key:
+            self._since_key = 0.0
+            self._saved -= 1
+        self._compare(change, is_key, is_forced)
+        return is_key
 
-    def _follow(self, change: float) -> None:
+    def _follow(self, root: float) -> None:
         self._num_seen = min(self._num_seen + 1, self.memory)
-        self._mean += (change - self._mean) / self._num_seen
-        self._mean_root += (math.sqrt(change) - self._mean_root) / self._num_seen
-        self._since_key += math.sqrt(change)
+        self._mean += (root - self._mean) / self._num_seen
+        self._since_key += root
+
+    def _compare(self, change: float, is_key: bool, is_forced: bool) -> None:
+        self._own.count(change, is_key)
+        self._until_fixed = self.mean_interval if is_forced else self._until_fixed - 1
+        is_fixed_key = is_forced or self._until_fixed <= 0
+        if self._until_fixed <= 0:
+            self._until_fixed += self.mean_interval
+        self._fixed.count(change, is_fixed_key)
+
+
+class _Loss:
+    """What carrying loses, taken for the change since the key frame, summed over frames."""
+
+    def __init__(self) -> None:
+        self._since_key = self.lost = 0.0
+
+    def count(self, change: float, is_key: bool) -> None:
+        self._since_key = 0.0 if is_key else self._since_key + change
+        self.lost += self._since_key

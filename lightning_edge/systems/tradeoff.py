@@ -80,17 +80,17 @@ def tradeoff_row(score: IntervalScore, latency: Mapping[str, Samples]) -> Tradeo
     )
 
 
-def best_within(rows: Sequence[TradeoffRow], budget_ms: float, every_frame: bool = False) -> TradeoffRow | None:
+def best_within(rows: Sequence[TradeoffRow], budget_ms: float, key_frames_too: bool = False) -> TradeoffRow | None:
     """The most accurate net and interval within a budget, ``None`` if none is so fast.
 
     Args:
         rows: What there is to choose from.
         budget_ms: Time a frame, milliseconds.
-        every_frame: Whether key frames have to meet it too, which otherwise counts on average.
+        key_frames_too: Whether the median key frame has to meet it as well as the mean.
     """
-    fast = [
-        row for row in rows if (np.nanmax([row.key_ms, row.carried_ms]) if every_frame else row.mean_ms) <= budget_ms
-    ]
+    carrying = {row.net for row in rows if row.interval > 1}  # at interval 1 they are the reference
+    distinct = [row for row in rows if row.interval > 1 or row.net not in carrying]
+    fast = [row for row in distinct if (max(row.key_ms, row.mean_ms) if key_frames_too else row.mean_ms) <= budget_ms]
     return max(fast, key=lambda row: row.miou, default=None)
 
 
@@ -100,6 +100,18 @@ def write_rows(rows: Sequence[TradeoffRow], path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(TradeoffRow._fields)
         writer.writerows(rows)
+
+
+def newest_rows(folder: Path) -> list[TradeoffRow]:
+    """Read the newest ``tradeoff.csv`` below a folder.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    newest = max(folder.rglob("tradeoff.csv"), key=lambda path: path.stat().st_mtime, default=None)
+    if newest is None:
+        raise FileNotFoundError(f"expected the folder of a run that left tradeoff.csv, got {folder}")
+    return read_rows(newest)
 
 
 def read_rows(path: Path) -> list[TradeoffRow]:

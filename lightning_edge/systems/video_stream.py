@@ -33,8 +33,8 @@ class VideoStream:
     def __init__(self, net: VideoNet, interval: int | KeyframePolicy = 5, cut_threshold: float | None = 0.08) -> None:
         if cut_threshold is not None and cut_threshold < 0:
             raise ValueError(f"expected cut_threshold of at least 0, got {cut_threshold}")
-        if not hasattr(net, "start"):
-            raise ValueError(f"expected a video net, such as AccelNet, got {type(net).__name__}: AccelNet(net) is one")
+        if not isinstance(net, VideoNet):
+            raise ValueError(f"expected a video net, such as AccelNet or the net of Accel, got {type(net).__name__}")
         self.net = net
         self.policy = interval if isinstance(interval, KeyframePolicy) else FixedInterval(interval)
         self.cut_threshold = cut_threshold

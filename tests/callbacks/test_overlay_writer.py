@@ -60,7 +60,9 @@ def test_masks_are_what_the_stream_predicts(frames, tmp_path):
 
 def test_other_predictions_are_refused():
     trainer = Trainer(logger=False, enable_checkpointing=False)
-    with pytest.raises(ValueError, match=r"expected batches with image and name .*, got list and tuple"):
+    with pytest.raises(
+        ValueError, match=r"expected batches with image and name, .*, got batches with list and predictions of tuple"
+    ):
         OverlayWriter().write_on_batch_end(trainer, make_accel(5), (1, 2), None, [torch.zeros(1)], 0, 0)
 
 

@@ -9,6 +9,7 @@ from wandb_offline import read_offline_run
 
 from callbacks import TradeoffReport
 from callbacks._tradeoff_tables import print_intervals, print_variants
+from callbacks.tradeoff_report import draw_curve
 from lightning_edge.systems.tradeoff import TradeoffRow, read_rows
 
 
@@ -112,6 +113,16 @@ def test_variants_are_set_against_a_reference_that_learned_alone(capsys):
     assert all(len(line) <= 80 for line in lines)
     [line] = [line for line in lines if "all_distances" in line]
     assert line.split()[-3:] == ["-7.0±0.0", "3.0±0.0", "0.40"]
+
+
+def test_the_curve_names_intervals_and_keeps_noise_small():
+    rows = [TradeoffRow("accel", n, 0.4 + 1e-5 * n, 0.4, 20, 5, 5 + 15 / n, 1, 1, 1) for n in range(1, 9)]
+    curve, distance = draw_curve(rows).axes
+    assert [text.get_text() for text in curve.texts] == ["n=5", "n=8"]
+    for axes in (curve, distance):
+        low, high = axes.get_ylim()
+        assert high - low >= 1
+        assert low < 40 < high
 
 
 def test_rounds_must_be_some():

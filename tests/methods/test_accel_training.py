@@ -200,7 +200,12 @@ def test_deep_feature_flow_learns_through_its_warps():
 
 def test_a_net_without_fusion_must_learn_jointly():
     with pytest.raises(ValueError, match="expected train_branches_jointly of True for a net that fuses nothing"):
-        Accel(AccelNet(DeepLab("resnet10t", 5)), train_branches_jointly=False)
+        Accel(AccelNet(DeepLab("resnet10t", 5), flow=DISFlow()), train_branches_jointly=False)
+
+
+def test_a_net_that_only_copies_features_is_refused():
+    with pytest.raises(ValueError, match="expected a net with an update branch, fuse_features or a flow"):
+        Accel(AccelNet(DeepLab("resnet10t", 5)))
 
 
 def test_distillation_needs_an_update_branch():

@@ -48,13 +48,16 @@ def test_tile_sets_each_image_into_its_cell() -> None:
     assert np.array_equal(table[..., 0], expected)
 
 
-def test_titles_stand_above_their_columns() -> None:
-    grey = np.full((30, 60, 3), 99, np.uint8)
-    table, titled = tile([[grey, grey]]), tile([[grey, grey]], titles=("left", ""))
+@pytest.mark.parametrize("width", [40, 60])
+def test_titles_stand_above_their_columns(width: int) -> None:
+    grey = np.full((30, width, 3), 99, np.uint8)
+    table, titled = tile([[grey, grey]]), tile([[grey, grey]], titles=("prediction", ""))
     heading, below = titled[: -len(table)], titled[-len(table) :]
     assert np.array_equal(below, table)
-    assert heading[:, :60].min() < 50
-    assert heading[:, 60:].min() == 255
+    assert heading[:, :width].min() < 150
+    assert heading[:, width:].min() == 255
+    with pytest.raises(ValueError, match=r"expected 2 titles, got \['one'\]"):
+        tile([[grey, grey]], titles=("one",))
 
 
 def test_tile_refuses_nothing() -> None:

@@ -1,26 +1,28 @@
 """What happens to arguments before they are parsed."""
 
-import pytest
 from small_run import SMALL
 
 from recipes import accel
 from recipes._arguments import prepare
 
 
-@pytest.mark.parametrize("argument", ["--model.net.update=null", "--model.init_args.net.init_args.update=null"])
-def test_a_part_that_is_left_out_becomes_a_configuration(argument, tmp_path):
-    content = '{"model": {"init_args": {"net": {"init_args": {"update": null}}}}}'
-    assert prepare(["fit", argument, "--model.keyframes=null"], tmp_path) == [
-        "fit",
-        "-c",
-        content,
-        "--model.keyframes=null",
-    ]
+def test_three_spellings_leave_a_part_of_the_net_out(tmp_path):
+    spellings = (
+        ["--model.net.update=null"],
+        ["--model.net.update", "null"],
+        ["--model.init_args.net.init_args.update=null"],
+    )
+    assert len({tuple(prepare(["fit", *spelling, "--x"], tmp_path)) for spelling in spellings}) == 1
+
+
+def test_other_arguments_stay_as_they_are(tmp_path):
+    for arguments in (["--model.keyframes=null"], ["--model.net.a.b=null"], ["--model.net.width", "3"]):
+        assert prepare(arguments, tmp_path) == arguments
 
 
 def test_accel_without_its_update_branch_is_deep_feature_flow():
     short = ["--trainer.max_epochs=2", "--trainer.check_val_every_n_epoch=2", "--trainer.callbacks=null"]
-    cli = accel.main(["fit", *SMALL, *short, "--model.net.update=null"])
+    cli = accel.main(["fit", *SMALL, *short, "--model.net.update", "null"])
     assert cli.model.net.update is None
     assert cli.metrics["val/accel_miou"] > 0
     assert "val/update_miou" not in cli.metrics

@@ -9,6 +9,7 @@ import pytest
 from outside import tiny
 
 from recipes import accel, segmentation
+from recipes._failure import explain_failure
 
 NO_LOGGER = "--trainer.logger=false"
 
@@ -46,6 +47,15 @@ def test_a_person_reads_what_was_wrong_in_a_worker(as_a_person):
     assert code == 1
     assert "\nerror: images/3.png: cannot be decoded" in f"\n{written}"
     assert "Traceback" not in written
+
+
+@pytest.mark.parametrize(
+    ("error", "message"), [(ImportError("needs more"), "needs more"), (ImportError("no name", name="x"), None)]
+)
+def test_a_missing_extra_is_told_and_any_other_import_keeps_its_traceback(error, message):
+    with pytest.raises(ImportError) as raised:
+        exec(compile("raise error", accel.__file__, "exec"), {"error": error})
+    assert explain_failure(raised.value) == message
 
 
 def test_the_traceback_can_be_had(monkeypatch):

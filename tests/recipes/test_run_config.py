@@ -45,6 +45,8 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
 def test_a_run_that_never_began_leaves_room_for_another(tmp_path):
     with pytest.raises(SystemExit):
         run_config(RECIPE, ["--trainer.max_epoch=1"], tmp_path / "run")
+    with pytest.raises(ModuleNotFoundError):
+        run_config("outside.tine", ["--trainer.max_epochs=1"], tmp_path / "run")
     assert "val/loss" in run_config(RECIPE, ["--trainer.max_epochs=1"], tmp_path / "run")
 
 
