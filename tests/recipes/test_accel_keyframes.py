@@ -4,7 +4,9 @@ import pytest
 import torch
 from small_run import SMALL as SMALL_RUN
 
+from lightning_edge.samples.frames import standing_share
 from recipes import accel
+from recipes._accel_keyframes import _worlds
 
 SMALL = [*SMALL_RUN, "--trainer.callbacks=null"]
 CAMVID = [
@@ -50,11 +52,11 @@ def test_policies_are_compared_on_the_drives_that_are_asked_for(capsys):
     assert "adaptive 4: +0.00 [+0.00, +0.00] points of mIoU" in said
 
 
-def test_drives_can_be_chosen_by_how_long_the_vehicle_stands():
-    driving, standing = (
-        accel.main(["keyframes", *SMALL, *FEW, f"--standing={shares}"]).metrics for shares in ("[0,0]", "[1,1]")
-    )
-    assert driving["adaptive_4_saving"] != standing["adaptive_4_saving"]
+@pytest.mark.parametrize(("least", "most"), [(0.0, 0.2), (0.3, 0.7), (1.0, 1.0)])
+def test_drives_can_be_chosen_by_how_long_the_vehicle_stands(least, most):
+    worlds = _worlds(first=10, number=2, num_frames=64, standing=(least, most))
+    shares = {seed: standing_share(seed, 64) for seed in range(10, worlds[-1] + 1)}
+    assert worlds == [seed for seed, share in shares.items() if least <= share <= most]
 
 
 def test_too_few_such_drives_are_told():
