@@ -1,6 +1,8 @@
 """What holds for every test."""
 
 import os
+import sys
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -16,6 +18,14 @@ install_import_hook(
 )
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _forget_wandb_settings() -> Iterator[None]:
+    """W&B reads its environment once in a process: a test that changes it must not decide for those after it."""
+    yield
+    if wandb := sys.modules.get("wandb"):
+        wandb.teardown()
 
 
 @pytest.fixture
