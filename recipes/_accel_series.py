@@ -25,7 +25,7 @@ VARIANTS = {
     "features": Variant(("--model.net.fuse_features=true",)),
     "fusion_only": Variant(("--model.train_branches_jointly=false",)),
     "one_distance": Variant(("--data.train_distances=[4]",)),
-    "all_distances": Variant(("--data.train_distances=[1,2,3,4,5,6,7,8,9]",)),
+    "short_distances": Variant(("--data.train_distances=[1,2,3,4]",)),
     "finer_flow": Variant(("--model.net.flow.preset=medium",)),
     "dearer_update": Variant(_DEARER_UPDATE, first_stage=_DEARER_UPDATE),
     "distilled": Variant(first_stage=("--model.distillation_weight=1",)),
@@ -85,8 +85,8 @@ def ablate(
         folder: Where the runs lie, one folder for each seed.
         num_seeds: How many runs of each variant.
         variants: Which ones: ``branches`` (each goes on alone), ``scores`` or ``features`` are fused, ``fusion_only``
-            (the branches are held), ``one_distance`` (4 frames from the key frame) or ``all_distances`` (1 to 9, in
-            place of 1 to 4), ``finer_flow``, ``dearer_update`` (``resnet18_half`` at stride 16),
+            (the branches are held), ``one_distance`` (4 frames from the key frame) or ``short_distances`` (1 to 4, in
+            place of 1 to 9), ``finer_flow``, ``dearer_update`` (``resnet18_half`` at stride 16),
             ``distilled`` (the update branch learns the reference's scores). The last two have an own first stage.
         first_epochs: Length of the first stage.
         second_epochs: Length of the second stage.
