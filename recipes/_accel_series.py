@@ -23,7 +23,8 @@ VARIANTS = {
     "branches": Variant(("--model.branch_share=1",)),  # what each branch alone makes of as long a training
     "scores": Variant(),
     "features": Variant(("--model.net.fuse_features=true",)),
-    "fusion_only": Variant(("--model.train_branches_jointly=false",)),
+    "joint": Variant(("--model.train_reference_apart=false",)),
+    "fusion_only": Variant(("--model.train_branches_jointly=false", "--model.train_reference_apart=false")),
     "one_distance": Variant(("--data.train_distances=[4]",)),
     "short_distances": Variant(("--data.train_distances=[1,2,3,4]",)),
     "finer_flow": Variant(("--model.net.flow.preset=medium",)),
@@ -84,8 +85,9 @@ def ablate(
     Args:
         folder: Where the runs lie, one folder for each seed.
         num_seeds: How many runs of each variant.
-        variants: Which ones: ``branches`` (each goes on alone), ``scores`` or ``features`` are fused, ``fusion_only``
-            (the branches are held), ``one_distance`` (4 frames from the key frame) or ``short_distances`` (1 to 4, in
+        variants: Which ones: ``branches`` (each goes on alone), ``scores`` or ``features`` are fused, ``joint``
+            (the gradient flows through the warps to the reference), ``fusion_only`` (the branches are held),
+            ``one_distance`` (4 frames from the key frame) or ``short_distances`` (1 to 4, in
             place of 1 to 9), ``finer_flow``, ``dearer_update`` (``resnet18_half`` at stride 16),
             ``distilled`` (the update branch learns the reference's scores). The last two have an own first stage.
         first_epochs: Length of the first stage.

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
@@ -30,7 +31,8 @@ class Accel(Method):
 
     At first both branches learn from the labelled frame alone; after ``branch_share`` of the training the loss is that
     of the fused scores, its gradient flowing through the chain of warps to the key frame, while each branch keeps a
-    share of its own loss. The stage follows from the step, so a resumed run is in the right one.
+    share of its own loss, on the same clip. The reference may also learn apart, which leaves it as accurate on single
+    frames as it can be. The stage follows from the step, so a resumed run is in the right one.
 
     Evaluation carries every clip from a key frame at each distance and logs, as mean IoU in [0, 1] at key-frame
     ``interval`` (``{val,test}/``): ``miou`` (Accel, average), ``<net>_miou``, ``<net>_miou_worst`` and
@@ -48,6 +50,9 @@ class Accel(Method):
         branch_share: Share of the training that is its first stage.
         train_branches_jointly: Whether the branches and the flow go on learning in the second stage; the released
             code trains the fusion alone.
+        train_reference_apart: Whether in the second stage the reference goes on learning from the labelled frame, by a
+            loss of its own alone, while the update branch and the fusion learn to correct what it carries. No gradient
+            flows through the warps then, so a flow does not learn. It has no effect on a net that fuses nothing.
         fusion_lr_scale: Factor of the learning rate of the fusion, which learns in the second stage only (2 in the
             released code, with SGD).
         branch_weight: Weight of each branch's own loss in the second stage (0 in the paper).
@@ -67,6 +72,7 @@ class Accel(Method):
         schedule: Schedule | None = None,
         branch_share: float = 0.75,
         train_branches_jointly: bool = True,
+        train_reference_apart: bool = False,
         fusion_lr_scale: float = 10.0,
         branch_weight: float = 0.5,
         distillation_weight: float = 0.0,
@@ -79,6 +85,8 @@ class Accel(Method):
             raise ValueError("expected a net with an update branch, fuse_features or a flow, got none of them")
         if net.fusion is None and not train_branches_jointly:
             raise ValueError("expected train_branches_jointly of True for a net that fuses nothing, got False")
+        if train_reference_apart and not train_branches_jointly:
+            raise ValueError("expected train_reference_apart of False where the fusion learns alone, got True")
         if not 1 <= interval <= max_interval:
             raise ValueError(f"expected interval within 1 and max_interval ({max_interval}), got {interval}")
         if distillation_weight > 0 and net.update is None:
@@ -89,6 +97,7 @@ class Accel(Method):
         self.num_classes = net.num_classes
         self.branch_share = branch_share
         self.train_branches_jointly = train_branches_jointly
+        self.train_reference_apart = train_reference_apart
         self.fusion_lr_scale = fusion_lr_scale
         self.branch_weight = branch_weight
         self.distillation_weight = distillation_weight
@@ -112,6 +121,12 @@ class Accel(Method):
             )
         if stage == "fit" and distances is not None and min(distances) < 1 and self.branch_share < 1:
             raise ValueError(f"expected data with train_distances of at least 1, got {distances}")
+        flow = self.net.flow
+        if stage == "fit" and self._reference_is_apart and flow is not None and any(True for _ in flow.parameters()):
+            rank_zero_warn(
+                f"{type(flow).__name__} does not learn, for the reference learns apart: train_reference_apart of False "
+                "lets it"
+            )
 
     def forward(
         self, inputs: Float[Tensor, "batch time 3 height width"]
@@ -125,13 +140,19 @@ class Accel(Method):
         return self.share_done < self.branch_share
 
     @property
+    def _reference_is_apart(self) -> bool:
+        return self.train_reference_apart and self.net.fusion is not None
+
+    @property
     def held_parts(self) -> list[nn.Module]:
         """Parts of the net that do not learn in this stage."""
         net = self.net
         if self.is_branch_stage:
             parts = [net.flow, net.fusion]
         else:
-            parts = [] if self.train_branches_jointly else [net.reference, net.update, net.flow]
+            parts = [net.flow] if self._reference_is_apart else []
+            if not self.train_branches_jointly:
+                parts = [net.reference, net.update, net.flow]
         return [part for part in parts if part is not None]
 
     def loss(self, batch: ClipBatch) -> Tensor:
@@ -156,14 +177,21 @@ class Accel(Method):
         net = self.net
         if batch["frames"].shape[1] < 2:
             raise ValueError("expected training clips of at least 2 frames, got 1")
+        apart = self._reference_is_apart
         with nullcontext() if self.train_branches_jointly else torch.no_grad():
-            state = net.carry(batch["frames"])
-            features, observed = net.aligned(state), net.observe(state.frame)
-        loss = self._map_loss(net.fuse(features, observed), batch)
-        if observed is not None and self.train_branches_jointly and self.branch_weight > 0:
-            alone = (net.reference.head(features), net.observed_scores(observed))
-            loss += self.branch_weight * sum(self._map_loss(scores, batch) for scores in alone)
-        return loss
+            with torch.no_grad() if apart else nullcontext():
+                state = net.carry(batch["frames"])
+                features = net.aligned(state)
+                carried = net.carried(features)
+            observed = net.observe(state.frame)
+        loss = self._map_loss(net.fuse(carried, observed), batch)
+        if observed is None or not self.train_branches_jointly:
+            return loss
+        by_observed = self._map_loss(net.observed_scores(observed), batch)
+        if apart:
+            return loss + self._map_loss(net.reference(state.frame), batch) + self.branch_weight * by_observed
+        by_carried = self._map_loss(net.reference.head(features) if net.fuse_features else carried, batch)
+        return loss + self.branch_weight * (by_carried + by_observed)
 
     @staticmethod
     def _map_loss(scores: Tensor, batch: ClipBatch) -> Tensor:

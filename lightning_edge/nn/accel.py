@@ -111,7 +111,7 @@ class AccelNet(nn.Module):
             frame: The frame.
             observed: What ``observe`` gives on it, if known.
         """
-        scores = self.fuse(features, self.observe(frame) if observed is None else observed)
+        scores = self.fuse(self.carried(features), self.observe(frame) if observed is None else observed)
         return resize_scores(scores, frame)
 
     def aligned(self, state: KeyframeState) -> Float[Tensor, "batch channels h w"]:
@@ -137,19 +137,24 @@ class AccelNet(nn.Module):
             return observed
         return (self.reference if self.update is None else self.update).head(observed)
 
+    def carried(self, features: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch carried h w"]:
+        """What carried features give to the fusion: scores of the reference branch, or themselves."""
+        return self.reference.head(features) if self._fuses_scores else features
+
     def fuse(
-        self, features: Float[Tensor, "batch channels h1 w1"], observed: Float[Tensor, "batch observed h2 w2"] | None
+        self, carried: Float[Tensor, "batch carried h1 w1"], observed: Float[Tensor, "batch observed h2 w2"] | None
     ) -> Float[Tensor, "batch classes h w"]:
-        """Scores (logits) by carried features and by what is observed, if anything, at the finer of their sizes.
+        """Scores (logits) by what is carried and what is observed, if anything, at the finer of their sizes.
 
         The paper fuses scores at the size of the frame. A 1x1 convolution and bilinear interpolation commute, so for
         branches of one stride fusing first gives the same scores for a fraction of the work.
         """
-        if self.fusion is None or observed is None:
-            return self.reference.head(features)
-        if self.fuse_features:
-            return self.reference.head(self._fused(features, observed))
-        return self._fused(self.reference.head(features), observed)
+        fused = carried if self.fusion is None or observed is None else self._fused(carried, observed)
+        return fused if self._fuses_scores else self.reference.head(fused)
+
+    @property
+    def _fuses_scores(self) -> bool:
+        return self.fusion is not None and not self.fuse_features
 
     def _fused(self, carried: Tensor, observed: Tensor) -> Tensor:
         assert self.fusion is not None

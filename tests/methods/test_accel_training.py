@@ -1,7 +1,9 @@
 import pytest
 import torch
+from toys import ToyClips, make_trainer
 
 from lightning_edge.methods import Accel, PolynomialDecay
+from lightning_edge.methods.segmentation import pixel_loss
 from lightning_edge.nn import AccelNet, DeepLab, DISFlow, FlowNetS
 from lightning_edge.nn.accel import states_by_distance
 
@@ -79,6 +81,32 @@ def test_first_stage_leaves_the_fusion_and_the_flow_as_they_are():
 def test_fusion_only_changes_nothing_but_the_fusion_not_even_batch_statistics():
     changed = change_of_one_step(at_step(Accel(make_net(FlowNetS(0.125)), train_branches_jointly=False), 2))
     assert changed == {"fusion.weight", "fusion.bias"}
+
+
+def test_a_reference_that_learns_apart_has_the_gradient_of_its_own_loss():
+    frames, mask = make_batch()["frames"], make_batch()["mask"]
+    joint, apart = (at_step(Accel(make_net(FlowNetS(0.125)), train_reference_apart=a).eval(), 2) for a in (False, True))
+    for method in (joint, apart):
+        method.loss(make_batch()).backward()
+    alone = make_net(FlowNetS(0.125)).eval()
+    alone.load_state_dict(apart.net.state_dict())
+    pixel_loss(alone.reference(frames[:, -1]), mask).backward()
+    expected = [parameter.grad for parameter in alone.reference.parameters()]
+    for got, wanted in zip(apart.net.reference.parameters(), expected, strict=True):
+        torch.testing.assert_close(got.grad, wanted)
+    assert any(
+        not torch.allclose(got.grad, wanted)
+        for got, wanted in zip(joint.net.reference.parameters(), expected, strict=True)
+    )
+    # what corrects it learns as it does jointly
+    for got, wanted in zip(apart.net.update.parameters(), joint.net.update.parameters(), strict=True):
+        torch.testing.assert_close(got.grad, wanted.grad)
+    torch.testing.assert_close(apart.net.fusion.weight.grad, joint.net.fusion.weight.grad)
+
+
+def test_a_flow_does_not_learn_beside_a_reference_that_learns_apart():
+    changed = change_of_one_step(at_step(Accel(make_net(FlowNetS(0.125)), train_reference_apart=True), 2))
+    assert {name.partition(".")[0] for name in changed} == {"reference", "update", "fusion"}
 
 
 @pytest.mark.parametrize("step", [0, 2])
@@ -203,6 +231,24 @@ def test_a_net_without_fusion_must_learn_jointly():
         Accel(AccelNet(DeepLab("resnet10t", 5), flow=DISFlow()), train_branches_jointly=False)
 
 
+def test_a_reference_does_not_learn_apart_from_a_fusion_that_learns_alone():
+    with pytest.raises(ValueError, match="expected train_reference_apart of False where the fusion learns alone"):
+        Accel(make_net(), train_branches_jointly=False, train_reference_apart=True)
+
+
+def test_a_net_that_fuses_nothing_learns_through_the_warps_all_the_same():
+    losses = []
+    for apart in (False, True):
+        torch.manual_seed(0)
+        net = AccelNet(DeepLab("resnet10t", 5), flow=FlowNetS(0.125))
+        method = at_step(Accel(net, train_reference_apart=apart), 2)
+        method.loss(make_batch()).backward()
+        assert touched(method) == {"reference", "flow"}
+        assert method.held_parts == []
+        losses.append([parameter.grad for parameter in net.parameters()])
+    assert all(torch.equal(got, expected) for got, expected in zip(*losses, strict=True))
+
+
 def test_a_net_that_only_copies_features_is_refused():
     with pytest.raises(ValueError, match="expected a net with an update branch, fuse_features or a flow"):
         Accel(AccelNet(DeepLab("resnet10t", 5)))
@@ -250,3 +296,9 @@ def test_training_clips_of_one_frame_are_refused_in_the_second_stage():
     method = at_step(Accel(make_net()), 2)
     with pytest.raises(ValueError, match="expected training clips of at least 2 frames, got 1"):
         method.loss(make_batch(1))
+
+
+def test_a_flow_that_will_not_learn_is_told(tmp_path):
+    method = Accel(make_net(FlowNetS(0.125)), branch_share=0.5, interval=2, max_interval=3, train_reference_apart=True)
+    with pytest.warns(UserWarning, match="FlowNetS does not learn, for the reference learns apart"):
+        make_trainer(tmp_path, limit_val_batches=0).fit(method, ToyClips(batch_size=8, num_workers=0))

@@ -137,7 +137,7 @@ def test_features_follow_what_moves(direct):
 def test_branches_of_different_strides_are_fused_at_the_finer_one(clip):
     net = AccelNet(DeepLab("resnet10t", 5, output_stride=16), DeepLab("mobilenetv3_small_050", 5, output_stride=8))
     state = net.eval().advance(net.start(clip[:, 0]), clip[:, 1])
-    assert net.fuse(net.aligned(state), net.observe(state.frame)).shape[-2:] == (8, 12)
+    assert net.fuse(net.carried(net.aligned(state)), net.observe(state.frame)).shape[-2:] == (8, 12)
 
 
 @torch.inference_mode()
