@@ -31,8 +31,8 @@ class Accel(Method):
 
     At first both branches learn from the labelled frame alone; after ``branch_share`` of the training the loss is that
     of the fused scores, its gradient flowing through the chain of warps to the key frame, while each branch keeps a
-    share of its own loss, on the same clip. The reference may also learn apart, which leaves it as accurate on single
-    frames as it can be. The stage follows from the step, so a resumed run is in the right one.
+    share of its own loss, on the same clip. The reference may also learn apart, from the labelled frame alone. The
+    stage follows from the step, so a resumed run is in the right one.
 
     Evaluation carries every clip from a key frame at each distance and logs, as mean IoU in [0, 1] at key-frame
     ``interval`` (``{val,test}/``): ``miou`` (Accel, average), ``<net>_miou``, ``<net>_miou_worst`` and
@@ -40,7 +40,8 @@ class Accel(Method):
     branches run on every frame, ``reference_miou`` and, where there is an update branch, ``update_miou``.
 
     A part that does not learn in a stage drops its gradient, so a term that a callback adds to the loss has no effect
-    on it: the flow and the fusion in the first, and in the second all but the fusion if that learns alone.
+    on it: the flow and the fusion in the first, and in the second all but the fusion if that learns alone, or the flow
+    if the reference learns apart.
 
     Args:
         net: The video net. One without an update branch and without ``fuse_features`` is Deep Feature Flow, which then
@@ -52,10 +53,12 @@ class Accel(Method):
             code trains the fusion alone.
         train_reference_apart: Whether in the second stage the reference goes on learning from the labelled frame, by a
             loss of its own alone, while the update branch and the fusion learn to correct what it carries. No gradient
-            flows through the warps then, so a flow does not learn. It has no effect on a net that fuses nothing.
+            flows through the warps then, so a flow does not learn. For nets that fuse scores; it has no effect where
+            nothing is fused, or the fusion learns alone.
         fusion_lr_scale: Factor of the learning rate of the fusion, which learns in the second stage only (2 in the
             released code, with SGD).
-        branch_weight: Weight of each branch's own loss in the second stage (0 in the paper).
+        branch_weight: Weight of each branch's own loss in the second stage (0 in the paper), but of a reference that
+            learns apart, which has no other.
         distillation_weight: Weight of a loss of the first stage by which the update branch learns the reference's
             scores on all pixels, labelled or not (0 in the paper).
         interval: Key-frame interval of the logged scores, and of ``predict`` without ``keyframes``.
@@ -85,8 +88,11 @@ class Accel(Method):
             raise ValueError("expected a net with an update branch, fuse_features or a flow, got none of them")
         if net.fusion is None and not train_branches_jointly:
             raise ValueError("expected train_branches_jointly of True for a net that fuses nothing, got False")
-        if train_reference_apart and not train_branches_jointly:
-            raise ValueError("expected train_reference_apart of False where the fusion learns alone, got True")
+        if train_reference_apart and net.fuse_features:
+            raise ValueError(
+                "expected train_reference_apart of False with fuse_features, by which the head of the reference learns "
+                "from fused features, got True"
+            )
         if not 1 <= interval <= max_interval:
             raise ValueError(f"expected interval within 1 and max_interval ({max_interval}), got {interval}")
         if distillation_weight > 0 and net.update is None:
@@ -122,7 +128,8 @@ class Accel(Method):
         if stage == "fit" and distances is not None and min(distances) < 1 and self.branch_share < 1:
             raise ValueError(f"expected data with train_distances of at least 1, got {distances}")
         flow = self.net.flow
-        if stage == "fit" and self._reference_is_apart and flow is not None and any(True for _ in flow.parameters()):
+        learns = flow is not None and any(parameter.requires_grad for parameter in flow.parameters())
+        if stage == "fit" and learns and self._reference_is_apart and self.branch_share < 1:
             rank_zero_warn(
                 f"{type(flow).__name__} does not learn, for the reference learns apart: train_reference_apart of False "
                 "lets it"
@@ -141,7 +148,7 @@ class Accel(Method):
 
     @property
     def _reference_is_apart(self) -> bool:
-        return self.train_reference_apart and self.net.fusion is not None
+        return self.train_reference_apart and self.train_branches_jointly and self.net.fusion is not None
 
     @property
     def held_parts(self) -> list[nn.Module]:
@@ -150,14 +157,21 @@ class Accel(Method):
         if self.is_branch_stage:
             parts = [net.flow, net.fusion]
         else:
-            parts = [net.flow] if self._reference_is_apart else []
-            if not self.train_branches_jointly:
+            parts = []
+            if self._reference_is_apart:
+                parts = [net.flow]
+            elif not self.train_branches_jointly:
                 parts = [net.reference, net.update, net.flow]
         return [part for part in parts if part is not None]
 
     def loss(self, batch: ClipBatch) -> Tensor:
         """Cross-entropy of the branches on the labelled frame, then of the fused scores."""
-        loss = self._branch_loss(batch) if self.is_branch_stage else self._joint_loss(batch)
+        if self.is_branch_stage:
+            loss = self._branch_loss(batch)
+        elif batch["frames"].shape[1] < 2:
+            raise ValueError("expected training clips of at least 2 frames, got 1")
+        else:
+            loss = self._apart_loss(batch) if self._reference_is_apart else self._joint_loss(batch)
         # DDP waits for a gradient of every parameter at every step, in both stages
         return loss + 0.0 * sum(parameter.sum() for parameter in self.net.parameters() if parameter.requires_grad)
 
@@ -175,23 +189,25 @@ class Accel(Method):
 
     def _joint_loss(self, batch: ClipBatch) -> Tensor:
         net = self.net
-        if batch["frames"].shape[1] < 2:
-            raise ValueError("expected training clips of at least 2 frames, got 1")
-        apart = self._reference_is_apart
         with nullcontext() if self.train_branches_jointly else torch.no_grad():
-            with torch.no_grad() if apart else nullcontext():
-                state = net.carry(batch["frames"])
-                features = net.aligned(state)
-                carried = net.carried(features)
-            observed = net.observe(state.frame)
+            state = net.carry(batch["frames"])
+            carried, observed = net.carried(net.aligned(state)), net.observe(state.frame)
         loss = self._map_loss(net.fuse(carried, observed), batch)
-        if observed is None or not self.train_branches_jointly:
-            return loss
-        by_observed = self._map_loss(net.observed_scores(observed), batch)
-        if apart:
-            return loss + self._map_loss(net.reference(state.frame), batch) + self.branch_weight * by_observed
-        by_carried = self._map_loss(net.reference.head(features) if net.fuse_features else carried, batch)
-        return loss + self.branch_weight * (by_carried + by_observed)
+        if observed is not None and self.train_branches_jointly and self.branch_weight > 0:
+            alone = (net.carried_scores(carried), net.observed_scores(observed))
+            loss += self.branch_weight * sum(self._map_loss(scores, batch) for scores in alone)
+        return loss
+
+    def _apart_loss(self, batch: ClipBatch) -> Tensor:
+        net = self.net
+        with torch.no_grad():
+            state = net.carry(batch["frames"])
+            carried = net.carried(net.aligned(state))
+        observed = net.observe(state.frame)
+        loss = self._map_loss(net.reference(state.frame), batch) + self._map_loss(net.fuse(carried, observed), batch)
+        if observed is not None and self.branch_weight > 0:
+            loss += self.branch_weight * self._map_loss(net.observed_scores(observed), batch)
+        return loss
 
     @staticmethod
     def _map_loss(scores: Tensor, batch: ClipBatch) -> Tensor:
@@ -207,7 +223,7 @@ class Accel(Method):
         ]
 
     def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
-        """Hold the batch statistics of the branches where only the fusion is to learn."""
+        """Hold the batch statistics of the parts that do not learn in the second stage."""
         if not (self.is_branch_stage or self._modes):
             self._modes = {module: module.training for part in self.held_parts for module in part.modules()}
             for part in self.held_parts:

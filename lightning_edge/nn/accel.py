@@ -149,8 +149,13 @@ class AccelNet(nn.Module):
         The paper fuses scores at the size of the frame. A 1x1 convolution and bilinear interpolation commute, so for
         branches of one stride fusing first gives the same scores for a fraction of the work.
         """
-        fused = carried if self.fusion is None or observed is None else self._fused(carried, observed)
-        return fused if self._fuses_scores else self.reference.head(fused)
+        return self.carried_scores(
+            carried if self.fusion is None or observed is None else self._fused(carried, observed)
+        )
+
+    def carried_scores(self, carried: Float[Tensor, "batch carried h w"]) -> Float[Tensor, "batch classes h w"]:
+        """Scores (logits) by what is carried alone."""
+        return carried if self._fuses_scores else self.reference.head(carried)
 
     @property
     def _fuses_scores(self) -> bool:

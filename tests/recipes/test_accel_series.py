@@ -44,16 +44,19 @@ def test_repeat_averages_the_seeds(split, capsys):
 
 def test_variants_begin_with_one_first_stage(capsys):
     lengths = ["--num_seeds=1", "--first_epochs=1", "--second_epochs=1", "--interval=2"]
-    variants = ["features", "fusion_only", "distilled"]
-    found = accel.main(["ablate", f"--variants={variants}", *lengths, f"--overrides={SMALL}"]).metrics
+    variants = ["scores", "joint", "features", "fusion_only", "distilled"]
+    long = ["-c", "accel_long.yaml", *SMALL]
+    found = accel.main(["ablate", f"--variants={variants}", *lengths, f"--overrides={long}"]).metrics
     folder = Path("runs/accel_ablation/seed_0")
     assert found == pytest.approx({f"{name}_miou": mious(folder / name)["accel_miou_n2"] for name in variants})
     branches = weights(folder / "first_stage", "net.update")
     assert same(branches, weights(folder / "fusion_only", "net.update"))
     assert not same(branches, weights(folder / "features", "net.update"))
     assert not same(branches, weights(folder / "first_stage_distilled", "net.update"))
+    apart, joint = (weights(folder / name, "net.reference") for name in ("scores", "joint"))
+    assert not same(apart, joint)
     fusion = weights(folder / "features", "net.fusion.weight")["net.fusion.weight"]
-    assert len(fusion) == 256  # channels of the reference's features, where scores would be 19
+    assert len(fusion) == 512  # channels of the reference's features, where scores would be 19
     assert "fusion_only" in capsys.readouterr().out
 
 
