@@ -22,8 +22,8 @@ _DEARER_UPDATE = ("--model.net.update.encoder=resnet18_half", "--model.net.updat
 VARIANTS = {
     "branches": Variant(("--model.branch_share=1",)),  # what each branch alone makes of as long a training
     "scores": Variant(),
-    "features": Variant(("--model.net.fuse_features=true", "--model.train_reference_apart=false")),
-    "joint": Variant(("--model.train_reference_apart=false",)),
+    "features": Variant(("--model.net.fuse_features=true",)),
+    "by_carried": Variant(("--model.reference_weight=0",)),
     "fusion_only": Variant(("--model.train_branches_jointly=false",)),
     "one_distance": Variant(("--data.train_distances=[4]",)),
     "short_distances": Variant(("--data.train_distances=[1,2,3,4]",)),
@@ -85,9 +85,9 @@ def ablate(
     Args:
         folder: Where the runs lie, one folder for each seed.
         num_seeds: How many runs of each variant.
-        variants: Which ones: ``branches`` (each goes on alone), ``scores`` are fused, in ``joint`` the gradient flows
-            through the warps to the reference (it learns apart in ``accel_long.yaml``), as where ``features`` are
-            fused, ``fusion_only`` (the branches are held), ``one_distance`` (4 frames from the key frame) or
+        variants: Which ones: ``branches`` (each goes on alone), ``scores`` or ``features`` are fused, ``by_carried``
+            (the reference learns by what it carries alone, where ``accel_long.yaml`` adds the labelled frame),
+            ``fusion_only`` (the branches are held), ``one_distance`` (4 frames from the key frame) or
             ``short_distances`` (1 to 4, where ``accel_long.yaml`` has 1 to 9), ``finer_flow``, ``dearer_update``
             (``resnet18_half`` at stride 16), ``distilled`` (the update branch learns the reference's scores). The last
             two have an own first stage.

@@ -30,15 +30,6 @@ def make_accel_of_features(num_classes):
     return methods.Accel(net, branch_share=0.5, interval=2, max_interval=3)
 
 
-def make_accel_of_a_reference_apart(num_classes):
-    net = nn.AccelNet(
-        nn.DeepLab(ENCODER, num_classes, hidden_channels=16),
-        nn.DeepLab(ENCODER, num_classes, hidden_channels=8),
-        nn.DISFlow(),
-    )
-    return methods.Accel(net, branch_share=0.5, train_reference_apart=True, interval=2, max_interval=3)
-
-
 def make_deep_feature_flow(num_classes):
     net = nn.AccelNet(nn.DeepLab(ENCODER, num_classes, hidden_channels=16), flow=nn.FlowNetS(width=0.125))
     return methods.Accel(net, branch_share=0.5, interval=2, max_interval=3)
@@ -75,7 +66,7 @@ def make_camvid_video():
 METHODS = {methods.Segmentation: make_segmentation, methods.Accel: make_accel}
 """Makers of a method for a number of classes."""
 
-VARIANTS = {methods.Accel: (make_accel_of_features, make_accel_of_a_reference_apart, make_deep_feature_flow)}
+VARIANTS = {methods.Accel: (make_accel_of_features, make_deep_feature_flow)}
 """Further makers, of nets that take another way through the method."""
 
 DATA_MODULES = {

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
@@ -31,8 +30,7 @@ class Accel(Method):
 
     At first both branches learn from the labelled frame alone; after ``branch_share`` of the training the loss is that
     of the fused scores, its gradient flowing through the chain of warps to the key frame, while each branch keeps a
-    share of its own loss, on the same clip. The reference may also learn apart, from the labelled frame alone. The
-    stage follows from the step, so a resumed run is in the right one.
+    share of its own loss. The stage follows from the step, so a resumed run is in the right one.
 
     Evaluation carries every clip from a key frame at each distance and logs, as mean IoU in [0, 1] at key-frame
     ``interval`` (``{val,test}/``): ``miou`` (Accel, average), ``<net>_miou``, ``<net>_miou_worst`` and
@@ -40,8 +38,7 @@ class Accel(Method):
     branches run on every frame, ``reference_miou`` and, where there is an update branch, ``update_miou``.
 
     A part that does not learn in a stage drops its gradient, so a term that a callback adds to the loss has no effect
-    on it: the flow and the fusion in the first, and in the second all but the fusion if that learns alone, or the flow
-    if the reference learns apart.
+    on it: the flow and the fusion in the first, and in the second all but the fusion if that learns alone.
 
     Args:
         net: The video net. One without an update branch and without ``fuse_features`` is Deep Feature Flow, which then
@@ -51,14 +48,12 @@ class Accel(Method):
         branch_share: Share of the training that is its first stage.
         train_branches_jointly: Whether the branches and the flow go on learning in the second stage; the released
             code trains the fusion alone.
-        train_reference_apart: Whether in the second stage the reference goes on learning from the labelled frame, by a
-            loss of its own alone, while the update branch and the fusion learn to correct what it carries. No gradient
-            flows through the warps then, so a flow does not learn. For nets that fuse scores; it has no effect where
-            nothing is fused, or the fusion learns alone.
         fusion_lr_scale: Factor of the learning rate of the fusion, which learns in the second stage only (2 in the
             released code, with SGD).
-        branch_weight: Weight of each branch's own loss in the second stage (0 in the paper), but of a reference that
-            learns apart, which has no other.
+        branch_weight: Weight of each branch's own loss in the second stage, the reference's by what it carries (0 in
+            the paper).
+        reference_weight: Weight of the reference's loss on the labelled frame itself in the second stage, in place of
+            the one by what it carries. It keeps the reference accurate on single frames, for another pass of it a step.
         distillation_weight: Weight of a loss of the first stage by which the update branch learns the reference's
             scores on all pixels, labelled or not (0 in the paper).
         interval: Key-frame interval of the logged scores, and of ``predict`` without ``keyframes``.
@@ -75,9 +70,9 @@ class Accel(Method):
         schedule: Schedule | None = None,
         branch_share: float = 0.75,
         train_branches_jointly: bool = True,
-        train_reference_apart: bool = False,
         fusion_lr_scale: float = 10.0,
         branch_weight: float = 0.5,
+        reference_weight: float = 0.0,
         distillation_weight: float = 0.0,
         interval: int = 5,
         keyframes: KeyframePolicy | None = None,
@@ -88,11 +83,6 @@ class Accel(Method):
             raise ValueError("expected a net with an update branch, fuse_features or a flow, got none of them")
         if net.fusion is None and not train_branches_jointly:
             raise ValueError("expected train_branches_jointly of True for a net that fuses nothing, got False")
-        if train_reference_apart and net.fuse_features:
-            raise ValueError(
-                "expected train_reference_apart of False with fuse_features, by which the head of the reference learns "
-                "from fused features, got True"
-            )
         if not 1 <= interval <= max_interval:
             raise ValueError(f"expected interval within 1 and max_interval ({max_interval}), got {interval}")
         if distillation_weight > 0 and net.update is None:
@@ -103,9 +93,9 @@ class Accel(Method):
         self.num_classes = net.num_classes
         self.branch_share = branch_share
         self.train_branches_jointly = train_branches_jointly
-        self.train_reference_apart = train_reference_apart
         self.fusion_lr_scale = fusion_lr_scale
         self.branch_weight = branch_weight
+        self.reference_weight = reference_weight
         self.distillation_weight = distillation_weight
         self.interval = interval
         self.keyframes = keyframes
@@ -127,13 +117,6 @@ class Accel(Method):
             )
         if stage == "fit" and distances is not None and min(distances) < 1 and self.branch_share < 1:
             raise ValueError(f"expected data with train_distances of at least 1, got {distances}")
-        flow = self.net.flow
-        learns = flow is not None and any(parameter.requires_grad for parameter in flow.parameters())
-        if stage == "fit" and learns and self._reference_is_apart and self.branch_share < 1:
-            rank_zero_warn(
-                f"{type(flow).__name__} does not learn, for the reference learns apart: train_reference_apart of False "
-                "lets it"
-            )
 
     def forward(
         self, inputs: Float[Tensor, "batch time 3 height width"]
@@ -147,21 +130,13 @@ class Accel(Method):
         return self.share_done < self.branch_share
 
     @property
-    def _reference_is_apart(self) -> bool:
-        return self.train_reference_apart and self.train_branches_jointly and self.net.fusion is not None
-
-    @property
     def held_parts(self) -> list[nn.Module]:
         """Parts of the net that do not learn in this stage."""
         net = self.net
         if self.is_branch_stage:
             parts = [net.flow, net.fusion]
         else:
-            parts = []
-            if self._reference_is_apart:
-                parts = [net.flow]
-            elif not self.train_branches_jointly:
-                parts = [net.reference, net.update, net.flow]
+            parts = [] if self.train_branches_jointly else [net.reference, net.update, net.flow]
         return [part for part in parts if part is not None]
 
     def loss(self, batch: ClipBatch) -> Tensor:
@@ -171,7 +146,7 @@ class Accel(Method):
         elif batch["frames"].shape[1] < 2:
             raise ValueError("expected training clips of at least 2 frames, got 1")
         else:
-            loss = self._apart_loss(batch) if self._reference_is_apart else self._joint_loss(batch)
+            loss = self._joint_loss(batch)
         # DDP waits for a gradient of every parameter at every step, in both stages
         return loss + 0.0 * sum(parameter.sum() for parameter in self.net.parameters() if parameter.requires_grad)
 
@@ -193,20 +168,14 @@ class Accel(Method):
             state = net.carry(batch["frames"])
             carried, observed = net.carried(net.aligned(state)), net.observe(state.frame)
         loss = self._map_loss(net.fuse(carried, observed), batch)
-        if observed is not None and self.train_branches_jointly and self.branch_weight > 0:
-            alone = (net.carried_scores(carried), net.observed_scores(observed))
-            loss += self.branch_weight * sum(self._map_loss(scores, batch) for scores in alone)
-        return loss
-
-    def _apart_loss(self, batch: ClipBatch) -> Tensor:
-        net = self.net
-        with torch.no_grad():
-            state = net.carry(batch["frames"])
-            carried = net.carried(net.aligned(state))
-        observed = net.observe(state.frame)
-        loss = self._map_loss(net.reference(state.frame), batch) + self._map_loss(net.fuse(carried, observed), batch)
+        if not self.train_branches_jointly:
+            return loss
+        if self.reference_weight > 0:
+            loss += self.reference_weight * self._map_loss(net.reference(state.frame), batch)
         if observed is not None and self.branch_weight > 0:
             loss += self.branch_weight * self._map_loss(net.observed_scores(observed), batch)
+            if self.reference_weight == 0:
+                loss += self.branch_weight * self._map_loss(net.carried_scores(carried), batch)
         return loss
 
     @staticmethod

@@ -5,6 +5,7 @@ from lightning_edge.methods import Accel, PolynomialDecay
 from lightning_edge.methods.segmentation import pixel_loss
 from lightning_edge.nn import AccelNet, DeepLab, DISFlow, FlowNetS
 from lightning_edge.nn.accel import states_by_distance
+from lightning_edge.ops.resize import resize_scores
 
 
 def make_net(flow=None):
@@ -82,34 +83,30 @@ def test_fusion_only_changes_nothing_but_the_fusion_not_even_batch_statistics():
     assert changed == {"fusion.weight", "fusion.bias"}
 
 
-def test_a_reference_that_learns_apart_has_the_gradient_of_its_own_loss():
-    frames, mask = make_batch()["frames"], make_batch()["mask"]
-    joint, apart = (Accel(make_net(FlowNetS(0.125)), train_reference_apart=flag).eval() for flag in (False, True))
-    for method in (joint, apart):
-        # at first the fusion ignores what is observed, which would hide how the update branch learns by it
-        torch.nn.init.normal_(method.net.fusion.weight, std=0.1, generator=torch.Generator().manual_seed(0))
-        at_step(method, 2).loss(make_batch()).backward()
-    alone = make_net(FlowNetS(0.125)).eval()
-    pixel_loss(alone.reference(frames[:, -1]), mask).backward()
-    for got, expected in zip(gradients(apart.net.reference), gradients(alone.reference), strict=True):
-        torch.testing.assert_close(got, expected)
-    assert not all(
-        torch.allclose(got, expected)
-        for got, expected in zip(gradients(joint.net.reference), gradients(alone.reference), strict=True)
+def test_the_second_stage_is_the_sum_of_its_losses():
+    batch, net = make_batch(), make_net(FlowNetS(0.125)).eval()
+    # at first the fusion ignores what is observed
+    torch.nn.init.normal_(net.fusion.weight, std=0.1, generator=torch.Generator().manual_seed(0))
+    last, state = batch["frames"][:, -1], net.carry(batch["frames"])
+    fused, on_frame, observed, carried = (
+        pixel_loss(resize_scores(scores, batch["mask"]), batch["mask"])
+        for scores in (net(batch["frames"]), net.reference(last), net.update(last), net.reference.head(state.features))
     )
-    # what corrects it learns as it does jointly
-    for part in ("update", "fusion"):
-        for got, expected in zip(*(gradients(getattr(m.net, part)) for m in (apart, joint)), strict=True):
-            torch.testing.assert_close(got, expected)
+    weights = {
+        (0.0, 0.0): fused,
+        (0.5, 0.0): fused + 0.5 * (observed + carried),
+        (0.5, 2.0): fused + 0.5 * observed + 2 * on_frame,
+        (0.0, 2.0): fused + 2 * on_frame,
+    }
+    for (branch_weight, reference_weight), expected in weights.items():
+        method = Accel(net, branch_weight=branch_weight, reference_weight=reference_weight).eval()
+        torch.testing.assert_close(at_step(method, 2).loss(batch), expected)
 
 
-def gradients(module):
-    return [parameter.grad for parameter in module.parameters()]
-
-
-def test_a_flow_does_not_learn_beside_a_reference_that_learns_apart():
-    changed = change_of_one_step(at_step(Accel(make_net(FlowNetS(0.125)), train_reference_apart=True), 2))
-    assert {name.partition(".")[0] for name in changed} == {"reference", "update", "fusion"}
+def test_deep_feature_flow_may_learn_from_the_labelled_frame_too():
+    batch, net = make_batch(), AccelNet(DeepLab("resnet10t", 5), flow=FlowNetS(0.125)).eval()
+    alone, mixed = (at_step(Accel(net, reference_weight=weight).eval(), 2).loss(batch) for weight in (0.0, 1.0))
+    torch.testing.assert_close(mixed - alone, pixel_loss(net.reference(batch["frames"][:, -1]), batch["mask"]))
 
 
 @pytest.mark.parametrize("step", [0, 2])
@@ -234,30 +231,6 @@ def test_a_net_without_fusion_must_learn_jointly():
         Accel(AccelNet(DeepLab("resnet10t", 5), flow=DISFlow()), train_branches_jointly=False)
 
 
-def test_a_reference_whose_features_are_fused_cannot_learn_apart():
-    net = AccelNet(DeepLab("resnet10t", 5), flow=DISFlow(), fuse_features=True)
-    with pytest.raises(ValueError, match=r"expected train_reference_apart of False with fuse_features, .* got True"):
-        Accel(net, train_reference_apart=True)
-
-
-def test_a_fusion_that_learns_alone_does_so_beside_a_reference_apart():
-    method = Accel(make_net(FlowNetS(0.125)), train_branches_jointly=False, train_reference_apart=True)
-    assert change_of_one_step(at_step(method, 2)) == {"fusion.weight", "fusion.bias"}
-
-
-def test_a_net_that_fuses_nothing_learns_through_the_warps_all_the_same():
-    found = []
-    for apart in (False, True):
-        torch.manual_seed(0)
-        net = AccelNet(DeepLab("resnet10t", 5), flow=FlowNetS(0.125))
-        method = at_step(Accel(net, train_reference_apart=apart), 2)
-        method.loss(make_batch()).backward()
-        assert touched(method) == {"reference", "flow"}
-        assert method.held_parts == []
-        found.append(gradients(net))
-    assert all(torch.equal(got, expected) for got, expected in zip(*found, strict=True))
-
-
 def test_a_net_that_only_copies_features_is_refused():
     with pytest.raises(ValueError, match="expected a net with an update branch, fuse_features or a flow"):
         Accel(AccelNet(DeepLab("resnet10t", 5)))
@@ -305,16 +278,3 @@ def test_training_clips_of_one_frame_are_refused_in_the_second_stage():
     method = at_step(Accel(make_net()), 2)
     with pytest.raises(ValueError, match="expected training clips of at least 2 frames, got 1"):
         method.loss(make_batch(1))
-
-
-@pytest.mark.parametrize(
-    ("flow", "branch_share", "is_told"),
-    [(FlowNetS(0.125), 0.5, True), (FlowNetS(0.125), 1.0, False), (DISFlow(), 0.5, False)],
-    ids=["learns", "has no second stage", "never learns"],
-)
-def test_a_flow_that_will_not_learn_is_told(flow, branch_share, is_told, recwarn):
-    method = Accel(make_net(flow), branch_share=branch_share, train_reference_apart=True)
-    method._trainer = type("Stub", (), {"datamodule": None})()
-    method.setup("fit")
-    expected = ["FlowNetS does not learn, for the reference learns apart: train_reference_apart of False lets it"]
-    assert [str(warning.message) for warning in recwarn] == (expected if is_told else [])

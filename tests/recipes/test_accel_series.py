@@ -44,7 +44,7 @@ def test_repeat_averages_the_seeds(split, capsys):
 
 def test_variants_begin_with_one_first_stage(capsys):
     lengths = ["--num_seeds=1", "--first_epochs=1", "--second_epochs=1", "--interval=2"]
-    variants = ["scores", "joint", "features", "fusion_only", "distilled"]
+    variants = ["scores", "by_carried", "features", "fusion_only", "distilled"]
     long = ["-c", "accel_long.yaml", *SMALL]
     found = accel.main(["ablate", f"--variants={variants}", *lengths, f"--overrides={long}"]).metrics
     folder = Path("runs/accel_ablation/seed_0")
@@ -53,8 +53,7 @@ def test_variants_begin_with_one_first_stage(capsys):
     assert same(branches, weights(folder / "fusion_only", "net.update"))
     assert not same(branches, weights(folder / "features", "net.update"))
     assert not same(branches, weights(folder / "first_stage_distilled", "net.update"))
-    apart, joint = (weights(folder / name, "net.reference") for name in ("scores", "joint"))
-    assert not same(apart, joint)
+    assert not same(*(weights(folder / name, "net.reference") for name in ("scores", "by_carried")))
     fusion = weights(folder / "features", "net.fusion.weight")["net.fusion.weight"]
     assert len(fusion) == 512  # channels of the reference's features, where scores would be 19
     assert "fusion_only" in capsys.readouterr().out
