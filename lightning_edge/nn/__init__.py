@@ -2,6 +2,7 @@
 
 from lightning_edge.nn.accel import AccelNet as AccelNet
 from lightning_edge.nn.branch import SegmentationBranch as SegmentationBranch
+from lightning_edge.nn.classifier import TimmClassifier as TimmClassifier
 from lightning_edge.nn.deeplab import DeepLab as DeepLab
 from lightning_edge.nn.flow import DISFlow as DISFlow
 from lightning_edge.nn.flow import FlowNetS as FlowNetS
