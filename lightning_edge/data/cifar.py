@@ -3,6 +3,7 @@
 Source: A. Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009.
 """
 
+import math
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,15 +20,19 @@ from lightning_edge.data.loading import Draw
 from lightning_edge.samples.cifar import CLASS_NAMES, sample_cifar
 
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-_CIFAR100 = tuple(
-    """apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
-    caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
-    forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
-    mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy
-    porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider
-    squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle
-    wardrobe whale willow_tree wolf woman worm""".split()
-)
+_CIFAR100 = (
+    "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl",
+    "boy", "bridge", "bus", "butterfly", "camel", "can", "castle", "caterpillar", "cattle", "chair",
+    "chimpanzee", "clock", "cloud", "cockroach", "couch", "crab", "crocodile", "cup", "dinosaur", "dolphin",
+    "elephant", "flatfish", "forest", "fox", "girl", "hamster", "house", "kangaroo", "keyboard", "lamp",
+    "lawn_mower", "leopard", "lion", "lizard", "lobster", "man", "maple_tree", "motorcycle", "mountain",
+    "mouse", "mushroom", "oak_tree", "orange", "orchid", "otter", "palm_tree", "pear", "pickup_truck",
+    "pine_tree", "plain", "plate", "poppy", "porcupine", "possum", "rabbit", "raccoon", "ray", "road",
+    "rocket", "rose", "sea", "seal", "shark", "shrew", "skunk", "skyscraper", "snail", "snake", "spider",
+    "squirrel", "streetcar", "sunflower", "sweet_pepper", "table", "tank", "telephone", "television", "tiger",
+    "tractor", "train", "trout", "tulip", "turtle", "wardrobe", "whale", "willow_tree", "wolf", "woman",
+    "worm",
+)  # fmt: skip
 _NAMES: dict[NumClasses, tuple[str, ...]] = {10: _CIFAR10, 100: _CIFAR100}
 """In the order of ``batches.meta`` and ``meta``."""
 
@@ -35,8 +40,8 @@ _NAMES: dict[NumClasses, tuple[str, ...]] = {10: _CIFAR10, 100: _CIFAR100}
 class CIFARDataModule(EdgeDataModule):
     """CIFAR-10 or, with its fine classes, CIFAR-100; all images are held in memory as bytes.
 
-    A share of the training images is held out for validation: always the same ones, equally many of each class up to
-    one. A smaller ``train_fraction`` is a part of every larger one, again alike in all classes.
+    A share of the training images is held out for validation, always the same ones and alike in all classes.
+    A smaller ``train_fraction`` is a part of every larger one.
 
     Args:
         root: folder with the unpacked archive, the version for Python or the binary one; small generated images in the
@@ -100,16 +105,12 @@ class CIFARDataModule(EdgeDataModule):
             self._train_images = read_cifar(self._folder(), self.num_classes, "train")
         labels = self._train_images.labels
         held_out = _share_of_each_class(labels, self.val_fraction)
-        if split == "val":
-            chosen = held_out
-        else:
-            others = np.setdiff1d(np.arange(len(labels)), held_out)
-            chosen = others[_share_of_each_class(labels[others], self.train_fraction)]
-        if not len(chosen):
+        others = np.setdiff1d(np.arange(len(labels)), held_out)
+        if not len(others):
             raise ValueError(
-                f"expected val_fraction and train_fraction that leave images in the {split} split, got "
-                f"{self.val_fraction} and {self.train_fraction} of {len(labels)} images in {self.num_classes} classes"
+                f"expected val_fraction to leave images to train on, got {self.val_fraction} of {len(labels)} images"
             )
+        chosen = held_out if split == "val" else others[_share_of_each_class(labels[others], self.train_fraction)]
         part = LabelledImages(*(values[chosen] for values in self._train_images))
         return _ImageDataset(part, self.train_transform if split == "train" else None)
 
@@ -137,8 +138,8 @@ class _ImageDataset(Dataset[dict[str, Tensor]]):
 
 
 def _share_of_each_class(labels: np.ndarray, fraction: float) -> np.ndarray:
-    """Ascending indices of the first images of each class in one fixed random order."""
+    """Ascending indices of a share of each class, the first in one fixed random order and at least one."""
     order = np.random.default_rng(0).permutation(len(labels))
-    classes = np.unique(labels)
-    chosen = [of_class[: round(fraction * len(of_class))] for c in classes for of_class in [order[labels[order] == c]]]
-    return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)
+    of_classes = [order[labels[order] == label] for label in np.unique(labels)]
+    # 0.7 * 10 is a little more than 7
+    return np.sort(np.concatenate([images[: math.ceil(fraction * len(images) - 1e-9)] for images in of_classes]))

@@ -86,9 +86,13 @@ def _find(root: Path, num_classes: NumClasses) -> tuple[Path, _Version]:
 
 def _read_python(path: Path, version: _Version, num_classes: NumClasses) -> LabelledImages:
     content = _unpickle(path)
-    pixels, labels = (content.get(key) for key in ("data", version.label)) if isinstance(content, dict) else (None, None)
-    is_ours = isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and isinstance(labels, list)
-    if not is_ours or pixels.shape != (len(labels), _IMAGE_BYTES):
+    pixels, labels = (content.get("data"), content.get(version.label)) if isinstance(content, dict) else (None, None)
+    if (
+        not isinstance(pixels, np.ndarray)
+        or not isinstance(labels, list)
+        or pixels.dtype != np.uint8
+        or pixels.shape != (len(labels), _IMAGE_BYTES)
+    ):
         raise ValueError(
             f"{path}: expected 'data' of uint8 (images, {_IMAGE_BYTES}) and as many {version.label!r}, got "
             f"{_describe(content)}"
@@ -134,7 +138,7 @@ def _unpickle(path: Path) -> Any:
     """
     try:
         return _DataUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    except _Refused as error:
+    except _RefusedError as error:
         raise ValueError(
             f"{path}: expected a pickle of arrays, lists and strings, got one that asks for {error}, which could run "
             f"code; get the file at {_SOURCE}"
@@ -143,14 +147,14 @@ def _unpickle(path: Path) -> Any:
         raise ValueError(f"{path}: cannot be read ({error!r:.80}); copy or download it again") from None
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     pass
 
 
 def _latin1(text: str, encoding: str) -> bytes:
     """How Python 3 writes bytes in the pickle protocol of Python 2."""
     if encoding != "latin1":
-        raise _Refused(f"the encoding {encoding!r:.40}")
+        raise _RefusedError(f"the encoding {encoding!r:.40}")
     return text.encode("latin1")
 
 
@@ -161,7 +165,7 @@ _ARRAY = object()
 def _rebuild(subtype: Any, shape: Any, typecode: Any) -> np.ndarray:
     """An empty array, which its pickled state then fills."""
     if subtype is not _ARRAY or shape != (0,):
-        raise _Refused(f"an array of {subtype!r:.40} {shape!r:.40}")
+        raise _RefusedError(f"an array of {subtype!r:.40} {shape!r:.40}")
     return np.ndarray((0,), np.uint8)
 
 
@@ -180,4 +184,4 @@ class _DataUnpickler(pickle.Unpickler):
         try:
             return _ADMITTED[module_name, global_name]
         except KeyError:
-            raise _Refused(f"{module_name}.{global_name}") from None
+            raise _RefusedError(f"{module_name}.{global_name}") from None

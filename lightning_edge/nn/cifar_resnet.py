@@ -67,7 +67,8 @@ class CIFARResNet(nn.Module):
         self.num_classes = num_classes
         self.num_features = widths[-1]
         self.feature_info = [
-            {"num_chs": width, "reduction": 2**index, "module": f"stage{index + 1}"} for index, width in enumerate(widths)
+            {"num_chs": width, "reduction": 2**index, "module": f"stage{index + 1}"}
+            for index, width in enumerate(widths)
         ]
         self.stem = nn.Sequential(conv(in_chans, widths[0], 3), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
         self.stage1 = _stage(make_block, num_blocks, widths[0], widths[0], 1)

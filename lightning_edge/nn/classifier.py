@@ -19,15 +19,15 @@ class TimmClassifier(nn.Module):
         model: Name in timm, such as ``resnet18`` or this library's ``shiftresnet20``.
         num_classes: Classes.
         pretrained: Load trained weights, from the network if they are not there.
-        model_args: Further arguments of the net, such as ``{"expansion": 3}``.
+        model_options: Further arguments of the net, such as ``{"expansion": 3}``.
     """
 
     def __init__(
-        self, model: str, num_classes: int, pretrained: bool = False, model_args: dict[str, Any] | None = None
+        self, model: str, num_classes: int, pretrained: bool = False, model_options: dict[str, Any] | None = None
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.net = timm.create_model(model, pretrained, num_classes=num_classes, **(model_args or {}))
+        self.net = timm.create_model(model, pretrained, num_classes=num_classes, **(model_options or {}))
         self.normalize = Normalize.of_timm(self.net)
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:

@@ -11,7 +11,9 @@ from lightning_edge.ops.shift import Shift
 
 
 def convert_to_shifts(module: nn.Module) -> int:
-    """Replace spatial convolutions by a shift and a 1x1 convolution, in place, for ``kernel_size ** 2`` times fewer weights.
+    """Replace spatial convolutions by a shift and a 1x1 convolution, in place.
+
+    That leaves one weight of each ``kernel_size ** 2``.
 
     A convolution is replaced where the shift can take its place: its kernel is square and odd, it keeps the size of the
     picture at stride 1, and it has an input channel for each place of the kernel, so the one on the image itself stays.
@@ -52,9 +54,12 @@ def _is_replaceable(conv: nn.Conv2d) -> bool:
 
 
 def _shift_and_convolve(conv: nn.Conv2d) -> nn.Sequential:
-    size, dilation, stride = conv.kernel_size[0], conv.dilation[0], conv.stride
+    size, dilation = conv.kernel_size[0], conv.dilation[0]
+    stride: Any = conv.stride
     shift = Shift2d(conv.in_channels, size, dilation)
-    pointwise = nn.Conv2d(conv.in_channels, conv.out_channels, 1, stride, groups=conv.groups, bias=conv.bias is not None)
+    pointwise = nn.Conv2d(
+        conv.in_channels, conv.out_channels, 1, stride, groups=conv.groups, bias=conv.bias is not None
+    )
     with torch.no_grad():
         pointwise.weight.copy_(size * _weights_at(conv, shift.shifts))
         if conv.bias is not None:

@@ -71,7 +71,7 @@ def shift2d(
     """
     num_channels = sum(shift.num_channels for shift in shifts)
     if num_channels != image.shape[1]:
-        raise ValueError(f"expected shifts of as many channels as the image has ({image.shape[1]}), got {num_channels}")
+        raise ValueError(f"expected shifts of the image's {image.shape[1]} channels, got {num_channels}")
     if out is not None:
         _check_out(image, out)
         return _copy(_dense(image), tuple(shifts), out)

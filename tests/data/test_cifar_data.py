@@ -92,10 +92,12 @@ def test_splits_share_no_image_and_are_balanced(roots):
 
 def test_a_fraction_is_part_of_a_larger_one_whatever_the_seed(roots):
     chosen = {
-        fraction: {image.tobytes() for image in make(roots[10], train_fraction=fraction, seed=seed).dataset("train").images}
+        fraction: {
+            image.tobytes() for image in make(roots[10], train_fraction=fraction, seed=seed).dataset("train").images
+        }
         for seed, fraction in enumerate((0.25, 0.5, 1.0))
     }
-    assert [len(chosen[fraction]) for fraction in (0.25, 0.5, 1.0)] == [40, 90, 180]
+    assert [len(chosen[fraction]) for fraction in (0.25, 0.5, 1.0)] == [50, 90, 180]
     assert chosen[0.25] < chosen[0.5] < chosen[1.0]
 
 
@@ -139,8 +141,14 @@ FAULTS = {
     "floats": (pickle.dumps({"data": ROW / 2, "labels": [0, 1]}, 2), "expected 'data' of uint8"),
     "objects": (pickle.dumps({"data": ROW.astype("O"), "labels": [0, 1]}, 2), "expected 'data' of uint8"),
     "words": (pickle.dumps({"data": ROW, "labels": [0, "1"]}, 2), "expected whole numbers as 'labels'"),
-    "other classes": (pickle.dumps({"data": ROW, "labels": [0, 10]}, 2), r"expected classes within \[0, 10\), got 0 to 10"),
-    "cut short": (pickle.dumps({"data": ROW, "labels": [0, 1]}, 2)[:900], "cannot be read .* copy or download it again"),
+    "other classes": (
+        pickle.dumps({"data": ROW, "labels": [0, 10]}, 2),
+        r"expected classes within \[0, 10\), got 0 to 10",
+    ),
+    "cut short": (
+        pickle.dumps({"data": ROW, "labels": [0, 1]}, 2)[:900],
+        "cannot be read .* copy or download it again",
+    ),
     "empty": (b"", "cannot be read"),
     "no pickle": (b"\x89PNG\r\n", "cannot be read"),
     "a call of ndarray": (b"cnumpy\nndarray\n((I1000000000000\ntR.", "cannot be read|asks for"),
@@ -186,6 +194,10 @@ def test_mistakes_are_named(arguments, message):
         make(**arguments).setup("fit")
 
 
-def test_fractions_that_leave_nothing_are_named(roots):
-    with pytest.raises(ValueError, match="leave images in the train split, got 0.1 and 0.001 of 200 images in 10 classes"):
-        make(roots[10], train_fraction=0.001).setup("fit")
+def test_a_share_that_leaves_nothing_is_named(roots):
+    with pytest.raises(ValueError, match=r"expected val_fraction to leave images to train on, got 0\.99 of 200 images"):
+        make(roots[10], val_fraction=0.99).setup("fit")
+
+
+def test_the_smallest_fraction_is_an_image_of_each_class(roots):
+    assert np.bincount(make(roots[10], train_fraction=0.001).dataset("train").labels).tolist() == [1] * 10
