@@ -4,6 +4,7 @@ Source: Wu et al., *Shift: A Zero FLOP, Zero Parameter Alternative to Spatial Co
 """
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from itertools import groupby
 from typing import NamedTuple
 
@@ -71,7 +72,7 @@ def shift2d(
     """
     num_channels = sum(shift.num_channels for shift in shifts)
     if num_channels != image.shape[1]:
-        raise ValueError(f"expected shifts of the image's {image.shape[1]} channels, got {num_channels}")
+        raise ValueError(f"expected shifts of {image.shape[1]} channels, those of the image, got {num_channels}")
     if out is not None:
         _check_out(image, out)
         return _copy(_dense(image), tuple(shifts), out)
@@ -88,7 +89,7 @@ def opposite(shifts: Sequence[Shift]) -> tuple[Shift, ...]:
 
 @torch.library.custom_op("lightning_edge::shift", mutates_args=())
 def _shift(image: Tensor, plan: list[int]) -> Tensor:
-    """The shift with a gradient, of which ``torch.compile`` does not look inside; shifts stand in one row of numbers."""
+    """The shift with a gradient, opaque to ``torch.compile``; the shifts stand in one row of numbers."""
     image = _dense(image)
     return _copy(image, _shifts(plan), torch.empty_like(image))
 
@@ -137,8 +138,13 @@ def _check_out(image: Tensor, out: Tensor) -> None:
 
 def _copy(image: Tensor, shifts: tuple[Shift, ...], out: Tensor) -> Tensor:
     """Write the shifted image by the fastest way for its device and layout, as ``tests/benchmarks`` measured them."""
-    if image.device.type == "cpu" and image.is_contiguous() and out.is_contiguous():
-        return shift_planes(image, shifts, out)
+    if image.stride() == out.stride():
+        if image.device.type == "cpu" and image.is_contiguous():
+            return shift_planes(image, shifts, out)
+        if image.is_cuda and find_spec("triton") is not None:
+            from lightning_edge.ops.shift_triton import shift_on_gpu
+
+            return shift_on_gpu(image, shifts, out)
     return shift_by_slices(image, shifts, out)
 
 

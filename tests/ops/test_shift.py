@@ -129,7 +129,7 @@ def test_it_is_compiled_in_one_piece():
         (lambda image: grid_shifts(20, 2), "expected an odd kernel_size of at least 1, got 2"),
         (lambda image: grid_shifts(20, 3, -1), "expected dilation of at least 1, got -1"),
         (lambda image: grid_shifts(8), "expected a channel for each of 9 places of the kernel, got 8"),
-        (lambda image: shift2d(image, [Shift(3, 0, 1)]), r"expected shifts of the image's 20 channels, got 3"),
+        (lambda image: shift2d(image, [Shift(3, 0, 1)]), r"expected shifts of 20 channels, those of the image, got 3"),
         (lambda image: shift2d(image, grid_shifts(20), image), "expected out with memory of its own"),
         (
             lambda image: shift2d(image, grid_shifts(20), image.double()),
