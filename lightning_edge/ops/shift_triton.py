@@ -42,10 +42,9 @@ def shift_on_gpu(image: Tensor, shifts: Sequence[tuple[int, int, int]], out: Ten
     """Write a shifted image, both contiguous or both ``channels_last``, of ``[batch, channels, height, width]``."""
     dy, dx = _offsets(tuple(shifts), image.device)
     channels, height, width = image.shape[1:]
-    grid = (triton.cdiv(image.numel(), _BLOCK),)
-    _kernel[grid](
-        image, out, dy, dx, image.numel(), channels, height, width, IS_LAST=not image.is_contiguous(), BLOCK=_BLOCK
-    )
+    is_last = not image.is_contiguous()
+    run = _kernel[(triton.cdiv(image.numel(), _BLOCK),)]
+    run(image, out, dy, dx, image.numel(), channels, height, width, is_last, _BLOCK)  # pyright: ignore[reportArgumentType]
     return out
 
 
