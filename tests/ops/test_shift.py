@@ -7,7 +7,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lightning_edge.ops.shift import Shift, grid_shifts, opposite, shift2d, shift_by_slices, shifts_of_offsets
+from lightning_edge.ops.shift import (
+    Shift,
+    grid_shifts,
+    opposite,
+    shift2d,
+    shift_by_slices,
+    shift_pointwise,
+    shifts_of_offsets,
+)
 
 SHAPES = [(2, 9, 5, 7), (1, 20, 4, 4), (3, 50, 6, 5), (1, 9, 1, 1), (2, 144, 8, 8), (4, 27, 3, 9)]
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
@@ -144,3 +152,23 @@ def test_it_is_compiled_in_one_piece():
 def test_mistakes_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call(random_image(2, 20, 5, 4))
+
+
+@pytest.mark.parametrize("batch", [0, 1, 7])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_shift_and_product_in_one_is_both_in_turn(batch, bias, memory_format, dtype, monkeypatch):
+    monkeypatch.setattr("lightning_edge.ops.shift._CACHE_BYTES", 2 * 20 * 30 * 4)
+    image = random_image(batch, 20, 5, 6, dtype=dtype).to(memory_format=memory_format)
+    weight, offset = random_image(3, 20, dtype=dtype), random_image(3, dtype=dtype) if bias else None
+    expected = F.conv2d(shift2d(image, grid_shifts(20)), weight[..., None, None], offset)
+    torch.testing.assert_close(shift_pointwise(image, grid_shifts(20), weight, offset), expected)
+
+
+def test_shift_and_product_in_one_have_gradients():
+    image = random_image(2, 20, 5, 4, dtype=torch.float64).requires_grad_()
+    weight = random_image(3, 20, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda *values: shift_pointwise(values[0], grid_shifts(20), values[1]), (image, weight)
+    )
