@@ -6,19 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_edge.ops.ode import (
-    Backprop,
-    BinomialCheckpoint,
-    BlockCheckpoint,
-    StepCheckpoint,
-    euler,
-    midpoint,
-    odeint,
-    rk4,
-)
+from lightning_edge.ops.ode import euler, midpoint, odeint, rk4
+from lightning_edge.ops.ode_gradients import binomial_checkpoint, block_checkpoint, continuous_adjoint, step_checkpoint
 
 STEPS = {euler: 1, midpoint: 2, rk4: 4}
-CHECKPOINTS = [BlockCheckpoint(), StepCheckpoint(), BinomialCheckpoint()]
+CHECKPOINTS = [block_checkpoint, step_checkpoint, binomial_checkpoint]
 
 
 def random(*shape):
@@ -73,10 +65,10 @@ def test_back_in_time_comes_whence_it_began():
 
 @pytest.mark.parametrize("num_steps", [1, 2, 5])
 @pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("gradient", CHECKPOINTS, ids=lambda gradient: type(gradient).__name__)
+@pytest.mark.parametrize("gradient", CHECKPOINTS)
 def test_checkpoints_change_no_gradient_and_no_statistics(gradient, step, num_steps):
     results = []
-    for way in (Backprop(), gradient):
+    for way in (None, gradient):
         field, start = Field(), random(2, 4, 5, 5).requires_grad_()
         end = odeint(field, start, num_steps, step, way)
         end.square().sum().backward()
@@ -94,7 +86,7 @@ def test_a_state_of_several_tensors_has_gradients():
         return torch.tanh(activation @ kernel), -kernel @ weight
 
     grads = []
-    for way in (Backprop(), *CHECKPOINTS):
+    for way in (None, *CHECKPOINTS):
         activation, _ = odeint(field, start, 4, midpoint, way)
         grads.append(torch.autograd.grad(activation.sum(), [*start, weight]))
     for other in grads[1:]:
@@ -103,14 +95,36 @@ def test_a_state_of_several_tensors_has_gradients():
 
 @pytest.mark.parametrize(
     ("gradient", "num_evaluations"),
-    [(Backprop(), 8), (BlockCheckpoint(), 16), (StepCheckpoint(), 23), (BinomialCheckpoint(), 28)],
-    ids=lambda value: type(value).__name__,
+    [(None, 8), (block_checkpoint, 16), (step_checkpoint, 23), (binomial_checkpoint, 28)],
 )
 def test_how_often_a_step_is_computed(gradient, num_evaluations):
     """For n steps n, 2n, 3n - 1, and 2n + n log2(n) / 2 times."""
     field = Field()
     odeint(field, random(1, 4, 5, 5).requires_grad_(), 8, euler, gradient).sum().backward()
     assert field.num_calls == num_evaluations
+
+
+def test_the_adjoint_comes_close_with_many_steps_only():
+    """Its error falls with the step, for it is the gradient of the exact solution."""
+    errors = []
+    for num_steps in (4, 8, 16):
+        gradients = []
+        for way in (None, continuous_adjoint):
+            field, start = Field().eval(), random(2, 4, 5, 5).requires_grad_()
+            odeint(field, start, num_steps, euler, way).square().sum().backward()
+            gradients.append(torch.cat([start.grad.flatten(), *(p.grad.flatten() for p in field.parameters())]))
+        errors.append(((gradients[1] - gradients[0]).norm() / gradients[0].norm()).item())
+    assert errors[0] > 0.01
+    assert errors[0] > 1.7 * errors[1] > 1.7**2 * errors[2]
+
+
+def test_the_adjoint_notes_statistics_once_and_leaves_parameters_that_are_held():
+    field, start = Field(), random(2, 4, 5, 5)
+    field.conv.weight.requires_grad_(False)
+    odeint(field, start, 3, euler, continuous_adjoint).sum().backward()
+    assert field.norm.num_batches_tracked == 3
+    assert field.conv.weight.grad is None
+    assert field.conv.bias.grad is not None
 
 
 def test_mistakes_are_named():
