@@ -4,14 +4,14 @@ Source: Zhang et al., *ANODEV2: A Coupled Neural ODE Framework*, arXiv:1906.0459
 
     dz/dt = f(z, theta(t)),    dw/dt = q(w),    theta(t) = integral of K(t - s) w(s) ds
 
-The kernels of f's convolutions are w, and q makes them react, diffuse and drift. Settings give what came before: without
+The kernels of f are w, and q makes them react, diffuse and drift. Settings give what came before: without
 an evolution of the weights ANODE (arXiv:1902.10298) or, with the continuous adjoint, the Neural ODE (arXiv:1806.07366),
 and with one Euler step a residual block.
 """
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +40,7 @@ class ReactionDiffusionAdvection(nn.Module):
 
     def __init__(
         self,
-        shape: tuple[int, int, int, int],
+        shape: Sequence[int],
         per_channel: bool = False,
         nonlinearity: Callable[[Tensor], Tensor] | None = torch.tanh,
     ) -> None:
@@ -91,7 +91,7 @@ class WeightEvolution(nn.Module):
         super().__init__()
         if num_steps < 1:
             raise ValueError(f"expected num_steps of at least 1, got {num_steps}")
-        shapes = {name: tuple(weight.shape) for name, weight in _spatial_kernels(net).items()}
+        shapes = {name: weight.shape for name, weight in _spatial_kernels(net).items()}
         if not shapes:
             raise ValueError(f"expected a net with spatial convolutions, got {type(net).__name__} without")
         self.num_steps = num_steps

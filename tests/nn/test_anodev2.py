@@ -99,9 +99,9 @@ def test_every_filter_may_have_coefficients_of_its_own():
 
 
 def test_weights_that_stand_still_make_it_anode():
+    net, state = make_net(), random(2, 8, 6, 6)
+    expected = odeint(lambda time, state: net(state), state, 4, rk4)
     for weights_first in (False, True):
-        net, state = make_net(), random(2, 8, 6, 6)
-        expected = odeint(lambda time, state: net(state), state, 4, rk4)
         block = ODEBlock(net, 4, still(make_evolution(net)), weights_first, rk4)
         torch.testing.assert_close(block(state), expected)
 
