@@ -9,4 +9,5 @@ from lightning_edge.nn.flow import FlowNetS as FlowNetS
 from lightning_edge.nn.flow import RAFTFlow as RAFTFlow
 from lightning_edge.nn.keyframe_iou import KeyframeIoU as KeyframeIoU
 from lightning_edge.nn.normalize import Normalize as Normalize
+from lightning_edge.nn.shift_conversion import convert_to_shifts as convert_to_shifts
 from lightning_edge.nn.wrapped import WrappedBranch as WrappedBranch
