@@ -16,7 +16,17 @@ data have is ``NotRequired``::
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol, TypedDict, get_args, get_origin, get_type_hints, runtime_checkable
+from typing import (
+    Any,
+    NamedTuple,
+    NotRequired,
+    Protocol,
+    TypedDict,
+    get_args,
+    get_origin,
+    get_type_hints,
+    runtime_checkable,
+)
 
 import torch
 from jaxtyping import Float, Int64, jaxtyped
@@ -27,6 +37,14 @@ IGNORE_INDEX = 255
 
 IMAGE_KEYS = ("image", "frames")
 """Keys whose values are within [0, 1]."""
+
+
+class ClassificationBatch(TypedDict):
+    """Single images with one class each; ``domain`` tells where an image is from, where the data know it."""
+
+    image: Float[Tensor, "batch 3 height width"]
+    label: Int64[Tensor, " batch"]
+    domain: NotRequired[Int64[Tensor, " batch"]]
 
 
 class SegmentationBatch(TypedDict):

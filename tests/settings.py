@@ -11,6 +11,10 @@ def make_segmentation(num_classes):
     return methods.Segmentation(nn.DeepLab(ENCODER, num_classes, hidden_channels=16))
 
 
+def make_classification(num_classes):
+    return methods.Classification(nn.TimmClassifier("shiftresnet20", num_classes, model_options={"expansion": 1}))
+
+
 def make_accel(num_classes):
     net = nn.AccelNet(
         nn.DeepLab(ENCODER, num_classes, hidden_channels=16),
@@ -63,7 +67,15 @@ def make_camvid_video():
     )
 
 
-METHODS = {methods.Segmentation: make_segmentation, methods.Accel: make_accel}
+def make_cifar():
+    return data.CIFARDataModule(num_samples=(40, 20), batch_size=4, eval_batch_size=None, num_workers=0)
+
+
+METHODS = {
+    methods.Classification: make_classification,
+    methods.Segmentation: make_segmentation,
+    methods.Accel: make_accel,
+}
 """Makers of a method for a number of classes."""
 
 VARIANTS = {methods.Accel: (make_accel_of_features, make_deep_feature_flow)}
@@ -74,6 +86,7 @@ DATA_MODULES = {
     data.CityscapesVideoDataModule: make_cityscapes_video,
     data.CamVidDataModule: make_camvid,
     data.CamVidVideoDataModule: make_camvid_video,
+    data.CIFARDataModule: make_cifar,
 }
 
 PREDICTS_ONLY = {data.FramesDataModule}

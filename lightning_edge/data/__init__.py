@@ -1,10 +1,12 @@
 """LightningDataModules, one file for each data set."""
 
+from lightning_edge.data.augmentation import CropFlip as CropFlip
 from lightning_edge.data.augmentation import StreetAugmentation as StreetAugmentation
 from lightning_edge.data.base import EdgeDataModule as EdgeDataModule
 from lightning_edge.data.camera_motion import RandomCameraMotion as RandomCameraMotion
 from lightning_edge.data.camvid import CamVidDataModule as CamVidDataModule
 from lightning_edge.data.camvid import CamVidVideoDataModule as CamVidVideoDataModule
+from lightning_edge.data.cifar import CIFARDataModule as CIFARDataModule
 from lightning_edge.data.cityscapes import CityscapesDataModule as CityscapesDataModule
 from lightning_edge.data.cityscapes import CityscapesVideoDataModule as CityscapesVideoDataModule
 from lightning_edge.data.drive import labelled_drive as labelled_drive

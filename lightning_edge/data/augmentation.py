@@ -1,4 +1,4 @@
-"""Random changes to training samples: the default for street scenes, and how any of them is seeded."""
+"""Random changes to training samples: the defaults for each kind of images, and how any of them is seeded."""
 
 import random
 from typing import Any
@@ -44,6 +44,19 @@ class StreetAugmentation(A.Compose):
                 A.ColorJitter(around_one, around_one, around_one, hue=(-0.02, 0.02), p=0.8),
             ]
         )
+
+
+class CropFlip(A.Compose):
+    """Pad by black, crop a random window of the old size, flip: the usual set for CIFAR (He et al., arXiv:1512.03385).
+
+    Args:
+        height: of the images, pixels.
+        width: of the images, pixels.
+        padding: on each side, pixels.
+    """
+
+    def __init__(self, height: int = 32, width: int = 32, padding: int = 4) -> None:
+        super().__init__([A.Pad(padding, fill=0), A.RandomCrop(height, width), A.HorizontalFlip(p=0.5)])
 
 
 def apply_seeded(transform: Transform, seed: int, **targets: Any) -> dict[str, Any]:

@@ -8,13 +8,17 @@ from lightning.pytorch import seed_everything
 from torch.utils.data import DataLoader
 from toys import NUM_CLASSES, Losses, PlainBranch, fit_in_float64, make_float64_trainer
 
-from lightning_edge.methods import Segmentation
+from lightning_edge.methods import Classification, Segmentation
+from lightning_edge.nn import TimmClassifier
 
 ACCEL = [3.2509638297818255, 3.2482210210181686, 3.2317753959336244, 3.233438671246181]
 """Two steps on single frames, two on fused scores."""
 
 SEGMENTATION = [1.6257502142895357, 1.630566420134711, 1.6174619670330153, 1.618704607487297]
 """Four steps, the learning rate growing and decaying."""
+
+CLASSIFICATION = [1.7031264890791644, 1.789414016603657, 1.6864932044912124, 1.5443327678442085]
+"""Four steps of a shift net."""
 
 
 def test_accel(tmp_path):
@@ -32,6 +36,18 @@ def test_segmentation(tmp_path):
     trainer = make_float64_trainer(tmp_path, losses, max_epochs=1)
     trainer.fit(Segmentation(PlainBranch(16).double()), DataLoader(batches, batch_size=None))
     assert_golden(losses.values, SEGMENTATION)
+
+
+def test_classification(tmp_path):
+    seed_everything(0, verbose=False)
+    images = torch.rand(4, 8, 3, 32, 32, dtype=torch.float64)
+    labels = torch.randint(0, NUM_CLASSES, (4, 8))
+    batches = [{"image": image, "label": label} for image, label in zip(images, labels, strict=True)]
+    losses = Losses()
+    trainer = make_float64_trainer(tmp_path, losses, max_epochs=1)
+    net = TimmClassifier("shiftresnet20", NUM_CLASSES, model_options={"expansion": 1})
+    trainer.fit(Classification(net.double()), DataLoader(batches, batch_size=None))
+    assert_golden(losses.values, CLASSIFICATION)
 
 
 def assert_golden(losses, expected):

@@ -1,0 +1,85 @@
+"""Classification of images."""
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from lightning_edge.contracts import ClassificationBatch, FrameBatch
+from lightning_edge.methods.base import Method, OptimizerCallable
+from lightning_edge.methods.schedules import Schedule
+
+
+class Classification(Method):
+    """Train any net that maps images to scores of its classes, by cross-entropy.
+
+    Logs ``{val,test}/accuracy``, the share of images whose class has the highest score, and ``{val,test}/loss``.
+
+    Args:
+        net: Maps images ``[B, 3, H, W]`` in [0, 1] to scores ``[B, num_classes]``; has ``num_classes``.
+        optimizer: Makes the optimiser of the parameters.
+        schedule: Factor of the learning rate by the share of training done; ``PolynomialDecay()`` if ``None``.
+        label_smoothing: Share of the target that is spread evenly over the classes in training, in [0, 1].
+    """
+
+    batch_type = ClassificationBatch
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: OptimizerCallable = AdamW,
+        schedule: Schedule | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(optimizer, schedule)
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"expected label_smoothing within [0, 1], got {label_smoothing}")
+        self.net = net
+        self.num_classes: int = net.num_classes  # pyright: ignore
+        self.label_smoothing = label_smoothing
+        self.accuracy = MulticlassAccuracy(self.num_classes, average="micro", validate_args=False)
+        self.mean_loss = MeanMetric()
+
+    def forward(self, inputs: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
+        """Scores (logits) of images in [0, 1]."""
+        return self.net(inputs)
+
+    def loss(self, batch: ClassificationBatch) -> Tensor:
+        """Mean cross-entropy of the images."""
+        return F.cross_entropy(self(batch["image"]), batch["label"], label_smoothing=self.label_smoothing)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget what an interrupted evaluation counted."""
+        self.accuracy.reset()
+        self.mean_loss.reset()
+
+    def validation_step(self, batch: ClassificationBatch, batch_idx: int) -> None:
+        """Count right answers."""
+        scores, label = self(batch["image"]), batch["label"]
+        self.accuracy.update(scores, label)
+        self.mean_loss.update(F.cross_entropy(scores.float(), label), weight=len(label))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores of the validation data."""
+        self._log_scores("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Forget what an interrupted evaluation counted."""
+        self.on_validation_epoch_start()
+
+    def test_step(self, batch: ClassificationBatch, batch_idx: int) -> None:
+        """Count right answers."""
+        self.validation_step(batch, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the scores of the test data."""
+        self._log_scores("test")
+
+    def predict_step(self, batch: FrameBatch, batch_idx: int) -> Int64[Tensor, " batch"]:
+        """Class of each image."""
+        return self(batch["image"]).argmax(1)
+
+    def _log_scores(self, stage: str) -> None:
+        self.log_dict({f"{stage}/accuracy": self.accuracy.compute(), f"{stage}/loss": self.mean_loss.compute()})

@@ -1,0 +1,224 @@
+"""Residual blocks as differential equations whose weights change over time by an equation of their own.
+
+Source: Zhang et al., *ANODEV2: A Coupled Neural ODE Framework*, arXiv:1906.04596, whose authors released no code:
+
+    dz/dt = f(z, theta(t)),    dw/dt = q(w),    theta(t) = integral of K(t - s) w(s) ds
+
+The kernels of f are w, and q makes them react, diffuse and drift. Settings give what came before: without
+an evolution of the weights ANODE (arXiv:1902.10298) or, with the continuous adjoint, the Neural ODE (arXiv:1806.07366),
+and with one Euler step a residual block.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from lightning_edge.ops.ode import Gradient, Step, euler, odeint
+
+Weights = dict[str, Tensor]
+"""Kernels of convolutions by the names of their parameters."""
+
+
+class ReactionDiffusionAdvection(nn.Module):
+    """How the kernel of a convolution changes: ``dw/dt = tau * laplacian(w) + upsilon . gradient(w) + rho * w``.
+
+    The kernel is a picture with periodic borders for each pair of channels, on which a step of any duration is exact in
+    Fourier space; the nonlinearity follows. The coefficients learn; at first the diffusion is slight and the others
+    are none. Diffusion is positive, for its reverse has no solution.
+
+    Args:
+        shape: Of the kernel: filters, channels, height, width.
+        per_channel: Coefficients for each filter in place of one set for the kernel.
+        nonlinearity: Applied after each step; ``None`` is none.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        per_channel: bool = False,
+        nonlinearity: Callable[[Tensor], Tensor] | None = torch.tanh,
+    ) -> None:
+        super().__init__()
+        sets = shape[0] if per_channel else 1
+        self.raw_diffusion = nn.Parameter(torch.full((sets,), _inverse_softplus(0.01)))
+        self.advection = nn.Parameter(torch.zeros(sets, 2))
+        self.reaction = nn.Parameter(torch.zeros(sets))
+        self.nonlinearity = nonlinearity
+
+    @property
+    def diffusion(self) -> Float[Tensor, " sets"]:
+        """Coefficients of the Laplacian, positive."""
+        return F.softplus(self.raw_diffusion)
+
+    def forward(self, kernel: Float[Tensor, "f c h w"], duration: float) -> Float[Tensor, "f c h w"]:
+        """The kernel after a step."""
+        frequency = _frequencies(kernel)
+        decay = self.reaction[:, None, None] - self.diffusion[:, None, None] * frequency.square().sum(0)
+        drift = torch.einsum("sd,dhw->shw", self.advection, frequency)
+        factor = torch.exp(duration * torch.complex(decay, drift))[:, None]
+        evolved = torch.fft.irfft2(factor * torch.fft.rfft2(kernel), s=kernel.shape[-2:])
+        return evolved if self.nonlinearity is None else self.nonlinearity(evolved)
+
+
+class WeightEvolution(nn.Module):
+    """All states that the kernels of a net's spatial convolutions pass through from time 0 to 1.
+
+    Args:
+        net: Whose kernels; those larger than 1x1 evolve.
+        num_steps: Steps of the evolution.
+        per_channel: As in :class:`ReactionDiffusionAdvection`.
+        nonlinearity: As there.
+        memory: ``K`` of the integral, of the time passed; ``None`` is Dirac's, by which the weights are ``w`` itself.
+
+    Raises:
+        ValueError: There is no step, or no spatial convolution.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        num_steps: int = 10,
+        per_channel: bool = False,
+        nonlinearity: Callable[[Tensor], Tensor] | None = torch.tanh,
+        memory: Callable[[float], float] | None = None,
+    ) -> None:
+        super().__init__()
+        if num_steps < 1:
+            raise ValueError(f"expected num_steps of at least 1, got {num_steps}")
+        shapes = {name: weight.shape for name, weight in _spatial_kernels(net).items()}
+        if not shapes:
+            raise ValueError(f"expected a net with spatial convolutions, got {type(net).__name__} without")
+        self.num_steps = num_steps
+        self.memory = memory
+        self.equations = nn.ModuleDict(
+            {_key(name): ReactionDiffusionAdvection(shape, per_channel, nonlinearity) for name, shape in shapes.items()}
+        )
+
+    def forward(self, start: Weights) -> list[Weights]:
+        """Weights at the times 0, 1 / num_steps, ..., 1."""
+        duration = 1 / self.num_steps
+        passed = [start]
+        for _ in range(self.num_steps):
+            last = passed[-1]
+            passed.append({name: self.equations[_key(name)](kernel, duration) for name, kernel in last.items()})
+        return passed if self.memory is None else [self._remembered(passed[: n + 1]) for n in range(len(passed))]
+
+    def _remembered(self, passed: list[Weights]) -> Weights:
+        """The integral over what has passed, by the trapezoidal rule."""
+        assert self.memory is not None
+        duration, last = 1 / self.num_steps, len(passed) - 1
+        ends = [0.5 if index in (0, last) and last > 0 else 1.0 for index in range(last + 1)]
+        shares = [self.memory((last - index) * duration) * duration * end for index, end in enumerate(ends)]
+        return {
+            name: sum((share * weights[name] for share, weights in zip(shares, passed, strict=True)), torch.zeros(()))
+            for name in passed[0]
+        }
+
+
+class ODEBlock(nn.Module):
+    """Activations that follow a differential equation from time 0 to 1.
+
+    Args:
+        net: Their time derivative, of their shape.
+        num_steps: Steps of the activations.
+        evolution: How the net's weights change meanwhile; not at all if ``None``.
+        weights_first: The weights evolve to their end before they are applied, configuration 2 of the paper: at
+            inference a plain net, which :meth:`bake` returns. Otherwise both advance together, configuration 1.
+        step: Of the activations: :func:`~lightning_edge.ops.ode.euler` or another of that module.
+        gradient: As in :func:`~lightning_edge.ops.ode.odeint`.
+
+    Raises:
+        ValueError: There is no step, or ``weights_first`` without an evolution.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        num_steps: int = 1,
+        evolution: WeightEvolution | None = None,
+        weights_first: bool = False,
+        step: Step = euler,
+        gradient: Gradient | None = None,
+    ) -> None:
+        super().__init__()
+        if num_steps < 1:
+            raise ValueError(f"expected num_steps of at least 1, got {num_steps}")
+        if weights_first and evolution is None:
+            raise ValueError("expected an evolution of the weights that come first, got none")
+        self.net = net
+        self.num_steps = num_steps
+        self.evolution = evolution
+        self.weights_first = weights_first
+        self.step = step
+        self.gradient = gradient
+
+    def forward(self, activations: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels h w"]:
+        """Activations at time 1."""
+        if self.evolution is None:
+            return self._solve(lambda time, state: self.net(state), activations)
+        passed = self.evolution(_spatial_kernels(self.net))
+        if self.weights_first:
+            return self._solve(lambda time, state: functional_call(self.net, passed[-1], (state,)), activations)
+
+        def field(time: float, state: Tensor) -> Tensor:
+            return functional_call(self.net, _at(passed, time), (state,))
+
+        return self._solve(field, activations)
+
+    def bake(self) -> "ODEBlock":
+        """A block without evolution that computes the same, of weights that came first.
+
+        Raises:
+            ValueError: The weights change while they are applied.
+        """
+        if self.evolution is None or not self.weights_first:
+            raise ValueError("expected weights_first, for weights that change with the activations make no plain net")
+        with torch.no_grad():
+            weights = self.evolution(_spatial_kernels(self.net))[-1]
+        net = copy.deepcopy(self.net)
+        net.load_state_dict(weights, strict=False)
+        return ODEBlock(net, self.num_steps, step=self.step, gradient=self.gradient).train(self.training)
+
+    def _solve(self, field: Callable[[float, Tensor], Tensor], activations: Tensor) -> Tensor:
+        return odeint(field, activations, self.num_steps, self.step, self.gradient, module=self.net)
+
+
+def _frequencies(kernel: Tensor) -> Float[Tensor, "2 height half_width"]:
+    """Radians for each cell, down and right, of the half of the plane that a real transform keeps."""
+    height, width = kernel.shape[-2:]
+    rows = torch.fft.fftfreq(height, dtype=kernel.dtype, device=kernel.device)
+    columns = torch.fft.rfftfreq(width, dtype=kernel.dtype, device=kernel.device)
+    return 2 * math.pi * torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
+
+
+def _at(passed: list[Weights], time: float) -> Weights:
+    """Weights at a time, linear between steps of their evolution."""
+    place = time * (len(passed) - 1)
+    index = min(int(place), len(passed) - 2)
+    share = place - index
+    if share == 0:
+        return passed[index]
+    return {name: torch.lerp(kernel, passed[index + 1][name], share) for name, kernel in passed[index].items()}
+
+
+def _spatial_kernels(net: nn.Module) -> Weights:
+    convolutions = {name: module for name, module in net.named_modules() if isinstance(module, nn.Conv2d)}
+    return {
+        f"{name}.weight" if name else "weight": conv.weight
+        for name, conv in convolutions.items()
+        if max(conv.kernel_size) > 1
+    }
+
+
+def _key(name: str) -> str:
+    return name.replace(".", "_")
+
+
+def _inverse_softplus(value: float) -> float:
+    return math.log(math.expm1(value))

@@ -1,0 +1,215 @@
+"""ShiftNet-A, B and C, for images of the size of ImageNet's; encoders too, by timm's ``features_only``.
+
+Source: Wu et al., arXiv:1711.08141, table 5; numbers of parameters and operations are those of the paper. The authors
+released no code of these nets: how a block loses size, by a stride of its second convolution beside a pooled copy of
+its input, is that of a third party's ShiftNet-A, whose counts agree. Of ShiftNet-C only the number of parameters
+(0.78 million) is known to us; that its groups have 2, 4, 4 and 2 modules is a guess that meets it.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from timm.models import generate_default_cfgs, register_model
+from timm.models._builder import build_model_with_cfg
+from torch import Tensor, nn
+
+from lightning_edge.nn.cifar_resnet import conv, initialise
+from lightning_edge.nn.shift import Shift2d
+
+
+class ShiftModule(nn.Module):
+    """Beside its input, features that a chain of 1x1 convolutions and shifts makes of it.
+
+    Where the number of channels grows, the new features stand behind the input's, else they are added to them; where
+    there is a stride, the input is averaged.
+
+    Args:
+        in_channels: Channels before the module.
+        out_channels: Channels after it, at least as many.
+        stride: Pixels before the module to one after it.
+    """
+
+    residual: nn.Module
+    """Maps the input to :attr:`new_channels`; subclasses make it."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        if out_channels < in_channels:
+            raise ValueError(f"expected out_channels of at least in_channels ({in_channels}), got {out_channels}")
+        self.stride = stride
+        self.concatenates = out_channels > in_channels
+        self.new_channels = out_channels - in_channels if self.concatenates else out_channels
+
+    def forward(self, features: Float[Tensor, "batch in_channels h w"]) -> Float[Tensor, "batch out_channels h2 w2"]:
+        """Features after the module."""
+        new = self.residual(features)
+        if self.stride > 1:
+            features = F.avg_pool2d(features, self.stride, ceil_mode=True, count_include_pad=False)
+        return torch.cat((features, new), 1) if self.concatenates else features + new
+
+
+class CSC(ShiftModule):
+    """Convolution, shift, convolution: the module of the paper's nets.
+
+    Args:
+        in_channels: Channels before the module.
+        out_channels: Channels after it.
+        stride: Of the second convolution.
+        expansion: By how much the middle has more channels than the input.
+        kernel_size: Of the shift.
+        dilation: Of the shift.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        expansion: float = 4.0,
+        kernel_size: int = 3,
+        dilation: int = 1,
+    ) -> None:
+        super().__init__(in_channels, out_channels, stride)
+        middle = int(expansion * in_channels)
+        self.residual = nn.Sequential(
+            *_activation(in_channels),
+            conv(in_channels, middle),
+            Shift2d(middle, kernel_size, dilation),
+            *_activation(middle),
+            conv(middle, self.new_channels, 1, stride),
+        )
+
+
+class SC2(ShiftModule):
+    """Shift, convolution, and both again: sees further than :class:`CSC`, and shifts the input's channels too.
+
+    Args:
+        in_channels: Channels before the module.
+        out_channels: Channels after it.
+        stride: Of the second convolution.
+        expansion: By how much the middle has more channels than the input.
+        kernel_size: Of both shifts.
+        dilation: Of both shifts.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        expansion: float = 4.0,
+        kernel_size: int = 3,
+        dilation: int = 1,
+    ) -> None:
+        super().__init__(in_channels, out_channels, stride)
+        middle = int(expansion * in_channels)
+        self.residual = nn.Sequential(
+            *_activation(in_channels),
+            Shift2d(in_channels, kernel_size, dilation),
+            conv(in_channels, middle),
+            *_activation(middle),
+            Shift2d(middle, kernel_size, dilation),
+            conv(middle, self.new_channels, 1, stride),
+        )
+
+
+class ShiftNet(nn.Module):
+    """A 7x7 convolution, four groups of shift modules, mean over the picture, linear classifier.
+
+    Args:
+        stem_channels: Channels of the first convolution; each group has twice those before it.
+        num_modules: Modules of each group.
+        expansions: Of the first module of each group, and of its others.
+        kernel_sizes: Of the shifts of each group.
+        num_classes: Classes; 0 leaves the classifier out.
+        in_chans: Channels of the image.
+        output_stride: Pixels of the image to one of the last features: 32, or 16 or 8, for which the shifts of the last
+            groups are dilated.
+        make_module: :class:`CSC` or :class:`SC2`.
+    """
+
+    def __init__(
+        self,
+        stem_channels: int = 32,
+        num_modules: Sequence[int] = (5, 6, 7, 3),
+        expansions: Sequence[tuple[float, float]] = ((4, 4), (4, 3), (3, 2), (2, 1)),
+        kernel_sizes: Sequence[int] = (5, 5, 3, 3),
+        num_classes: int = 1000,
+        in_chans: int = 3,
+        output_stride: int = 32,
+        make_module: Callable[..., ShiftModule] = CSC,
+    ) -> None:
+        super().__init__()
+        if output_stride not in (8, 16, 32):
+            raise ValueError(f"expected output_stride of 8, 16 or 32, got {output_stride}")
+        self.num_classes = num_classes
+        self.stem = conv(in_chans, stem_channels, 7, stride=2)
+        self.feature_info = [{"num_chs": stem_channels, "reduction": 2, "module": "stem"}]
+        groups: list[nn.Module] = []
+        channels, reduction = stem_channels, 2
+        for num, (first, rest), kernel_size in zip(num_modules, expansions, kernel_sizes, strict=True):
+            stride = 2 if reduction < output_stride else 1
+            reduction *= stride
+            dilation = 2 ** (len(groups) + 2) // reduction
+            make = partial(make_module, kernel_size=kernel_size, dilation=dilation)
+            others = [make(2 * channels, 2 * channels, expansion=rest) for _ in range(num - 1)]
+            groups.append(nn.Sequential(make(channels, 2 * channels, stride, expansion=first), *others))
+            channels *= 2
+            self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": f"group{len(groups)}"})
+        self.group1, self.group2, self.group3, self.group4 = groups
+        self.num_features = channels
+        self.norm = nn.Sequential(*_activation(channels))
+        self.fc = nn.Linear(channels, num_classes) if num_classes else nn.Identity()
+        initialise(self)
+
+    def forward_features(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch c h w"]:
+        """Features after the last group, normalised."""
+        return self.norm(self.group4(self.group3(self.group2(self.group1(self.stem(image))))))
+
+    def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+        """Scores of the classes, of a normalised image."""
+        return self.fc(self.forward_features(image).mean((2, 3)))
+
+
+def _activation(num_channels: int) -> tuple[nn.Module, nn.Module]:
+    return nn.BatchNorm2d(num_channels), nn.ReLU(inplace=True)
+
+
+default_cfgs = generate_default_cfgs(
+    {
+        f"{name}.untrained": {
+            "num_classes": 1000,
+            "input_size": (3, 224, 224),
+            "pool_size": (7, 7),
+            "first_conv": "stem",
+            "classifier": "fc",
+        }
+        for name in ("shiftnet_a", "shiftnet_b", "shiftnet_c")
+    }
+)
+
+
+@register_model
+def shiftnet_a(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """4.2 million parameters, 1.4 billion multiplications of a 224x224 image."""
+    return _shiftnet("shiftnet_a", pretrained, **kwargs)
+
+
+@register_model
+def shiftnet_b(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """Half of the channels of ShiftNet-A: 1.2 million parameters, 371 million multiplications."""
+    return _shiftnet("shiftnet_b", pretrained, stem_channels=16, **kwargs)
+
+
+@register_model
+def shiftnet_c(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """ShiftNet-B with fewer modules: 0.78 million parameters."""
+    return _shiftnet("shiftnet_c", pretrained, stem_channels=16, num_modules=(2, 4, 4, 2), **kwargs)
+
+
+def _shiftnet(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
+    return build_model_with_cfg(ShiftNet, name, pretrained, feature_cfg={"out_indices": (0, 1, 2, 3, 4)}, **kwargs)

@@ -1,0 +1,122 @@
+"""Ways to the gradient of a differential equation's solution that differ in memory, and one that differs in value.
+
+The first three give the gradient of the steps that were made (discretise, then optimise), exact whatever their number.
+Sources: Gholami et al., *ANODE*, arXiv:1902.10298, for keeping one state of a block; Griewank and Walther, ACM TOMS 26
+(2000), for how few states suffice; Chen et al., *Neural ODEs*, arXiv:1806.07366, for the continuous adjoint.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+from torch.utils.checkpoint import checkpoint
+
+from lightning_edge.ops.ode import Solve, State
+
+
+def block_checkpoint(solve: Solve, state: State) -> State:
+    """Keep the first state, and make all steps again for the gradient: the way of ANODE.
+
+    Between forward and backward pass one state is kept; during the backward pass what all steps compute. ``n`` steps
+    are evaluated ``2 n`` times.
+    """
+    return _checkpointed(lambda state: solve.run(0, solve.num_steps, state), state, solve)
+
+
+def step_checkpoint(solve: Solve, state: State) -> State:
+    """Keep the first state; in the backward pass those of all steps, and what one step computes.
+
+    ``n`` steps are evaluated ``3 n - 1`` times.
+    """
+
+    def steps(state: State) -> State:
+        for index in range(solve.num_steps):
+            state = _checkpointed(lambda state, index=index: solve.run(index, index + 1, state), state, solve)
+        return state
+
+    return _checkpointed(steps, state, solve)
+
+
+def binomial_checkpoint(solve: Solve, state: State) -> State:
+    """Keep the first state, and halve the steps until one is left to find the gradient of.
+
+    During the backward pass about ``log2(n)`` states are kept, and what one step computes; ``n`` steps are evaluated
+    ``2 n + n log2(n) / 2`` times.
+    """
+
+    def halve(first: int, last: int, state: State) -> State:
+        if last - first == 1:
+            return _checkpointed(lambda state: solve.run(first, last, state), state, solve)
+        middle = (first + last) // 2
+        return _checkpointed(lambda state: halve(middle, last, halve(first, middle, state)), state, solve)
+
+    return halve(0, solve.num_steps, state)
+
+
+def continuous_adjoint(solve: Solve, state: State) -> State:
+    """Keep the last state, and solve the adjoint equation back in time by the same steps: the way of Neural ODEs.
+
+    Optimise, then discretise: the gradient is that of the exact solution and not of the steps made, and going back need
+    not come to where the forward pass began. For comparison; parameters are those of the solve's module.
+    """
+    parameters = tuple(solve.module.parameters()) if solve.module is not None else ()
+    values, spec = tree_flatten(state)
+    return tree_unflatten(_ContinuousAdjoint.apply(solve, spec, len(values), *values, *parameters), spec)
+
+
+class _ContinuousAdjoint(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, solve: Solve, spec: TreeSpec, num_values: int, *inputs: Tensor) -> tuple[Tensor, ...]:
+        with torch.no_grad():
+            end, _ = tree_flatten(solve.run(0, solve.num_steps, tree_unflatten(list(inputs[:num_values]), spec)))
+        ctx.solve, ctx.spec, ctx.parameters = solve, spec, inputs[num_values:]
+        ctx.save_for_backward(*end)
+        return tuple(end)
+
+    @staticmethod
+    def backward(ctx: Any, *adjoint: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        solve, parameters = ctx.solve, [parameter for parameter in ctx.parameters if parameter.requires_grad]
+
+        def field(time: float, augmented: State) -> State:
+            values, adjoint, _ = augmented
+            with torch.enable_grad(), holding_statistics(solve.module):
+                values = [value.detach().requires_grad_() for value in values]
+                slopes, _ = tree_flatten(solve.field(time, tree_unflatten(values, ctx.spec)))
+                wanted = [*values, *parameters]
+                found = torch.autograd.grad(slopes, wanted, [-part for part in adjoint], materialize_grads=True)
+            return [slope.detach() for slope in slopes], list(found[: len(values)]), list(found[len(values) :])
+
+        start = list(ctx.saved_tensors), list(adjoint), [torch.zeros_like(parameter) for parameter in parameters]
+        back = solve._replace(field=field, start_time=solve.end_time, end_time=solve.start_time)
+        with torch.no_grad():
+            _, adjoint_at_start, gradients = back.run(0, solve.num_steps, start)
+        by_parameter = dict(zip(map(id, parameters), gradients, strict=True))
+        return None, None, None, *adjoint_at_start, *(by_parameter.get(id(parameter)) for parameter in ctx.parameters)
+
+
+def _checkpointed(run: Callable[[State], State], state: State, solve: Solve) -> State:
+    """Run without keeping anything but the state, and again when the gradient is asked for."""
+    contexts = lambda: (nullcontext(), holding_statistics(solve.module))  # noqa: E731
+    return checkpoint(run, state, use_reentrant=False, context_fn=contexts)
+
+
+@contextmanager
+def holding_statistics(module: nn.Module | None) -> Iterator[None]:
+    """Within, batch norms use a batch's statistics and do not note them: they did so the first time."""
+    norms = [norm for norm in _batch_norms(module) if norm.track_running_stats]
+    noted = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, noted, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
+
+
+def _batch_norms(module: nn.Module | None) -> list[nn.modules.batchnorm._BatchNorm]:
+    modules = () if module is None else module.modules()
+    return [part for part in modules if isinstance(part, nn.modules.batchnorm._BatchNorm)]

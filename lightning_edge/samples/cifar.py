@@ -1,0 +1,94 @@
+"""Sample data in the files of CIFAR-10 and CIFAR-100."""
+
+import pickle
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from lightning_edge.samples.cache import make_once
+from lightning_edge.samples.frames import check_at_least
+from lightning_edge.samples.shapes import OUTLINE_NAMES, PATTERN_NAMES, SIZE_PX, draw_shape
+
+SHAPES_VERSION = 1
+"""Raised when the pictures change, which makes numbers that were measured on them out of date."""
+NUM_TRAIN_FILES = 5
+
+CLASS_NAMES: dict[Literal[10, 100], tuple[str, ...]] = {
+    10: OUTLINE_NAMES,
+    100: tuple(f"{pattern} {outline}" for outline, pattern in product(OUTLINE_NAMES, PATTERN_NAMES)),
+}
+"""What the classes of the two sample data sets are."""
+
+
+def sample_cifar(
+    num_train: int = 5000, num_test: int = 1000, num_classes: Literal[10, 100] = 10, seed: int = 0
+) -> Path:
+    """Root of a data set that reads as CIFAR's version for Python, made on the first call.
+
+    Every class has equally many images, up to one.
+
+    Args:
+        num_train: Images for training.
+        num_test: Images for testing.
+        num_classes: Ten outlines, or each of them in ten patterns.
+        seed: Another seed gives other images.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+    check_at_least("num_train", num_train, num_classes)
+    check_at_least("num_test", num_test, num_classes)
+    check_at_least("seed", seed, 0)
+    arguments = {"version": SHAPES_VERSION, "num_train": num_train, "num_test": num_test, "classes": num_classes,
+                 "seed": seed}  # fmt: skip
+
+    def write(root: Path) -> None:
+        train, test = (_draw(number, count, num_classes, seed) for number, count in enumerate((num_train, num_test)))
+        (_write_cifar10 if num_classes == 10 else _write_cifar100)(root, train, test)
+
+    return make_once(f"cifar{num_classes}", arguments, write)
+
+
+_Images = tuple[np.ndarray, list[int]]
+
+
+def _draw(split: int, count: int, num_classes: int, seed: int) -> _Images:
+    """Images as rows of planes, and their classes."""
+    order = np.random.default_rng([seed, split])
+    labels = order.permutation(np.arange(count) % num_classes).tolist()
+    rows = np.empty((count, 3 * SIZE_PX * SIZE_PX), np.uint8)
+    for index, label in enumerate(labels):
+        outline, pattern = (label, None) if num_classes == 10 else divmod(label, len(PATTERN_NAMES))
+        image = draw_shape(
+            OUTLINE_NAMES[outline],
+            None if pattern is None else PATTERN_NAMES[pattern],
+            np.random.default_rng([seed, split, index]),
+        )
+        rows[index] = image.transpose(2, 0, 1).ravel()
+    return rows, labels
+
+
+def _write_cifar10(root: Path, train: _Images, test: _Images) -> None:
+    folder = root / "cifar-10-batches-py"
+    parts = zip(*(np.array_split(np.asarray(values), NUM_TRAIN_FILES) for values in train), strict=True)
+    for number, (rows, labels) in enumerate(parts, start=1):
+        name = f"training batch {number} of {NUM_TRAIN_FILES}"
+        _write(folder / f"data_batch_{number}", batch_label=name, data=rows, labels=labels.tolist())
+    _write(folder / "test_batch", batch_label="testing batch 1 of 1", data=test[0], labels=test[1])
+    _write(folder / "batches.meta", label_names=list(CLASS_NAMES[10]), num_vis=3 * SIZE_PX * SIZE_PX)
+
+
+def _write_cifar100(root: Path, train: _Images, test: _Images) -> None:
+    folder = root / "cifar-100-python"
+    for name, (rows, labels) in (("train", train), ("test", test)):
+        coarse = [label // len(PATTERN_NAMES) for label in labels]
+        _write(folder / name, data=rows, fine_labels=labels, coarse_labels=coarse)
+    _write(folder / "meta", fine_label_names=list(CLASS_NAMES[100]), coarse_label_names=list(OUTLINE_NAMES))
+
+
+def _write(path: Path, **content: object) -> None:
+    """One file of the archive, in the pickle protocol of Python 2, that of the published files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pickle.dumps(content, protocol=2))

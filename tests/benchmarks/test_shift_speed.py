@@ -1,0 +1,101 @@
+"""The shift beside copies of as many bytes, beside convolutions, and followed by a 1x1 convolution.
+
+Shapes are those of ShiftResNet-20 (expansion 3, 9 and 6, a batch of 64) and of ShiftNet-A's groups; the first is of
+one image, as on a device.
+"""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.table import Table
+
+from lightning_edge.ops.shift import grid_shifts, shift2d, shift_by_slices, shift_pointwise
+from lightning_edge.timing import interleave, ratio
+
+pytestmark = pytest.mark.benchmark
+
+SHAPES = [
+    ((1, 48, 32, 32), 16),
+    ((1, 128, 56, 56), 64),
+    ((64, 48, 32, 32), 16),
+    ((64, 144, 32, 32), 16),
+    ((64, 192, 16, 16), 32),
+    ((64, 384, 8, 8), 64),
+    ((16, 128, 56, 56), 64),
+    ((16, 256, 28, 28), 128),
+]
+ROUNDS = 40
+
+
+@pytest.mark.parametrize(("shape", "filters"), SHAPES, ids=str)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "last"])
+@torch.inference_mode()
+def test_shift(shape, filters, memory_format, capsys):
+    channels = shape[1]
+    image = torch.randn(shape, generator=torch.Generator().manual_seed(0)).contiguous(memory_format=memory_format)
+    out, shifts = torch.empty_like(image), grid_shifts(channels)
+    one_hot = torch.zeros(channels, 1, 3, 3)
+    one_hot[
+        torch.arange(channels),
+        0,
+        [1 + dy for n, dy, _ in shifts for _ in range(n)],
+        [1 + dx for n, _, dx in shifts for _ in range(n)],
+    ] = 1
+    learned, dense = torch.randn(channels, 1, 3, 3), torch.randn(channels, channels, 3, 3)
+    functions = {
+        "copy_": lambda: out.copy_(image),
+        "clone": lambda: image.clone(),
+        "shift": lambda: shift2d(image, shifts),
+        "shift, out=": lambda: shift2d(image, shifts, out),
+        "slices, out=": lambda: shift_by_slices(image, shifts, out),
+        "depthwise 3x3, one-hot": lambda: F.conv2d(image, one_hot, padding=1, groups=channels),
+        "depthwise 3x3": lambda: F.conv2d(image, learned, padding=1, groups=channels),
+        "dense 3x3": lambda: F.conv2d(image, dense, padding=1),
+    }
+    print_ratios(functions, ("copy_", "clone"), f"{shape} {memory_format}", capsys)
+    assert torch.equal(functions["shift"](), functions["depthwise 3x3, one-hot"]())
+
+
+@pytest.mark.parametrize(("shape", "filters"), SHAPES, ids=str)
+@torch.inference_mode()
+def test_shift_and_pointwise(shape, filters, capsys):
+    channels = shape[1]
+    image, shifts = torch.randn(shape, generator=torch.Generator().manual_seed(0)), grid_shifts(channels)
+    weight, depthwise = torch.randn(filters, channels), torch.randn(channels, 1, 3, 3)
+    dense = torch.randn(filters, channels, 3, 3)
+
+    def multiply(features):
+        return torch.matmul(weight, features.flatten(2)).unflatten(2, shape[2:])
+
+    def convolve(features):
+        return F.conv2d(features, weight[..., None, None])
+
+    functions = {
+        "1x1 by conv2d": lambda: convolve(image),
+        "1x1 by matmul": lambda: multiply(image),
+        "shift and conv2d": lambda: convolve(shift2d(image, shifts)),
+        "shift and matmul": lambda: multiply(shift2d(image, shifts)),
+        "shift and 1x1 in one": lambda: shift_pointwise(image, shifts, weight),
+        "depthwise and conv2d": lambda: convolve(F.conv2d(image, depthwise, padding=1, groups=channels)),
+        "depthwise and matmul": lambda: multiply(F.conv2d(image, depthwise, padding=1, groups=channels)),
+        "dense 3x3": lambda: F.conv2d(image, dense, padding=1),
+    }
+    print_ratios(functions, ("1x1 by conv2d", "1x1 by matmul"), f"{shape} to {filters}", capsys)
+    torch.testing.assert_close(
+        functions["shift and 1x1 in one"](), functions["shift and conv2d"](), rtol=1e-4, atol=1e-3
+    )
+
+
+def print_ratios(functions, references, title, capsys):
+    times = interleave(functions, ROUNDS)
+    table = Table(
+        "", "p50 ms", *(f"of {name}" for name in references), title=f"{title}, {torch.get_num_threads()} threads"
+    )
+    for name, samples in times.items():
+        ratios = [ratio(samples, times[reference]) for reference in references]
+        table.add_row(
+            name, f"{samples.percentile(50).value:.3f}", *(f"{r.value:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in ratios)
+        )
+    with capsys.disabled():
+        Console(width=120).print(table)
