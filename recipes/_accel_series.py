@@ -26,7 +26,7 @@ VARIANTS = {
     "by_carried": Variant(("--model.reference_weight=0",)),
     "fusion_only": Variant(("--model.train_branches_jointly=false",)),
     "one_distance": Variant(("--data.train_distances=[4]",)),
-    "short_distances": Variant(("--data.train_distances=[1,2,3,4]",)),
+    "short_clips": Variant(("--data.train_distances=[1,2,3,4]",)),
     "finer_flow": Variant(("--model.net.flow.preset=medium",)),
     "dearer_update": Variant(_DEARER_UPDATE, first_stage=_DEARER_UPDATE),
     "distilled": Variant(first_stage=("--model.distillation_weight=1",)),
@@ -88,7 +88,7 @@ def ablate(
         variants: Which ones: ``branches`` (each goes on alone), ``scores`` or ``features`` are fused, ``by_carried``
             (the reference learns by what it carries alone, where ``accel_long.yaml`` adds the labelled frame),
             ``fusion_only`` (the branches are held), ``one_distance`` (4 frames from the key frame) or
-            ``short_distances`` (1 to 4, where ``accel_long.yaml`` has 1 to 9), ``finer_flow``, ``dearer_update``
+            ``short_clips`` (1 to 4, where ``accel_long.yaml`` has 1 to 9), ``finer_flow``, ``dearer_update``
             (``resnet18_half`` at stride 16), ``distilled`` (the update branch learns the reference's scores). The last
             two have an own first stage.
         first_epochs: Length of the first stage.

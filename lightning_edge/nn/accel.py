@@ -137,7 +137,7 @@ class AccelNet(nn.Module):
             return observed
         return (self.reference if self.update is None else self.update).head(observed)
 
-    def carried(self, features: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch carried h w"]:
+    def carried(self, features: Float[Tensor, "batch channels h1 w1"]) -> Float[Tensor, "batch carried h2 w2"]:
         """What carried features give to the fusion: scores of the reference branch, or themselves."""
         return self.reference.head(features) if self._fuses_scores else features
 
@@ -153,7 +153,7 @@ class AccelNet(nn.Module):
             carried if self.fusion is None or observed is None else self._fused(carried, observed)
         )
 
-    def carried_scores(self, carried: Float[Tensor, "batch carried h w"]) -> Float[Tensor, "batch classes h w"]:
+    def carried_scores(self, carried: Float[Tensor, "batch carried h1 w1"]) -> Float[Tensor, "batch classes h2 w2"]:
         """Scores (logits) by what is carried alone."""
         return carried if self._fuses_scores else self.reference.head(carried)
 

@@ -93,7 +93,7 @@ def variant_run(reference, dff, accel):
 
 def test_variants_are_compared_by_pairs_of_one_seed(capsys):
     runs = [variant_run(0.40, 0.35, 0.38), variant_run(0.50, 0.45, 0.48), variant_run(0.60, 0.55, 0.58)]
-    print_variants({"short_distances": runs, "scores": runs}, interval=5)
+    print_variants({"short_clips": runs, "scores": runs}, interval=5)
     [line] = [line for line in capsys.readouterr().out.splitlines() if "scores" in line]
     # sem of 40, 50, 60 is 5.77, of equal differences 0
     assert line.split() == [
@@ -108,10 +108,10 @@ def test_variants_are_compared_by_pairs_of_one_seed(capsys):
 def test_variants_are_set_against_a_reference_that_learned_alone(capsys):
     alone = [variant_run(0.45, 0.35, 0.38), variant_run(0.55, 0.45, 0.48), variant_run(0.65, 0.55, 0.58)]
     runs = [variant_run(0.40, 0.35, 0.38), variant_run(0.50, 0.45, 0.48), variant_run(0.60, 0.55, 0.58)]
-    print_variants({"branches": alone, "short_distances": runs}, interval=5, alone="branches")
+    print_variants({"branches": alone, "short_clips": runs}, interval=5, alone="branches")
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) <= 80 for line in lines)
-    [line] = [line for line in lines if "short_distances" in line]
+    [line] = [line for line in lines if "short_clips" in line]
     assert line.split()[-3:] == ["-7.0±0.0", "3.0±0.0", "0.40"]
 
 
