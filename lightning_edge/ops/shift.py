@@ -16,7 +16,7 @@ from torch import Tensor
 from lightning_edge.ops.shift_cpu import shift_planes
 
 _CACHE_BYTES = 2**21
-"""Of shifted samples that are multiplied at once: what the benchmark found best of powers of two."""
+"""Of shifted samples that are multiplied at once: of 256 KiB to 2 MiB the fastest for most of eight shapes."""
 
 
 class Shift(NamedTuple):
@@ -141,7 +141,7 @@ def _check_out(image: Tensor, out: Tensor) -> None:
 
 
 def _copy(image: Tensor, shifts: tuple[Shift, ...], out: Tensor) -> Tensor:
-    """Write the shifted image by the fastest way for its device and layout, as ``tests/benchmarks`` measured them."""
+    """Write the shifted image by the way for its device and layout; on GPUs no time is measured yet."""
     if image.stride() == out.stride():
         if image.device.type == "cpu" and image.is_contiguous():
             return shift_planes(image, shifts, out)

@@ -1,4 +1,7 @@
-"""Shifts on a GPU: one kernel that reads and writes each value once, in the order of memory."""
+"""Shifts on a GPU: one kernel that reads and writes each value once, in the order of memory.
+
+It has run in Triton's interpreter only, not yet on a GPU.
+"""
 
 from collections.abc import Sequence
 from functools import lru_cache
