@@ -7,8 +7,8 @@ import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from scipy import stats
 
+from lightning_edge.seeds import mean_with_interval
 from lightning_edge.systems.tradeoff import TradeoffRow
 
 NET_TITLES = {
@@ -60,7 +60,7 @@ def print_intervals(runs: Sequence[Sequence[TradeoffRow]]) -> None:
     for row in chain.from_iterable(runs):
         mious.setdefault((row.net, row.interval), []).append(100 * row.miou)
     for interval in sorted({interval for _, interval in mious}):
-        table.add_row(str(interval), *(_mean_with_interval(mious.get((net, interval), [])) for net in nets))
+        table.add_row(str(interval), *(mean_with_interval(mious.get((net, interval), [])) for net in nets))
     Console().print(table)
 
 
@@ -86,7 +86,7 @@ def print_variants(
         rival = _miou_percent(variants[alone], interval, "reference") if alone else reference
         columns = (reference, dff, accel, worst, accel - rival, accel - dff)
         time = np.mean([at_interval(rows, interval)["accel"].of_reference for rows in runs])
-        table.add_row(name, *map(_mean_with_interval, columns), f"{time:.2f}")
+        table.add_row(name, *map(mean_with_interval, columns), f"{time:.2f}")
     Console().print(table)
 
 
@@ -99,11 +99,3 @@ def at_interval(rows: Sequence[TradeoffRow], interval: int) -> dict[str, Tradeof
     """Row of each net at its natural interval: single-frame nets at 1, the others at ``interval``."""
     carrying = {row.net for row in rows if row.interval > 1}
     return {row.net: row for row in rows if row.interval == (interval if row.net in carrying else 1)}
-
-
-def _mean_with_interval(values: Sequence[float] | np.ndarray) -> str:
-    """Mean and half the width of Student's 95 % interval."""
-    if len(values) < 2:
-        return "".join(f"{value:.1f}" for value in values)
-    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
-    return f"{np.mean(values):.1f}±{half:.1f}"  # without spaces: seven columns in 80 characters

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from recipes._cli import last_checkpoint, run_config
+from recipes._seeds import seed_plans
 
 if TYPE_CHECKING:
     from lightning_edge.systems.tradeoff import TradeoffRow
@@ -54,7 +55,7 @@ def repeat(
     from lightning_edge.systems.tradeoff import average_rows, newest_rows, write_rows
 
     runs = []
-    for name, plan in _plans(num_seeds, overrides).items():
+    for name, plan in seed_plans(num_seeds, overrides).items():
         run = folder / name
         run_config("accel", plan, run)
         if split == "test":
@@ -103,22 +104,13 @@ def ablate(
     if unknown := [name for name in variants if name not in VARIANTS]:
         raise ValueError(f"expected variants among {list(VARIANTS)}, got {unknown}")
     runs: dict[str, list[list[TradeoffRow]]] = {name: [] for name in variants}
-    for seed, plan in _plans(num_seeds, overrides).items():
+    for seed, plan in seed_plans(num_seeds, overrides).items():
         for name, found in runs.items():
             found.append(_fit_variant(name, plan, folder / seed, first_epochs, second_epochs, second_rate))
     print_variants(runs, interval, alone="branches" if "branches" in runs else None)
     return {
         f"{name}_miou": sum(at_interval(rows, interval)["accel"].miou for rows in found) / num_seeds
         for name, found in runs.items()
-    }
-
-
-def _plans(num_seeds: int, overrides: Sequence[str]) -> dict[str, list[str]]:
-    """Arguments of ``fit`` for each seed, by the name of its folder."""
-    if num_seeds < 1:
-        raise ValueError(f"expected num_seeds of at least 1, got {num_seeds}")
-    return {
-        f"seed_{seed}": [*overrides, f"--seed_everything={seed}", f"--data.seed={seed}"] for seed in range(num_seeds)
     }
 
 
