@@ -1,5 +1,6 @@
 """Lightning callbacks, one idea a file."""
 
+from callbacks.classification_report import ClassificationReport as ClassificationReport
 from callbacks.latency_monitor import LatencyMonitor as LatencyMonitor
 from callbacks.overlay_writer import OverlayWriter as OverlayWriter
 from callbacks.segmentation_pictures import SegmentationPictures as SegmentationPictures

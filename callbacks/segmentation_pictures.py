@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from typing_extensions import override
 
+from callbacks._evaluation_pictures import EvaluationPictures
 from lightning_edge.contracts import IGNORE_INDEX
 from lightning_edge.ops.drawing import Palette, colour_mask, default_palette, overlay, tile
 from lightning_edge.ops.resize import resize_scores
@@ -21,7 +21,7 @@ from lightning_edge.ops.resize import resize_scores
 _TITLES = ("image", "prediction", "truth")
 
 
-class SegmentationPictures(Callback):
+class SegmentationPictures(EvaluationPictures):
     """Shows what a segmentation module does on the first images of an evaluation.
 
     Works on any module whose ``forward`` takes images, or clips, and returns scores of classes, and on batches with
@@ -47,81 +47,40 @@ class SegmentationPictures(Callback):
     def __init__(self, num_images: int = 4, every_n_epochs: int = 1, opacity: float = 0.6) -> None:
         if num_images < 1 or every_n_epochs < 1:
             raise ValueError(f"expected num_images and every_n_epochs from 1, got {num_images} and {every_n_epochs}")
+        super().__init__(every_n_epochs)
         self.num_images = num_images
-        self.every_n_epochs = every_n_epochs
         self.opacity = opacity
         self._pictures: list[_Picture] = []
         self._num_classes = 0
-        self._folder: str | None = None
+
+    _name = "pictures"
 
     @override
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._folder = trainer.log_dir  # asks all processes, so it cannot wait until only the first one writes
-
-    @override
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _begin(self, trainer: Trainer, module: LightningModule) -> None:
         self._pictures = []
 
     @override
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._pictures = []
-
-    @override
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        is_due = not trainer.sanity_checking and (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        if is_due or trainer.state.fn == TrainerFn.VALIDATING:
-            self._collect(trainer, pl_module, batch)
-
-    @override
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._collect(trainer, pl_module, batch)
-
-    @override
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._show(trainer, "val")
-
-    @override
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._show(trainer, "test")
-
-    def _collect(self, trainer: Trainer, pl_module: LightningModule, batch: Any) -> None:
+    def _collect(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any) -> None:
         num_missing = self.num_images - len(self._pictures)
         if num_missing <= 0 or not trainer.is_global_zero:
             return
         inputs, masks = _inputs_and_masks(batch)
         inputs, masks = inputs[:num_missing], masks[:num_missing]
         with torch.no_grad(), trainer.precision_plugin.forward_context():
-            scores = resize_scores(pl_module(inputs).float(), masks)
+            scores = resize_scores(module(inputs).float(), masks)
         self._num_classes = scores.shape[1]
         images = inputs if inputs.ndim == 4 else inputs[:, -1]
         for image, score, mask in zip(images, scores, masks, strict=True):
             pixels = (255 * image.float()).round().byte().permute(1, 2, 0)
             self._pictures.append(_Picture(_numpy(pixels), _numpy(score.argmax(0).byte()), _numpy(mask.byte())))
 
-    def _show(self, trainer: Trainer, stage: str) -> None:
+    @override
+    def _show(self, trainer: Trainer, module: LightningModule, stage: str, path: Path | None) -> None:
         pictures, self._pictures = self._pictures, []
-        if not pictures or getattr(trainer, "fast_dev_run", False):
+        if not pictures:
             return
-        if self._folder is not None:
+        if path is not None:
             palette = _palette(trainer, self._num_classes)
-            path = Path(self._folder) / "figures" / f"pictures_{stage}_epoch_{trainer.current_epoch:03d}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
             rows = [picture.row(palette, self.opacity) for picture in pictures]
             cv2.imwrite(str(path), tile(rows, titles=_TITLES)[..., ::-1])
         images = [picture.image for picture in pictures]

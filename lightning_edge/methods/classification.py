@@ -55,11 +55,12 @@ class Classification(Method):
         self.accuracy.reset()
         self.mean_loss.reset()
 
-    def validation_step(self, batch: ClassificationBatch, batch_idx: int) -> None:
-        """Count right answers."""
+    def validation_step(self, batch: ClassificationBatch, batch_idx: int) -> Float[Tensor, "batch classes"]:
+        """Count right answers, and return the scores for callbacks."""
         scores, label = self(batch["image"]), batch["label"]
         self.accuracy.update(scores, label)
         self.mean_loss.update(F.cross_entropy(scores.float(), label), weight=len(label))
+        return scores
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the validation data."""
@@ -69,9 +70,9 @@ class Classification(Method):
         """Forget what an interrupted evaluation counted."""
         self.on_validation_epoch_start()
 
-    def test_step(self, batch: ClassificationBatch, batch_idx: int) -> None:
-        """Count right answers."""
-        self.validation_step(batch, batch_idx)
+    def test_step(self, batch: ClassificationBatch, batch_idx: int) -> Float[Tensor, "batch classes"]:
+        """Count right answers, and return the scores for callbacks."""
+        return self.validation_step(batch, batch_idx)
 
     def on_test_epoch_end(self) -> None:
         """Log the scores of the test data."""

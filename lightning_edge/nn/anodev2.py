@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lightning_edge.ops.ode import Gradient, Step, euler, odeint
+from lightning_edge.ops.ode_gradients import continuous_adjoint
 
 Weights = dict[str, Tensor]
 """Kernels of convolutions by the names of their parameters."""
@@ -60,7 +61,7 @@ class ReactionDiffusionAdvection(nn.Module):
         """The kernel after a step."""
         frequency = _frequencies(kernel)
         decay = self.reaction[:, None, None] - self.diffusion[:, None, None] * frequency.square().sum(0)
-        drift = torch.einsum("sd,dhw->shw", self.advection, frequency)
+        drift = (self.advection[:, :, None, None] * frequency).sum(1)  # autocast would round a product of matrices
         factor = torch.exp(duration * torch.complex(decay, drift))[:, None]
         evolved = torch.fft.irfft2(factor * torch.fft.rfft2(kernel), s=kernel.shape[-2:])
         return evolved if self.nonlinearity is None else self.nonlinearity(evolved)
@@ -72,8 +73,7 @@ class WeightEvolution(nn.Module):
     Args:
         net: Whose kernels; those larger than 1x1 evolve.
         num_steps: Steps of the evolution.
-        per_channel: As in :class:`ReactionDiffusionAdvection`.
-        nonlinearity: As there.
+        equation: Makes, of a kernel's shape, the module that maps a kernel and a duration to the kernel after it.
         memory: ``K`` of the integral, of the time passed; ``None`` is Dirac's, by which the weights are ``w`` itself.
 
     Raises:
@@ -84,8 +84,7 @@ class WeightEvolution(nn.Module):
         self,
         net: nn.Module,
         num_steps: int = 10,
-        per_channel: bool = False,
-        nonlinearity: Callable[[Tensor], Tensor] | None = torch.tanh,
+        equation: Callable[[Sequence[int]], nn.Module] = ReactionDiffusionAdvection,
         memory: Callable[[float], float] | None = None,
     ) -> None:
         super().__init__()
@@ -96,9 +95,7 @@ class WeightEvolution(nn.Module):
             raise ValueError(f"expected a net with spatial convolutions, got {type(net).__name__} without")
         self.num_steps = num_steps
         self.memory = memory
-        self.equations = nn.ModuleDict(
-            {_key(name): ReactionDiffusionAdvection(shape, per_channel, nonlinearity) for name, shape in shapes.items()}
-        )
+        self.equations = nn.ModuleDict({_key(name): equation(shape) for name, shape in shapes.items()})
 
     def forward(self, start: Weights) -> list[Weights]:
         """Weights at the times 0, 1 / num_steps, ..., 1."""
@@ -132,9 +129,11 @@ class ODEBlock(nn.Module):
             inference a plain net, which :meth:`bake` returns. Otherwise both advance together, configuration 1.
         step: Of the activations: :func:`~lightning_edge.ops.ode.euler` or another of that module.
         gradient: As in :func:`~lightning_edge.ops.ode.odeint`.
+        time_channel: The net sees the time too, as one more channel behind those of the activations.
 
     Raises:
-        ValueError: There is no step, or ``weights_first`` without an evolution.
+        ValueError: There is no step, ``weights_first`` without an evolution, or an evolution with the continuous adjoint,
+            which knows of no weights that change.
     """
 
     def __init__(
@@ -145,31 +144,37 @@ class ODEBlock(nn.Module):
         weights_first: bool = False,
         step: Step = euler,
         gradient: Gradient | None = None,
+        time_channel: bool = False,
     ) -> None:
         super().__init__()
         if num_steps < 1:
             raise ValueError(f"expected num_steps of at least 1, got {num_steps}")
         if weights_first and evolution is None:
             raise ValueError("expected an evolution of the weights that come first, got none")
+        if evolution is not None and gradient is continuous_adjoint:
+            raise ValueError("expected another gradient than continuous_adjoint for weights that evolve")
         self.net = net
         self.num_steps = num_steps
         self.evolution = evolution
         self.weights_first = weights_first
         self.step = step
         self.gradient = gradient
+        self.time_channel = time_channel
 
     def forward(self, activations: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels h w"]:
-        """Activations at time 1."""
-        if self.evolution is None:
-            return self._solve(lambda time, state: self.net(state), activations)
-        passed = self.evolution(_spatial_kernels(self.net))
+        """Activations at time 1.
+
+        Raises:
+            FloatingPointError: They are not finite.
+        """
+        passed = [{}] if self.evolution is None else self.evolution(_spatial_kernels(self.net))
         if self.weights_first:
-            return self._solve(lambda time, state: functional_call(self.net, passed[-1], (state,)), activations)
+            passed = passed[-1:]
 
         def field(time: float, state: Tensor) -> Tensor:
-            return functional_call(self.net, _at(passed, time), (state,))
+            return functional_call(self.net, _at(passed, time), (self._with_time(state, time),))
 
-        return self._solve(field, activations)
+        return odeint(field, activations, self.num_steps, self.step, self.gradient, module=self.net, check_finite=True)
 
     def bake(self) -> "ODEBlock":
         """A block without evolution that computes the same, of weights that came first.
@@ -183,10 +188,25 @@ class ODEBlock(nn.Module):
             weights = self.evolution(_spatial_kernels(self.net))[-1]
         net = copy.deepcopy(self.net)
         net.load_state_dict(weights, strict=False)
-        return ODEBlock(net, self.num_steps, step=self.step, gradient=self.gradient).train(self.training)
+        block = ODEBlock(net, self.num_steps, step=self.step, gradient=self.gradient, time_channel=self.time_channel)
+        return block.train(self.training)
 
-    def _solve(self, field: Callable[[float, Tensor], Tensor], activations: Tensor) -> Tensor:
-        return odeint(field, activations, self.num_steps, self.step, self.gradient, module=self.net)
+    def _with_time(self, state: Tensor, time: float) -> Tensor:
+        return torch.cat([state, torch.full_like(state[:, :1], time)], 1) if self.time_channel else state
+
+
+def baked(net: nn.Module) -> nn.Module:
+    """A copy of a net in which every block whose weights come first is without evolution, and computes the same.
+
+    Raises:
+        ValueError: Weights of a block change while they are applied.
+    """
+    if isinstance(net, ODEBlock):
+        return copy.deepcopy(net) if net.evolution is None else net.bake()
+    net = copy.deepcopy(net)
+    for name, block in [(name, part) for name, part in net.named_modules() if isinstance(part, ODEBlock)]:
+        net.set_submodule(name, baked(block))
+    return net
 
 
 def _frequencies(kernel: Tensor) -> Float[Tensor, "2 height half_width"]:
@@ -199,6 +219,8 @@ def _frequencies(kernel: Tensor) -> Float[Tensor, "2 height half_width"]:
 
 def _at(passed: list[Weights], time: float) -> Weights:
     """Weights at a time, linear between steps of their evolution."""
+    if len(passed) == 1:
+        return passed[0]
     place = time * (len(passed) - 1)
     index = min(int(place), len(passed) - 2)
     share = place - index

@@ -2,14 +2,15 @@
 
 from typing import Any
 
-import timm
 from jaxtyping import Float
 from torch import Tensor, nn
 
 # registers the nets of this library
+import lightning_edge.nn.ode_nets
 import lightning_edge.nn.shift
 import lightning_edge.nn.shiftnet  # noqa: F401
 from lightning_edge.nn.normalize import Normalize
+from lightning_edge.nn.timm_models import load_timm_model, make_timm_model
 
 
 class TimmClassifier(nn.Module):
@@ -18,16 +19,25 @@ class TimmClassifier(nn.Module):
     Args:
         model: Name in timm, such as ``resnet18`` or this library's ``shiftresnet20``.
         num_classes: Classes.
-        pretrained: Load trained weights, from the network if they are not there.
+        weights: File of weights in timm's format, of which a classifier for another number of classes is left out;
+            ``None`` starts from random ones. Nothing is downloaded.
         model_options: Further arguments of the net, such as ``{"expansion": 3}``.
+
+    Raises:
+        ValueError: timm has no such model, it does not take these options, or ``weights`` lacks some.
+        FileNotFoundError: There is no file ``weights``.
     """
 
     def __init__(
-        self, model: str, num_classes: int, pretrained: bool = False, model_options: dict[str, Any] | None = None
+        self, model: str, num_classes: int, weights: str | None = None, model_options: dict[str, Any] | None = None
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.net = timm.create_model(model, pretrained, num_classes=num_classes, **(model_options or {}))
+        options = {"num_classes": num_classes, **(model_options or {})}
+        if weights is None:
+            self.net = make_timm_model("model", model, options)
+        else:
+            self.net = load_timm_model("model", model, weights, options)
         self.normalize = Normalize.of_timm(self.net)
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:

@@ -1,12 +1,8 @@
 """DeepLab: a timm encoder at output stride 8 or 16 under a head of two 1x1 convolutions."""
 
-import difflib
 import warnings
-from pathlib import Path
 from typing import Any
 
-import timm
-import torch
 from jaxtyping import Float
 from timm.layers import freeze_batch_norm_2d  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor, nn
@@ -15,6 +11,7 @@ import lightning_edge.nn.small_resnet  # noqa: F401 (gives timm their names)
 from lightning_edge.nn.branch import SegmentationBranch
 from lightning_edge.nn.deformable import deform
 from lightning_edge.nn.normalize import Normalize
+from lightning_edge.nn.timm_models import load_timm_model, make_timm_model
 
 
 class DeepLab(SegmentationBranch):
@@ -56,8 +53,16 @@ class DeepLab(SegmentationBranch):
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
-        options = {"output_stride": output_stride, **(encoder_options or {})}
-        self.encoder = _make_encoder(encoder, options) if weights is None else _load_encoder(encoder, weights, options)
+        options = {
+            "features_only": True,
+            "out_indices": (-1,),
+            "output_stride": output_stride,
+            **(encoder_options or {}),
+        }
+        if weights is None:
+            self.encoder = make_timm_model("encoder", encoder, options)
+        else:
+            self.encoder = load_timm_model("encoder", encoder, weights, options)
         self.normalize = Normalize.of_timm(self.encoder)
         if freeze_norm:
             if weights is None:
@@ -79,19 +84,6 @@ class DeepLab(SegmentationBranch):
         return self.encoder(self.normalize(image))[0]
 
 
-def _make_encoder(name: str, options: dict[str, Any]) -> nn.Module:
-    if not timm.is_model(name):
-        close = difflib.get_close_matches(name, timm.list_models(), n=3)
-        raise ValueError(f"expected encoder to be a timm model{f', such as {close}' if close else ''}, got {name!r}")
-    try:
-        return timm.create_model(name, features_only=True, out_indices=(-1,), **options)
-    except (AssertionError, TypeError) as error:
-        raise ValueError(
-            f"expected encoder to be a timm model that takes features_only and {options}, got {name!r}: "
-            f"{str(error) or 'it does not'}"
-        ) from error
-
-
 def _deform_last_stage(encoder: nn.Module, name: str, groups: int) -> None:
     stage: str = encoder.feature_info.module_name()[-1]  # pyright: ignore
     modules = dict(encoder.named_modules())
@@ -99,21 +91,3 @@ def _deform_last_stage(encoder: nn.Module, name: str, groups: int) -> None:
         raise ValueError(
             f"expected an encoder with dense convolutions in its last stage ({stage}) for deformable_groups, got {name}"
         )
-
-
-def _load_encoder(name: str, weights: str, options: dict[str, Any]) -> nn.Module:
-    """Encoder with the weights of a file; timm would take any file and leave what it lacks random, without a word."""
-    if not Path(weights).is_file():
-        raise FileNotFoundError(f"expected weights to be a file of encoder weights, got {weights}")
-    loading = {**options, "pretrained": True, "pretrained_cfg_overlay": {"file": weights}}
-    encoder = _make_encoder(name, loading)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(torch.initial_seed() ^ 1)  # those of GPUs are left alone
-        again = _make_encoder(name, loading)
-    of_both = zip(encoder.named_parameters(), again.parameters(), strict=True)
-    random = [parameter_name for (parameter_name, value), other in of_both if not torch.equal(value, other)]
-    if random:  # what depends on the seed is not from the file
-        raise ValueError(
-            f"expected weights with all of {name}'s, got {weights}, which lacks {len(random)}, such as {random[0]}"
-        )
-    return encoder

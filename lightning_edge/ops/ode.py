@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 State = Any
 """A tensor, or tuples, lists and dicts of tensors."""
@@ -36,6 +36,10 @@ def rk4(field: Field, time: float, duration: float, state: State) -> State:
     slope3 = field(time + half, _add(state, half, slope2))
     slope4 = field(time + duration, _add(state, duration, slope3))
     return _map(lambda x, a, b, c, d: x + duration / 6 * (a + 2 * (b + c) + d), state, slope1, slope2, slope3, slope4)
+
+
+STEPS: dict[str, Step] = {"euler": euler, "midpoint": midpoint, "rk4": rk4}
+"""By name."""
 
 
 class Solve(NamedTuple):
@@ -70,6 +74,7 @@ def odeint(
     start_time: float = 0.0,
     end_time: float = 1.0,
     module: nn.Module | None = None,
+    check_finite: bool = False,
 ) -> State:
     """State at the end time, after equal steps.
 
@@ -83,16 +88,26 @@ def odeint(
         end_time: Of the result; before the start to go back.
         module: What the field computes with, whose batch norms note the statistics of each step once, however often a
             gradient needs it; the field itself if that is a module.
+        check_finite: Look whether the result is finite, which a GPU has to wait for; ``torch.compile`` leaves it out.
 
     Raises:
         ValueError: There is no step.
+        FloatingPointError: The result is not finite, and ``check_finite``.
     """
     if num_steps < 1:
         raise ValueError(f"expected num_steps of at least 1, got {num_steps}")
     if module is None and isinstance(field, nn.Module):
         module = field
     solve = Solve(field, step, num_steps, start_time, end_time, module)
-    return solve.run(0, num_steps, state) if gradient is None else gradient(solve, state)
+    end = solve.run(0, num_steps, state) if gradient is None else gradient(solve, state)
+    if check_finite and not torch.compiler.is_compiling() and not _is_finite(end):
+        cause = "more steps, smaller weights or a lower learning rate" if _is_finite(state) else "a finite start"
+        raise FloatingPointError(f"expected a finite state after {num_steps} steps, got NaN or infinity: try {cause}")
+    return end
+
+
+def _is_finite(state: State) -> bool:
+    return all(bool(value.isfinite().all()) for value in tree_leaves(state))
 
 
 def _add(state: State, factor: float, slope: State) -> State:

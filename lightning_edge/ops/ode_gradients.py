@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from torch.utils.checkpoint import checkpoint
 
-from lightning_edge.ops.ode import Solve, State
+from lightning_edge.ops.ode import Gradient, Solve, State
 
 
 def block_checkpoint(solve: Solve, state: State) -> State:
@@ -67,12 +67,24 @@ def continuous_adjoint(solve: Solve, state: State) -> State:
     return tree_unflatten(_ContinuousAdjoint.apply(solve, spec, len(values), *values, *parameters), spec)
 
 
+GRADIENTS: dict[str, Gradient | None] = {
+    "backprop": None,
+    "block_checkpoint": block_checkpoint,
+    "step_checkpoint": step_checkpoint,
+    "binomial_checkpoint": binomial_checkpoint,
+    "continuous_adjoint": continuous_adjoint,
+}
+"""By name; ``backprop`` keeps everything."""
+
+
 class _ContinuousAdjoint(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, solve: Solve, spec: TreeSpec, num_values: int, *inputs: Tensor) -> tuple[Tensor, ...]:
         with torch.no_grad():
             end, _ = tree_flatten(solve.run(0, solve.num_steps, tree_unflatten(list(inputs[:num_values]), spec)))
         ctx.solve, ctx.spec, ctx.parameters = solve, spec, inputs[num_values:]
+        device = inputs[0].device.type
+        ctx.autocast = device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
         ctx.save_for_backward(*end)
         return tuple(end)
 
@@ -82,7 +94,7 @@ class _ContinuousAdjoint(torch.autograd.Function):
 
         def field(time: float, augmented: State) -> State:
             values, adjoint, _ = augmented
-            with torch.enable_grad(), holding_statistics(solve.module):
+            with torch.enable_grad(), torch.autocast(*ctx.autocast), holding_statistics(solve.module):
                 values = [value.detach().requires_grad_() for value in values]
                 slopes, _ = tree_flatten(solve.field(time, tree_unflatten(values, ctx.spec)))
                 wanted = [*values, *parameters]

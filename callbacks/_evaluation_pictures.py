@@ -1,0 +1,95 @@
+"""When a callback looks at the batches of an evaluation, and where it leaves its picture."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from typing_extensions import override
+
+
+class EvaluationPictures(Callback, ABC):
+    """Collects batches of every evaluation that is due, then shows them; the sanity check is none.
+
+    Args:
+        every_n_epochs: in training, show the validation of every n-th epoch only.
+    """
+
+    _name: str
+    """What the names of its files begin with."""
+
+    def __init__(self, every_n_epochs: int) -> None:
+        self.every_n_epochs = every_n_epochs
+        self._folder: str | None = None
+
+    @abstractmethod
+    def _begin(self, trainer: Trainer, module: LightningModule) -> None:
+        """Forget what an earlier evaluation left."""
+
+    @abstractmethod
+    def _collect(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any) -> None:
+        """Keep what is needed of a batch and of what the module's step returned."""
+
+    @abstractmethod
+    def _show(self, trainer: Trainer, module: LightningModule, stage: str, path: Path | None) -> None:
+        """Write a picture to the path, if there is one, and log it; called where something may have been collected."""
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._folder = trainer.log_dir  # asks all processes, so it cannot wait until only the first one writes
+
+    @override
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._begin(trainer, pl_module)
+
+    @override
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._begin(trainer, pl_module)
+
+    @override
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self._is_due(trainer):
+            self._collect(trainer, pl_module, outputs, batch)
+
+    @override
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._collect(trainer, pl_module, outputs, batch)
+
+    @override
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._is_due(trainer):
+            self._end(trainer, pl_module, "val")
+
+    @override
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._end(trainer, pl_module, "test")
+
+    def _is_due(self, trainer: Trainer) -> bool:
+        is_turn = not trainer.sanity_checking and (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        return is_turn or trainer.state.fn == TrainerFn.VALIDATING
+
+    def _end(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        if getattr(trainer, "fast_dev_run", False):
+            return
+        name = f"{self._name}_{stage}_epoch_{trainer.current_epoch:03d}.png"
+        path = None if self._folder is None else Path(self._folder) / "figures" / name
+        if path is not None and trainer.is_global_zero:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self._show(trainer, module, stage, path)

@@ -1,0 +1,184 @@
+"""AlexNet and two small ResNets for images of 32x32 pixels, some of whose blocks are differential equations.
+
+``timm.create_model("ode_resnet4", num_steps=2)`` works once this module is imported. The same net is, by its settings:
+
+=====================  ============================================================================
+plain residual net     ``num_steps=1``, the default
+Neural ODE             ``gradient="continuous_adjoint"``, with ``time_channel=True`` one that sees the time
+ANODE                  ``num_steps=2``
+ANODEV2, config. 1     ``num_steps=2, weight_steps=10``: activations and weights advance together
+ANODEV2, config. 2     ``num_steps=1, weight_steps=10, weights_first=True``
+=====================  ============================================================================
+
+Source: Zhang et al., arXiv:1906.04596, names these nets and the steps, but its authors released no code: the layers are
+a reconstruction, in which one block of each width is an equation, as in the code of ANODE
+(https://github.com/amirgholami/anode), whose field is convolution, norm and ReLU, twice.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from timm.models import register_model
+from timm.models._builder import build_model_with_cfg
+from torch import Tensor, nn
+
+from lightning_edge.nn.anodev2 import ODEBlock, ReactionDiffusionAdvection, WeightEvolution
+from lightning_edge.nn.cifar_resnet import ResidualBlock, cifar_configs, conv, initialise
+from lightning_edge.ops.ode import STEPS
+from lightning_edge.ops.ode_gradients import GRADIENTS
+
+
+def make_block(
+    channels: int,
+    make_field: Callable[[int], nn.Module],
+    num_steps: int = 1,
+    weight_steps: int = 0,
+    weights_first: bool = False,
+    per_channel: bool = False,
+    time_channel: bool = False,
+    step: str = "euler",
+    gradient: str = "backprop",
+) -> ODEBlock:
+    """A block by settings that a configuration can hold.
+
+    Args:
+        channels: Of the activations.
+        make_field: Makes, of the number of channels it sees, the net that is their time derivative.
+        num_steps: Steps of the activations.
+        weight_steps: Steps of the weights by reaction, diffusion and advection; at 0 they do not change.
+        weights_first: As in :class:`~lightning_edge.nn.anodev2.ODEBlock`.
+        per_channel: As in :class:`~lightning_edge.nn.anodev2.ReactionDiffusionAdvection`.
+        time_channel: As in :class:`~lightning_edge.nn.anodev2.ODEBlock`.
+        step: ``euler``, ``midpoint`` or ``rk4``.
+        gradient: ``backprop``, or the name of a function of :mod:`~lightning_edge.ops.ode_gradients`.
+
+    Raises:
+        ValueError: A name is unknown, or a number of steps out of range.
+    """
+    if weight_steps < 0:
+        raise ValueError(f"expected weight_steps of at least 0, got {weight_steps}")
+    if step not in STEPS:
+        raise ValueError(f"expected step among {list(STEPS)}, got {step!r}")
+    if gradient not in GRADIENTS:
+        raise ValueError(f"expected gradient among {list(GRADIENTS)}, got {gradient!r}")
+    field = make_field(channels + time_channel)
+    equation = partial(ReactionDiffusionAdvection, per_channel=per_channel)
+    evolution = WeightEvolution(field, weight_steps, equation) if weight_steps else None
+    return ODEBlock(field, num_steps, evolution, weights_first, STEPS[step], GRADIENTS[gradient], time_channel)
+
+
+class ODEResNet(nn.Module):
+    """Stem, for each width an equation, before which deeper nets have a residual block, and a linear classifier.
+
+    Args:
+        widths: Channels of each stage; every stage but the first halves the picture.
+        residual_blocks: A residual block stands before each equation; needed for more than one width.
+        num_classes: Classes; 0 leaves the classifier out.
+        in_chans: Channels of the image.
+        settings: Of :func:`make_block`.
+
+    Raises:
+        ValueError: There are several widths without residual blocks, or a setting is wrong.
+    """
+
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (16,),
+        residual_blocks: bool = False,
+        num_classes: int = 10,
+        in_chans: int = 3,
+        **settings: Any,
+    ) -> None:
+        super().__init__()
+        if len(widths) > 1 and not residual_blocks:
+            raise ValueError(f"expected residual_blocks, which change the width, for widths {widths}")
+        self.num_classes = num_classes
+        pixels = 4 // 2 ** (len(widths) - 1)
+        self.num_features = widths[-1] * pixels**2
+        self.stem = nn.Sequential(conv(in_chans, widths[0], 3), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
+        stages, before = [], widths[0]
+        for index, width in enumerate(widths):
+            blocks = [ResidualBlock(before, width, 2 if index else 1)] if residual_blocks else []
+            stages.append(nn.Sequential(*blocks, make_block(width, partial(_resnet_field, width=width), **settings)))
+            before = width
+        self.stages = nn.Sequential(*stages)
+        self.fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        initialise(self)
+
+    def forward_features(self, image: Float[Tensor, "batch channels 32 32"]) -> Float[Tensor, "batch features"]:
+        """Features of the whole image: means of 8x8 cells of the last stage."""
+        return F.avg_pool2d(self.stages(self.stem(image)), 8).flatten(1)
+
+    def forward(self, image: Float[Tensor, "batch channels 32 32"]) -> Float[Tensor, "batch classes"]:
+        """Scores of the classes, of a normalised image."""
+        return self.fc(self.forward_features(image))
+
+
+class ODEAlexNet(nn.Module):
+    """Two 5x5 convolutions, the second of them the field of an equation, and three linear layers.
+
+    Args:
+        num_classes: Classes; 0 leaves the last layer out.
+        in_chans: Channels of the image.
+        settings: Of :func:`make_block`.
+
+    Raises:
+        ValueError: A setting is wrong.
+    """
+
+    def __init__(self, num_classes: int = 10, in_chans: int = 3, **settings: Any) -> None:
+        super().__init__()
+        self.num_classes, self.num_features = num_classes, 192
+        self.stem = _norm_relu(nn.Conv2d(in_chans, 64, 5, padding=2), 64)
+        self.equation = make_block(64, _alexnet_field, **settings)
+        self.hidden = nn.Sequential(
+            nn.Linear(64 * 8 * 8, 384), nn.ReLU(inplace=True), nn.Linear(384, 192), nn.ReLU(inplace=True)
+        )
+        self.fc = nn.Linear(192, num_classes) if num_classes else nn.Identity()
+        initialise(self)
+
+    def forward_features(self, image: Float[Tensor, "batch channels 32 32"]) -> Float[Tensor, "batch features"]:
+        """What the last layer sees."""
+        features = F.max_pool2d(self.equation(F.max_pool2d(self.stem(image), 2)), 2)
+        return self.hidden(features.flatten(1))
+
+    def forward(self, image: Float[Tensor, "batch channels 32 32"]) -> Float[Tensor, "batch classes"]:
+        """Scores of the classes, of a normalised image."""
+        return self.fc(self.forward_features(image))
+
+
+def _resnet_field(channels: int, width: int) -> nn.Module:
+    return nn.Sequential(*_norm_relu(conv(channels, width, 3), width), *_norm_relu(conv(width, width, 3), width))
+
+
+def _alexnet_field(channels: int) -> nn.Module:
+    return _norm_relu(nn.Conv2d(channels, 64, 5, padding=2), 64)
+
+
+def _norm_relu(convolution: nn.Conv2d, width: int) -> nn.Sequential:
+    return nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+
+
+default_cfgs = cifar_configs("ode_alexnet", "ode_resnet4", "ode_resnet10")
+
+
+@register_model
+def ode_alexnet(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """AlexNet for CIFAR; further arguments are those of :func:`make_block`."""
+    return build_model_with_cfg(ODEAlexNet, "ode_alexnet", pretrained, **kwargs)
+
+
+@register_model
+def ode_resnet4(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """A stem, an equation and a classifier; further arguments are those of :func:`make_block`."""
+    return build_model_with_cfg(ODEResNet, "ode_resnet4", pretrained, **kwargs)
+
+
+@register_model
+def ode_resnet10(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """Two widths, with a residual block and an equation each; further arguments are those of :func:`make_block`."""
+    widths = {"widths": (16, 32), "residual_blocks": True, **kwargs}
+    return build_model_with_cfg(ODEResNet, "ode_resnet10", pretrained, **widths)
