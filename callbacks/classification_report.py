@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Int64, UInt8
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
@@ -22,9 +21,8 @@ _MAX_NAMED_CLASSES = 25
 class ClassificationReport(EvaluationPictures):
     """Shows what a classifier mistakes: the confusion matrix beside the images it is wrong about and most sure of.
 
-    Works on any module whose ``validation_step`` and ``test_step`` return the scores of the batch, ``[B, classes]``, and
-    on batches with ``image``, in [0, 1], and ``label``. Names come from ``class_names`` of the data module where it has
-    them.
+    Works on any module whose ``validation_step`` and ``test_step`` return scores, ``[B, classes]``, and on batches with
+    ``image``, in [0, 1], and ``label``. Names come from ``class_names`` of the data module where it has them.
 
     Leaves ``figures/classes_<stage>_epoch_<epoch>.png`` in the run's folder. Under several processes the matrix counts
     the images of all of them, and the first one shows those that it evaluates.
@@ -103,7 +101,7 @@ def draw_report(
     left, right = figure.subfigures(1, 2, width_ratios=[1, 1.25])
     _draw_confusion(left.subplots(), confusion, names)
     columns = min(5, num_images)
-    axes = right.subplots(-(-num_images // columns), columns, squeeze=False).flat
+    axes = right.subplots(-(-num_images // columns), columns, squeeze=False).flatten()
     for axis in axes:
         axis.axis("off")
     for axis, mistake in zip(axes, mistakes, strict=False):

@@ -15,6 +15,12 @@ def make_classification(num_classes):
     return methods.Classification(nn.TimmClassifier("shiftresnet20", num_classes, model_options={"expansion": 1}))
 
 
+def make_coupled_equations(num_classes):
+    """Weights that evolve with the activations, found by a gradient that computes them twice."""
+    options = {"num_steps": 2, "weight_steps": 3, "gradient": "block_checkpoint"}
+    return methods.Classification(nn.TimmClassifier("ode_resnet4", num_classes, model_options=options))
+
+
 def make_accel(num_classes):
     net = nn.AccelNet(
         nn.DeepLab(ENCODER, num_classes, hidden_channels=16),
@@ -78,7 +84,10 @@ METHODS = {
 }
 """Makers of a method for a number of classes."""
 
-VARIANTS = {methods.Accel: (make_accel_of_features, make_deep_feature_flow)}
+VARIANTS = {
+    methods.Accel: (make_accel_of_features, make_deep_feature_flow),
+    methods.Classification: (make_coupled_equations,),
+}
 """Further makers, of nets that take another way through the method."""
 
 DATA_MODULES = {

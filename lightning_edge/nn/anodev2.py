@@ -132,8 +132,8 @@ class ODEBlock(nn.Module):
         time_channel: The net sees the time too, as one more channel behind those of the activations.
 
     Raises:
-        ValueError: There is no step, ``weights_first`` without an evolution, or an evolution with the continuous adjoint,
-            which knows of no weights that change.
+        ValueError: There is no step, ``weights_first`` without an evolution, or an evolution with the continuous
+            adjoint, which knows of no weights that change.
     """
 
     def __init__(

@@ -96,25 +96,27 @@ class ODEResNet(nn.Module):
         if len(widths) > 1 and not residual_blocks:
             raise ValueError(f"expected residual_blocks, which change the width, for widths {widths}")
         self.num_classes = num_classes
-        pixels = 4 // 2 ** (len(widths) - 1)
-        self.num_features = widths[-1] * pixels**2
+        self.num_features = widths[-1] * (32 // 8 // 2 ** (len(widths) - 1)) ** 2
         self.stem = nn.Sequential(conv(in_chans, widths[0], 3), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
-        stages, before = [], widths[0]
+        self.stages = nn.Sequential()
+        self.feature_info = []
+        before = widths[0]
         for index, width in enumerate(widths):
             blocks = [ResidualBlock(before, width, 2 if index else 1)] if residual_blocks else []
-            stages.append(nn.Sequential(*blocks, make_block(width, partial(_resnet_field, width=width), **settings)))
+            equation = make_block(width, partial(_resnet_field, width=width), **settings)
+            self.stages.append(nn.Sequential(*blocks, equation))
+            self.feature_info.append({"num_chs": width, "reduction": 2**index, "module": f"stages.{index}"})
             before = width
-        self.stages = nn.Sequential(*stages)
         self.fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
         initialise(self)
 
-    def forward_features(self, image: Float[Tensor, "batch channels 32 32"]) -> Float[Tensor, "batch features"]:
-        """Features of the whole image: means of 8x8 cells of the last stage."""
-        return F.avg_pool2d(self.stages(self.stem(image)), 8).flatten(1)
+    def forward_features(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch c h w"]:
+        """Features of the last stage."""
+        return self.stages(self.stem(image))
 
     def forward(self, image: Float[Tensor, "batch channels 32 32"]) -> Float[Tensor, "batch classes"]:
-        """Scores of the classes, of a normalised image."""
-        return self.fc(self.forward_features(image))
+        """Scores of the classes, of a normalised image, by the means of 8x8 cells of the last stage."""
+        return self.fc(F.avg_pool2d(self.forward_features(image), 8).flatten(1))
 
 
 class ODEAlexNet(nn.Module):
@@ -174,11 +176,15 @@ def ode_alexnet(pretrained: bool = False, **kwargs: Any) -> nn.Module:
 @register_model
 def ode_resnet4(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """A stem, an equation and a classifier; further arguments are those of :func:`make_block`."""
-    return build_model_with_cfg(ODEResNet, "ode_resnet4", pretrained, **kwargs)
+    return _resnet("ode_resnet4", pretrained, **kwargs)
 
 
 @register_model
 def ode_resnet10(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """Two widths, with a residual block and an equation each; further arguments are those of :func:`make_block`."""
-    widths = {"widths": (16, 32), "residual_blocks": True, **kwargs}
-    return build_model_with_cfg(ODEResNet, "ode_resnet10", pretrained, **widths)
+    return _resnet("ode_resnet10", pretrained, **{"widths": (16, 32), "residual_blocks": True, **kwargs})
+
+
+def _resnet(name: str, pretrained: bool, widths: tuple[int, ...] = (16,), **kwargs: Any) -> nn.Module:
+    feature_cfg = {"out_indices": tuple(range(len(widths))), "flatten_sequential": True}
+    return build_model_with_cfg(ODEResNet, name, pretrained, feature_cfg=feature_cfg, widths=widths, **kwargs)

@@ -6,7 +6,8 @@ its input, is that of a third party's ShiftNet-A, whose counts agree. Of ShiftNe
 (0.78 million) is known to us; that its groups have 2, 4, 4 and 2 modules is a guess that meets it.
 """
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ from lightning_edge.nn.cifar_resnet import conv, initialise
 from lightning_edge.nn.shift import Shift2d
 
 
-class ShiftModule(nn.Module):
+class ShiftModule(nn.Module, ABC):
     """Beside its input, features that a chain of 1x1 convolutions and shifts makes of it.
 
     Where the number of channels grows, the new features stand behind the input's, else they are added to them; where
@@ -30,19 +31,44 @@ class ShiftModule(nn.Module):
     Args:
         in_channels: Channels before the module.
         out_channels: Channels after it, at least as many.
-        stride: Pixels before the module to one after it.
+        stride: Of the last convolution.
+        expansion: By how much the middle has more channels than the input.
+        kernel_size: Of the shifts.
+        dilation: Of the shifts.
     """
 
-    residual: nn.Module
-    """Maps the input to :attr:`new_channels`; subclasses make it."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        expansion: float = 4.0,
+        kernel_size: int = 3,
+        dilation: int = 1,
+    ) -> None:
         super().__init__()
         if out_channels < in_channels:
             raise ValueError(f"expected out_channels of at least in_channels ({in_channels}), got {out_channels}")
         self.stride = stride
         self.concatenates = out_channels > in_channels
-        self.new_channels = out_channels - in_channels if self.concatenates else out_channels
+        new_channels = out_channels - in_channels if self.concatenates else out_channels
+        middle = int(expansion * in_channels)
+        shift = partial(Shift2d, kernel_size=kernel_size, dilation=dilation)
+        self.residual = nn.Sequential(
+            *_activation(in_channels),
+            *self.to_middle(in_channels, middle, shift),
+            conv(middle, new_channels, 1, stride),
+        )
+
+    @abstractmethod
+    def to_middle(self, in_channels: int, middle: int, shift: Callable[[int], Shift2d]) -> Iterable[nn.Module]:
+        """What lies between the first activation and the last convolution.
+
+        Args:
+            in_channels: Channels before it.
+            middle: Channels after it.
+            shift: Makes a shift of so many channels.
+        """
 
     def forward(self, features: Float[Tensor, "batch in_channels h w"]) -> Float[Tensor, "batch out_channels h2 w2"]:
         """Features after the module."""
@@ -53,68 +79,19 @@ class ShiftModule(nn.Module):
 
 
 class CSC(ShiftModule):
-    """Convolution, shift, convolution: the module of the paper's nets.
+    """Convolution, shift, convolution: the module of the paper's nets."""
 
-    Args:
-        in_channels: Channels before the module.
-        out_channels: Channels after it.
-        stride: Of the second convolution.
-        expansion: By how much the middle has more channels than the input.
-        kernel_size: Of the shift.
-        dilation: Of the shift.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        stride: int = 1,
-        expansion: float = 4.0,
-        kernel_size: int = 3,
-        dilation: int = 1,
-    ) -> None:
-        super().__init__(in_channels, out_channels, stride)
-        middle = int(expansion * in_channels)
-        self.residual = nn.Sequential(
-            *_activation(in_channels),
-            conv(in_channels, middle),
-            Shift2d(middle, kernel_size, dilation),
-            *_activation(middle),
-            conv(middle, self.new_channels, 1, stride),
-        )
+    def to_middle(self, in_channels: int, middle: int, shift: Callable[[int], Shift2d]) -> Iterable[nn.Module]:
+        """Convolution, shift, activation."""
+        return conv(in_channels, middle), shift(middle), *_activation(middle)
 
 
 class SC2(ShiftModule):
-    """Shift, convolution, and both again: sees further than :class:`CSC`, and shifts the input's channels too.
+    """Shift, convolution, and both again: sees further than :class:`CSC`, and shifts the input's channels too."""
 
-    Args:
-        in_channels: Channels before the module.
-        out_channels: Channels after it.
-        stride: Of the second convolution.
-        expansion: By how much the middle has more channels than the input.
-        kernel_size: Of both shifts.
-        dilation: Of both shifts.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        stride: int = 1,
-        expansion: float = 4.0,
-        kernel_size: int = 3,
-        dilation: int = 1,
-    ) -> None:
-        super().__init__(in_channels, out_channels, stride)
-        middle = int(expansion * in_channels)
-        self.residual = nn.Sequential(
-            *_activation(in_channels),
-            Shift2d(in_channels, kernel_size, dilation),
-            conv(in_channels, middle),
-            *_activation(middle),
-            Shift2d(middle, kernel_size, dilation),
-            conv(middle, self.new_channels, 1, stride),
-        )
+    def to_middle(self, in_channels: int, middle: int, shift: Callable[[int], Shift2d]) -> Iterable[nn.Module]:
+        """Shift, convolution, activation, shift."""
+        return shift(in_channels), conv(in_channels, middle), *_activation(middle), shift(middle)
 
 
 class ShiftNet(nn.Module):

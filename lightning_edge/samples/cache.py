@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from lightning_edge.samples.frames import WORLD_VERSION
-
 logger = logging.getLogger(__name__)
 LEFTOVER_AFTER_S = 24 * 3600
 _COUNT = ".num_files"
@@ -24,7 +22,7 @@ def cache_root() -> Path:
     return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "lightning_edge"
 
 
-def make_once(layout: str, arguments: Mapping[str, object], write: Callable[[Path], None]) -> Path:
+def make_once(layout: str, version: int, arguments: Mapping[str, object], write: Callable[[Path], None]) -> Path:
     """Folder of a data set, written by ``write(folder)`` unless it is there already.
 
     The data set is written beside its place and moved there when complete, so that an interrupted run leaves nothing
@@ -32,11 +30,12 @@ def make_once(layout: str, arguments: Mapping[str, object], write: Callable[[Pat
 
     Args:
         layout: Start of the folder's name.
-        arguments: What the content depends on, besides the version of the generator; plain JSON values.
+        version: Of what generates it.
+        arguments: What else the content depends on; plain JSON values.
         write: Fills an empty folder.
     """
     digest = hashlib.sha256(json.dumps(dict(arguments), sort_keys=True).encode()).hexdigest()[:12]
-    place = cache_root() / f"{layout}-v{WORLD_VERSION}-{digest}"
+    place = cache_root() / f"{layout}-v{version}-{digest}"
     if _is_complete(place):
         return place
     if place.is_dir():
@@ -44,7 +43,7 @@ def make_once(layout: str, arguments: Mapping[str, object], write: Callable[[Pat
         shutil.rmtree(place)
     place.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(place)
-    logger.warning("making sample data set %s (generator version %d) in %s", layout, WORLD_VERSION, place)
+    logger.warning("making sample data set %s (generator version %d) in %s", layout, version, place)
     aside = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
     try:
         write(aside)

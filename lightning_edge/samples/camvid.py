@@ -9,7 +9,7 @@ import numpy as np
 from lightning_edge.samples.cache import make_once
 from lightning_edge.samples.camera import camvid_camera
 from lightning_edge.samples.district import SUBURB
-from lightning_edge.samples.frames import MIN_SIZE_PX, check_at_least, render_snippet
+from lightning_edge.samples.frames import MIN_SIZE_PX, WORLD_VERSION, check_at_least, render_snippet
 from lightning_edge.samples.labels import Label
 from lightning_edge.samples.writing import run_jobs, write_map, write_rgb
 
@@ -72,7 +72,7 @@ def sample_camvid(
     def write(root: Path) -> None:
         run_jobs(partial(_write_drive, root=root, height=height, width=width), drives, "camvid sample")
 
-    return make_once("camvid", arguments, write)
+    return make_once("camvid", WORLD_VERSION, arguments, write)
 
 
 def _drives(num_train: int, num_val: int, num_test: int, seed: int) -> list[_Drive]:

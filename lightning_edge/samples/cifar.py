@@ -41,14 +41,13 @@ def sample_cifar(
     check_at_least("num_train", num_train, num_classes)
     check_at_least("num_test", num_test, num_classes)
     check_at_least("seed", seed, 0)
-    arguments = {"version": SHAPES_VERSION, "num_train": num_train, "num_test": num_test, "classes": num_classes,
-                 "seed": seed}  # fmt: skip
+    arguments = {"num_train": num_train, "num_test": num_test, "classes": num_classes, "seed": seed}
 
     def write(root: Path) -> None:
         train, test = (_draw(number, count, num_classes, seed) for number, count in enumerate((num_train, num_test)))
         (_write_cifar10 if num_classes == 10 else _write_cifar100)(root, train, test)
 
-    return make_once(f"cifar{num_classes}", arguments, write)
+    return make_once(f"cifar{num_classes}", SHAPES_VERSION, arguments, write)
 
 
 _Images = tuple[np.ndarray, list[int]]

@@ -8,7 +8,7 @@ import numpy as np
 
 from lightning_edge.samples.cache import make_once
 from lightning_edge.samples.domains import domain_named
-from lightning_edge.samples.frames import MIN_SIZE_PX, check_at_least, render_snippet
+from lightning_edge.samples.frames import MIN_SIZE_PX, WORLD_VERSION, check_at_least, render_snippet
 from lightning_edge.samples.labels import palette
 from lightning_edge.samples.writing import run_jobs, write_map, write_rgb
 
@@ -69,7 +69,7 @@ def sample_cityscapes(
         work = partial(_write_snippet, root=root, height=height, width=width, domain=domain, sequences=sequences)
         run_jobs(work, jobs, "cityscapes sample")
 
-    return make_once("cityscapes", arguments, write)
+    return make_once("cityscapes", WORLD_VERSION, arguments, write)
 
 
 def _snippets(split: str, count: int, seed: int) -> list[_Snippet]:

@@ -17,6 +17,9 @@ ACCEL = [3.2509638297818255, 3.2482210210181686, 3.2317753959336244, 3.233438671
 SEGMENTATION = [1.6257502142895357, 1.630566420134711, 1.6174619670330153, 1.618704607487297]
 """Four steps, the learning rate growing and decaying."""
 
+EQUATIONS = [1.4597006230661862, 1.8326340097630311, 1.8786910314768184, 1.9256229039855277]
+"""Four steps of a net whose weights evolve with its activations."""
+
 CLASSIFICATION = [1.7031264890791644, 1.789414016603657, 1.6864932044912124, 1.5443327678442085]
 """Four steps of a shift net."""
 
@@ -39,15 +42,24 @@ def test_segmentation(tmp_path):
 
 
 def test_classification(tmp_path):
+    assert_golden(classification_losses(tmp_path, "shiftresnet20", expansion=1), CLASSIFICATION)
+
+
+def test_equations(tmp_path):
+    losses = classification_losses(tmp_path, "ode_resnet4", num_steps=2, weight_steps=10)
+    assert_golden(losses, EQUATIONS)
+
+
+def classification_losses(tmp_path, model, **options):
     seed_everything(0, verbose=False)
     images = torch.rand(4, 8, 3, 32, 32, dtype=torch.float64)
     labels = torch.randint(0, NUM_CLASSES, (4, 8))
     batches = [{"image": image, "label": label} for image, label in zip(images, labels, strict=True)]
     losses = Losses()
     trainer = make_float64_trainer(tmp_path, losses, max_epochs=1)
-    net = TimmClassifier("shiftresnet20", NUM_CLASSES, model_options={"expansion": 1})
+    net = TimmClassifier(model, NUM_CLASSES, model_options=options)
     trainer.fit(Classification(net.double()), DataLoader(batches, batch_size=None))
-    assert_golden(losses.values, CLASSIFICATION)
+    return losses.values
 
 
 def assert_golden(losses, expected):

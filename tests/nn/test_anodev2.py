@@ -98,6 +98,25 @@ def test_every_filter_may_have_coefficients_of_its_own():
     torch.testing.assert_close(equation(kernel, 1.0)[:, 0, 0, 0], torch.tensor([0.0, 1.0, 2.0]).exp())
 
 
+def test_weights_may_follow_another_equation():
+    class Decay(nn.Module):
+        def __init__(self, shape):
+            super().__init__()
+            self.rate = nn.Parameter(torch.full(shape[:1], 0.5, dtype=torch.float64))
+
+        def forward(self, kernel, duration):
+            return kernel * torch.exp(-duration * self.rate)[:, None, None, None]
+
+    net = make_net()
+    block = ODEBlock(net, 2, WeightEvolution(net, 4, Decay), weights_first=True)
+    ends = {name: weight * math.exp(-0.5) for name, weight in net.named_parameters() if weight.shape[2:] == (3, 3)}
+    state = random(2, 8, 6, 6)
+    expected = odeint(lambda time, z: torch.func.functional_call(net, ends, (z,)), state, 2)
+    torch.testing.assert_close(block(state), expected)
+    block(state).sum().backward()
+    assert block.evolution.equations["0_weight"].rate.grad.abs().max() > 0
+
+
 def test_weights_that_stand_still_make_it_anode():
     net, state = make_net(), random(2, 8, 6, 6)
     expected = odeint(lambda time, state: net(state), state, 4, rk4)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lightning_edge.nn import DeepLab, TimmClassifier
+from lightning_edge.nn import DeepLab
 from lightning_edge.nn.cifar_resnet import DepthwiseBlock, ResidualBlock
 from lightning_edge.nn.shift import Shift2d, ShiftBlock
 from lightning_edge.nn.shift_conversion import convert_to_shifts
@@ -111,13 +111,6 @@ def test_a_shift_net_is_an_encoder_of_deeplab():
     net = DeepLab("shiftnet_c", 5, output_stride=8).eval()
     assert net(torch.rand(1, 3, 64, 96)).shape == (1, 5, 64, 96)
     assert net.features(torch.rand(1, 3, 64, 96)).shape[2:] == (8, 12)
-
-
-def test_a_classifier_normalises():
-    net = TimmClassifier("cifar_resnet20", num_classes=4).eval()
-    image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    mean, std = (torch.tensor(net.net.default_cfg[key]).view(3, 1, 1) for key in ("mean", "std"))
-    torch.testing.assert_close(net(image), net.net((image - mean) / std))
 
 
 def test_conversion_keeps_the_weights_of_the_places():

@@ -117,7 +117,7 @@ def test_an_interrupted_run_leaves_nothing(cache):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make_once("broken", {}, fail)
+        make_once("broken", 1, {}, fail)
     assert not list(cache.iterdir())
 
 
@@ -144,11 +144,11 @@ def test_what_killed_processes_left_is_removed_after_a_day(cache):
 
 def test_the_slower_of_two_uses_what_the_faster_made(cache):
     def slow(folder):
-        place = make_once("raced", {}, lambda inner: (inner / "file").write_text("first") and None)
+        place = make_once("raced", 1, {}, lambda inner: (inner / "file").write_text("first") and None)
         assert place.is_dir()
         (folder / "file").write_text("second")
 
-    assert (make_once("raced", {}, slow) / "file").read_text() == "first"
+    assert (make_once("raced", 1, {}, slow) / "file").read_text() == "first"
     assert len(list(cache.iterdir())) == 1
 
 

@@ -1,0 +1,84 @@
+"""The commands that fit several classifiers and set them side by side."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from recipes import anodev2, shift
+from recipes._anodev2_compare import VARIANTS as EQUATIONS
+from recipes._shift_compare import VARIANTS as SHIFTS
+
+SMALL = [
+    "--data.root=null",
+    "--data.num_samples=[40,20]",
+    "--data.batch_size=8",
+    "--data.num_workers=0",
+    "--trainer.max_epochs=2",
+    "--trainer.callbacks=[{'class_path':'callbacks.LatencyMonitor','init_args':{'stages':['val'],'warmup_batches':1}}]",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.enable_model_summary=false",
+]
+
+
+def rows(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def accuracies(folder):
+    return [float(row["val/accuracy"]) for row in rows(next(folder.rglob("metrics.csv"))) if row["val/accuracy"]]
+
+
+def test_every_variant_has_all_seeds_and_a_difference_by_seed(capsys):
+    overrides = ["-c", "shift_cifar10.yaml", *SMALL]
+    call = ["compare", "--num_seeds=2", '--variants=["shift1","resnet1"]', f"--overrides={overrides}"]
+    found = shift.main(call).metrics
+    folder = Path("runs/shift_comparison")
+    last, best = {}, {}
+    for name in ("shift1", "resnet1"):
+        runs = [accuracies(folder / f"seed_{seed}" / name) for seed in (0, 1)]
+        assert [len(run) for run in runs] == [2, 2]  # an accuracy for each epoch
+        last[name], best[name] = [100 * run[-1] for run in runs], [100 * max(run) for run in runs]
+    assert found == pytest.approx({f"{name}_accuracy": sum(values) / 2 for name, values in last.items()})
+    table = rows(folder / "comparison.csv")
+    assert [(row["variant"], row["seed"]) for row in table] == [
+        (name, f"seed_{seed}") for name in ("shift1", "resnet1") for seed in (0, 1)
+    ]
+    assert {row["num_parameters"] for row in table} == {"34906", "32396"}
+    assert [float(row["last"]) for row in table] == pytest.approx(last["shift1"] + last["resnet1"])
+    assert [float(row["best"]) for row in table] == pytest.approx(best["shift1"] + best["resnet1"])
+    printed = capsys.readouterr().out
+    difference = sum(a - b for a, b in zip(last["resnet1"], last["shift1"], strict=True)) / 2
+    assert f"{difference:.1f}±" in printed.partition("resnet1   ")[2]
+    (folder / "comparison.csv").unlink()
+    assert shift.main(call).metrics == found  # by the runs that are there
+    assert len(rows(folder / "comparison.csv")) == 4
+
+
+def test_equations_are_compared():
+    variants = list(EQUATIONS)[::2]
+    overrides = ["-c", "anodev2_cifar10.yaml", "--model.net.model=ode_resnet4", *SMALL, "--trainer.max_epochs=1"]
+    found = anodev2.main(["compare", "--num_seeds=1", f"--variants={variants}", f"--overrides={overrides}"]).metrics
+    assert set(found) == {f"{name}_accuracy" for name in variants}
+    sizes = [row["num_parameters"] for row in rows(Path("runs/anodev2_comparison/comparison.csv"))]
+    assert sizes == ["7706", "7850", "7714"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("recipe", "variants"), [(shift, SHIFTS), (anodev2, EQUATIONS)])
+def test_all_variants_run(recipe, variants):
+    name = recipe.__name__.rpartition(".")[2]
+    overrides = ["-c", f"{name}_cifar10.yaml", *SMALL, "--trainer.max_epochs=1"]
+    found = recipe.main(["compare", "--num_seeds=1", f"--overrides={overrides}"]).metrics
+    assert set(found) == {f"{name}_accuracy" for name in variants}
+
+
+def test_a_variant_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"expected variants among \['shift1', .*got \['shift2'\]"):
+        shift.main(["compare", '--variants=["shift2"]'])
+
+
+def test_some_seeds_are_needed():
+    with pytest.raises(ValueError, match="expected num_seeds of at least 1, got 0"):
+        anodev2.main(["compare", "--num_seeds=0"])
