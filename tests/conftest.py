@@ -12,12 +12,17 @@ from jaxtyping import install_import_hook
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the network for a newer version at import
 os.environ["WANDB_MODE"] = "offline"
 
-# every annotated shape and type is checked; the numeric tower lets an int stand where a float is asked for (PEP 484)
-install_import_hook(
-    ["lightning_edge", "callbacks"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
-)
-
 torch.set_num_threads(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check every annotated shape and type, unless times are taken, to which a check would add its own."""
+    if config.option.markexpr == "benchmark":
+        return
+    # the numeric tower lets an int stand where a float is asked for (PEP 484)
+    install_import_hook(
+        ["lightning_edge", "callbacks"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+    )
 
 
 @pytest.fixture(autouse=True)

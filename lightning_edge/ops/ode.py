@@ -35,7 +35,8 @@ def rk4(field: Field, time: float, duration: float, state: State) -> State:
     slope2 = field(time + half, _add(state, half, slope1))
     slope3 = field(time + half, _add(state, half, slope2))
     slope4 = field(time + duration, _add(state, duration, slope3))
-    return _map(lambda x, a, b, c, d: x + duration / 6 * (a + 2 * (b + c) + d), state, slope1, slope2, slope3, slope4)
+    slope = _map(lambda a, b, c, d: torch.add(a, b + c, alpha=2).add_(d), slope1, slope2, slope3, slope4)
+    return _add(state, duration / 6, slope)
 
 
 STEPS: dict[str, Step] = {"euler": euler, "midpoint": midpoint, "rk4": rk4}

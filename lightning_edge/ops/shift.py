@@ -196,14 +196,16 @@ def shift_pointwise(
     if needs_gradient or not is_plain or torch.compiler.is_compiling():
         return F.conv2d(shift2d(image, shifts), weight[..., None, None], bias)
     batch, _, height, width = image.shape
-    out = image.new_empty(batch, len(weight), height * width)
     # the product is parallel over samples
     size = max(torch.get_num_threads(), _CACHE_BYTES // max(1, image[0].nbytes)) if batch else 1
-    cache = torch.empty_like(image[:size])
-    for first in range(0, batch, size):
-        part = image[first : first + size]
-        shifted = shift2d(part, shifts, cache[: len(part)])
-        torch.matmul(weight, shifted.flatten(2), out=out[first : first + size])
+    if batch <= size:
+        out = torch.matmul(weight, shift2d(image, shifts).flatten(2))
+    else:
+        out, cache = image.new_empty(batch, len(weight), height * width), torch.empty_like(image[:size])
+        for first in range(0, batch, size):
+            part = image[first : first + size]
+            shifted = shift2d(part, shifts, cache[: len(part)])
+            torch.matmul(weight, shifted.flatten(2), out=out[first : first + size])
     if bias is not None:
         out += bias[:, None]
     return out.unflatten(2, (height, width))

@@ -62,6 +62,9 @@ def _shift_group(bits: Tensor, first: int, num: int, dy: int, dx: int, out: Tens
     """Shift some neighbouring channels alike."""
     batch, num_channels, height, width = bits.shape
     channels = slice(first, first + num)
+    if dy == dx == 0:
+        out[:, channels].copy_(bits[:, channels])
+        return
     if abs(dy) >= height or abs(dx) >= width:
         out[:, channels].zero_()
         return
