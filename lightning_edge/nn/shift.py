@@ -8,7 +8,7 @@ from timm.models import register_model
 from torch import Tensor, nn
 
 from lightning_edge.nn.cifar_resnet import DEPTHS, build_cifar_resnet, cifar_configs, conv, shortcut
-from lightning_edge.ops.shift import grid_shifts, shift2d
+from lightning_edge.ops.shift import grid_shifts, shift2d, shift_pointwise
 
 
 class Shift2d(nn.Module):
@@ -32,6 +32,44 @@ class Shift2d(nn.Module):
     def extra_repr(self) -> str:
         """What tells one from another."""
         return f"{self.num_channels}, kernel_size={self.kernel_size}, dilation={self.dilation}"
+
+
+class ShiftConv2d(nn.Conv2d):
+    """A shift of the input and the 1x1 convolution that follows, at inference in one pass where that is faster.
+
+    Args:
+        in_channels: Channels that are shifted.
+        out_channels: Filters of the convolution.
+        stride: Of the convolution.
+        shift_size: Places of the shift in each direction, odd.
+        shift_dilation: Pixels from place to place.
+        groups: Of the convolution.
+        bias: Of the convolution.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int | tuple[int, int] = 1,
+        shift_size: int = 3,
+        shift_dilation: int = 1,
+        groups: int = 1,
+        bias: bool = False,
+    ) -> None:
+        super().__init__(in_channels, out_channels, 1, stride, groups=groups, bias=bias)
+        self.shifts = grid_shifts(in_channels, shift_size, shift_dilation)
+        self.shift_size, self.shift_dilation = shift_size, shift_dilation
+
+    def forward(self, image: Float[Tensor, "batch in_channels h w"]) -> Float[Tensor, "batch out_channels h2 w2"]:
+        """The convolved picture."""
+        if self.stride == (1, 1) and self.groups == 1:
+            return shift_pointwise(image, self.shifts, self.weight[..., 0, 0], self.bias)
+        return super().forward(shift2d(image, self.shifts))
+
+    def extra_repr(self) -> str:
+        """What tells one from another."""
+        return f"{super().extra_repr()}, shift_size={self.shift_size}, shift_dilation={self.shift_dilation}"
 
 
 class ShiftBlock(nn.Module):
@@ -61,8 +99,7 @@ class ShiftBlock(nn.Module):
             conv(in_channels, middle),
             nn.BatchNorm2d(middle),
             nn.ReLU(inplace=True),
-            Shift2d(middle, kernel_size, dilation),
-            conv(middle, out_channels, 1, stride),
+            ShiftConv2d(middle, out_channels, stride, kernel_size, dilation),
             nn.BatchNorm2d(out_channels),
             nn.ReLU(inplace=True),
         )

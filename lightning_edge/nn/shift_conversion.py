@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lightning_edge.nn.shift import Shift2d
+from lightning_edge.nn.shift import ShiftConv2d
 from lightning_edge.ops.shift import Shift
 
 
@@ -53,19 +53,17 @@ def _is_replaceable(conv: nn.Conv2d) -> bool:
     )
 
 
-def _shift_and_convolve(conv: nn.Conv2d) -> nn.Sequential:
+def _shift_and_convolve(conv: nn.Conv2d) -> ShiftConv2d:
     size, dilation = conv.kernel_size[0], conv.dilation[0]
     stride: Any = conv.stride
-    shift = Shift2d(conv.in_channels, size, dilation)
-    pointwise = nn.Conv2d(
-        conv.in_channels, conv.out_channels, 1, stride, groups=conv.groups, bias=conv.bias is not None
+    pointwise = ShiftConv2d(
+        conv.in_channels, conv.out_channels, stride, size, dilation, conv.groups, bias=conv.bias is not None
     )
     with torch.no_grad():
-        pointwise.weight.copy_(size * _weights_at(conv, shift.shifts))
+        pointwise.weight.copy_(size * _weights_at(conv, pointwise.shifts))
         if conv.bias is not None:
             pointwise.bias.copy_(conv.bias)  # pyright: ignore[reportOptionalMemberAccess]
-    pointwise.train(conv.training)
-    return nn.Sequential(shift, pointwise).to(conv.weight)
+    return pointwise.train(conv.training).to(conv.weight)
 
 
 def _weights_at(conv: nn.Conv2d, shifts: tuple[Shift, ...]) -> Any:

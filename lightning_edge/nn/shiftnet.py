@@ -19,7 +19,7 @@ from timm.models._builder import build_model_with_cfg
 from torch import Tensor, nn
 
 from lightning_edge.nn.cifar_resnet import conv, initialise
-from lightning_edge.nn.shift import Shift2d
+from lightning_edge.nn.shift import Shift2d, ShiftConv2d
 
 
 class ShiftModule(nn.Module, ABC):
@@ -53,21 +53,20 @@ class ShiftModule(nn.Module, ABC):
         self.concatenates = out_channels > in_channels
         new_channels = out_channels - in_channels if self.concatenates else out_channels
         middle = int(expansion * in_channels)
-        shift = partial(Shift2d, kernel_size=kernel_size, dilation=dilation)
-        self.residual = nn.Sequential(
-            *_activation(in_channels),
-            *self.to_middle(in_channels, middle, shift),
-            conv(middle, new_channels, 1, stride),
-        )
+        channels = in_channels, middle, new_channels
+        self.residual = nn.Sequential(*_activation(in_channels), *self.chain(channels, stride, kernel_size, dilation))
 
     @abstractmethod
-    def to_middle(self, in_channels: int, middle: int, shift: Callable[[int], Shift2d]) -> Iterable[nn.Module]:
-        """What lies between the first activation and the last convolution.
+    def chain(
+        self, channels: tuple[int, int, int], stride: int, kernel_size: int, dilation: int
+    ) -> Iterable[nn.Module]:
+        """What follows the first activation.
 
         Args:
-            in_channels: Channels before it.
-            middle: Channels after it.
-            shift: Makes a shift of so many channels.
+            channels: Before it, in its middle, and after it.
+            stride: Of the last convolution.
+            kernel_size: Of the shifts.
+            dilation: Of the shifts.
         """
 
     def forward(self, features: Float[Tensor, "batch in_channels h w"]) -> Float[Tensor, "batch out_channels h2 w2"]:
@@ -81,17 +80,25 @@ class ShiftModule(nn.Module, ABC):
 class CSC(ShiftModule):
     """Convolution, shift, convolution: the module of the paper's nets."""
 
-    def to_middle(self, in_channels: int, middle: int, shift: Callable[[int], Shift2d]) -> Iterable[nn.Module]:
-        """Convolution, shift, activation."""
-        return conv(in_channels, middle), shift(middle), *_activation(middle)
+    def chain(
+        self, channels: tuple[int, int, int], stride: int, kernel_size: int, dilation: int
+    ) -> Iterable[nn.Module]:
+        """Convolution, shift, activation, convolution."""
+        before, middle, after = channels
+        shift = Shift2d(middle, kernel_size, dilation)
+        return conv(before, middle), shift, *_activation(middle), conv(middle, after, 1, stride)
 
 
 class SC2(ShiftModule):
     """Shift, convolution, and both again: sees further than :class:`CSC`, and shifts the input's channels too."""
 
-    def to_middle(self, in_channels: int, middle: int, shift: Callable[[int], Shift2d]) -> Iterable[nn.Module]:
-        """Shift, convolution, activation, shift."""
-        return shift(in_channels), conv(in_channels, middle), *_activation(middle), shift(middle)
+    def chain(
+        self, channels: tuple[int, int, int], stride: int, kernel_size: int, dilation: int
+    ) -> Iterable[nn.Module]:
+        """Shift and convolution, activation, shift and convolution."""
+        before, middle, after = channels
+        first = ShiftConv2d(before, middle, 1, kernel_size, dilation)
+        return first, *_activation(middle), ShiftConv2d(middle, after, stride, kernel_size, dilation)
 
 
 class ShiftNet(nn.Module):

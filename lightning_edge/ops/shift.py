@@ -193,7 +193,8 @@ def shift_pointwise(
     """
     needs_gradient = torch.is_grad_enabled() and (image.requires_grad or weight.requires_grad)
     is_plain = image.device.type == "cpu" and image.is_contiguous() and image.dtype == weight.dtype == torch.float32
-    if needs_gradient or not is_plain or torch.compiler.is_compiling():
+    is_mixed = torch.is_autocast_enabled(image.device.type)
+    if needs_gradient or is_mixed or not is_plain or torch.compiler.is_compiling():
         return F.conv2d(shift2d(image, shifts), weight[..., None, None], bias)
     batch, _, height, width = image.shape
     # the product is parallel over samples

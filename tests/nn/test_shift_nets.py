@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_edge.nn import DeepLab
 from lightning_edge.nn.cifar_resnet import DepthwiseBlock, ResidualBlock
-from lightning_edge.nn.shift import Shift2d, ShiftBlock
+from lightning_edge.nn.shift import Shift2d, ShiftBlock, ShiftConv2d
 from lightning_edge.nn.shift_conversion import convert_to_shifts
 from lightning_edge.nn.shiftnet import CSC, SC2
 
@@ -70,6 +70,23 @@ def test_the_module_is_a_depthwise_convolution_of_one_hot_kernels():
         channel += num
     image = random(2, 54, 8, 8)
     torch.testing.assert_close(shift(image), depthwise(image), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"bias": True, "shift_dilation": 2}, {"stride": 2}, {"groups": 2}, {"shift_size": 1}]
+)
+def test_a_shift_and_a_convolution_are_one_module(options):
+    """With and without gradients, which go two ways, and in mixed precision."""
+    module, image = ShiftConv2d(18, 6, **options), random(3, 18, 9, 8)
+    shift = Shift2d(18, options.get("shift_size", 3), options.get("shift_dilation", 1))
+    expected = nn.functional.conv2d(shift(image), module.weight, module.bias, module.stride, groups=module.groups)
+    torch.testing.assert_close(module(image), expected)
+    with torch.inference_mode():
+        torch.testing.assert_close(module(image), expected, rtol=1e-5, atol=1e-5)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        mixed = module(image)
+    assert mixed.dtype == torch.bfloat16
+    torch.testing.assert_close(mixed.float(), expected, rtol=0.05, atol=0.05)
 
 
 @pytest.mark.parametrize("make_block", [ShiftBlock, DepthwiseBlock, ResidualBlock])
@@ -145,7 +162,7 @@ def test_a_converted_net_is_smaller_and_learns():
 def test_depthwise_convolutions_become_factors_of_channels():
     net = nn.Sequential(nn.Conv2d(18, 18, 3, padding=1, groups=18))
     assert convert_to_shifts(net) == 1
-    assert net[0][1].weight.shape == (18, 1, 1, 1)
+    assert net[0].weight.shape == (18, 1, 1, 1)
 
 
 def test_a_conversion_without_effect_warns():
