@@ -13,7 +13,7 @@ class EvaluationPictures(Callback, ABC):
     """Collects batches of every evaluation that is due, then shows them; the sanity check is none.
 
     Args:
-        every_n_epochs: in training, show the validation of every n-th epoch only.
+        every_n_epochs: in training, show the validation of every n-th epoch and of the last one only.
     """
 
     _name: str
@@ -82,7 +82,8 @@ class EvaluationPictures(Callback, ABC):
         self._end(trainer, pl_module, "test")
 
     def _is_due(self, trainer: Trainer) -> bool:
-        is_turn = not trainer.sanity_checking and (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        epoch = trainer.current_epoch + 1
+        is_turn = not trainer.sanity_checking and (epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs)
         return is_turn or trainer.state.fn == TrainerFn.VALIDATING
 
     def _end(self, trainer: Trainer, module: LightningModule, stage: str) -> None:

@@ -15,7 +15,7 @@ from typing_extensions import override
 from callbacks._evaluation_pictures import EvaluationPictures
 
 _MAX_NAMED_CLASSES = 25
-"""More names or numbers than of so many classes cannot be read."""
+"""With more classes, names and numbers would be too small to read."""
 
 
 class ClassificationReport(EvaluationPictures):
@@ -30,12 +30,12 @@ class ClassificationReport(EvaluationPictures):
     ================  =============================================  ======
     key               meaning                                        unit
     ================  =============================================  ======
-    ``val/classes``   the same picture, to a ``WandbLogger`` only     image
+    ``val/classes``   the same picture, to a ``WandbLogger`` only    image
     ================  =============================================  ======
 
     Args:
         num_images: how many images to show.
-        every_n_epochs: in training, show the validation of every n-th epoch only.
+        every_n_epochs: in training, show the validation of every n-th epoch and of the last one only.
 
     Raises:
         ValueError: An argument is less than 1; later, batches or outputs of another kind.
@@ -64,7 +64,7 @@ class ClassificationReport(EvaluationPictures):
         sureness, predictions = scores.float().softmax(1).max(1)
         wrong = (predictions != labels).nonzero().flatten()
         surest = wrong[sureness[wrong].argsort(descending=True)][: self.num_images]
-        pixels = (255 * images[surest].float()).round().byte().permute(0, 2, 3, 1)
+        pixels = (255 * images[surest].float()).round().clamp(0, 255).byte().permute(0, 2, 3, 1)
         found = zip(*(values[surest].tolist() for values in (sureness, predictions, labels)), pixels, strict=True)
         mistakes = [*self._mistakes, *(_Mistake(*numbers, image.cpu().numpy()) for *numbers, image in found)]
         self._mistakes = sorted(mistakes, key=lambda mistake: -mistake.sureness)[: self.num_images]
@@ -96,7 +96,7 @@ class _Mistake(NamedTuple):
 def draw_report(
     confusion: Int64[np.ndarray, "classes classes"], names: list[str], mistakes: list[_Mistake], num_images: int
 ) -> Figure:
-    """A confusion matrix, of which every row adds up to its class, beside images with wrong and right names."""
+    """A confusion matrix, in percent of the images of each class, beside images with their wrong and right names."""
     figure = Figure(figsize=(14, 6), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=[1, 1.25])
     _draw_confusion(left.subplots(), confusion, names)
@@ -144,4 +144,6 @@ def _scores_images_labels(outputs: Any, batch: Any) -> tuple[Tensor, Tensor, Ten
 
 def _names(trainer: Trainer, num_classes: int) -> list[str]:
     names = getattr(getattr(trainer, "datamodule", None), "class_names", None) or ()
-    return list(names) if len(names) >= num_classes else [f"class {index}" for index in range(num_classes)]
+    return (
+        list(names[:num_classes]) if len(names) >= num_classes else [f"class {index}" for index in range(num_classes)]
+    )

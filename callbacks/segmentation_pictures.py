@@ -40,7 +40,7 @@ class SegmentationPictures(EvaluationPictures):
 
     Args:
         num_images: how many images to show.
-        every_n_epochs: in training, show the validation of every n-th epoch only.
+        every_n_epochs: in training, show the validation of every n-th epoch and of the last one only.
         opacity: of the colours over the image, 0 to 1.
     """
 
@@ -71,7 +71,7 @@ class SegmentationPictures(EvaluationPictures):
         self._num_classes = scores.shape[1]
         images = inputs if inputs.ndim == 4 else inputs[:, -1]
         for image, score, mask in zip(images, scores, masks, strict=True):
-            pixels = (255 * image.float()).round().byte().permute(1, 2, 0)
+            pixels = (255 * image.float()).round().clamp(0, 255).byte().permute(1, 2, 0)
             self._pictures.append(_Picture(_numpy(pixels), _numpy(score.argmax(0).byte()), _numpy(mask.byte())))
 
     @override

@@ -33,11 +33,12 @@ def compare(
     A stopped comparison goes on where it was, and one with more seeds or variants uses those that are there.
 
     Args:
-        folder: Where the runs lie, one folder for each seed; ``comparison.csv`` has a row for each run.
+        folder: Where the runs lie, one folder for each seed; ``comparison.csv`` has a row for each run of this call.
         num_seeds: How many runs of each variant.
         variants: Which ones: ``baseline`` (residual blocks), ``neural_ode`` (two steps, gradient of the continuous
             adjoint), ``neural_ode_t`` (that sees the time), ``anode`` (two steps), ``anodev2_1`` (weights evolve with
             the activations) and ``anodev2_2`` (weights evolve first).
-        overrides: Further arguments of ``fit`` for all runs, such as ``["--model.net.model=ode_resnet10"]``.
+        overrides: Further arguments of ``fit`` for all runs, such as
+            ``["-c", "anodev2_cifar10.yaml", "--data.root=..."]``.
     """
-    return compare_variants("anodev2", VARIANTS, variants, folder, num_seeds, overrides)
+    return compare_variants("anodev2", VARIANTS, variants, folder, num_seeds, overrides, "baseline")

@@ -15,7 +15,7 @@ class Variant(NamedTuple):
     arguments: tuple[str, ...]
     """Of ``fit``, by which it differs from the others."""
     rival: str | None = None
-    """Variant that it is set against, seed by seed."""
+    """Variant whose accuracy is subtracted from its own, seed by seed."""
 
 
 class Score(NamedTuple):
@@ -27,9 +27,9 @@ class Score(NamedTuple):
     flops: int
     """Of one image in the forward pass; a multiplication and an addition are two."""
     last: float
-    """Accuracy after the last epoch, percent."""
+    """Accuracy of the last validation, percent."""
     best: float
-    """Accuracy after the best epoch, percent: too high for a net that was chosen by the same data."""
+    """Accuracy of the best validation, percent: too high for a net that was chosen by the same data."""
 
 
 def compare_variants(
@@ -39,6 +39,7 @@ def compare_variants(
     folder: Path,
     num_seeds: int,
     overrides: Sequence[str],
+    rival: str,
 ) -> dict[str, float]:
     """Fit variants of a classifier under several seeds, print their accuracies, and return the means, percent.
 
@@ -49,13 +50,18 @@ def compare_variants(
         recipe: Name of the recipe that fits.
         variants: All there are, by name.
         names: Those that are compared.
-        folder: Where the runs lie, one folder for each seed; ``comparison.csv`` has a row for each run.
+        folder: Where the runs lie, one folder for each seed; ``comparison.csv`` has a row for each run of this call.
         num_seeds: How many runs of each variant.
-        overrides: Further arguments of ``fit`` for all runs.
+        overrides: Further arguments of ``fit`` for all runs; the options of the net are the variants' own.
+        rival: What the rivals are called in the table.
 
     Raises:
-        ValueError: There is no such variant, or no seed.
+        ValueError: There is no such variant, none at all, or no seed, or the overrides are of the net's options.
     """
+    if not names:
+        raise ValueError(f"expected variants among {list(variants)}, got none")
+    if own := [argument for argument in overrides if "model_options" in argument]:
+        raise ValueError(f"expected overrides that leave model_options to the variants, got {own}")
     if unknown := [name for name in names if name not in variants]:
         raise ValueError(f"expected variants among {list(variants)}, got {unknown}")
     scores: dict[str, list[Score]] = {name: [] for name in names}
@@ -63,17 +69,20 @@ def compare_variants(
         for name, found in scores.items():
             found.append(_fit(recipe, name, seed, [*plan, *variants[name].arguments], folder / seed / name))
             _write(scores, folder / "comparison.csv")
-    rivals = {name: variants[name].rival for name in names}
-    _print(scores, rivals)
+    _print(scores, {name: variants[name].rival for name in names}, rival)
     return {f"{name}_accuracy": sum(score.last for score in found) / num_seeds for name, found in scores.items()}
 
 
 def _fit(recipe: str, name: str, seed: str, arguments: Sequence[str], folder: Path) -> Score:
-    metrics = run_config(recipe, arguments, folder)
-    with max(folder.rglob("metrics.csv"), key=lambda path: path.stat().st_mtime).open() as file:
-        accuracies = [float(row["val/accuracy"]) for row in csv.DictReader(file) if row["val/accuracy"]]
-    costs = int(metrics["val/num_parameters"]), int(metrics["val/flops_per_sample"])
-    return Score(name, seed, *costs, 100 * accuracies[-1], 100 * max(accuracies))
+    run_config(recipe, arguments, folder)
+    table = max(folder.rglob("metrics.csv"), key=lambda path: path.stat().st_mtime)
+    with table.open() as file:
+        rows = [row for row in csv.DictReader(file) if row.get("val/accuracy")]
+    if not rows or not rows[-1].get("val/num_parameters"):
+        raise ValueError(f"expected runs with a validation and with LatencyMonitor, got {table} without")
+    costs = (int(float(rows[-1][f"val/{key}"])) for key in ("num_parameters", "flops_per_sample"))
+    accuracies = [100 * float(row["val/accuracy"]) for row in rows]
+    return Score(name, seed, *costs, accuracies[-1], max(accuracies))
 
 
 def _write(scores: Mapping[str, Sequence[Score]], path: Path) -> None:
@@ -83,7 +92,7 @@ def _write(scores: Mapping[str, Sequence[Score]], path: Path) -> None:
         writer.writerows(score for found in scores.values() for score in found)
 
 
-def _print(scores: Mapping[str, Sequence[Score]], rivals: Mapping[str, str | None]) -> None:
+def _print(scores: Mapping[str, Sequence[Score]], rivals: Mapping[str, str | None], rival: str) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -93,16 +102,17 @@ def _print(scores: Mapping[str, Sequence[Score]], rivals: Mapping[str, str | Non
     num_seeds = max(map(len, scores.values()))
     table = Table(
         title=f"Accuracy %, mean of {num_seeds} seeds with 95 % interval",
-        caption="last, min, max: after the last epoch. -rival: last, seed by seed. MFLOPs: multiply-add = 2",
+        caption=f"last, min, max: the last validation. -rival: minus {rival}, seed by seed. MFLOPs: multiply-add = 2; "
+        "Fourier transforms and shifts are not counted",
         box=box.SIMPLE,
         padding=0,
     )
     table.add_column("variant", no_wrap=True)
-    for heading in ("parameters", "MFLOPs", "last", "min", "max", "best", "-rival", "rival"):
+    for heading in ("parameters", "MFLOPs", "last", "min", "max", "best", "-rival"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, found in scores.items():
-        last, rival = [score.last for score in found], rivals[name]
-        against = [score.last for score in scores.get(rival or "", [])]
+        last = [score.last for score in found]
+        against = [score.last for score in scores.get(rivals[name] or "", [])]
         table.add_row(
             name,
             f"{found[0].num_parameters:,}",
@@ -112,6 +122,5 @@ def _print(scores: Mapping[str, Sequence[Score]], rivals: Mapping[str, str | Non
             f"{max(last):.1f}",
             mean_with_interval([score.best for score in found]),
             mean_with_interval([one - other for one, other in zip(last, against, strict=bool(against))]),
-            rival if against else "",
         )
     Console().print(table)

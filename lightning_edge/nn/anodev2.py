@@ -12,6 +12,7 @@ and with one Euler step a residual block.
 import copy
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,12 +27,17 @@ Weights = dict[str, Tensor]
 """Kernels of convolutions by the names of their parameters."""
 
 
+_SLIGHT_DIFFUSION = 0.01
+"""Cells squared in the whole time: dims the highest frequencies of a 3x3 kernel by less than a tenth."""
+
+
 class ReactionDiffusionAdvection(nn.Module):
     """How the kernel of a convolution changes: ``dw/dt = tau * laplacian(w) + upsilon . gradient(w) + rho * w``.
 
     The kernel is a picture with periodic borders for each pair of channels, on which a step of any duration is exact in
-    Fourier space; the nonlinearity follows. The coefficients learn; at first the diffusion is slight and the others
-    are none. Diffusion is positive, for its reverse has no solution.
+    Fourier space. The coefficients learn; at first the diffusion is slight and the others are none. Diffusion is
+    positive, for its reverse has no solution. The nonlinearity follows each step whatever its duration, so that with it
+    another number of steps is another model.
 
     Args:
         shape: Of the kernel: filters, channels, height, width.
@@ -47,7 +53,7 @@ class ReactionDiffusionAdvection(nn.Module):
     ) -> None:
         super().__init__()
         sets = shape[0] if per_channel else 1
-        self.raw_diffusion = nn.Parameter(torch.full((sets,), _inverse_softplus(0.01)))
+        self.raw_diffusion = nn.Parameter(torch.zeros(sets))  # so that the decay of weights draws it to the slight one
         self.advection = nn.Parameter(torch.zeros(sets, 2))
         self.reaction = nn.Parameter(torch.zeros(sets))
         self.nonlinearity = nonlinearity
@@ -55,15 +61,16 @@ class ReactionDiffusionAdvection(nn.Module):
     @property
     def diffusion(self) -> Float[Tensor, " sets"]:
         """Coefficients of the Laplacian, positive."""
-        return F.softplus(self.raw_diffusion)
+        return F.softplus(self.raw_diffusion + _inverse_softplus(_SLIGHT_DIFFUSION))
 
     def forward(self, kernel: Float[Tensor, "f c h w"], duration: float) -> Float[Tensor, "f c h w"]:
         """The kernel after a step."""
-        frequency = _frequencies(kernel)
+        precise = kernel if kernel.dtype in (torch.float32, torch.float64) else kernel.float()
+        frequency = _frequencies(precise)
         decay = self.reaction[:, None, None] - self.diffusion[:, None, None] * frequency.square().sum(0)
         drift = (self.advection[:, :, None, None] * frequency).sum(1)  # autocast would round a product of matrices
         factor = torch.exp(duration * torch.complex(decay, drift))[:, None]
-        evolved = torch.fft.irfft2(factor * torch.fft.rfft2(kernel), s=kernel.shape[-2:])
+        evolved = torch.fft.irfft2(factor * torch.fft.rfft2(precise), s=kernel.shape[-2:]).to(kernel.dtype)
         return evolved if self.nonlinearity is None else self.nonlinearity(evolved)
 
 
@@ -74,7 +81,8 @@ class WeightEvolution(nn.Module):
         net: Whose kernels; those larger than 1x1 evolve.
         num_steps: Steps of the evolution.
         equation: Makes, of a kernel's shape, the module that maps a kernel and a duration to the kernel after it.
-        memory: ``K`` of the integral, of the time passed; ``None`` is Dirac's, by which the weights are ``w`` itself.
+        memory: ``K`` of the integral, of the time passed, which makes the weights zero at time 0; ``None`` is Dirac's,
+            by which they are ``w`` itself.
 
     Raises:
         ValueError: There is no step, or no spatial convolution.
@@ -110,7 +118,7 @@ class WeightEvolution(nn.Module):
         """The integral over what has passed, by the trapezoidal rule."""
         assert self.memory is not None
         duration, last = 1 / self.num_steps, len(passed) - 1
-        ends = [0.5 if index in (0, last) and last > 0 else 1.0 for index in range(last + 1)]
+        ends = [0.5 if index in (0, last) else 1.0 for index in range(last + 1)] if last else [0.0]
         shares = [self.memory((last - index) * duration) * duration * end for index, end in enumerate(ends)]
         return {
             name: sum((share * weights[name] for share, weights in zip(shares, passed, strict=True)), torch.zeros(()))
@@ -130,10 +138,12 @@ class ODEBlock(nn.Module):
         step: Of the activations: :func:`~lightning_edge.ops.ode.euler` or another of that module.
         gradient: As in :func:`~lightning_edge.ops.ode.odeint`.
         time_channel: The net sees the time too, as one more channel behind those of the activations.
+        check_finite: Look whether the result is finite, which a GPU has to wait for.
 
     Raises:
-        ValueError: There is no step, ``weights_first`` without an evolution, or an evolution with the continuous
-            adjoint, which knows of no weights that change.
+        ValueError: There is no step, ``weights_first`` without an evolution, an evolution of another net's weights or
+            with the continuous adjoint, which knows of no weights that change, or one Euler step of weights that do not
+            come first: it would see those of time 0 alone.
     """
 
     def __init__(
@@ -145,14 +155,15 @@ class ODEBlock(nn.Module):
         step: Step = euler,
         gradient: Gradient | None = None,
         time_channel: bool = False,
+        check_finite: bool = True,
     ) -> None:
         super().__init__()
         if num_steps < 1:
             raise ValueError(f"expected num_steps of at least 1, got {num_steps}")
         if weights_first and evolution is None:
             raise ValueError("expected an evolution of the weights that come first, got none")
-        if evolution is not None and gradient is continuous_adjoint:
-            raise ValueError("expected another gradient than continuous_adjoint for weights that evolve")
+        if evolution is not None:
+            _check_evolution(evolution, net, weights_first, num_steps, step, gradient)
         self.net = net
         self.num_steps = num_steps
         self.evolution = evolution
@@ -160,6 +171,7 @@ class ODEBlock(nn.Module):
         self.step = step
         self.gradient = gradient
         self.time_channel = time_channel
+        self.check_finite = check_finite
 
     def forward(self, activations: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels h w"]:
         """Activations at time 1.
@@ -174,7 +186,15 @@ class ODEBlock(nn.Module):
         def field(time: float, state: Tensor) -> Tensor:
             return functional_call(self.net, _at(passed, time), (self._with_time(state, time),))
 
-        return odeint(field, activations, self.num_steps, self.step, self.gradient, module=self.net, check_finite=True)
+        return odeint(
+            field,
+            activations,
+            self.num_steps,
+            self.step,
+            self.gradient,
+            module=self.net,
+            check_finite=self.check_finite,
+        )
 
     def bake(self) -> "ODEBlock":
         """A block without evolution that computes the same, of weights that came first.
@@ -188,7 +208,14 @@ class ODEBlock(nn.Module):
             weights = self.evolution(_spatial_kernels(self.net))[-1]
         net = copy.deepcopy(self.net)
         net.load_state_dict(weights, strict=False)
-        block = ODEBlock(net, self.num_steps, step=self.step, gradient=self.gradient, time_channel=self.time_channel)
+        block = ODEBlock(
+            net,
+            self.num_steps,
+            step=self.step,
+            gradient=self.gradient,
+            time_channel=self.time_channel,
+            check_finite=self.check_finite,
+        )
         return block.train(self.training)
 
     def _with_time(self, state: Tensor, time: float) -> Tensor:
@@ -207,6 +234,18 @@ def baked(net: nn.Module) -> nn.Module:
     for name, block in [(name, part) for name, part in net.named_modules() if isinstance(part, ODEBlock)]:
         net.set_submodule(name, baked(block))
     return net
+
+
+def _check_evolution(
+    evolution: WeightEvolution, net: nn.Module, weights_first: bool, num_steps: int, step: Step, gradient: Any
+) -> None:
+    if gradient is continuous_adjoint:
+        raise ValueError("expected another gradient than continuous_adjoint for weights that evolve")
+    if num_steps == 1 and step is euler and not weights_first:
+        raise ValueError("expected weights_first, or num_steps of at least 2 for weights that evolve meanwhile, got 1")
+    theirs, ours = set(evolution.equations), {_key(name) for name in _spatial_kernels(net)}
+    if theirs != ours:
+        raise ValueError(f"expected an evolution of the net's kernels ({sorted(ours)}), got one of {sorted(theirs)}")
 
 
 def _frequencies(kernel: Tensor) -> Float[Tensor, "2 height half_width"]:

@@ -10,7 +10,7 @@ import lightning_edge.nn.ode_nets
 import lightning_edge.nn.shift
 import lightning_edge.nn.shiftnet  # noqa: F401
 from lightning_edge.nn.normalize import Normalize
-from lightning_edge.nn.timm_models import load_timm_model, make_timm_model
+from lightning_edge.nn.timm_models import load_timm_classifier, make_timm_model
 
 
 class TimmClassifier(nn.Module):
@@ -19,8 +19,8 @@ class TimmClassifier(nn.Module):
     Args:
         model: Name in timm, such as ``resnet18`` or this library's ``shiftresnet20``.
         num_classes: Classes.
-        weights: File of weights in timm's format, of which a classifier for another number of classes is left out;
-            ``None`` starts from random ones. Nothing is downloaded.
+        weights: File of weights in timm's format; its last layer is left out if that is for another number of classes.
+            ``None`` starts from random weights. Nothing is downloaded.
         model_options: Further arguments of the net, such as ``{"expansion": 3}``.
 
     Raises:
@@ -33,11 +33,10 @@ class TimmClassifier(nn.Module):
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
-        options = {"num_classes": num_classes, **(model_options or {})}
         if weights is None:
-            self.net = make_timm_model("model", model, options)
+            self.net = make_timm_model("model", model, {**(model_options or {}), "num_classes": num_classes})
         else:
-            self.net = load_timm_model("model", model, weights, options)
+            self.net = load_timm_classifier("model", model, weights, num_classes, model_options or {})
         self.normalize = Normalize.of_timm(self.net)
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:

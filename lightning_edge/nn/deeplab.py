@@ -11,7 +11,7 @@ import lightning_edge.nn.small_resnet  # noqa: F401 (gives timm their names)
 from lightning_edge.nn.branch import SegmentationBranch
 from lightning_edge.nn.deformable import deform
 from lightning_edge.nn.normalize import Normalize
-from lightning_edge.nn.timm_models import load_timm_model, make_timm_model
+from lightning_edge.nn.timm_models import load_timm_features, make_timm_model
 
 
 class DeepLab(SegmentationBranch):
@@ -62,7 +62,7 @@ class DeepLab(SegmentationBranch):
         if weights is None:
             self.encoder = make_timm_model("encoder", encoder, options)
         else:
-            self.encoder = load_timm_model("encoder", encoder, weights, options)
+            self.encoder = load_timm_features("encoder", encoder, weights, options)
         self.normalize = Normalize.of_timm(self.encoder)
         if freeze_norm:
             if weights is None:

@@ -4,14 +4,14 @@
 
 =====================  ============================================================================
 plain residual net     ``num_steps=1``, the default
-Neural ODE             ``gradient="continuous_adjoint"``, with ``time_channel=True`` one that sees the time
+Neural ODE             ``num_steps=2, gradient="continuous_adjoint"``; with ``time_channel=True`` it sees the time
 ANODE                  ``num_steps=2``
 ANODEV2, config. 1     ``num_steps=2, weight_steps=10``: activations and weights advance together
 ANODEV2, config. 2     ``num_steps=1, weight_steps=10, weights_first=True``
 =====================  ============================================================================
 
-Source: Zhang et al., arXiv:1906.04596, names these nets and the steps, but its authors released no code: the layers are
-a reconstruction, in which one block of each width is an equation, as in the code of ANODE
+Source: Zhang et al., arXiv:1906.04596, after our memory of it, for its authors released no code: the layers are a
+reconstruction, in which one block of each width is an equation, as in the code of ANODE
 (https://github.com/amirgholami/anode), whose field is convolution, norm and ReLU, twice.
 """
 
@@ -81,7 +81,7 @@ class ODEResNet(nn.Module):
         settings: Of :func:`make_block`.
 
     Raises:
-        ValueError: There are several widths without residual blocks, or a setting is wrong.
+        ValueError: There are more than three widths, several without residual blocks, or a setting is wrong.
     """
 
     def __init__(
@@ -93,6 +93,8 @@ class ODEResNet(nn.Module):
         **settings: Any,
     ) -> None:
         super().__init__()
+        if not 1 <= len(widths) <= 3:
+            raise ValueError(f"expected 1 to 3 widths, which leave cells of 8x8 pixels to average, got {widths}")
         if len(widths) > 1 and not residual_blocks:
             raise ValueError(f"expected residual_blocks, which change the width, for widths {widths}")
         self.num_classes = num_classes

@@ -63,6 +63,7 @@ def _shift_and_convolve(conv: nn.Conv2d) -> ShiftConv2d:
         pointwise.weight.copy_(size * _weights_at(conv, pointwise.shifts))
         if conv.bias is not None:
             pointwise.bias.copy_(conv.bias)  # pyright: ignore[reportOptionalMemberAccess]
+    pointwise.requires_grad_(conv.weight.requires_grad)
     return pointwise.train(conv.training).to(conv.weight)
 
 

@@ -3,7 +3,7 @@
 Source: Wu et al., arXiv:1711.08141, table 5; numbers of parameters and operations are those of the paper. The authors
 released no code of these nets: how a block loses size, by a stride of its second convolution beside a pooled copy of
 its input, is that of a third party's ShiftNet-A, whose counts agree. Of ShiftNet-C only the number of parameters
-(0.78 million) is known to us; that its groups have 2, 4, 4 and 2 modules is a guess that meets it.
+(0.78 million) is known to us; that its groups have 2, 4, 4 and 2 modules is a guess that comes to it.
 """
 
 from abc import ABC, abstractmethod

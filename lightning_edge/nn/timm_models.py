@@ -1,4 +1,4 @@
-"""Nets of timm by their names: with an error that helps, and with all of a file's weights or none."""
+"""Nets of timm by their names: with an error that helps, and with weights of a file that lacks none of them."""
 
 import difflib
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.models import load_state_dict
 from torch import nn
 
 
@@ -33,34 +34,74 @@ def make_timm_model(argument: str, name: str, options: Mapping[str, Any]) -> nn.
         ) from error
 
 
-def load_timm_model(argument: str, name: str, weights: str, options: Mapping[str, Any]) -> nn.Module:
-    """A net with the weights of a file; timm would take any file and leave what it lacks random, without a word.
-
-    A classifier begins anew where timm has the file's one for another number of classes.
+def load_timm_classifier(
+    argument: str, name: str, weights: str, num_classes: int, options: Mapping[str, Any]
+) -> nn.Module:
+    """A classifier with the weights of a file, but for its last layer where the file has another number of classes.
 
     Args:
         argument: What the name was given as, for the error.
         name: Of a model of timm.
         weights: File of weights in timm's format.
-        options: What ``timm.create_model`` takes for it.
+        num_classes: Of the result.
+        options: What ``timm.create_model`` takes for it besides.
+
+    Raises:
+        ValueError: As for :func:`make_timm_model`, or the file has not all of the net's weights and no others.
+        FileNotFoundError: There is no such file.
+    """
+    state = _read(argument, weights)
+    model = make_timm_model(argument, name, {**options, "num_classes": num_classes})
+    found: Any = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    classifiers = (found,) if isinstance(found, str) else tuple(found)
+    in_file = next((len(state[f"{key}.weight"]) for key in classifiers if f"{key}.weight" in state), 0)
+    # with the number of classes that the file has, timm leaves nothing out, and refuses what is missing
+    overlay = {"file": weights, "num_classes": in_file}
+    whole = {**options, "num_classes": in_file, "pretrained": True, "pretrained_cfg_overlay": overlay}
+    try:
+        loaded = make_timm_model(argument, name, whole)
+    except RuntimeError as error:
+        raise ValueError(f"expected weights with all of {name}'s and no others, got {weights}: {error}") from error
+    if in_file == num_classes:
+        return loaded
+    prefixes = tuple(f"{key}." for key in classifiers)
+    body = {key: value for key, value in loaded.state_dict().items() if not key.startswith(prefixes)}
+    model.load_state_dict(body, strict=False)
+    return model
+
+
+def load_timm_features(argument: str, name: str, weights: str, options: Mapping[str, Any]) -> nn.Module:
+    """Feature maps with the weights of a file; timm would leave what the file lacks random, without a word.
+
+    Args:
+        argument: What the name was given as, for the error.
+        name: Of a model of timm.
+        weights: File of weights in timm's format.
+        options: What ``timm.create_model`` takes for it, ``features_only`` among them.
 
     Raises:
         ValueError: As for :func:`make_timm_model`, or the file lacks some weights.
         FileNotFoundError: There is no such file.
     """
-    if not Path(weights).is_file():
-        raise FileNotFoundError(f"expected weights to be a file of {argument} weights, got {weights}")
+    has_statistics = any(key.endswith("running_mean") for key in _read(argument, weights))
     loading = {**options, "pretrained": True, "pretrained_cfg_overlay": {"file": weights}}
     model = make_timm_model(argument, name, loading)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(torch.initial_seed() ^ 1)  # those of GPUs are left alone
         again = make_timm_model(argument, name, loading)
     of_both = zip(model.named_parameters(), again.parameters(), strict=True)
-    random = [parameter_name for (parameter_name, value), other in of_both if not torch.equal(value, other)]
-    classifier = str(getattr(model, "pretrained_cfg", {}).get("classifier"))
-    if random := [parameter for parameter in random if not parameter.startswith(f"{classifier}.")]:
-        # what depends on the seed is not from the file
+    # what depends on the seed is not from the file
+    lacking = [parameter for (parameter, value), other in of_both if not torch.equal(value, other)]
+    if not has_statistics:
+        lacking += [buffer for buffer, _ in model.named_buffers() if buffer.endswith("running_mean")]
+    if lacking:
         raise ValueError(
-            f"expected weights with all of {name}'s, got {weights}, which lacks {len(random)}, such as {random[0]}"
+            f"expected weights with all of {name}'s, got {weights}, which lacks {len(lacking)}, such as {lacking[0]}"
         )
     return model
+
+
+def _read(argument: str, weights: str) -> dict[str, Any]:
+    if not Path(weights).is_file():
+        raise FileNotFoundError(f"expected weights to be a file of {argument} weights, got {weights}")
+    return load_state_dict(weights)

@@ -108,7 +108,7 @@ def odeint(
 
 
 def _is_finite(state: State) -> bool:
-    return all(bool(value.isfinite().all()) for value in tree_leaves(state))
+    return all(value.is_meta or bool(value.isfinite().all()) for value in tree_leaves(state))
 
 
 def _add(state: State, factor: float, slope: State) -> State:

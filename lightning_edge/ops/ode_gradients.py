@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from torch.utils.checkpoint import checkpoint
 
@@ -89,6 +90,7 @@ class _ContinuousAdjoint(torch.autograd.Function):
         return tuple(end)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *adjoint: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         solve, parameters = ctx.solve, [parameter for parameter in ctx.parameters if parameter.requires_grad]
 

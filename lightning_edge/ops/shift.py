@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from torch._subclasses.fake_tensor import is_fake
+from torch.autograd import forward_ad
 
 from lightning_edge.ops.shift_cpu import shift_planes
 
@@ -80,10 +82,22 @@ def shift2d(
     if out is not None:
         _check_out(image, out)
         return _copy(_dense(image), tuple(shifts), out)
-    if torch.compiler.is_compiling() or (image.requires_grad and torch.is_grad_enabled()):
+    if forward_ad._current_level >= 0 and (dual := forward_ad.unpack_dual(image)).tangent is not None:
+        return forward_ad.make_dual(shift2d(dual.primal, shifts), shift2d(dual.tangent, shifts))  # it is linear
+    if _is_watched(image):
         return _shift(image, [value for shift in shifts for value in shift])
     image = _dense(image)
     return _copy(image, tuple(shifts), torch.empty_like(image))
+
+
+def _is_watched(image: Tensor) -> bool:
+    """Whether something looks at what is done with the image: a gradient, a compiler, a transform or a fake tensor."""
+    return (
+        torch.compiler.is_compiling()
+        or (image.requires_grad and torch.is_grad_enabled())
+        or torch._C._are_functorch_transforms_active()
+        or is_fake(image)
+    )
 
 
 def opposite(shifts: Sequence[Shift]) -> tuple[Shift, ...]:
@@ -191,10 +205,10 @@ def shift_pointwise(
     Raises:
         ValueError: The shifts are of another number of channels.
     """
-    needs_gradient = torch.is_grad_enabled() and (image.requires_grad or weight.requires_grad)
+    needs_gradient = torch.is_grad_enabled() and weight.requires_grad
     is_plain = image.device.type == "cpu" and image.is_contiguous() and image.dtype == weight.dtype == torch.float32
     is_mixed = torch.is_autocast_enabled(image.device.type)
-    if needs_gradient or is_mixed or not is_plain or torch.compiler.is_compiling():
+    if needs_gradient or is_mixed or not is_plain or _is_watched(image):
         return F.conv2d(shift2d(image, shifts), weight[..., None, None], bias)
     batch, _, height, width = image.shape
     # the product is parallel over samples

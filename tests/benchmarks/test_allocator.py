@@ -4,6 +4,7 @@ By default glibc gives large blocks back to the kernel, which hands them out aga
 setting is read when a process begins, hence the processes.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -21,12 +22,12 @@ NETS = {
     "ShiftResNet-20, expansion 6": ("shiftresnet20", {"expansion": 6}),
     "depthwise, expansion 6": ("cifar_dwresnet20", {"expansion": 6}),
 }
-ROUNDS = 5
+ROUNDS = 3
 STEPS = """
-import sys, time, timm, torch
+import json, sys, time, timm, torch
 import lightning_edge.nn
 torch.set_num_threads(1)
-net = timm.create_model(sys.argv[1], **eval(sys.argv[2]))
+net = timm.create_model(sys.argv[1], **json.loads(sys.argv[2]))
 image, label = torch.rand(64, 3, 32, 32), torch.randint(0, 10, (64,))
 times = []
 for _ in range(3):
@@ -50,6 +51,6 @@ def test_a_training_step(capsys):
 
 
 def _step(name, options, more):
-    call = [sys.executable, "-c", STEPS, name, repr(options)]
+    call = [sys.executable, "-c", STEPS, name, json.dumps(options)]
     found = subprocess.run(call, env=os.environ | more, capture_output=True, text=True, check=True)
     return float(found.stdout)

@@ -2,8 +2,8 @@
 
 Each is called some times in a row, after which the next has its turn: what it reads was just written, as in a net.
 
-Shapes are those of ShiftResNet-20 (expansion 3, 9 and 6, a batch of 64) and of ShiftNet-A's groups; the first is of
-one image, as on a device.
+Shapes are those of ShiftResNet-20 (expansion 3, 9 and 6, a batch of 64) and of ShiftNet-A's groups; the first two
+are of one image, as on a device.
 """
 
 import pytest

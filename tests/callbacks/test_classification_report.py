@@ -107,23 +107,32 @@ def test_right_answers_and_many_classes_are_drawn(tmp_path):
 
 
 def test_two_processes_count_together(tmp_path, monkeypatch):
-    """The title says how many images were counted."""
+    from callbacks import classification_report
+
+    draw = classification_report.draw_report
+
+    def noting(confusion, *arguments):
+        (tmp_path / "count.txt").write_text(str(confusion.sum()))
+        return draw(confusion, *arguments)
+
+    monkeypatch.setattr(classification_report, "draw_report", noting)  # the processes are forks of this one
     options = {"strategy": "ddp_fork", "devices": 2, "precision": "bf16-mixed", "max_epochs": 1}
-    trainer = make_trainer(tmp_path, Recording(tmp_path), **options)
+    trainer = make_trainer(tmp_path, ClassificationReport(), **options)
     trainer.fit(Brightness(), Images([*REDS, 0.3], [*LABELS, 0], batch_size=1))
     assert (tmp_path / "count.txt").read_text() == "8"
 
 
-class Recording(ClassificationReport):
-    def __init__(self, folder):
-        super().__init__()
-        self.folder = folder
+def test_more_names_than_classes_do_no_harm(tmp_path, drawn):
+    data = Images(REDS, LABELS)
+    data.class_names = (*NAMES, "none")
+    make_trainer(tmp_path, ClassificationReport()).test(Brightness(), data, verbose=False)
+    assert drawn[0][1] == list(NAMES)
 
-    def _show(self, trainer, module, stage, path):
-        count = int(self._confusion.compute().sum())
-        if trainer.is_global_zero:
-            (self.folder / "count.txt").write_text(str(count))
-        super()._show(trainer, module, stage, path)
+
+def test_the_last_epoch_is_shown_whatever_its_number(tmp_path):
+    make_trainer(tmp_path, ClassificationReport(every_n_epochs=2), max_epochs=3).fit(Brightness(), Images(REDS, LABELS))
+    names = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    assert names == ["classes_val_epoch_001.png", "classes_val_epoch_002.png"]
 
 
 def test_an_offline_run_of_wandb_holds_the_picture(tmp_path):

@@ -48,7 +48,8 @@ def random(*shape):
 
 def equation_of(diffusion=0.0, advection=(0.0, 0.0), reaction=0.0, size=3):
     equation = ReactionDiffusionAdvection((4, 2, size, size), nonlinearity=None).double()
-    nn.init.constant_(equation.raw_diffusion, math.log(math.expm1(diffusion)) if diffusion else -1e3)
+    shift = math.log(math.expm1(0.01))  # of the slight diffusion that it begins with
+    nn.init.constant_(equation.raw_diffusion, math.log(math.expm1(diffusion)) - shift if diffusion else -1e3)
     equation.advection.data[:] = torch.tensor(advection)
     nn.init.constant_(equation.reaction, reaction)
     return equation
@@ -160,6 +161,7 @@ def test_a_memory_averages_what_has_passed():
     passed = [w["0.weight"] for w in plain(weights)]
     expected = torch.trapezoid(torch.stack(passed), dx=0.25, dim=0)
     torch.testing.assert_close(remembered(weights)[-1]["0.weight"], expected)
+    assert remembered(weights)[0]["0.weight"].count_nonzero() == 0  # nothing has passed
     sharp = make_evolution(net, 4, memory=lambda age: 8.0 if age == 0 else 0.0)(weights)
     torch.testing.assert_close(sharp[-1]["0.weight"], passed[-1])
 

@@ -32,12 +32,24 @@ def test_weights_of_a_file_are_loaded_but_for_another_number_of_classes(weights,
         assert torch.equal(value, found[name]) == (num_classes == 10 or not name.startswith("fc.")), name
 
 
-def test_a_file_that_lacks_weights_is_refused(weights, tmp_path):
+@pytest.mark.parametrize("in_file", [4, 0])
+def test_the_number_of_classes_is_that_of_the_file(tmp_path, in_file):
+    """And not that of timm's own weights."""
+    net = timm.create_model(NAME, num_classes=in_file)
+    torch.save(net.state_dict(), tmp_path / "weights.pth")
+    found = TimmClassifier(NAME, 4, weights=str(tmp_path / "weights.pth")).net.state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in net.state_dict().items())
+    assert found["fc.weight"].shape == (4, 64)
+
+
+@pytest.mark.parametrize("num_classes", [10, 4])
+@pytest.mark.parametrize("name", ["stage2.0.residual.0.weight", "stem.1.running_mean"])
+def test_a_file_that_lacks_weights_is_refused(weights, tmp_path, num_classes, name):
     state, _ = weights
-    del state["stage2.0.residual.0.weight"]
+    del state[name]
     torch.save(state, tmp_path / "lacks_one.pth")
-    with pytest.raises((ValueError, RuntimeError), match=r"stage2\.0\.residual\.0\.weight"):
-        TimmClassifier(NAME, 10, weights=str(tmp_path / "lacks_one.pth"))
+    with pytest.raises(ValueError, match=f"(?s)expected weights with all of {NAME}'s.*{name}"):
+        TimmClassifier(NAME, num_classes, weights=str(tmp_path / "lacks_one.pth"))
 
 
 @pytest.mark.parametrize(

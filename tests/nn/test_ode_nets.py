@@ -122,6 +122,24 @@ def test_mixed_precision(settings):
     assert all(parameter.grad.isfinite().all() for parameter in net.parameters())
 
 
+def test_kernels_in_half_precision_evolve_in_float32():
+    net, scores = make(**SECOND).float().eval(), None
+    with torch.inference_mode():
+        scores = net(images().float())
+        torch.testing.assert_close(net.bfloat16()(images().bfloat16()).float(), scores, rtol=0.1, atol=0.5)
+
+
+def test_the_decay_of_weights_draws_to_a_slight_diffusion():
+    equation = make(**SECOND).stages[0][0].evolution.equations["0_weight"]
+    torch.nn.init.zeros_(equation.raw_diffusion)
+    assert equation.diffusion.item() == pytest.approx(0.01)
+
+
+def test_sizes_are_counted_without_memory():
+    with torch.device("meta"):
+        assert timm.create_model("ode_resnet4", **FIRST)(torch.empty(2, 3, 32, 32)).shape == (2, 10)
+
+
 def test_a_state_that_is_no_longer_finite_is_named():
     net = make(num_steps=2)
     with pytest.raises(FloatingPointError, match="after 2 steps, got NaN or infinity: try a finite start"):
@@ -148,6 +166,8 @@ def test_features_come_through_timm(settings):
         ({"gradient": "adjoint"}, "expected gradient among .*'continuous_adjoint'.*got 'adjoint'"),
         ({"weights_first": True}, "expected an evolution of the weights that come first, got none"),
         (FIRST | {"gradient": "continuous_adjoint"}, "another gradient than continuous_adjoint for weights"),
+        ({"weight_steps": 10}, "expected weights_first, or num_steps of at least 2 for weights that evolve meanwhile"),
+        ({"widths": (16,) * 4, "residual_blocks": True}, "expected 1 to 3 widths"),
         ({"widths": (16, 32)}, r"expected residual_blocks.*for widths \(16, 32\)"),
     ],
 )

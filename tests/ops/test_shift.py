@@ -6,6 +6,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lightning_edge.ops.shift import (
     Shift,
@@ -172,3 +173,21 @@ def test_shift_and_product_in_one_have_gradients():
     assert torch.autograd.gradcheck(
         lambda *values: shift_pointwise(values[0], grid_shifts(20), values[1]), (image, weight)
     )
+
+
+def test_a_tangent_is_shifted_too():
+    image, tangent, shifts = random_image(2, 9, 5, 7), random_image(2, 9, 5, 7) + 1, grid_shifts(9)
+    outputs = torch.func.jvp(lambda x: shift2d(x, shifts), (image,), (tangent,))
+    assert all(
+        torch.equal(*pair) for pair in zip(outputs, (shift2d(image, shifts), shift2d(tangent, shifts)), strict=True)
+    )
+    weight = torch.rand(4, 9)
+    _, of_product = torch.func.jvp(lambda x: shift_pointwise(x, shifts, weight), (image,), (tangent,))
+    torch.testing.assert_close(of_product, shift_pointwise(tangent, shifts, weight))
+
+
+def test_a_fake_image_leaves_nothing_behind_for_real_ones():
+    image, shifts = torch.rand(1, 9, 11, 13), grid_shifts(9)
+    with FakeTensorMode() as mode:
+        assert shift2d(mode.from_tensor(image), shifts).shape == image.shape
+    assert torch.equal(shift2d(image, shifts), shift_by_slices(image, shifts, torch.empty_like(image)))

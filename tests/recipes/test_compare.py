@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lightning_edge.seeds import mean_with_interval
 from recipes import anodev2, shift
 from recipes._anodev2_compare import VARIANTS as EQUATIONS
 from recipes._shift_compare import VARIANTS as SHIFTS
@@ -48,9 +49,11 @@ def test_every_variant_has_all_seeds_and_a_difference_by_seed(capsys):
     assert {row["num_parameters"] for row in table} == {"34906", "32396"}
     assert [float(row["last"]) for row in table] == pytest.approx(last["shift1"] + last["resnet1"])
     assert [float(row["best"]) for row in table] == pytest.approx(best["shift1"] + best["resnet1"])
-    printed = capsys.readouterr().out
-    difference = sum(a - b for a, b in zip(last["resnet1"], last["shift1"], strict=True)) / 2
-    assert f"{difference:.1f}±" in printed.partition("resnet1   ")[2]
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith(" resnet1 "))
+    differences = [a - b for a, b in zip(last["resnet1"], last["shift1"], strict=True)]
+    averages = [mean_with_interval(values) for values in (last["resnet1"], best["resnet1"], differences)]
+    low, high = (f"{end(last['resnet1']):.1f}" for end in (min, max))
+    assert line.split()[3:] == [averages[0], low, high, averages[1], averages[2]]
     (folder / "comparison.csv").unlink()
     assert shift.main(call).metrics == found  # by the runs that are there
     assert len(rows(folder / "comparison.csv")) == 4
@@ -77,6 +80,35 @@ def test_all_variants_run(recipe, variants):
 def test_a_variant_that_is_none_is_refused():
     with pytest.raises(ValueError, match=r"expected variants among \['shift1', .*got \['shift2'\]"):
         shift.main(["compare", '--variants=["shift2"]'])
+
+
+def test_a_stopped_run_goes_on_and_one_that_only_lacks_its_mark_is_used():
+    overrides = ["-c", "shift_cifar10.yaml", *SMALL]
+    call = ["compare", "--num_seeds=1", '--variants=["shift1"]']
+    found = shift.main([*call, f"--overrides={overrides}"]).metrics
+    folder = Path("runs/shift_comparison/seed_0/shift1")
+    whole = accuracies(folder)
+    (folder / "done.json").unlink()  # as if killed after its last checkpoint
+    assert shift.main([*call, f"--overrides={overrides}"]).metrics == found
+    assert accuracies(folder) == whole
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--variants=[]"], "expected variants among .*got none"),
+        (["--overrides=['--model.net.model_options={}']"], "leave model_options to the variants, got .*model_options"),
+    ],
+)
+def test_mistakes_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        shift.main(["compare", *arguments])
+
+
+def test_runs_without_latency_monitor_are_named():
+    overrides = ["-c", "shift_cifar10.yaml", *SMALL, "--trainer.callbacks=[]", "--trainer.max_epochs=1"]
+    with pytest.raises(ValueError, match="expected runs with a validation and with LatencyMonitor"):
+        shift.main(["compare", "--num_seeds=1", '--variants=["shift1"]', f"--overrides={overrides}"])
 
 
 def test_some_seeds_are_needed():
