@@ -64,10 +64,11 @@ class ClassificationReport(EvaluationPictures):
         sureness, predictions = scores.float().softmax(1).max(1)
         wrong = (predictions != labels).nonzero().flatten()
         surest = wrong[sureness[wrong].argsort(descending=True)][: self.num_images]
-        pixels = (255 * images[surest].float()).round().clamp(0, 255).byte().permute(0, 2, 3, 1)
-        found = zip(*(values[surest].tolist() for values in (sureness, predictions, labels)), pixels, strict=True)
-        mistakes = [*self._mistakes, *(_Mistake(*numbers, image.cpu().numpy()) for *numbers, image in found)]
-        self._mistakes = sorted(mistakes, key=lambda mistake: -mistake.sureness)[: self.num_images]
+        mistakes = [
+            _Mistake(float(sureness[index]), int(predictions[index]), int(labels[index]), _pixels(images[index]))
+            for index in surest.tolist()
+        ]
+        self._mistakes = sorted(self._mistakes + mistakes, key=lambda mistake: -mistake.sureness)[: self.num_images]
 
     @override
     def _show(self, trainer: Trainer, module: LightningModule, stage: str, path: Path | None) -> None:
@@ -98,7 +99,8 @@ def draw_report(
 ) -> Figure:
     """A confusion matrix, in percent of the images of each class, beside images with their wrong and right names."""
     figure = Figure(figsize=(14, 6), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[1, 1.25])
+    halves: Any = figure.subfigures(1, 2, width_ratios=[1, 1.25])
+    left, right = halves
     _draw_confusion(left.subplots(), confusion, names)
     columns = min(5, num_images)
     axes = right.subplots(-(-num_images // columns), columns, squeeze=False).flatten()
@@ -140,6 +142,10 @@ def _scores_images_labels(outputs: Any, batch: Any) -> tuple[Tensor, Tensor, Ten
         kind = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ValueError(f"expected evaluation steps to return scores [{len(labels)}, classes], got {kind}")
     return outputs, batch["image"], labels
+
+
+def _pixels(image: Tensor) -> UInt8[np.ndarray, "height width 3"]:
+    return (255 * image.float()).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
 
 
 def _names(trainer: Trainer, num_classes: int) -> list[str]:

@@ -80,9 +80,9 @@ def _fit(recipe: str, name: str, seed: str, arguments: Sequence[str], folder: Pa
         rows = [row for row in csv.DictReader(file) if row.get("val/accuracy")]
     if not rows or not rows[-1].get("val/num_parameters"):
         raise ValueError(f"expected runs with a validation and with LatencyMonitor, got {table} without")
-    costs = (int(float(rows[-1][f"val/{key}"])) for key in ("num_parameters", "flops_per_sample"))
+    num_parameters, flops = (int(float(rows[-1][f"val/{key}"])) for key in ("num_parameters", "flops_per_sample"))
     accuracies = [100 * float(row["val/accuracy"]) for row in rows]
-    return Score(name, seed, *costs, accuracies[-1], max(accuracies))
+    return Score(name, seed, num_parameters, flops, accuracies[-1], max(accuracies))
 
 
 def _write(scores: Mapping[str, Sequence[Score]], path: Path) -> None:

@@ -93,12 +93,13 @@ class ODEResNet(nn.Module):
         **settings: Any,
     ) -> None:
         super().__init__()
-        if not 1 <= len(widths) <= 3:
+        num_widths = len(widths)
+        if num_widths not in (1, 2, 3):
             raise ValueError(f"expected 1 to 3 widths, which leave cells of 8x8 pixels to average, got {widths}")
-        if len(widths) > 1 and not residual_blocks:
+        if num_widths > 1 and not residual_blocks:
             raise ValueError(f"expected residual_blocks, which change the width, for widths {widths}")
         self.num_classes = num_classes
-        self.num_features = widths[-1] * (32 // 8 // 2 ** (len(widths) - 1)) ** 2
+        self.num_features = widths[-1] * (32 // 8 // 2 ** (num_widths - 1)) ** 2
         self.stem = nn.Sequential(conv(in_chans, widths[0], 3), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
         self.stages = nn.Sequential()
         self.feature_info = []

@@ -61,7 +61,9 @@ class ShiftConv2d(nn.Conv2d):
         self.shifts = grid_shifts(in_channels, shift_size, shift_dilation)
         self.shift_size, self.shift_dilation = shift_size, shift_dilation
 
-    def forward(self, image: Float[Tensor, "batch in_channels h w"]) -> Float[Tensor, "batch out_channels h2 w2"]:
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, image: Float[Tensor, "batch in_channels h w"]
+    ) -> Float[Tensor, "batch out_channels h2 w2"]:
         """The convolved picture."""
         if self.stride == (1, 1) and self.groups == 1:
             return shift_pointwise(image, self.shifts, self.weight[..., 0, 0], self.bias)
