@@ -4,8 +4,11 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float, UInt8
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
 from typing_extensions import override
 
 
@@ -94,3 +97,8 @@ class EvaluationPictures(Callback, ABC):
         if path is not None and trainer.is_global_zero:
             path.parent.mkdir(parents=True, exist_ok=True)
         self._show(trainer, module, stage, path)
+
+
+def pixels_of(image: Float[Tensor, "3 height width"]) -> UInt8[np.ndarray, "height width 3"]:
+    """An image in [0, 1], on any device, as bytes."""
+    return (255 * image.float()).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()

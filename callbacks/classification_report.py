@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 from typing_extensions import override
 
-from callbacks._evaluation_pictures import EvaluationPictures
+from callbacks._evaluation_pictures import EvaluationPictures, pixels_of
 
 _MAX_NAMED_CLASSES = 25
 """With more classes, names and numbers would be too small to read."""
@@ -65,7 +65,7 @@ class ClassificationReport(EvaluationPictures):
         wrong = (predictions != labels).nonzero().flatten()
         surest = wrong[sureness[wrong].argsort(descending=True)][: self.num_images]
         mistakes = [
-            _Mistake(float(sureness[index]), int(predictions[index]), int(labels[index]), _pixels(images[index]))
+            _Mistake(float(sureness[index]), int(predictions[index]), int(labels[index]), pixels_of(images[index]))
             for index in surest.tolist()
         ]
         self._mistakes = sorted(self._mistakes + mistakes, key=lambda mistake: -mistake.sureness)[: self.num_images]
@@ -142,10 +142,6 @@ def _scores_images_labels(outputs: Any, batch: Any) -> tuple[Tensor, Tensor, Ten
         kind = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ValueError(f"expected evaluation steps to return scores [{len(labels)}, classes], got {kind}")
     return outputs, batch["image"], labels
-
-
-def _pixels(image: Tensor) -> UInt8[np.ndarray, "height width 3"]:
-    return (255 * image.float()).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
 
 
 def _names(trainer: Trainer, num_classes: int) -> list[str]:

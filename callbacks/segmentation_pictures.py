@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks._evaluation_pictures import EvaluationPictures
+from callbacks._evaluation_pictures import EvaluationPictures, pixels_of
 from lightning_edge.contracts import IGNORE_INDEX
 from lightning_edge.ops.drawing import Palette, colour_mask, default_palette, overlay, tile
 from lightning_edge.ops.resize import resize_scores
@@ -71,8 +71,7 @@ class SegmentationPictures(EvaluationPictures):
         self._num_classes = scores.shape[1]
         images = inputs if inputs.ndim == 4 else inputs[:, -1]
         for image, score, mask in zip(images, scores, masks, strict=True):
-            pixels = (255 * image.float()).round().clamp(0, 255).byte().permute(1, 2, 0)
-            self._pictures.append(_Picture(_numpy(pixels), _numpy(score.argmax(0).byte()), _numpy(mask.byte())))
+            self._pictures.append(_Picture(pixels_of(image), _numpy(score.argmax(0).byte()), _numpy(mask.byte())))
 
     @override
     def _show(self, trainer: Trainer, module: LightningModule, stage: str, path: Path | None) -> None:
