@@ -89,6 +89,12 @@ def test_classes_are_counted_and_the_surest_mistakes_kept(tmp_path, drawn):
     assert (tmp_path / "figures/classes_test_epoch_000.png").stat().st_size > 10_000
 
 
+def test_of_many_mistakes_in_a_batch_the_surest_are_kept(tmp_path, drawn):
+    report, data = ClassificationReport(num_images=2), Images(REDS, LABELS, batch_size=7)
+    make_trainer(tmp_path, report).test(Brightness(), data, verbose=False)
+    assert [(mistake.prediction, mistake.label) for mistake in drawn[0][2]] == [(2, 1), (2, 0)]
+
+
 def test_pictures_follow_the_epochs_and_each_counts_anew(tmp_path, drawn):
     trainer = make_trainer(tmp_path, ClassificationReport(every_n_epochs=2), max_epochs=4, num_sanity_val_steps=2)
     trainer.fit(Brightness(), Images(REDS, LABELS))
