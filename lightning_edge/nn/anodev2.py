@@ -134,7 +134,8 @@ class ODEBlock(nn.Module):
         num_steps: Steps of the activations.
         evolution: How the net's weights change meanwhile; not at all if ``None``.
         weights_first: The weights evolve to their end before they are applied, configuration 2 of the paper: at
-            inference a plain net, which :meth:`bake` returns. Otherwise both advance together, configuration 1.
+            inference a plain net, which :meth:`bake` returns. Otherwise both advance together, configuration 1: a step
+            reads the weights of its own times, so two of Euler see those of the times 0 and 1/2.
         step: Of the activations: :func:`~lightning_edge.ops.ode.euler` or another of that module.
         gradient: As in :func:`~lightning_edge.ops.ode.odeint`.
         time_channel: The net sees the time too, as one more channel behind those of the activations.

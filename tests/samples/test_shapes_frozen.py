@@ -1,4 +1,4 @@
-"""The pictures on which classifiers are compared stay as they are, and are no task for a linear model.
+"""The pictures on which classifiers are compared stay as they are, and a linear model learns a third of them.
 
 If a change is meant, raise ``SHAPES_VERSION`` and write the golden file anew by running this file as a script; every
 number measured on them is then out of date.
