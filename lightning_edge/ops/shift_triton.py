@@ -1,10 +1,8 @@
-"""Shifts on a GPU: one kernel that reads and writes each value once, in the order of memory.
-
-It has run in Triton's interpreter only, not yet on a GPU.
-"""
+"""Shifts on a GPU: one kernel that reads and writes each value once, in the order of memory."""
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import no_type_check
 
 import torch
 import triton
@@ -16,38 +14,46 @@ _BLOCK = 1024
 
 
 @triton.jit
+@no_type_check  # Triton reads the function's text; a checker of annotations must not wrap it
 def _kernel(
-    image, out, dy_of_channel, dx_of_channel, size, channels, height, width,
-    IS_LAST: tl.constexpr, BLOCK: tl.constexpr,  # noqa: N803 (as Triton's own kernels write constants)
+    image, out, dy_of_channel, dx_of_channel, size,
+    CHANNELS: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr,  # noqa: N803 (as Triton's own kernels do)
+    IS_LAST: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
-    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    # sizes are constants: to divide by unknown numbers takes several times as long as to move the values
+    place = tl.program_id(0).to(INDEX) * BLOCK + tl.arange(0, BLOCK)
     is_inside = place < size
     if IS_LAST:  # channels are neighbours in memory
-        channel = place % channels
-        pixel = place // channels
-        x = pixel % width
-        y = pixel // width % height
-        pixel_stride = channels
+        channel = place % CHANNELS
+        pixel = place // CHANNELS
+        y = pixel // WIDTH % HEIGHT
+        x = pixel % WIDTH
+        pixel_stride = CHANNELS
     else:
-        x = place % width
-        y = place // width % height
-        channel = place // (width * height) % channels
+        x = place % WIDTH
+        row = place // WIDTH
+        y = row % HEIGHT
+        channel = row // HEIGHT % CHANNELS
         pixel_stride = 1
     dy = tl.load(dy_of_channel + channel)
     dx = tl.load(dx_of_channel + channel)
-    comes_from_inside = (y + dy >= 0) & (y + dy < height) & (x + dx >= 0) & (x + dx < width)
-    step = (dy * width + dx).to(tl.int64) * pixel_stride
+    comes_from_inside = (y + dy >= 0) & (y + dy < HEIGHT) & (x + dx >= 0) & (x + dx < WIDTH)
+    step = (dy * WIDTH + dx) * pixel_stride
     value = tl.load(image + place + step, mask=is_inside & comes_from_inside, other=0.0)
     tl.store(out + place, value, mask=is_inside)
 
 
 def shift_on_gpu(image: Tensor, shifts: Sequence[tuple[int, int, int]], out: Tensor) -> Tensor:
-    """Write a shifted image, both contiguous or both ``channels_last``, of ``[batch, channels, height, width]``."""
+    """Write a shifted image, both contiguous or both ``channels_last``, of ``[batch, channels, height, width]``.
+
+    The kernel is compiled for each size of images, some tenths of a second.
+    """
     dy, dx = _offsets(tuple(shifts), image.device)
     channels, height, width = image.shape[1:]
-    is_last = not image.is_contiguous()
-    run = _kernel[(triton.cdiv(image.numel(), _BLOCK),)]
-    run(image, out, dy, dx, image.numel(), channels, height, width, is_last, _BLOCK)  # pyright: ignore[reportArgumentType]
+    size, is_last = image.numel(), not image.is_contiguous()
+    index = tl.int32 if size <= 2**31 - _BLOCK else tl.int64
+    run = _kernel[(triton.cdiv(size, _BLOCK),)]
+    run(image, out, dy, dx, size, channels, height, width, is_last, index, _BLOCK)  # pyright: ignore[reportArgumentType]
     return out
 
 
