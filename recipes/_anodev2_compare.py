@@ -12,13 +12,17 @@ def _variant(rival: str | None = None, **settings: Any) -> Variant:
 
 
 _ADJOINT = {"num_steps": 2, "gradient": "continuous_adjoint"}
+_COUPLED = {"num_steps": 2, "weight_steps": 10}
 VARIANTS = {
     "baseline": _variant(num_steps=1),
     "neural_ode": _variant("baseline", **_ADJOINT),
     "neural_ode_t": _variant("baseline", **_ADJOINT, time_channel=True),
     "anode": _variant("baseline", num_steps=2),
-    "anodev2_1": _variant("baseline", num_steps=2, weight_steps=10),
+    "anodev2_1": _variant("baseline", **_COUPLED),
     "anodev2_2": _variant("baseline", num_steps=1, weight_steps=10, weights_first=True),
+    "neural_ode_by_time": _variant("baseline", **_ADJOINT, norm_by_time=True),
+    "anode_by_time": _variant("baseline", num_steps=2, norm_by_time=True),
+    "anodev2_1_by_time": _variant("baseline", **_COUPLED, norm_by_time=True),
 }
 
 
@@ -37,7 +41,8 @@ def compare(
         num_seeds: How many runs of each variant.
         variants: Which ones: ``baseline`` (residual blocks), ``neural_ode`` (two steps, gradient of the continuous
             adjoint), ``neural_ode_t`` (that sees the time), ``anode`` (two steps), ``anodev2_1`` (weights evolve with
-            the activations) and ``anodev2_2`` (weights evolve first).
+            the activations) and ``anodev2_2`` (weights evolve first). In ``neural_ode_by_time``, ``anode_by_time`` and
+            ``anodev2_1_by_time`` batch norms keep the statistics of each time on their own.
         overrides: Further arguments of ``fit`` for all runs, such as
             ``["-c", "anodev2_cifar10.yaml", "--data.root=..."]``.
     """

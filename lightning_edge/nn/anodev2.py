@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from lightning_edge.ops.ode import Gradient, Step, euler, odeint
 from lightning_edge.ops.ode_gradients import continuous_adjoint
@@ -140,11 +141,13 @@ class ODEBlock(nn.Module):
         gradient: As in :func:`~lightning_edge.ops.ode.odeint`.
         time_channel: The net sees the time too, as one more channel behind those of the activations.
         check_finite: Look whether the result is finite, which a GPU has to wait for.
+        norm_by_time: Batch norms note the statistics of each time on their own, in buffers of the block, in place of
+            one mean over all steps, by which no step is normalised as it was in training.
 
     Raises:
         ValueError: There is no step, ``weights_first`` without an evolution, an evolution of another net's weights or
-            with the continuous adjoint, which knows of no weights that change, or one Euler step of weights that do not
-            come first: it would see those of time 0 alone.
+            with the continuous adjoint, which knows of no weights that change, one Euler step of weights that do not
+            come first: it would see those of time 0 alone; or ``norm_by_time`` with a batch norm without momentum.
     """
 
     def __init__(
@@ -157,6 +160,7 @@ class ODEBlock(nn.Module):
         gradient: Gradient | None = None,
         time_channel: bool = False,
         check_finite: bool = True,
+        norm_by_time: bool = False,
     ) -> None:
         super().__init__()
         if num_steps < 1:
@@ -173,6 +177,10 @@ class ODEBlock(nn.Module):
         self.gradient = gradient
         self.time_channel = time_channel
         self.check_finite = check_finite
+        statistics = _running_statistics(net) if norm_by_time else {}
+        self._statistics = tuple(statistics)
+        for name, values in statistics.items():  # a step looks at the field at its ends and its middle
+            self.register_buffer(_key(name), values.repeat(2 * num_steps + 1, 1))
 
     def forward(self, activations: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels h w"]:
         """Activations at time 1.
@@ -185,7 +193,8 @@ class ODEBlock(nn.Module):
             passed = passed[-1:]
 
         def field(time: float, state: Tensor) -> Tensor:
-            return functional_call(self.net, _at(passed, time), (self._with_time(state, time),))
+            parts = _at(passed, time) | self._statistics_at(time)
+            return functional_call(self.net, parts, (self._with_time(state, time),))
 
         return odeint(
             field,
@@ -205,19 +214,15 @@ class ODEBlock(nn.Module):
         """
         if self.evolution is None or not self.weights_first:
             raise ValueError("expected weights_first, for weights that change with the activations make no plain net")
+        block = copy.deepcopy(self)
         with torch.no_grad():
-            weights = self.evolution(_spatial_kernels(self.net))[-1]
-        net = copy.deepcopy(self.net)
-        net.load_state_dict(weights, strict=False)
-        block = ODEBlock(
-            net,
-            self.num_steps,
-            step=self.step,
-            gradient=self.gradient,
-            time_channel=self.time_channel,
-            check_finite=self.check_finite,
-        )
-        return block.train(self.training)
+            block.net.load_state_dict(self.evolution(_spatial_kernels(self.net))[-1], strict=False)
+        block.evolution, block.weights_first = None, False
+        return block
+
+    def _statistics_at(self, time: float) -> dict[str, Tensor]:
+        row = round(time * 2 * self.num_steps)
+        return {name: self.get_buffer(_key(name))[row] for name in self._statistics}
 
     def _with_time(self, state: Tensor, time: float) -> Tensor:
         return torch.cat([state, torch.full_like(state[:, :1], time)], 1) if self.time_channel else state
@@ -275,6 +280,18 @@ def _spatial_kernels(net: nn.Module) -> Weights:
         f"{name}.weight" if name else "weight": conv.weight
         for name, conv in convolutions.items()
         if max(conv.kernel_size) > 1
+    }
+
+
+def _running_statistics(net: nn.Module) -> dict[str, Tensor]:
+    """Means and variances that the batch norms of a net note."""
+    norms = {name: norm for name, norm in net.named_modules() if isinstance(norm, _BatchNorm)}
+    noting = {name: norm for name, norm in norms.items() if norm.track_running_stats}
+    if any(norm.momentum is None for norm in noting.values()):
+        raise ValueError("expected batch norms with a momentum, for norm_by_time, got momentum=None")
+    kinds = ("running_mean", "running_var")
+    return {
+        f"{name}.{kind}" if name else kind: norm.get_buffer(kind) for name, norm in noting.items() for kind in kinds
     }
 
 

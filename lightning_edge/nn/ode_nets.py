@@ -41,6 +41,7 @@ def make_block(
     time_channel: bool = False,
     step: str = "euler",
     gradient: str = "backprop",
+    norm_by_time: bool = False,
 ) -> ODEBlock:
     """A block by settings that a configuration can hold.
 
@@ -54,6 +55,7 @@ def make_block(
         time_channel: As in :class:`~lightning_edge.nn.anodev2.ODEBlock`.
         step: ``euler``, ``midpoint`` or ``rk4``.
         gradient: ``backprop``, or the name of a function of :mod:`~lightning_edge.ops.ode_gradients`.
+        norm_by_time: As in :class:`~lightning_edge.nn.anodev2.ODEBlock`.
 
     Raises:
         ValueError: A name is unknown, or a number of steps out of range.
@@ -67,7 +69,16 @@ def make_block(
     field = make_field(channels + time_channel)
     equation = partial(ReactionDiffusionAdvection, per_channel=per_channel)
     evolution = WeightEvolution(field, weight_steps, equation) if weight_steps else None
-    return ODEBlock(field, num_steps, evolution, weights_first, STEPS[step], GRADIENTS[gradient], time_channel)
+    return ODEBlock(
+        field,
+        num_steps,
+        evolution,
+        weights_first,
+        STEPS[step],
+        GRADIENTS[gradient],
+        time_channel,
+        norm_by_time=norm_by_time,
+    )
 
 
 class ODEResNet(nn.Module):

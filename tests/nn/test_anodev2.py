@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lightning_edge.nn.anodev2 import ODEBlock, ReactionDiffusionAdvection, WeightEvolution
-from lightning_edge.ops.ode import midpoint, odeint, rk4
+from lightning_edge.ops.ode import euler, midpoint, odeint, rk4
 from lightning_edge.ops.ode_gradients import binomial_checkpoint, block_checkpoint, step_checkpoint
 
 
@@ -191,6 +191,38 @@ def test_a_baked_block_is_a_plain_net_with_equal_scores():
     assert not baked.training
 
 
+@pytest.mark.parametrize("step", [euler, midpoint])
+def test_batch_norms_may_note_each_time_on_its_own(step):
+    net, state = make_net(), random(4, 8, 6, 6)
+    for norm in (net[1], net[4]):
+        norm.momentum = 1.0  # so that a pass notes itself alone
+    shared, by_time = ODEBlock(net, 3, step=step), ODEBlock(copy.deepcopy(net), 3, step=step, norm_by_time=True)
+    trained = by_time(state)
+    torch.testing.assert_close(shared(state), trained, rtol=0, atol=0)
+    for name, noted in by_time.named_buffers():
+        if name.endswith("running_var"):  # noted as an estimate, by one value fewer than it is normalised by
+            noted.mul_(1 - 1 / (4 * 6 * 6))
+    torch.testing.assert_close(by_time.eval()(state), trained)
+    assert (shared.eval()(state) - trained).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("gradient", [block_checkpoint, step_checkpoint, binomial_checkpoint])
+def test_a_checkpoint_notes_each_time_once(gradient):
+    blocks = [ODEBlock(make_net(), 4, gradient=way, norm_by_time=True) for way in (None, gradient)]
+    for block in blocks:
+        block(random(2, 8, 6, 6).requires_grad_()).sum().backward()
+    for (name, noted), (_, again) in zip(*(block.named_buffers() for block in blocks), strict=True):
+        torch.testing.assert_close(noted, again, rtol=0, atol=0, msg=name)
+
+
+def test_what_is_baked_keeps_the_statistics_of_each_time():
+    net, state = make_net(), random(2, 8, 6, 6)
+    block = ODEBlock(net, 2, make_evolution(net), weights_first=True, norm_by_time=True)
+    block(state)
+    block.eval()
+    torch.testing.assert_close(block.bake()(state), block(state), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -199,6 +231,7 @@ def test_a_baked_block_is_a_plain_net_with_equal_scores():
         (lambda: WeightEvolution(nn.Conv2d(3, 3, 1)), "expected a net with spatial convolutions, got Conv2d without"),
         (lambda: ODEBlock(make_net(), weights_first=True), "expected an evolution of the weights that come first"),
         (lambda: ODEBlock(make_net(), 1, WeightEvolution(make_net())).bake(), "expected weights_first"),
+        (lambda: ODEBlock(nn.BatchNorm2d(8, momentum=None), norm_by_time=True), "expected batch norms with a momentum"),
     ],
 )
 def test_mistakes_are_named(call, message):
