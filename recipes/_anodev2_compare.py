@@ -37,7 +37,8 @@ def compare(
     A stopped comparison goes on where it was, and one with more seeds or variants uses those that are there.
 
     Args:
-        folder: Where the runs lie, one folder for each seed; ``comparison.csv`` has a row for each run of this call.
+        folder: Where the runs lie, one folder for each seed; ``comparison.csv`` has a row for each run of this call,
+            ``comparison.png`` shows them.
         num_seeds: How many runs of each variant.
         variants: Which ones: ``baseline`` (residual blocks), ``neural_ode`` (two steps, gradient of the continuous
             adjoint), ``neural_ode_t`` (that sees the time), ``anode`` (two steps), ``anodev2_1`` (weights evolve with

@@ -50,7 +50,8 @@ def compare_variants(
         recipe: Name of the recipe that fits.
         variants: All there are, by name.
         names: Those that are compared.
-        folder: Where the runs lie, one folder for each seed; ``comparison.csv`` has a row for each run of this call.
+        folder: Where the runs lie, one folder for each seed; ``comparison.csv`` has a row for each run of this call,
+            ``comparison.png`` shows them.
         num_seeds: How many runs of each variant.
         overrides: Further arguments of ``fit`` for all runs; the options of the net are the variants' own.
         rival: What the rivals are called in the table.
@@ -69,6 +70,7 @@ def compare_variants(
         for name, found in scores.items():
             found.append(_fit(recipe, name, seed, [*plan, *variants[name].arguments], folder / seed / name))
             _write(scores, folder / "comparison.csv")
+    _draw(scores, folder / "comparison.png")
     _print(scores, {name: variants[name].rival for name in names}, rival)
     return {f"{name}_accuracy": sum(score.last for score in found) / num_seeds for name, found in scores.items()}
 
@@ -90,6 +92,16 @@ def _write(scores: Mapping[str, Sequence[Score]], path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(Score._fields)
         writer.writerows(score for found in scores.values() for score in found)
+
+
+def _draw(scores: Mapping[str, Sequence[Score]], path: Path) -> None:
+    from recipes._comparison_picture import draw_comparison
+
+    accuracies = {
+        f"{name}, {found[0].num_parameters:,} parameters": [score.last for score in found]
+        for name, found in scores.items()
+    }
+    draw_comparison(accuracies).savefig(path, dpi=120)
 
 
 def _print(scores: Mapping[str, Sequence[Score]], rivals: Mapping[str, str | None], rival: str) -> None:

@@ -39,7 +39,8 @@ def compare(
     A stopped comparison goes on where it was, and one with more seeds or variants uses those that are there.
 
     Args:
-        folder: Where the runs lie, one folder for each seed; ``comparison.csv`` has a row for each run of this call.
+        folder: Where the runs lie, one folder for each seed; ``comparison.csv`` has a row for each run of this call,
+            ``comparison.png`` shows them.
         num_seeds: How many runs of each variant.
         variants: Which ones: ``shift1``, ``shift3``, ``shift6`` and ``shift9`` are ShiftResNet-20 of these expansions,
             ``resnet1`` and the like ResNet-20 with blocks reduced to as many parameters (``resnet9`` is the whole one),

@@ -4,10 +4,12 @@ import csv
 from pathlib import Path
 
 import pytest
+from matplotlib.image import imread
 
 from lightning_edge.seeds import mean_with_interval
 from recipes import anodev2, shift
 from recipes._anodev2_compare import VARIANTS as EQUATIONS
+from recipes._comparison_picture import draw_comparison
 from recipes._shift_compare import VARIANTS as SHIFTS
 
 SMALL = [
@@ -54,9 +56,17 @@ def test_every_variant_has_all_seeds_and_a_difference_by_seed(capsys):
     averages = [mean_with_interval(values) for values in (last["resnet1"], best["resnet1"], differences)]
     low, high = (f"{end(last['resnet1']):.1f}" for end in (min, max))
     assert line.split()[3:] == [averages[0], low, high, averages[1], averages[2]]
+    assert imread(folder / "comparison.png").shape[1] == 840  # 7 inches
     (folder / "comparison.csv").unlink()
     assert shift.main(call).metrics == found  # by the runs that are there
     assert len(rows(folder / "comparison.csv")) == 4
+
+
+def test_the_picture_has_every_seed_and_the_mean():
+    (axes,) = draw_comparison({"a": [70.0, 74.0], "b": [71.0]}).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
+    assert [list(line.get_xdata()) for line in axes.lines] == [[70, 74], [72, 72], [71], [71, 71]]
+    assert axes.yaxis_inverted()
 
 
 def test_equations_are_compared():
