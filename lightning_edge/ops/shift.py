@@ -66,7 +66,8 @@ def shift2d(
     """Move channels by whole pixels; what comes in from outside the picture is zero.
 
     Exact in every floating-point type: values are copied. The result has the memory format of the image. On a CPU the
-    contiguous one is much faster than ``channels_last``.
+    contiguous one is much faster than ``channels_last``. On a GPU the first call for each number of channels and size
+    of image compiles a kernel, some tenths of a second, and must come before a CUDA graph is recorded.
 
     Args:
         image: Contiguous or ``channels_last``; of another layout a contiguous copy is shifted.

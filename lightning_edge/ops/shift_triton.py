@@ -1,7 +1,7 @@
 """Shifts on a GPU: one kernel that reads and writes each value once, in the order of memory."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from typing import no_type_check
 
 import torch
@@ -11,6 +11,9 @@ from torch import Tensor
 
 _BLOCK = 1024
 """Values of one program."""
+
+_MAX_SIZE_OF_INT32 = 2**31 - _BLOCK
+"""Most values whose places, those of the last program included, are numbers of 32 bits."""
 
 
 @triton.jit
@@ -35,8 +38,8 @@ def _kernel(
         y = row % HEIGHT
         channel = row // HEIGHT % CHANNELS
         pixel_stride = 1
-    dy = tl.load(dy_of_channel + channel)
-    dx = tl.load(dx_of_channel + channel)
+    dy = tl.load(dy_of_channel + channel).to(INDEX)
+    dx = tl.load(dx_of_channel + channel).to(INDEX)
     comes_from_inside = (y + dy >= 0) & (y + dy < HEIGHT) & (x + dx >= 0) & (x + dx < WIDTH)
     step = (dy * WIDTH + dx) * pixel_stride
     value = tl.load(image + place + step, mask=is_inside & comes_from_inside, other=0.0)
@@ -46,20 +49,21 @@ def _kernel(
 def shift_on_gpu(image: Tensor, shifts: Sequence[tuple[int, int, int]], out: Tensor) -> Tensor:
     """Write a shifted image, both contiguous or both ``channels_last``, of ``[batch, channels, height, width]``.
 
-    The kernel is compiled for each size of images, some tenths of a second.
+    The kernel is compiled for each number of channels and size of image, some tenths of a second.
     """
     dy, dx = _offsets(tuple(shifts), image.device)
     channels, height, width = image.shape[1:]
     size, is_last = image.numel(), not image.is_contiguous()
-    index = tl.int32 if size <= 2**31 - _BLOCK else tl.int64
+    index = tl.int32 if size <= _MAX_SIZE_OF_INT32 else tl.int64
     run = _kernel[(triton.cdiv(size, _BLOCK),)]
-    run(image, out, dy, dx, size, channels, height, width, is_last, index, _BLOCK)  # pyright: ignore[reportArgumentType]
+    with torch.cuda.device_of(image):  # Triton launches on the current one
+        run(image, out, dy, dx, size, channels, height, width, is_last, index, _BLOCK)  # pyright: ignore[reportArgumentType]
     return out
 
 
-@lru_cache(maxsize=256)
+@cache
 def _offsets(shifts: tuple[tuple[int, int, int], ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Pixels down and right for each channel, on the device."""
+    """Pixels down and right for each channel, on the device, kept for good: a CUDA graph may read them again."""
     offsets = torch.tensor([(dy, dx) for num, dy, dx in shifts for _ in range(num)], dtype=torch.int32)
     dy, dx = offsets.T.contiguous().to(device)
     return dy, dx

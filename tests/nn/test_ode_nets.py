@@ -9,6 +9,7 @@ from torch import nn
 
 from lightning_edge.nn.anodev2 import ODEBlock, baked
 from lightning_edge.nn.ode_nets import make_block
+from lightning_edge.nn.timm_models import load_timm_features
 
 NAMES = ("ode_alexnet", "ode_resnet4", "ode_resnet10")
 FIRST = {"num_steps": 2, "weight_steps": 10}
@@ -130,9 +131,25 @@ def test_kernels_in_half_precision_evolve_in_float32():
 
 
 def test_the_decay_of_weights_draws_to_a_slight_diffusion():
-    equation = make(**SECOND).stages[0][0].evolution.equations["0_weight"]
+    equation = make(**SECOND).stages[0][0].evolution.equations["0-weight"]
     torch.nn.init.zeros_(equation.raw_diffusion)
     assert equation.diffusion.item() == pytest.approx(0.01)
+
+
+def test_statistics_of_each_time_are_a_setting():
+    net = timm.create_model("ode_resnet10", num_steps=2, norm_by_time=True)
+    noted = [value.shape for name, value in net.named_buffers() if name.endswith("-running_mean")]
+    assert noted == [(2, 16), (2, 16), (2, 32), (2, 32)]
+
+
+@pytest.mark.parametrize("by_time", [True, False])
+def test_features_refuse_statistics_of_another_kind(tmp_path, by_time):
+    net = timm.create_model("ode_resnet10", num_steps=2, norm_by_time=not by_time)
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    options = {"features_only": True, "num_steps": 2}
+    load_timm_features("encoder", "ode_resnet10", str(tmp_path / "net.pth"), options | {"norm_by_time": not by_time})
+    with pytest.raises(ValueError, match=r"which lacks 4, such as .*running_mean"):
+        load_timm_features("encoder", "ode_resnet10", str(tmp_path / "net.pth"), options | {"norm_by_time": by_time})
 
 
 def test_sizes_are_counted_without_memory():

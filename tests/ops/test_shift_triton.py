@@ -14,8 +14,9 @@ INTERPRETED = """
 import torch
 
 from lightning_edge.ops.shift import grid_shifts, opposite, shift_by_slices
-from lightning_edge.ops.shift_triton import shift_on_gpu
+from lightning_edge.ops import shift_triton
 
+MAX_SIZE = shift_triton._MAX_SIZE_OF_INT32
 generator = torch.Generator().manual_seed(0)
 for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
     for shape, arguments in (((2, 20, 5, 7), (3, 1)), ((1, 9, 33, 40), (3, 2)), ((2, 30, 4, 4), (5, 9))):
@@ -23,8 +24,9 @@ for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
             image = torch.randn(shape, generator=generator).to(dtype).to(memory_format=layout)
             image[0, 0, 0, 0] = float("inf")
             for shifts in (grid_shifts(shape[1], *arguments), opposite(grid_shifts(shape[1], *arguments))):
-                out = torch.full_like(image, 7)
-                assert torch.equal(shift_on_gpu(image, shifts, out), shift_by_slices(image, shifts, out.clone()))
+                wanted = shift_by_slices(image, shifts, image.clone())
+                for shift_triton._MAX_SIZE_OF_INT32 in (MAX_SIZE, 0):  # places of 32 bits and of 64
+                    assert torch.equal(shift_triton.shift_on_gpu(image, shifts, torch.full_like(image, 7)), wanted)
 print("all equal")
 """
 
