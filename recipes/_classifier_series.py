@@ -70,7 +70,7 @@ def compare_variants(
         for name, found in scores.items():
             found.append(_fit(recipe, name, seed, [*plan, *variants[name].arguments], folder / seed / name))
             _write(scores, folder / "comparison.csv")
-    _draw(scores, folder / "comparison.png")
+            _draw(scores, folder / "comparison.png")
     _print(scores, {name: variants[name].rival for name in names}, rival)
     return {f"{name}_accuracy": sum(score.last for score in found) / num_seeds for name, found in scores.items()}
 
@@ -100,6 +100,7 @@ def _draw(scores: Mapping[str, Sequence[Score]], path: Path) -> None:
     accuracies = {
         f"{name}, {found[0].num_parameters:,} parameters": [score.last for score in found]
         for name, found in scores.items()
+        if found
     }
     draw_comparison(accuracies).savefig(path, dpi=120)
 

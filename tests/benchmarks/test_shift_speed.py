@@ -2,8 +2,8 @@
 
 Each is called some times in a row, after which the next has its turn: what it reads was just written, as in a net.
 
-Shapes are those of ShiftResNet-20 (expansion 3, 9 and 6, a batch of 64) and of ShiftNet-A's groups; the first two
-are of one image, as on a device.
+Shapes are those of ShiftResNet-20 (expansion 3, 9 and 6) and of ShiftNet-A's groups; on a CPU in batches of 64 and 16,
+and the first two of one image, as on a device; on a GPU in batches that for the most part do not fit its cache.
 """
 
 import pytest
@@ -63,7 +63,7 @@ def test_shift(shape, filters, memory_format, capsys):
         "depthwise 3x3": lambda: F.conv2d(image, learned, padding=1, groups=channels),
         "dense 3x3": lambda: F.conv2d(image, dense, padding=1),
     }
-    print_ratios(functions, ("copy_", "clone"), f"{shape} {memory_format}", capsys)
+    print_ratios(functions, ("copy_", "clone"), f"{shape} {memory_format}{_threads()}", capsys)
     assert torch.equal(functions["shift"](), functions["depthwise 3x3, one-hot"]())
 
 
@@ -91,7 +91,7 @@ def test_shift_and_pointwise(shape, filters, capsys):
         "depthwise and matmul": lambda: multiply(F.conv2d(image, depthwise, padding=1, groups=channels)),
         "dense 3x3": lambda: F.conv2d(image, dense, padding=1),
     }
-    print_ratios(functions, ("1x1 by conv2d", "1x1 by matmul"), f"{shape} to {filters}", capsys)
+    print_ratios(functions, ("1x1 by conv2d", "1x1 by matmul"), f"{shape} to {filters}{_threads()}", capsys)
     torch.testing.assert_close(
         functions["shift and 1x1 in one"](), functions["shift and conv2d"](), rtol=1e-4, atol=1e-3
     )
@@ -122,6 +122,10 @@ def test_shift_on_a_gpu(shape, memory_format, dtype, capsys):
     print_ratios(recorded, ("copy_", "clone"), f"{shape} {dtype} {memory_format} on a GPU", capsys, device="cuda")
 
 
+def _threads():
+    return f", {torch.get_num_threads()} threads"
+
+
 def record(function):
     """A CUDA graph of twenty calls, by which those of Python take no part in the time."""
     function()
@@ -136,9 +140,7 @@ def print_ratios(functions, references, title, capsys, device="cpu"):
     in_a_row = {name: lambda f=function: [f() for _ in range(CALLS_IN_A_ROW)] for name, function in functions.items()}
     times = interleave(in_a_row, ROUNDS, device=device)
     calls = CALLS_IN_A_ROW * (CALLS_IN_A_GRAPH if device == "cuda" else 1)
-    table = Table(
-        "", "p50 ms", *(f"of {name}" for name in references), title=f"{title}, {torch.get_num_threads()} threads"
-    )
+    table = Table("", "p50 ms", *(f"of {name}" for name in references), title=title)
     for name, samples in times.items():
         ratios = [ratio(samples, times[reference]) for reference in references]
         table.add_row(
