@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from lightning_edge.ops.ode import Gradient, Step, euler, odeint
+from lightning_edge.nn.statistics_by_time import StatisticsByTime
+from lightning_edge.ops.ode import Gradient, Step, euler, odeint, times_of
 from lightning_edge.ops.ode_gradients import continuous_adjoint
 
 Weights = dict[str, Tensor]
@@ -141,16 +141,15 @@ class ODEBlock(nn.Module):
         gradient: As in :func:`~lightning_edge.ops.ode.odeint`.
         time_channel: The net sees the time too, as one more channel behind those of the activations.
         check_finite: Look whether the result is finite, which a GPU has to wait for.
-        norm_by_time: Batch norms note the statistics of each time on their own, in buffers of the block, in place of
-            one mean over all steps, by which no step is normalised as it was in training. Evaluations at one time, as
-            in ``rk4``, share them; at a time that no step looks at, as the continuous adjoint does, those of the latest
-            time before count. What resets the net's batch norms, such as ``update_bn``, does not reset these.
+        norm_by_time: Batch norms have :class:`~lightning_edge.nn.statistics_by_time.StatisticsByTime`, in place of one
+            mean over all steps, by which no step is normalised as it was in training. Evaluations at one time, as in
+            ``rk4``, share them; at one that no step looks at, as the continuous adjoint does, those of the latest time
+            before it count.
 
     Raises:
         ValueError: There is no step, ``weights_first`` without an evolution, an evolution of another net's weights or
             with the continuous adjoint, which knows of no weights that change, one Euler step of weights that do not
-            come first: it would see those of time 0 alone; or ``norm_by_time`` without batch norms that note
-            statistics, or with one without momentum.
+            come first: it would see those of time 0 alone; or ``norm_by_time`` with a net that it does not suit.
     """
 
     def __init__(
@@ -180,26 +179,20 @@ class ODEBlock(nn.Module):
         self.gradient = gradient
         self.time_channel = time_channel
         self.check_finite = check_finite
-        self._times: tuple[float, ...] = ()
-        self._statistics: tuple[str, ...] = ()
-        if norm_by_time:
-            self._note_each_time()
+        self.statistics = StatisticsByTime(net, times_of(step, num_steps)) if norm_by_time else None
 
     def forward(self, activations: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels h w"]:
         """Activations at time 1.
 
         Raises:
             FloatingPointError: They are not finite.
-            ValueError: In training, a batch norm without momentum, and ``norm_by_time``.
         """
-        if self._times and self.training:
-            _noting_norms(self.net)  # what averages weights takes their momentum away
         passed = [{}] if self.evolution is None else self.evolution(_spatial_kernels(self.net))
         if self.weights_first:
             passed = passed[-1:]
 
         def field(time: float, state: Tensor) -> Tensor:
-            parts = _at(passed, time) | self._statistics_at(time)
+            parts = _at(passed, time) | (self.statistics(time) if self.statistics else {})
             return functional_call(self.net, parts, (self._with_time(state, time),))
 
         return odeint(
@@ -225,19 +218,6 @@ class ODEBlock(nn.Module):
             block.net.load_state_dict(self.evolution(_spatial_kernels(self.net))[-1], strict=False)
         block.evolution, block.weights_first = None, False
         return block
-
-    def _note_each_time(self) -> None:
-        self._times = _times_of(self.step, self.num_steps)
-        for name, norm in _noting_norms(self.net).items():
-            for kind in ("running_mean", "running_var"):
-                values, path = norm.get_buffer(kind), f"{name}.{kind}" if name else kind
-                self.register_buffer(_key(path), values.repeat(len(self._times), 1))
-                norm.register_buffer(kind, values, persistent=False)  # the rows take its place
-                self._statistics += (path,)
-
-    def _statistics_at(self, time: float) -> dict[str, Tensor]:
-        row = max(0, sum(seen < time + 1e-6 for seen in self._times) - 1)
-        return {path: self.get_buffer(_key(path))[row] for path in self._statistics}
 
     def _with_time(self, state: Tensor, time: float) -> Tensor:
         return torch.cat([state, torch.full_like(state[:, :1], time)], 1) if self.time_channel else state
@@ -296,31 +276,6 @@ def _spatial_kernels(net: nn.Module) -> Weights:
         for name, conv in convolutions.items()
         if max(conv.kernel_size) > 1
     }
-
-
-def _times_of(step: Step, num_steps: int) -> tuple[float, ...]:
-    """The times at which steps look at their field."""
-    seen: set[float] = set()
-
-    def look(time: float, state: Tensor) -> Tensor:
-        seen.add(round(time, 9))
-        return state
-
-    odeint(look, torch.zeros(1), num_steps, step)
-    return tuple(sorted(seen))
-
-
-def _noting_norms(net: nn.Module) -> dict[str, _BatchNorm]:
-    """The batch norms of a net that note running statistics."""
-    norms = {name: norm for name, norm in net.named_modules() if isinstance(norm, _BatchNorm)}
-    noting = {name: norm for name, norm in norms.items() if norm.track_running_stats}
-    if not noting:
-        raise ValueError(
-            f"expected batch norms that note statistics, for norm_by_time, got {type(net).__name__} without"
-        )
-    if any(norm.momentum is None for norm in noting.values()):
-        raise ValueError("expected batch norms with a momentum, for norm_by_time, got momentum=None")
-    return noting
 
 
 def _key(name: str) -> str:

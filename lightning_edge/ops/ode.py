@@ -107,6 +107,18 @@ def odeint(
     return end
 
 
+def times_of(step: Step, num_steps: int) -> tuple[float, ...]:
+    """The times, from 0 to 1, at which so many steps look at their field, ascending."""
+    seen: set[float] = set()
+
+    def look(time: float, state: State) -> State:
+        seen.add(round(time, 9))  # the end of a step and the beginning of the next are one
+        return state
+
+    odeint(look, torch.zeros(1), num_steps, step)
+    return tuple(sorted(seen))
+
+
 def _is_finite(state: State) -> bool:
     return all(value.is_meta or bool(value.isfinite().all()) for value in tree_leaves(state))
 

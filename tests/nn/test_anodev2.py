@@ -255,7 +255,7 @@ def test_statistics_of_each_time_come_back_from_a_checkpoint():
 
 def test_a_momentum_that_is_taken_away_is_noticed_in_training_only():
     block = ODEBlock(make_net(), 2, norm_by_time=True)
-    block.net[1].momentum = None
+    block.net[1].momentum = None  # as update_bn does
     block.eval()(random(1, 8, 6, 6))
     with pytest.raises(ValueError, match="expected batch norms with a momentum"):
         block.train()(random(1, 8, 6, 6))

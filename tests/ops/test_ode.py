@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_edge.ops.ode import euler, midpoint, odeint, rk4
+from lightning_edge.ops.ode import euler, midpoint, odeint, rk4, times_of
 from lightning_edge.ops.ode_gradients import binomial_checkpoint, block_checkpoint, continuous_adjoint, step_checkpoint
 
 STEPS = {euler: 1, midpoint: 2, rk4: 4}
@@ -31,6 +31,14 @@ class Field(nn.Module):
     def forward(self, time, state):
         self.num_calls += 1
         return torch.tanh(self.norm(self.conv(state))) * (1 + time)
+
+
+@pytest.mark.parametrize(
+    ("step", "times"),
+    [(euler, [0, 0.2, 0.4, 0.6, 0.8]), (midpoint, [n / 10 for n in range(10)]), (rk4, [n / 10 for n in range(11)])],
+)
+def test_times_of_steps(step, times):
+    assert times_of(step, 5) == pytest.approx(times)
 
 
 @pytest.mark.parametrize("step", STEPS)
