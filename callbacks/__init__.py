@@ -3,6 +3,7 @@
 from callbacks.classification_report import ClassificationReport as ClassificationReport
 from callbacks.latency_monitor import LatencyMonitor as LatencyMonitor
 from callbacks.overlay_writer import OverlayWriter as OverlayWriter
+from callbacks.prediction_table import PredictionTable as PredictionTable
 from callbacks.segmentation_pictures import SegmentationPictures as SegmentationPictures
 from callbacks.tradeoff_report import TradeoffReport as TradeoffReport
 from callbacks.warm_start import WarmStart as WarmStart

@@ -22,7 +22,8 @@ class ClassificationReport(EvaluationPictures):
     """Shows what a classifier mistakes: the confusion matrix beside the images it is wrong about and most sure of.
 
     Works on any module whose ``validation_step`` and ``test_step`` return scores, ``[B, classes]``, and on batches with
-    ``image``, in [0, 1], and ``label``. Names come from ``class_names`` of the data module where it has them.
+    ``image``, in [0, 1], and ``label``, or of the two in this order. Names come from ``class_names`` of the data module
+    where it has them. Cells of the matrix are percent of their row.
 
     Leaves ``figures/classes_<stage>_epoch_<epoch>.png`` in the run's folder. Under several processes the matrix counts
     the images of all of them, and the first one shows those that it evaluates.
@@ -119,7 +120,8 @@ def _draw_confusion(axes: Any, confusion: np.ndarray, names: list[str]) -> None:
     percent = 100 * confusion / np.maximum(totals, 1)
     axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
     axes.set(xlabel="prediction", ylabel="truth")
-    axes.set_title(f"{np.trace(confusion) / max(confusion.sum(), 1):.1%} of {confusion.sum():,} right", fontsize=9)
+    right = np.trace(confusion) / max(confusion.sum(), 1)
+    axes.set_title(f"{right:.1%} of {confusion.sum():,} right (cells: percent of their row)", fontsize=9)
     if len(names) > _MAX_NAMED_CLASSES:
         return
     places = range(len(names))
@@ -134,14 +136,17 @@ def _draw_confusion(axes: Any, confusion: np.ndarray, names: list[str]) -> None:
 
 
 def _scores_images_labels(outputs: Any, batch: Any) -> tuple[Tensor, Tensor, Tensor]:
-    keys = set(batch) if isinstance(batch, dict) else set()
-    if not {"image", "label"} <= keys:
-        raise ValueError(f"expected batches with image and label, got {sorted(keys) or type(batch).__name__}")
-    labels = batch["label"]
+    if isinstance(batch, dict) and {"image", "label"} <= set(batch):
+        images, labels = batch["image"], batch["label"]
+    elif isinstance(batch, tuple | list) and len(batch) == 2:
+        images, labels = batch
+    else:
+        given = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
+        raise ValueError(f"expected batches with image and label, or of these two, got {given}")
     if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != len(labels):
         kind = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ValueError(f"expected evaluation steps to return scores [{len(labels)}, classes], got {kind}")
-    return outputs, batch["image"], labels
+    return outputs, images, labels
 
 
 def _names(trainer: Trainer, num_classes: int) -> list[str]:

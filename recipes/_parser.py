@@ -219,7 +219,9 @@ class RecipeCLI(LightningCLI):
             return
         folder = self.trainer.default_root_dir
         checkpoint = last_checkpoint(Path(folder))
-        again = f"; to go on, repeat the command with --ckpt_path {checkpoint}" if checkpoint else ""
+        # what was given a folder looks for its checkpoint there
+        with_checkpoint = "" if self._folder is not None else f" with --ckpt_path {checkpoint}"
+        again = f"; to go on, repeat the command{with_checkpoint}" if checkpoint else ""
         rank_zero_info(f"\nInterrupted. The run is in {folder}{again}")
 
 

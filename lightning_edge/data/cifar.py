@@ -73,7 +73,7 @@ class CIFARDataModule(EdgeDataModule):
         num_samples: tuple[int, int] = (5000, 1000),
         train_transform: Transform | None = None,
         batch_size: int = 128,
-        eval_batch_size: int | None = 500,
+        eval_batch_size: int | None = None,
         num_workers: int = 2,
         seed: int = 0,
     ) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
@@ -37,6 +39,7 @@ class FramesDataModule(EdgeDataModule):
     Args:
         source: a folder of images, or a video file that OpenCV can read.
         every: take each ``every``-th frame only; ``frame_index`` in the batch counts all of them.
+        size: height and width in pixels to resize frames to, whatever their shape; as they come if ``None``.
         batch_size: frames in a batch.
         num_workers: processes that read images; a video is read by one at most.
 
@@ -48,10 +51,20 @@ class FramesDataModule(EdgeDataModule):
     batch_type = FrameBatch
     collate = staticmethod(collate_frames)
 
-    def __init__(self, source: str | Path, every: int = 1, batch_size: int = 1, num_workers: int = 0) -> None:
+    def __init__(
+        self,
+        source: str | Path,
+        every: int = 1,
+        batch_size: int = 1,
+        num_workers: int = 0,
+        size: tuple[int, int] | None = None,
+    ) -> None:
         super().__init__(batch_size, num_workers=num_workers)
         if every < 1:
             raise ValueError(f"expected every of at least 1, got {every}")
+        if size is not None and min(size) < 1:
+            raise ValueError(f"expected size of at least a pixel each way, got {size}")
+        self.size = size
         self.source = Path(source).expanduser()
         self.every = every
 
@@ -65,12 +78,12 @@ class FramesDataModule(EdgeDataModule):
         """Frames of the folder or of the video."""
         del split
         if self.source.is_dir():
-            frames = _FolderFrames(_images_in_order(self.source)[:: self.every], self.every)
+            frames = _FolderFrames(_images_in_order(self.source)[:: self.every], self.every, self.size)
             frames[0]  # shows here rather than later whether it can be read
             return frames
         if not self.source.is_file():
             raise FileNotFoundError(f"source {self.source}: expected a folder of images or a video file, found nothing")
-        return _VideoFrames(self.source, self.every)
+        return _VideoFrames(self.source, self.every, self.size)
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """All frames, in order."""
@@ -83,22 +96,24 @@ class FramesDataModule(EdgeDataModule):
 
 
 class _FolderFrames(Dataset[dict[str, Any]]):
-    def __init__(self, paths: list[Path], every: int) -> None:
+    def __init__(self, paths: list[Path], every: int, size: tuple[int, int] | None) -> None:
         self.paths = paths
         self.every = every
+        self.size = size
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, item: int) -> dict[str, Any]:
         path = self.paths[item]
-        return _frame(read_image(path), item * self.every, path.stem)
+        return _frame(_resized(read_image(path), self.size), item * self.every, path.stem)
 
 
 class _VideoFrames(IterableDataset[dict[str, Any]]):
-    def __init__(self, path: Path, every: int) -> None:
+    def __init__(self, path: Path, every: int, size: tuple[int, int] | None) -> None:
         self.path = path
         self.every = every
+        self.size = size
         if next(iter(self), None) is None:
             raise ValueError(f"source {path}: OpenCV finds no frame in it; is it a video, and of a common codec?")
 
@@ -110,7 +125,7 @@ class _VideoFrames(IterableDataset[dict[str, Any]]):
                 if frame_index % self.every == 0:
                     is_decoded, image = video.retrieve()
                     if is_decoded:
-                        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+                        image = _resized(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), self.size)
                         yield _frame(image, frame_index, f"{self.path.stem}_{frame_index:06d}")
                 frame_index += 1
             num_promised = int(video.get(cv2.CAP_PROP_FRAME_COUNT))  # negative where the container does not say
@@ -121,6 +136,13 @@ class _VideoFrames(IterableDataset[dict[str, Any]]):
                 )
         finally:
             video.release()
+
+
+def _resized(image: RgbImage, size: tuple[int, int] | None) -> UInt8[np.ndarray, "new_height new_width 3"]:
+    if size is None:
+        return image
+    is_smaller = size[0] < image.shape[0]
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if is_smaller else cv2.INTER_LINEAR)
 
 
 def _frame(image: RgbImage, frame_index: int, name: str) -> dict[str, Any]:

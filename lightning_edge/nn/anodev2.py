@@ -147,9 +147,10 @@ class ODEBlock(nn.Module):
             before it count.
 
     Raises:
-        ValueError: There is no step, ``weights_first`` without an evolution, an evolution of another net's weights or
-            with the continuous adjoint, which knows of no weights that change, one Euler step of weights that do not
-            come first: it would see those of time 0 alone; or ``norm_by_time`` with a net that it does not suit.
+        ValueError: There is no step, ``weights_first`` without an evolution, an evolution of other kernels or with the
+            continuous adjoint, which knows of no weights that change, one Euler step of weights that do not come first:
+            it would see those of time 0 alone; a name in place of a function, or ``norm_by_time`` with a net that it
+            does not suit.
     """
 
     def __init__(
@@ -167,6 +168,11 @@ class ODEBlock(nn.Module):
         super().__init__()
         if num_steps < 1:
             raise ValueError(f"expected num_steps of at least 1, got {num_steps}")
+        if num_steps != int(num_steps):
+            raise ValueError(f"expected a whole number as num_steps, got {num_steps}")
+        for name, function in {"step": step, "gradient": gradient}.items():
+            if not (function is None or callable(function)):
+                raise ValueError(f"expected a function as {name}, as in lightning_edge.ops, got {function!r}")
         if weights_first and evolution is None:
             raise ValueError("expected an evolution of the weights that come first, got none")
         if evolution is not None:
@@ -186,6 +192,7 @@ class ODEBlock(nn.Module):
 
         Raises:
             FloatingPointError: They are not finite.
+            ValueError: The net gives another shape than theirs.
         """
         passed = [{}] if self.evolution is None else self.evolution(_spatial_kernels(self.net))
         if self.weights_first:
@@ -193,7 +200,11 @@ class ODEBlock(nn.Module):
 
         def field(time: float, state: Tensor) -> Tensor:
             parts = _at(passed, time) | (self.statistics(time) if self.statistics else {})
-            return functional_call(self.net, parts, (self._with_time(state, time),))
+            slope = functional_call(self.net, parts, (self._with_time(state, time),))
+            if slope.shape != state.shape:
+                shapes = f"{tuple(state.shape)}, got {tuple(slope.shape)}"
+                raise ValueError(f"expected a net that gives the shape of the activations, {shapes}")
+            return slope
 
         return odeint(
             field,
@@ -211,7 +222,9 @@ class ODEBlock(nn.Module):
         Raises:
             ValueError: The weights change while they are applied.
         """
-        if self.evolution is None or not self.weights_first:
+        if self.evolution is None:
+            raise ValueError("expected a block whose weights evolve, got one that is plain already")
+        if not self.weights_first:
             raise ValueError("expected weights_first, for weights that change with the activations make no plain net")
         block = copy.deepcopy(self)
         with torch.no_grad():

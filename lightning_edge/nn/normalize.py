@@ -28,5 +28,11 @@ class Normalize(nn.Module):
         return cls(config["mean"], config["std"])
 
     def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels h w"]:
-        """Return the normalised image."""
+        """Return the normalised image.
+
+        Raises:
+            ValueError: The image is of whole numbers, as bytes are.
+        """
+        if not image.is_floating_point():
+            raise ValueError(f"expected an image of floats in [0, 1], got {image.dtype}: divide bytes by 255")
         return (image - self.mean) / self.std

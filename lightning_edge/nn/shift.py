@@ -97,6 +97,8 @@ class ShiftBlock(nn.Module):
     ) -> None:
         super().__init__()
         middle = int(out_channels * expansion)
+        if middle < 1:
+            raise ValueError(f"expected expansion to leave channels, got {expansion} of {out_channels}")
         self.residual = nn.Sequential(
             conv(in_channels, middle),
             nn.BatchNorm2d(middle),

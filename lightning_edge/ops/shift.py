@@ -44,6 +44,8 @@ def grid_shifts(num_channels: int, kernel_size: int = 3, dilation: int = 1) -> t
         raise ValueError(f"expected an odd kernel_size of at least 1, got {kernel_size}")
     if dilation < 1:
         raise ValueError(f"expected dilation of at least 1, got {dilation}")
+    if dilation != int(dilation):
+        raise ValueError(f"expected a whole number as dilation, got {dilation}")
     each, left = divmod(num_channels, kernel_size**2)
     if each == 0:
         raise ValueError(f"expected a channel for each of {kernel_size**2} places of the kernel, got {num_channels}")
@@ -54,7 +56,7 @@ def grid_shifts(num_channels: int, kernel_size: int = 3, dilation: int = 1) -> t
 
 
 def shifts_of_offsets(offsets: Sequence[tuple[int, int]]) -> tuple[Shift, ...]:
-    """Shifts that move each channel by an offset of its own, down and right, pixels of the image."""
+    """Shifts by which each channel reads from an offset of its own, pixels down and right: it moves up and left."""
     return tuple(Shift(len(list(same)), dy, dx) for (dy, dx), same in groupby(offsets))
 
 

@@ -153,7 +153,7 @@ def test_an_offline_run_of_wandb_holds_the_picture(tmp_path):
 @pytest.mark.parametrize(
     ("samples", "step", "message"),
     [
-        ([{"image": torch.zeros(3, 2, 2), "mask": 1}], None, r"image and label, got \['image', 'mask'\]"),
+        ([{"image": torch.zeros(3, 2, 2), "mask": 1}], None, r"got \['image', 'mask'\]"),
         ([{"image": torch.zeros(3, 2, 2), "label": 1}], lambda *_: None, r"scores \[1, classes\], got NoneType"),
         (
             [{"image": torch.zeros(3, 2, 2), "label": 1}],
@@ -174,3 +174,16 @@ def test_other_batches_and_modules_are_refused(tmp_path, samples, step, message)
 def test_arguments_are_checked(arguments):
     with pytest.raises(ValueError, match="expected num_images and every_n_epochs from 1"):
         ClassificationReport(**arguments)
+
+
+def test_batches_may_be_pairs(tmp_path):
+    class OfPairs(Brightness):
+        def validation_step(self, batch, batch_idx):
+            return self(batch[0])
+
+    images, labels = torch.full((4, 3, 8, 8), 0.1), torch.tensor([0, 0, 0, 2])
+    loader = DataLoader(list(zip(images, labels, strict=True)), batch_size=2)
+    report = ClassificationReport()
+    trainer = Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path, callbacks=[report])
+    trainer.validate(OfPairs(), loader)
+    assert report._confusion.compute().tolist() == [[3, 0, 0], [0, 0, 0], [1, 0, 0]]

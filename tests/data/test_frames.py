@@ -139,3 +139,14 @@ def test_there_is_nothing_to_train_on(folder: Path):
 
 def test_images_are_handed_over_as_bytes(folder: Path):
     assert next(iter(FramesDataModule(folder).predict_dataloader()))["image"].dtype == torch.uint8
+
+
+@pytest.mark.parametrize("size", [(6, 8), (24, 32)])
+def test_frames_may_be_resized(folder: Path, video: Path, size: tuple[int, int]):
+    for source in (folder, video):
+        data = FramesDataModule(source, batch_size=5, size=size)
+        data.setup("predict")
+        batch = next(iter(data.predict_dataloader()))
+        assert batch["image"].shape == (5, 3, *size)
+    with pytest.raises(ValueError, match=r"expected size of at least a pixel each way, got \(0, 8\)"):
+        FramesDataModule(folder, size=(0, 8))

@@ -1,0 +1,62 @@
+"""Classes of images as a table, whatever becomes of the run."""
+
+import csv
+
+import cv2
+import numpy as np
+import pytest
+from lightning.pytorch import Trainer
+from settings import make_segmentation
+from torch import nn
+
+from callbacks import PredictionTable
+from lightning_edge.data import FramesDataModule
+from lightning_edge.methods import Classification
+
+
+class Brightness(nn.Module):
+    """Class 1 where a picture is bright."""
+
+    num_classes = 2
+
+    def forward(self, image):
+        return image.mean((2, 3))[:, :2] * image.new_tensor([0, 1]) + image.new_tensor([0.5, 0])
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, value in enumerate([10, 240, 20]):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((8 + number, 8, 3), value, np.uint8))
+    return folder
+
+
+def predict(method, data, folder):
+    trainer = Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        default_root_dir=folder,
+        callbacks=[PredictionTable()],
+    )
+    trainer.predict(method, data)
+    with (folder / "predictions.csv").open() as file:
+        return list(csv.reader(file))
+
+
+def test_every_image_has_a_row(pictures, tmp_path, caplog):
+    caplog.set_level("INFO")
+    method = Classification(Brightness())
+    head = ["name", "class", "class_name"]
+    data = FramesDataModule(pictures, batch_size=2, size=(8, 8))
+    assert predict(method, data, tmp_path) == [head, ["0", "0", ""], ["1", "1", ""], ["2", "0", ""]]
+    assert f"The classes of 3 images are in {tmp_path / 'predictions.csv'}" in caplog.text
+    method.class_names = ("dark", "bright")
+    rows = predict(method, data, tmp_path)
+    assert rows == [head, ["0", "0", "dark"], ["1", "1", "bright"], ["2", "0", "dark"]]  # and none of the run before
+
+
+def test_predictions_of_another_kind_are_named(pictures, tmp_path):
+    with pytest.raises(ValueError, match=r"a class for each as prediction, got .*'name'\] and predictions \(1, "):
+        predict(make_segmentation(2), FramesDataModule(pictures), tmp_path)
