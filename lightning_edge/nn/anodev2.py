@@ -194,7 +194,10 @@ class ODEBlock(nn.Module):
             FloatingPointError: They are not finite.
             ValueError: The net gives another shape than theirs.
         """
-        passed = [{}] if self.evolution is None else self.evolution(_spatial_kernels(self.net))
+        kernels = _spatial_kernels(self.net)
+        if torch.is_inference_mode_enabled():  # torch's counter of FLOPs stumbles there over a parameter as an argument
+            kernels = {name: kernel.detach() for name, kernel in kernels.items()}
+        passed = [{}] if self.evolution is None else self.evolution(kernels)
         if self.weights_first:
             passed = passed[-1:]
 
