@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 
+from lightning_edge.nn import TimmClassifier, convert_to_shifts
 from lightning_edge.ops.shift import grid_shifts, shift2d, shift_by_slices, shift_pointwise
 from lightning_edge.timing import interleave, ratio
 
@@ -95,6 +96,23 @@ def test_shift_and_pointwise(shape, filters, capsys):
     torch.testing.assert_close(
         functions["shift and 1x1 in one"](), functions["shift and conv2d"](), rtol=1e-4, atol=1e-3
     )
+
+
+@pytest.mark.parametrize("batch_size", [1, 64])
+def test_whole_nets(batch_size, capsys):
+    converted = TimmClassifier("resnet18", 10)
+    convert_to_shifts(converted)
+    nets = {
+        "ResNet-20": TimmClassifier("cifar_resnet20", 10),
+        **{f"ShiftResNet-20, {n}": TimmClassifier("shiftresnet20", 10, None, {"expansion": n}) for n in (3, 6, 9)},
+        "depthwise, 2.7": TimmClassifier("cifar_dwresnet20", 10, None, {"expansion": 2.7}),
+        "ResNet-18": TimmClassifier("resnet18", 10),
+        "ResNet-18 converted": converted,
+    }
+    image = torch.rand(batch_size, 3, 32, 32)
+    functions = {name: lambda net=net: net.eval()(image) for name, net in nets.items()}
+    with torch.inference_mode():  # of nets that were made outside, as users have them
+        print_ratios(functions, ("ResNet-20",), f"{tuple(image.shape)}{_threads()}", capsys)
 
 
 @pytest.mark.gpu
