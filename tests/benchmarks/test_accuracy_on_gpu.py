@@ -3,8 +3,8 @@
 ``compare`` trains one net after another, whose steps are hundreds of kernels too small for a GPU. Here the whole step
 of a net, from the draw of images to SGD, is recorded once as a CUDA graph, and the graphs of all nets replay at once.
 Nets, loss, augmentation, decay and schedule are those of ``compare``, and the rate but for AlexNet's. Trainings are
-shorter, in bfloat16 by autocast and channels_last, and random numbers are others. (ShiftResNet-20 of expansion 1: 72.85,
-74.15 and 74.2 % here, 73.4 by ``compare`` on a CPU, at the same length.)
+shorter, in bfloat16 by autocast and channels_last, and random numbers are others. (ShiftResNet-20 of expansion 1 came
+to 72.85, 74.15 and 74.2 % so, and to 73.4 % by ``compare`` on a CPU, at the same length.)
 """
 
 import os
