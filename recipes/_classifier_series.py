@@ -114,7 +114,7 @@ def _print(scores: Mapping[str, Sequence[Score]], rivals: Mapping[str, str | Non
 
     num_seeds = max(map(len, scores.values()))
     table = Table(
-        title=f"Accuracy %, mean of {num_seeds} seeds with 95 % interval",
+        title="Accuracy %, " + (f"mean of {num_seeds} seeds with 95 % interval" if num_seeds > 1 else "one seed"),
         caption=f"last, min, max: the last validation. -rival: minus {rival}, seed by seed. MFLOPs: multiply-add = 2; "
         "Fourier transforms and shifts are not counted",
         box=box.SIMPLE,
