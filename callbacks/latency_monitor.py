@@ -23,6 +23,27 @@ from lightning_edge.timing import read_clock_ms
 STAGES = ("train", "val", "test", "predict")
 
 
+class _NoModules:
+    """In the place of what notes which module is at work: all of them count as one."""
+
+    parents = ("Global",)
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+class _FlopCounter(FlopCounterMode):
+    """Torch's counter without its shares of modules.
+
+    To tell them it hooks gradients of what modules are given, and fails in inference mode where that is a parameter.
+    """
+
+    def __init__(self, display: bool = True) -> None:
+        super().__init__(display=display)
+        self.mod_tracker = _NoModules()  # pyright: ignore[reportAttributeAccessIssue]
+
+
 class LatencyMonitor(Callback):
     """Measures every stage of a trainer, batch by batch, and splits each batch into parts.
 
@@ -151,7 +172,7 @@ class LatencyMonitor(Callback):
             return
         laps = self._laps.setdefault(stage, Laps())
         if mark == "step_start" and self.warmup_batches > 0 and stage not in self._flops_per_batch:
-            self._flop_counter = FlopCounterMode(display=False).__enter__()
+            self._flop_counter = _FlopCounter(display=False).__enter__()
         laps.mark(mark, read_clock_ms(self._device))
         if mark == "step_end" and self._flop_counter is not None:
             self._flop_counter.__exit__(None, None, None)

@@ -25,8 +25,9 @@ from timm.models import register_model
 from timm.models._builder import build_model_with_cfg
 from torch import Tensor, nn
 
-from lightning_edge.nn.anodev2 import ODEBlock, ReactionDiffusionAdvection, WeightEvolution
+from lightning_edge.nn.anodev2 import ODEBlock
 from lightning_edge.nn.cifar_resnet import ResidualBlock, cifar_configs, conv, initialise
+from lightning_edge.nn.weight_evolution import ReactionDiffusionAdvection, WeightEvolution
 from lightning_edge.ops.ode import STEPS
 from lightning_edge.ops.ode_gradients import GRADIENTS
 
@@ -51,7 +52,7 @@ def make_block(
         num_steps: Steps of the activations.
         weight_steps: Steps of the weights by reaction, diffusion and advection; at 0 they do not change.
         weights_first: As in :class:`~lightning_edge.nn.anodev2.ODEBlock`.
-        per_channel: As in :class:`~lightning_edge.nn.anodev2.ReactionDiffusionAdvection`.
+        per_channel: As in :class:`~lightning_edge.nn.weight_evolution.ReactionDiffusionAdvection`.
         time_channel: As in :class:`~lightning_edge.nn.anodev2.ODEBlock`.
         step: ``euler``, ``midpoint`` or ``rk4``.
         gradient: ``backprop``, or the name of a function of :mod:`~lightning_edge.ops.ode_gradients`.

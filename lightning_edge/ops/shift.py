@@ -158,7 +158,7 @@ def _check_out(image: Tensor, out: Tensor) -> None:
 
 
 def _copy(image: Tensor, shifts: tuple[Shift, ...], out: Tensor) -> Tensor:
-    """Write the shifted image by the fastest way for its device and layout."""
+    """Write the shifted image by the way for its device and layout."""
     if image.stride() == out.stride():
         if image.device.type == "cpu" and image.is_contiguous():
             return shift_planes(image, shifts, out)

@@ -5,6 +5,8 @@ of a net, from the draw of images to SGD, is recorded once as a CUDA graph, and 
 Nets, loss, augmentation, decay and schedule are those of ``compare``, and the rate but for AlexNet's. Trainings are
 shorter, in bfloat16 by autocast and channels_last, and random numbers are others. (ShiftResNet-20 of expansion 1 came
 to 72.85, 74.15 and 74.2 % so, and to 73.4 % by ``compare`` on a CPU, at the same length.)
+
+The figures in the docs are of a script before it was put in order as this one, which has not run on a GPU yet.
 """
 
 import os

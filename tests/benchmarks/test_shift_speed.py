@@ -55,11 +55,7 @@ def test_shift(shape, filters, memory_format, capsys):
     ] = 1
     learned, dense = torch.randn(channels, 1, 3, 3), torch.randn(channels, channels, 3, 3)
     functions = {
-        "copy_": lambda: out.copy_(image),
-        "clone": lambda: image.clone(),
-        "shift": lambda: shift2d(image, shifts),
-        "shift, out=": lambda: shift2d(image, shifts, out),
-        "slices, out=": lambda: shift_by_slices(image, shifts, out),
+        **copies_and_shifts(image, out, shifts),
         "depthwise 3x3, one-hot": lambda: F.conv2d(image, one_hot, padding=1, groups=channels),
         "depthwise 3x3": lambda: F.conv2d(image, learned, padding=1, groups=channels),
         "dense 3x3": lambda: F.conv2d(image, dense, padding=1),
@@ -127,17 +123,23 @@ def test_shift_on_a_gpu(shape, memory_format, dtype, capsys):
     out, shifts = torch.empty_like(image), grid_shifts(channels)
     learned = torch.randn(channels, 1, 3, 3, device="cuda", dtype=dtype)
     functions = {
-        "copy_": lambda: out.copy_(image),
-        "clone": lambda: image.clone(),
-        "shift": lambda: shift2d(image, shifts),
-        "shift, out=": lambda: shift2d(image, shifts, out),
-        "slices, out=": lambda: shift_by_slices(image, shifts, out),
+        **copies_and_shifts(image, out, shifts),
         "depthwise 3x3": lambda: F.conv2d(image, learned, padding=1, groups=channels),
     }
     wanted = shift_by_slices(image, shifts, torch.empty_like(image))
     assert torch.equal(shift2d(image, shifts), wanted)
     recorded = {name: record(function) for name, function in functions.items()}
     print_ratios(recorded, ("copy_", "clone"), f"{shape} {dtype} {memory_format} on a GPU", capsys, device="cuda")
+
+
+def copies_and_shifts(image, out, shifts):
+    return {
+        "copy_": lambda: out.copy_(image),
+        "clone": lambda: image.clone(),
+        "shift": lambda: shift2d(image, shifts),
+        "shift, out=": lambda: shift2d(image, shifts, out),
+        "slices, out=": lambda: shift_by_slices(image, shifts, out),
+    }
 
 
 def _threads():
