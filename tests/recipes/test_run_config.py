@@ -1,10 +1,12 @@
 import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from recipes import run_config
+from lightning_edge.methods import Classification
+from recipes import run_config, shift
 
 RECIPE = "outside.tiny"
 
@@ -77,3 +79,21 @@ def test_a_run_works_in_a_spawned_process(tmp_path):
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         there = pool.submit(run_config, RECIPE, {"trainer.max_epochs": 1}, tmp_path / "there").result()
     assert there == run_config(RECIPE, {"trainer.max_epochs": 1}, tmp_path / "here")
+
+
+def test_who_interrupts_is_told_how_to_go_on(monkeypatch, caplog):
+    def stop_in_the_second_epoch(method):
+        if method.current_epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Classification, "on_train_epoch_start", stop_in_the_second_epoch)
+    small = ["--data.num_samples=[20,10]", "--data.batch_size=4", "--data.num_workers=0", "--trainer.max_epochs=2"]
+    quiet = ["--trainer.enable_progress_bar=false", "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"]
+    with pytest.raises(SystemExit, match="130"):
+        shift.main(["fit", *small, *quiet])
+    checkpoint = next(Path("runs").rglob("last.ckpt"))
+    assert f"to go on, repeat the command with --ckpt_path {checkpoint}" in caplog.text
+    caplog.clear()
+    with pytest.raises(SystemExit, match="130"):
+        run_config("shift", [*small, *quiet], "series/a_run")
+    assert caplog.messages[-1].endswith("to go on, repeat the command")  # which finds the checkpoint in its folder
