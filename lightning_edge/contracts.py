@@ -184,3 +184,12 @@ class ComparesVideoNets(Protocol):
     def video_nets(self) -> Mapping[str, VideoNet]:
         """The nets by name; ``reference`` is the one that the others are compared with."""
         ...
+
+
+@runtime_checkable
+class GivesFixedSamples(Protocol):
+    """A data module that can choose samples which are the same in every run."""
+
+    def fixed_samples(self, split: Any, num_samples: int) -> list[Any]:
+        """Samples of ``train``, ``val`` or ``test``, not yet collated; all where the split has fewer."""
+        ...

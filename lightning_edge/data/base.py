@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from lightning_edge.contracts import input_key
-from lightning_edge.data.loading import ResumableLoader, SeededSampler
+from lightning_edge.data.loading import Draw, ResumableLoader, SeededSampler
 
 Split = Literal["train", "val", "test", "predict"]
 
@@ -77,14 +77,29 @@ class EdgeDataModule(LightningDataModule, ABC):
         for split in _SPLITS[stage]:
             self.dataset(split)
 
-    def make_sampler(self, dataset: Dataset[Any], num_replicas: int, rank: int) -> SeededSampler:
+    def fixed_samples(self, split: Split, num_samples: int) -> list[Any]:
+        """Samples of a split that are the same in every run, whatever its seed and batch size.
+
+        Those of the train split are augmented as in training, once for all, and go into one batch together.
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+            num_samples: How many, evenly spaced; all where the split has fewer.
+        """
+        dataset: Any = self.dataset(split)
+        num_samples = min(num_samples, len(dataset))
+        indices = [position * len(dataset) // num_samples for position in range(num_samples)]
+        return [dataset[Draw(index, index, 0) if split == "train" else index] for index in indices]
+
+    def make_sampler(self, dataset: Dataset[Any], num_replicas: int, rank: int, accumulate: int) -> SeededSampler:
         """Sampler of the train split; override it for batches with a structure, such as identities in pairs."""
-        return SeededSampler(dataset, self.batch_size, num_replicas, rank, self.seed)  # pyright: ignore[reportArgumentType]
+        return SeededSampler(dataset, self.batch_size, num_replicas, rank, self.seed, accumulate)  # pyright: ignore[reportArgumentType]
 
     def train_dataloader(self) -> ResumableLoader:
         """Seeded and resumable batches of the train split."""
         dataset = self.dataset("train")
-        sampler = self.make_sampler(dataset, **self._share_of_processes())
+        accumulate = 1 if self.trainer is None else self.trainer.accumulate_grad_batches
+        sampler = self.make_sampler(dataset, **self._share_of_processes(), accumulate=accumulate)
         return ResumableLoader(
             dataset, batch_size=self.batch_size, sampler=sampler, drop_last=True, **self.loader_arguments()
         )

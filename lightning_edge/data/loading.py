@@ -27,10 +27,12 @@ class Draw:
 
 
 class SeededSampler(DistributedSampler[Draw]):
-    """Shuffles, shards over processes and seeds; batches that would be incomplete are dropped.
+    """Shuffles, shards over processes and seeds; steps that would be incomplete are dropped.
 
     The global order is cut into batches of ``batch_size * num_replicas`` samples, of which each process takes its
-    share. It is a ``DistributedSampler`` because Lightning leaves those alone. Subclasses may override :meth:`order`.
+    share. An optimiser's step takes ``accumulate`` of them: Lightning divides the gradients by that number also where
+    an epoch leaves fewer, which would make its last step a smaller one. It is a ``DistributedSampler`` because
+    Lightning leaves those alone. Subclasses may override :meth:`order`.
 
     Args:
         dataset: what is sampled; its ``__getitem__`` receives a :class:`Draw`.
@@ -38,22 +40,33 @@ class SeededSampler(DistributedSampler[Draw]):
         num_replicas: number of processes.
         rank: which of them this is.
         seed: of everything random.
+        accumulate: batches of a process whose gradients make one step.
 
     Raises:
-        ValueError: if the dataset does not fill one batch.
+        ValueError: if the dataset does not fill one step.
     """
 
-    def __init__(self, dataset: Sized, batch_size: int, num_replicas: int = 1, rank: int = 0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        dataset: Sized,
+        batch_size: int,
+        num_replicas: int = 1,
+        rank: int = 0,
+        seed: int = 0,
+        accumulate: int = 1,
+    ) -> None:
         super().__init__(dataset, num_replicas, rank, seed=seed)  # pyright: ignore[reportArgumentType]
         self.batch_size = batch_size
         self.global_batch_size = batch_size * num_replicas
+        self.step_size = self.global_batch_size * accumulate
         self.cycle = 0
         self.start = 0
         self.total_size = len(self.order())
         if self.num_left(0) == 0:
+            accumulated = " x accumulate_grad_batches" if accumulate > 1 else ""
             raise ValueError(
-                f"expected batch_size x processes ({self.global_batch_size}) of at most the number of training samples "
-                f"({self.total_size}): lower batch_size"
+                f"expected batch_size x processes{accumulated} ({self.step_size}) of at most the number of training "
+                f"samples ({self.total_size}): lower batch_size"
             )
 
     def order(self) -> list[int]:
@@ -72,8 +85,8 @@ class SeededSampler(DistributedSampler[Draw]):
         return self.num_left(0) // self.num_replicas
 
     def num_left(self, start: int) -> int:
-        """Samples of all processes in the whole batches from a position on."""
-        return (self.total_size - start) // self.global_batch_size * self.global_batch_size
+        """Samples of all processes in the whole steps from a position on."""
+        return (self.total_size - start) // self.step_size * self.step_size
 
     def _mix(self, purpose: int, value: int) -> int:
         entropy = (self.seed, self.epoch, self.cycle, purpose, value)

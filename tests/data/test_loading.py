@@ -239,3 +239,30 @@ def test_lightning_with_two_processes_leaves_the_sampler_alone(tmp_path: Path):
     alone = _batches(_loader(24, batch_size=6))
     for whole, first, second in zip(alone, *seen, strict=True):
         assert sorted(first["index"] + second["index"]) == sorted(whole["index"])
+
+
+def test_an_epoch_ends_with_a_whole_step_of_accumulated_batches(tmp_path: Path):
+    """Lightning would divide the gradients of what is left by as many batches as a whole step has."""
+
+    class Data(EdgeDataModule):
+        batch_type = TypedDict("Batch", {"index": int})
+
+        def make_dataset(self, split: Split) -> Dataset[Any]:
+            return _Ids(26)
+
+        def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+            return batch
+
+    module = _Recorder()
+    options: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
+    trainer = Trainer(max_epochs=2, accumulate_grad_batches=3, default_root_dir=tmp_path, **options)
+    trainer.fit(module, Data(batch_size=4, num_workers=0))
+    assert len(module.seen) == 12  # of six batches in an epoch, where 26 samples have half a step more
+    assert trainer.global_step == 4
+
+
+def test_too_few_samples_for_a_step_are_named():
+    with pytest.raises(
+        ValueError, match=r"batch_size x processes x accumulate_grad_batches \(32\) of at most .* \(26\)"
+    ):
+        SeededSampler(_Ids(26), 4, 2, accumulate=4)
