@@ -11,11 +11,10 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.profilers import Profiler
 from rich.console import Console
-from torch import Tensor
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 from typing_extensions import override
 
+from callbacks._batch_size import first_dimension
 from callbacks._latency_report import MARKS, Laps, metrics, summarise, table
 from lightning_edge.costs import count_parameters, machine_facts, peak_memory_bytes
 from lightning_edge.timing import read_clock_ms
@@ -182,7 +181,7 @@ class LatencyMonitor(Callback):
     def _note_batch_size(self, trainer: Trainer, batch: Any) -> None:
         stage = self._stage(trainer)
         if stage in self._laps:
-            self._laps[stage].batch_size = self.batch_size or _first_dimension(batch)
+            self._laps[stage].batch_size = self.batch_size or first_dimension(batch)
 
     def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
         stage = self._stage(trainer)
@@ -254,11 +253,6 @@ def _listen(profiler: Profiler, notify: Callable[[str, bool], None]) -> None:
 def _stop_listening(profiler: Profiler) -> None:
     vars(profiler).pop("start", None)
     vars(profiler).pop("stop", None)
-
-
-def _first_dimension(batch: Any) -> int | None:
-    sizes = (leaf.shape[0] for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.ndim > 0)
-    return next(sizes, None)
 
 
 def _write_json(path: Path, reports: dict[str, dict[str, Any]]) -> None:

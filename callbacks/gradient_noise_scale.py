@@ -1,0 +1,242 @@
+"""From which batch size on more examples hardly make a gradient better, told by the gradients of one training."""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.utilities.seed import isolate_rng
+from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+from typing_extensions import override
+
+from callbacks._batch_size import batch_size_of
+from lightning_edge.ops.gradient_noise import gradient_noise
+
+
+class GradientNoiseScale(Callback):
+    """Measures the gradient noise scale while any module trains.
+
+    The scale is the variance of single examples' gradients over the squared norm of their mean, in examples: a smaller
+    batch has gradients that are mostly noise, and steps as many times fewer as it grows; a batch many times larger has
+    gradients as good as they get. It tends to rise as the loss falls. Source: McCandlish et al., arXiv:1812.06162.
+
+    It comes from gradients of parts of a step and of their mean. Where a step takes several batches
+    (``accumulate_grad_batches``) or several processes (DDP), those are the parts, and nothing is computed twice. Else a
+    batch is split, and its parts go through ``training_step`` once more: the measured steps take twice the time, what
+    ``training_step`` itself counts is counted again, and weights, buffers, random numbers and logs stay as they were.
+    Variance and squared norm are averaged apart over the last steps, in checkpoints too, and then divided. With batch
+    norm, the scale is that of gradients at the statistics of a part.
+
+    ============================  ===============================================================  =================
+    key                           meaning                                                          unit
+    ============================  ===============================================================  =================
+    ``noise/scale``               average variance over average squared norm; NaN where noise      examples
+                                  hides the mean
+    ``noise/variance``            average variance of a single example's gradient (trace)          gradient, squared
+    ``noise/squared_gradient``    average squared norm of the mean gradient                        gradient, squared
+    ============================  ===============================================================  =================
+
+    Args:
+        every_n_steps: Measure every so many steps of the optimiser.
+        decay: Weight of what was averaged before a measurement, in [0, 1).
+        num_parts: Parts that a batch is split into where a step has only one.
+
+    Raises:
+        ValueError: An argument is out of range; later, manual optimisation, a strategy that shards gradients, or
+            batches that are too small to be split.
+    """
+
+    def __init__(self, every_n_steps: int = 10, decay: float = 0.9, num_parts: int = 2) -> None:
+        if every_n_steps < 1:
+            raise ValueError(f"expected every_n_steps of at least 1, got {every_n_steps}")
+        if not 0 <= decay < 1:
+            raise ValueError(f"expected decay within [0, 1), got {decay}")
+        if num_parts < 2:
+            raise ValueError(f"expected num_parts of at least 2, got {num_parts}")
+        self.every_n_steps = every_n_steps
+        self.decay = decay
+        self.num_parts = num_parts
+        self._variance = self._squared_gradient = self._weight = 0.0
+        self._parts: _Parts | None = None
+        self._handles: list[RemovableHandle] = []
+
+    @property
+    def variance(self) -> float:
+        """Average trace of the covariance of single examples' gradients; NaN before the first measurement."""
+        return self._variance / self._weight if self._weight else math.nan
+
+    @property
+    def squared_gradient(self) -> float:
+        """Average squared norm of the mean gradient; NaN before the first measurement."""
+        return self._squared_gradient / self._weight if self._weight else math.nan
+
+    @property
+    def noise_scale(self) -> float:
+        """Their quotient, examples; NaN where the noise hides the mean."""
+        return self.variance / self.squared_gradient if self.squared_gradient > 0 else math.nan
+
+    @override
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not pl_module.automatic_optimization:
+            raise ValueError(f"expected automatic optimisation, got {type(pl_module).__name__} with its own steps")
+        if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
+            name = type(trainer.strategy).__name__
+            raise ValueError(f"expected a strategy with whole gradients, of a single device or DDP, got {name}")
+        self._handles = [
+            parameter.register_hook(self._add) for parameter in pl_module.parameters() if parameter.requires_grad
+        ]
+
+    @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step % self.every_n_steps:
+            self._parts = None
+        elif trainer.accumulate_grad_batches * trainer.world_size == 1:
+            self._split(trainer, pl_module, batch, batch_idx)
+        else:
+            self._parts = self._parts or _Parts(pl_module.device)
+            self._parts.begin(batch_size_of(batch))
+
+    @override
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        parts, self._parts = self._parts, None
+        if parts is None:
+            return
+        # Lightning divides each gradient by the number of batches in a step, even where an epoch leaves fewer
+        divisor = trainer.accumulate_grad_batches
+        gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
+        whole = _square(gradients) * (divisor / parts.num_batches) ** 2
+        sums = parts.sums((divisor / _loss_scale(trainer)) ** 2)
+        self._average(pl_module, trainer.strategy.reduce(sums, reduce_op="sum"), whole)
+
+    @override
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles, self._parts = [], None
+
+    @override
+    def state_dict(self) -> dict[str, float]:
+        return {"variance": self._variance, "squared_gradient": self._squared_gradient, "weight": self._weight}
+
+    @override
+    def load_state_dict(self, state_dict: Mapping[str, float]) -> None:
+        self._variance, self._squared_gradient, self._weight = (
+            state_dict[name] for name in ("variance", "squared_gradient", "weight")
+        )
+
+    def _add(self, gradient: Tensor) -> None:
+        """See a parameter's gradient of one batch on one process, before it is summed up."""
+        if self._parts is not None:
+            self._parts.square += _square([gradient])
+
+    def _split(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
+        size = batch_size_of(batch)
+        if size < self.num_parts:
+            raise ValueError(
+                f"expected batches of at least num_parts examples ({self.num_parts}), or accumulate_grad_batches or "
+                f"processes that make parts, got a batch of {size}"
+            )
+        bounds = [part * size // self.num_parts for part in range(self.num_parts + 1)]
+        weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        means = [torch.zeros_like(weight) for weight in weights]
+        parts, scale = _Parts(module.device), _loss_scale(trainer)
+        with _unchanged(module):
+            for start, stop in pairwise(bounds):
+                loss = _training_loss(trainer, module, _slice(batch, size, start, stop), batch_idx)
+                gradients = torch.autograd.grad(loss * scale, weights, materialize_grads=True)
+                parts.begin(stop - start)
+                parts.square += _square(list(gradients))
+                for mean, gradient in zip(means, gradients, strict=True):
+                    mean.add_(gradient, alpha=1 / (scale * self.num_parts))
+        self._average(module, parts.sums(1 / scale**2), _square(means))
+
+    def _average(self, module: LightningModule, sums: Tensor, whole: Tensor) -> None:
+        square, inverse_size, count = sums.cpu().double()
+        noise = gradient_noise(square / count, whole.cpu().double(), inverse_size / count, count)
+        if not all(torch.isfinite(value) for value in noise):
+            return  # a step that a scaler for float16 will leave out, too
+        for name, value in zip(("_variance", "_squared_gradient", "_weight"), (*noise, 1.0), strict=True):
+            setattr(self, name, self.decay * getattr(self, name) + (1 - self.decay) * float(value))
+        module.log_dict(
+            {
+                "noise/scale": self.noise_scale,
+                "noise/variance": self.variance,
+                "noise/squared_gradient": self.squared_gradient,
+            }
+        )
+
+
+class _Parts:
+    """Sums over the parts of one step."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.square = torch.zeros((), device=device)
+        self._inverse_size = 0.0
+        self.num_batches = 0
+
+    def begin(self, size: int) -> None:
+        """Begin a part of so many examples."""
+        self._inverse_size += 1 / size
+        self.num_batches += 1
+
+    def sums(self, factor: float) -> Tensor:
+        """Squared norms, times a factor, 1 / examples, and 1, each summed over the parts."""
+        others = self.square.new_tensor([self._inverse_size, self.num_batches])
+        return torch.cat([self.square[None] * factor, others])
+
+
+def _square(gradients: list[Tensor]) -> Tensor:
+    """Squared norm of gradients together."""
+    return get_total_norm([gradient.float() for gradient in gradients]).square()
+
+
+def _loss_scale(trainer: Trainer) -> float:
+    """By what a scaler for float16 multiplies the loss."""
+    scaler = getattr(trainer.precision_plugin, "scaler", None)
+    return 1.0 if scaler is None else scaler.get_scale()
+
+
+def _training_loss(trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> Tensor:
+    takes_index = is_param_in_hook_signature(module.training_step, "batch_idx", min_args=2)
+    with trainer.precision_plugin.train_step_context():
+        output: Any = module.training_step(*((batch, batch_idx) if takes_index else (batch,)))
+    return output["loss"] if isinstance(output, Mapping) else output
+
+
+@contextmanager
+def _unchanged(module: LightningModule) -> Iterator[None]:
+    """Undo what training steps do to buffers and random numbers, and keep them from logging."""
+    buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    for name in ("log", "log_dict"):
+        object.__setattr__(module, name, lambda *args, **kwargs: None)
+    try:
+        with isolate_rng():
+            yield
+    finally:
+        for name in ("log", "log_dict"):
+            object.__delattr__(module, name)
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+
+
+def _slice(batch: Any, size: int, start: int, stop: int) -> Any:
+    """Some examples of a batch: of tensors and of lists with an item for each, within dicts, lists and tuples."""
+    if isinstance(batch, Tensor):
+        return batch[start:stop] if batch.ndim and len(batch) == size else batch
+    if isinstance(batch, Mapping):
+        return {key: _slice(value, size, start, stop) for key, value in batch.items()}
+    if not isinstance(batch, list | tuple):
+        return batch
+    holds_batches = all(isinstance(item, Tensor) and item.ndim and len(item) == size for item in batch)
+    if len(batch) == size and not holds_batches:
+        return batch[start:stop]
+    return type(batch)(_slice(item, size, start, stop) for item in batch)

@@ -1,0 +1,243 @@
+"""The gradient noise scale against problems that know it and against gradients of single examples."""
+
+import csv
+import math
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+from toys import make_trainer
+
+from callbacks import GradientNoiseScale
+from lightning_edge.ops.gradient_noise import gradient_noise
+
+
+class Mean(LightningModule):
+    """Looks for the mean of points; the gradient of one of them is its distance, so the noise scale is known."""
+
+    def __init__(self, size=8, rate=0.0):
+        super().__init__()
+        self.place = nn.Parameter(torch.ones(size))
+        self.rate = rate
+
+    def training_step(self, batch, batch_idx):
+        (points,) = batch
+        loss = 0.5 * (points - self.place).square().sum(1).mean()
+        self.log("train/loss", loss)
+        return loss
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), self.rate)
+
+
+class Small(LightningModule):
+    """A net whose step has dropout or batch norm in it, or whatever else is given."""
+
+    def __init__(self, *layers, rate=0.1):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(8, 16), *layers, nn.Tanh(), nn.Linear(16, 3))
+        self.rate = rate
+
+    def training_step(self, batch, batch_idx):
+        points, labels = batch
+        return {"loss": nn.functional.cross_entropy(self.net(points), labels)}
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), self.rate, momentum=0.9)
+
+
+def points(count, size=8):
+    generator = torch.Generator().manual_seed(1)
+    return 2 * torch.randn(count, size, generator=generator)
+
+
+def labelled(count):
+    return TensorDataset(points(count), torch.arange(count) % 3)
+
+
+def fit(folder, module, dataset, callback, batch_size, shuffle=False, **arguments):
+    trainer = make_trainer(folder, callbacks=[callback], limit_val_batches=0, **arguments)
+    trainer.fit(module, DataLoader(dataset, batch_size=batch_size, shuffle=shuffle))
+    return trainer
+
+
+def per_example(module, dataset):
+    """Trace of the sample covariance of single examples' gradients, and squared norm of their mean without bias."""
+    rows = []
+    for example in DataLoader(dataset, batch_size=1):
+        output = module.training_step(example, 0)
+        loss = output["loss"] if isinstance(output, dict) else output
+        rows.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(module.parameters()))]))
+    gradients = torch.stack(rows).double()
+    variance = gradients.var(0, unbiased=True).sum()
+    return float(variance), float(gradients.mean(0).square().sum() - variance / len(gradients))
+
+
+def test_parts_of_one_example_give_the_covariance_of_single_examples(tmp_path):
+    module, dataset = Small(rate=0.0), labelled(24)
+    variance, squared = per_example(module, dataset)
+    callback = GradientNoiseScale(every_n_steps=1)
+    fit(tmp_path, module, dataset, callback, batch_size=1, accumulate_grad_batches=24)
+    assert callback.variance == pytest.approx(variance, rel=1e-5)
+    assert callback.squared_gradient == pytest.approx(squared, rel=1e-5)
+    assert callback.noise_scale == pytest.approx(variance / squared, rel=1e-5)
+
+
+@pytest.mark.parametrize("arguments", [{"accumulate_grad_batches": 4}, {}], ids=["accumulated", "split"])
+def test_a_known_noise_scale_is_found(tmp_path, arguments):
+    """Points of standard deviation 2 about 0 in 8 dimensions, looked for from ones: 8 * 4 / 8 = 4 examples."""
+    torch.manual_seed(0)
+    callback = GradientNoiseScale(every_n_steps=1, decay=0.998)
+    batch_size = 2 if arguments else 8
+    fit(tmp_path, Mean(), TensorDataset(points(8000)), callback, batch_size, **arguments)
+    assert callback.variance == pytest.approx(32, rel=0.03)
+    assert callback.squared_gradient == pytest.approx(8, rel=0.06)
+    assert callback.noise_scale == pytest.approx(4, rel=0.08)
+
+
+def test_parts_of_unequal_size_are_weighed(tmp_path):
+    """Seven points in batches of three: the last has one. Estimates from all orders average to the truth."""
+    dataset = TensorDataset(points(7))
+    variance, squared = per_example(Mean(), dataset)
+    callback = GradientNoiseScale(every_n_steps=1, decay=0.999)
+    torch.manual_seed(0)
+    # one step takes an epoch's three batches
+    fit(tmp_path, Mean(), dataset, callback, 3, shuffle=True, accumulate_grad_batches=3, max_epochs=1200)
+    assert callback.variance == pytest.approx(variance, rel=0.03)
+    assert callback.squared_gradient == pytest.approx(squared, rel=0.05)
+
+
+def test_a_step_of_fewer_batches_than_asked_for_counts_as_it_is(tmp_path):
+    """Lightning divides by accumulate_grad_batches also where an epoch leaves fewer."""
+    found = []
+    for accumulate in (4, 6):
+        callback = GradientNoiseScale(every_n_steps=1)
+        fit(tmp_path, Small(rate=0.0), labelled(16), callback, batch_size=4, accumulate_grad_batches=accumulate)
+        found.append((callback.variance, callback.squared_gradient))
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+class Shared(Small):
+    """Each process sees every other batch of four; one alone sees all of them."""
+
+    def train_dataloader(self):
+        batches = torch.arange(32).view(-1, 4)[self.trainer.global_rank :: self.trainer.world_size]
+        return DataLoader(labelled(32), batch_sampler=batches.tolist())
+
+
+def test_two_processes_measure_what_one_measures(tmp_path):
+    found = []
+    for name, options in {
+        "one": {"accumulate_grad_batches": 2},
+        "two": {"strategy": "ddp_fork", "devices": 2},
+    }.items():
+        trainer = make_trainer(
+            tmp_path,
+            callbacks=[GradientNoiseScale(every_n_steps=1)],
+            limit_val_batches=0,
+            logger=CSVLogger(tmp_path, name, version=0),
+            log_every_n_steps=1,
+            max_epochs=2,
+            use_distributed_sampler=False,
+            **options,
+        )
+        trainer.fit(Shared())
+        with (tmp_path / name / "version_0/metrics.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        found.append([float(row[key]) for row in rows for key in ("noise/variance", "noise/squared_gradient")])
+    one, two = found
+    assert len(one) == 16  # two of each of eight steps
+    assert two == pytest.approx(one, rel=1e-4, abs=1e-6)
+
+
+def test_measuring_changes_nothing(tmp_path):
+    """Batch norm's statistics, dropout's random numbers, weights and logs are those of a run without it."""
+    found = []
+    for callbacks in ([], [GradientNoiseScale(every_n_steps=1)]):
+        module = Small(nn.BatchNorm1d(16), nn.Dropout(0.5))
+        torch.manual_seed(3)
+        trainer = make_trainer(tmp_path, callbacks=callbacks, limit_val_batches=0, max_epochs=2)
+        trainer.fit(module, DataLoader(labelled(32), batch_size=8))
+        found.append({**module.state_dict(), "random": torch.rand(4)})
+    assert found[0].keys() == found[1].keys()
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value, rtol=0, atol=0)
+
+
+def test_steps_between_are_left_alone(tmp_path, monkeypatch):
+    count = 0
+
+    def counted(*args):
+        nonlocal count
+        count += 1
+        return gradient_noise(*args)
+
+    monkeypatch.setattr("callbacks.gradient_noise_scale.gradient_noise", counted)
+    fit(tmp_path, Small(), labelled(32), GradientNoiseScale(every_n_steps=3), batch_size=4)
+    assert count == 3  # steps 0, 3 and 6 of 8
+
+
+def test_averages_go_on_after_a_checkpoint(tmp_path):
+    callback = GradientNoiseScale(every_n_steps=1)
+    trainer = fit(tmp_path, Small(), labelled(32), callback, batch_size=8)
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    resumed = GradientNoiseScale(every_n_steps=1)
+    other = make_trainer(tmp_path, callbacks=[resumed], limit_val_batches=0, max_epochs=1)
+    other.fit(Small(), DataLoader(labelled(32), batch_size=8), ckpt_path=tmp_path / "run.ckpt")
+    assert not math.isnan(callback.variance)
+    assert (resumed.variance, resumed.squared_gradient) == (callback.variance, callback.squared_gradient)
+
+
+def test_a_mean_that_noise_hides_gives_no_scale(tmp_path):
+    callback = GradientNoiseScale(every_n_steps=1)
+    module = Mean()
+    dataset = TensorDataset(points(8))
+    module.place.data = dataset.tensors[0].mean(0)  # where the true gradient is zero
+    trainer = fit(tmp_path, module, dataset, callback, batch_size=2, accumulate_grad_batches=4)
+    assert callback.squared_gradient < 0
+    assert math.isnan(callback.noise_scale)
+    assert math.isnan(trainer.callback_metrics["noise/scale"])
+
+
+def test_lists_of_examples_are_split():
+    from callbacks.gradient_noise_scale import _slice
+
+    batch = {"image": torch.arange(4), "boxes": [torch.zeros(n, 4) for n in range(4)], "name": list("abcd"), "scale": 2}
+    part = _slice(batch, 4, 1, 3)
+    assert part["image"].tolist() == [1, 2]
+    assert [len(boxes) for boxes in part["boxes"]] == [1, 2]
+    assert part["name"] == ["b", "c"]
+    assert part["scale"] == 2
+    images, labels = _slice((torch.zeros(2, 3), torch.zeros(2)), 2, 0, 1)  # a pair of tensors, not two examples
+    assert (images.shape, labels.shape) == ((1, 3), (1,))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"every_n_steps": 0}, "every_n_steps of at least 1, got 0"),
+        ({"decay": 1.0}, r"decay within \[0, 1\), got 1.0"),
+        ({"num_parts": 1}, "num_parts of at least 2, got 1"),
+    ],
+)
+def test_arguments_out_of_range_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        GradientNoiseScale(**arguments)
+
+
+def test_a_batch_of_one_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"expected batches of at least num_parts examples.*got a batch of 1"):
+        fit(tmp_path, Small(), labelled(4), GradientNoiseScale(), batch_size=1)
+
+
+def test_manual_optimisation_is_refused(tmp_path):
+    module = Small()
+    module.automatic_optimization = False
+    with pytest.raises(ValueError, match="expected automatic optimisation, got Small"):
+        Trainer(accelerator="cpu", logger=False, callbacks=[GradientNoiseScale()], default_root_dir=tmp_path).fit(
+            module, DataLoader(labelled(4), batch_size=2)
+        )
