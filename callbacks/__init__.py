@@ -1,6 +1,8 @@
 """Lightning callbacks, one idea a file."""
 
+from callbacks.batch_size_scaling import BatchSizeScaling as BatchSizeScaling
 from callbacks.classification_report import ClassificationReport as ClassificationReport
+from callbacks.gradient_noise_scale import GradientNoiseScale as GradientNoiseScale
 from callbacks.latency_monitor import LatencyMonitor as LatencyMonitor
 from callbacks.overlay_writer import OverlayWriter as OverlayWriter
 from callbacks.prediction_table import PredictionTable as PredictionTable

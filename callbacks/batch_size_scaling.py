@@ -1,0 +1,288 @@
+"""How many steps, examples and seconds a training takes to a target loss."""
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch.optim import Optimizer
+from typing_extensions import override
+
+from callbacks._batch_size import batch_size_of
+from callbacks._fixed_samples import fixed_batches, mean_loss
+from callbacks._linear_step import LinearStep
+from lightning_edge.systems.scaling_run import Evaluation, LossSplit, ScalingFacts, ScalingRun, write_run
+
+
+class BatchSizeScaling(Callback):
+    """Records the loss on fixed samples as a training goes on, and ends it at a target.
+
+    Works on any module with ``loss(batch)``, a scalar, as each :class:`~lightning_edge.methods.Method` has. The samples
+    are the same in every run (:meth:`~lightning_edge.data.EdgeDataModule.fixed_samples`), so runs of different batch
+    sizes, learning rates and seeds can be compared; ``python -m recipes.batch_size_scaling`` does that. They are
+    evaluated before the first step and then after every so many examples, or after every step where a batch has more;
+    the loss on training samples with batch norm as in training, but always on batches of 100, that on validation
+    samples with its running statistics, as the net will be used. A target counts as reached where the median of
+    ``window`` evaluations reaches it.
+
+    A step may take several batches (``accumulate_grad_batches``) on several processes: ``batch_size`` is that of all
+    of them. Batch norm takes its statistics of a single one, the ``micro_batch_size``, and its running mean moves once
+    for each: a larger batch made by accumulation is one with *ghost* batch norm (Hoffer et al., arXiv:1705.08741).
+
+    A loss that is not finite ends the run, too, and a ``FloatingPointError`` counts as one. Leaves in the run's folder
+    ``batch_size_scaling.csv``, a row for each evaluation, and ``batch_size_scaling.json``
+    (:mod:`lightning_edge.systems.scaling_run`).
+
+    =========================  ===================================================================  ==============
+    key                        meaning                                                              unit
+    =========================  ===================================================================  ==============
+    ``scaling/train_loss``     loss on fixed training samples                                       that of the loss
+    ``scaling/val_loss``       loss on fixed validation samples                                     the same
+    ``scaling/linear_error``   how far the next step took the loss from what its gradient foretold  the same
+    ``scaling/examples``       examples of all processes so far                                     examples
+    =========================  ===================================================================  ==============
+
+    Args:
+        target: Loss that ends the training; ``None`` lets it run as long as the trainer does.
+        split: Whose loss has the target, ``train`` or ``val``.
+        num_samples: How many samples of each split a loss is the mean of.
+        every_n_examples: How many examples of training lie between evaluations, at least.
+        window: Evaluations whose median counts, odd.
+        linear_error_every: At every so many evaluations, measure the linear error, for which there is one more
+            evaluation; 0 never does.
+
+    Raises:
+        ValueError: An argument is out of range; later, a module without ``loss`` or a split without data.
+    """
+
+    def __init__(
+        self,
+        target: float | None = None,
+        split: LossSplit = "train",
+        num_samples: int = 1000,
+        every_n_examples: int = 5000,
+        window: int = 5,
+        linear_error_every: int = 0,
+    ) -> None:
+        if target is not None and not math.isfinite(target):
+            raise ValueError(f"expected target to be a finite loss or None, got {target}")
+        if num_samples < 1 or every_n_examples < 1:
+            raise ValueError(f"expected num_samples and every_n_examples from 1, got {num_samples}, {every_n_examples}")
+        if window < 1 or window % 2 == 0:
+            raise ValueError(f"expected window to be odd, from 1, got {window}")
+        if linear_error_every < 0:
+            raise ValueError(f"expected linear_error_every of at least 0, got {linear_error_every}")
+        self.target = target
+        self.split: LossSplit = split
+        self.num_samples = num_samples
+        self.every_n_examples = every_n_examples
+        self.window = window
+        self.linear_error_every = linear_error_every
+        self._evaluations: list[Evaluation] = []
+        self._examples = 0
+        self._step = 0
+        self._clock = _Stopwatch()
+        self._batches: dict[str, list[Any]] = {}
+        self._folder: Path | None = None
+        self._linear_step: LinearStep | None = None
+        self._measures_next_step = False
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit" and not callable(getattr(pl_module, "loss", None)):
+            raise ValueError(f"expected a module with loss(batch), got {type(pl_module).__name__} without")
+        self._folder = None if trainer.log_dir is None else Path(trainer.log_dir)  # asks all processes
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._batches = {}
+        for split in ("train", "val"):
+            batches = fixed_batches(trainer, split, self.num_samples)
+            if batches:
+                self._batches[split] = batches
+        if self.split not in self._batches:
+            raise ValueError(f"expected data to evaluate split {self.split!r} on, got none")
+        self._step = trainer.global_step
+        if not self._evaluations:
+            self._evaluate(trainer, pl_module)
+        self._clock.go()
+
+    @override
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        if self._measures_next_step:
+            self._linear_step = LinearStep(pl_module)
+            self._measures_next_step = False
+
+    @override
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._examples += batch_size_of(batch) * trainer.world_size
+        if trainer.global_step == self._step:
+            return  # a step takes several batches
+        self._step = trainer.global_step
+        if self._linear_step is not None:
+            self._finish_linear_error(trainer, pl_module, self._linear_step)
+            self._linear_step = None
+        if self._examples // self.every_n_examples > self._evaluations[-1].examples // self.every_n_examples:
+            self._evaluate(trainer, pl_module)
+
+    @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._clock.pause()
+
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self._clock.go()
+
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._evaluations[-1].step < trainer.global_step:
+            self._evaluate(trainer, pl_module)
+        self._clock.pause()
+        run = self._run(trainer)
+        if run.facts.outcome == "running":
+            run = self._run(trainer, ended=True)
+        self._write(trainer, run)
+        self._say(run)
+        self._batches = {}
+
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._clock.pause()
+        if isinstance(exception, FloatingPointError) and self._evaluations:
+            nothing = dict.fromkeys(("train_loss", "val_loss", "linear_error"), math.nan)
+            step, seconds = trainer.global_step, self._clock.seconds
+            self._evaluations.append(
+                self._evaluations[-1]._replace(step=step, examples=self._examples, seconds=seconds, **nothing)
+            )
+            self._write(trainer, self._run(trainer))
+        self._batches = {}
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "evaluations": [tuple(evaluation) for evaluation in self._evaluations],
+            "examples": self._examples,
+            "seconds": self._clock.seconds,
+        }
+
+    @override
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        self._evaluations = [Evaluation(*values) for values in state_dict["evaluations"]]
+        self._examples = state_dict["examples"]
+        self._clock.seconds = state_dict["seconds"]
+
+    def _evaluate(self, trainer: Trainer, module: LightningModule) -> None:
+        if module.device.type == "cuda":
+            torch.cuda.synchronize(module.device)
+        self._clock.pause()
+        losses = {
+            split: mean_loss(trainer, module, batches, batch_statistics=split == "train")
+            for split, batches in self._batches.items()
+        }
+        evaluation = Evaluation(
+            step=trainer.global_step,
+            examples=self._examples,
+            epoch=self._examples / self._num_train_examples(trainer),
+            seconds=self._clock.seconds,
+            train_loss=losses["train"],
+            val_loss=losses.get("val", math.nan),
+            linear_error=math.nan,
+        )
+        every = self.linear_error_every
+        self._measures_next_step = every > 0 and len(self._evaluations) % every == 0
+        self._evaluations.append(evaluation)
+        self._log(trainer, {"train_loss": evaluation.train_loss, "val_loss": evaluation.val_loss})
+        run = self._run(trainer)
+        self._write(trainer, run)
+        if run.facts.outcome in ("reached", "diverged"):
+            trainer.should_stop = True
+        self._clock.go()
+
+    def _finish_linear_error(self, trainer: Trainer, module: LightningModule, step: LinearStep) -> None:
+        self._clock.pause()
+        before = self._evaluations[-1]
+        foretold = before.train_loss + float(step.foretold())
+        error = abs(mean_loss(trainer, module, self._batches["train"], batch_statistics=True) - foretold)
+        self._evaluations[-1] = before._replace(linear_error=error)
+        self._log(trainer, {"linear_error": error})
+        self._clock.go()
+
+    def _log(self, trainer: Trainer, values: Mapping[str, float]) -> None:
+        values = {f"scaling/{name}": value for name, value in {**values, "examples": self._examples}.items()}
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step=trainer.global_step)
+
+    def _run(self, trainer: Trainer, ended: bool = False) -> ScalingRun:
+        micro = trainer.train_dataloader.batch_size  # pyright: ignore
+        facts = ScalingFacts(
+            batch_size=micro * trainer.world_size * trainer.accumulate_grad_batches,
+            micro_batch_size=micro,
+            num_processes=trainer.world_size,
+            learning_rate=_learning_rate(trainer),
+            split=self.split,
+            target=self.target,
+            window=self.window,
+            outcome="budget" if ended else "running",
+        )
+        run = ScalingRun(facts, tuple(self._evaluations))
+        last = self._evaluations[-1]
+        if not math.isfinite(last.train_loss if self.split == "train" else last.val_loss):
+            outcome = "diverged"
+        elif self.target is not None and math.isfinite(run.hit(self.target, self.split)):
+            outcome = "reached"
+        else:
+            return run
+        return ScalingRun(ScalingFacts(**{**vars(facts), "outcome": outcome}), run.evaluations)
+
+    def _write(self, trainer: Trainer, run: ScalingRun) -> None:
+        if self._folder is not None and trainer.is_global_zero:
+            write_run(run, self._folder)
+
+    def _say(self, run: ScalingRun) -> None:
+        size, last = run.facts.batch_size, run.evaluations[-1]
+        if run.facts.outcome == "diverged":
+            rank_zero_warn(f"batch size {size}: the loss is not finite from step {last.step} on, the run has ended")
+        elif run.facts.outcome == "reached" and self.target is not None:
+            step = math.ceil(run.hit(self.target, self.split))
+            rank_zero_info(f"batch size {size}: the {self.split} loss reached {self.target:g} after {step} steps")
+        elif self.target is not None:
+            loss = last.train_loss if self.split == "train" else last.val_loss
+            rank_zero_warn(
+                f"batch size {size}: the {self.split} loss did not reach {self.target:g} in {last.step} steps "
+                f"({last.examples} examples); the last was {loss:.4g}"
+            )
+
+    def _num_train_examples(self, trainer: Trainer) -> float:
+        dataset = getattr(trainer.train_dataloader, "dataset", None)
+        return len(dataset) if hasattr(dataset, "__len__") else math.nan  # pyright: ignore
+
+
+class _Stopwatch:
+    """Seconds while it goes."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._since: float | None = None
+
+    def go(self) -> None:
+        self._since = time.perf_counter() if self._since is None else self._since
+
+    def pause(self) -> None:
+        if self._since is not None:
+            self.seconds += time.perf_counter() - self._since
+            self._since = None
+
+
+def _learning_rate(trainer: Trainer) -> float:
+    """What the first group's rate is after a warm-up: the scheduler's base, or the rate itself."""
+    if not trainer.optimizers:
+        return math.nan
+    group = trainer.optimizers[0].param_groups[0]
+    return float(group.get("initial_lr", group["lr"]))

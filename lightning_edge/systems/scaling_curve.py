@@ -1,0 +1,244 @@
+"""Which batch size pays: steps, speed-up and cost by batch size, from runs to a target loss.
+
+Sources: Golmant et al., arXiv:1811.12941, for speed-up, cost and the choice of a target; Shallue et al., JMLR 20(112),
+2019, for the regimes; McCandlish et al., arXiv:1812.06162, for the curve and its critical batch size.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lightning_edge.ops.batch_scaling import Tradeoff, exponents, fit_tradeoff, size_of_cost, smoothed
+from lightning_edge.systems.scaling_run import LossSplit, ScalingRun
+
+CRITICAL_COST = 2.0
+"""Examples at the critical batch size, as a multiple of the fewest."""
+
+_LINEAR, _STAGNATING = 0.8, 0.2
+
+
+class Interval(NamedTuple):
+    """A number with its 95 % bootstrap interval over seeds, whose ends are NaN for one seed."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+
+class ScalingPoint(NamedTuple):
+    """All runs of one batch size, learned under one rule; medians over seeds."""
+
+    batch_size: int
+    learning_rate: float
+    num_runs: int
+    num_reached: int
+    """How many reached the target; the others count as slower than all that did."""
+    steps: Interval
+    """Steps to the target; infinite where half of the runs or more did not reach it."""
+    steps_given: float
+    """Steps that runs took, at most: a lower bound where they are censored."""
+    cost: float
+    """Examples to the target, as a multiple of those of the smallest batch that reached it."""
+    speedup: float
+    """Steps of that batch as a multiple of this one's."""
+    exponent: float
+    """By which power of the batch size steps fell from the batch before; NaN where one of the two is censored."""
+    seconds: float
+    """Time of training to the target."""
+    examples_per_s: float
+    linear_error: float
+    """Last error of a linear prediction of a step's effect, a difference of losses."""
+
+    @property
+    def examples(self) -> float:
+        """Examples to the target."""
+        return self.batch_size * self.steps.value
+
+    @property
+    def regime(self) -> str:
+        """``linear``, ``diminishing`` or ``stagnating`` by the exponent, ``not reached``, or nothing to tell by."""
+        if not math.isfinite(self.steps.value):
+            return "not reached"
+        if math.isnan(self.exponent):
+            return ""
+        return "linear" if self.exponent >= _LINEAR else "diminishing" if self.exponent > _STAGNATING else "stagnating"
+
+
+class ScalingCurve(NamedTuple):
+    """Batch sizes under one rule of the learning rate, from the smallest on."""
+
+    points: tuple[ScalingPoint, ...]
+    fit: Tradeoff | None
+    """``None`` where fewer than two sizes reached the target."""
+    critical_by_fit: Interval
+    """Batch size whose steps and examples are twice the least, by the fitted curve; NaN without one."""
+    critical_by_cost: Interval
+    """Batch size from which on the cost exceeds 2; infinite if none does. Where the cost is only known from below, it
+    is the largest that this may be."""
+
+
+def scaling_curve(
+    runs: Mapping[int, Sequence[ScalingRun]], target: float, split: LossSplit, num_resamples: int = 1000
+) -> ScalingCurve:
+    """Set batch sizes side by side.
+
+    Args:
+        runs: Runs of each batch size, one for each seed.
+        target: Loss to reach.
+        split: Whose loss.
+        num_resamples: Of the bootstrap over seeds, each batch size on its own.
+
+    Raises:
+        ValueError: There are no runs.
+    """
+    sizes = np.array(sorted(size for size, found in runs.items() if found), float)
+    if not len(sizes):
+        raise ValueError("expected runs of at least one batch size, got none")
+    # a target that the net begins below takes a step, for logarithms
+    hits = [np.array([max(1.0, run.hit(target, split)) for run in runs[size]]) for size in sizes]
+    given = np.array([max(run.num_steps for run in runs[size]) for size in sizes], float)
+    medians = np.array([np.median(found) for found in hits])
+    resampled = list(_resample(hits, num_resamples)) if max(map(len, hits)) > 1 else []
+    intervals = _intervals(medians, resampled)
+    cost = _costs(sizes, medians, given)
+    reached = np.isfinite(medians)
+    first = medians[reached][0] if reached.any() else math.nan
+    powers = [math.nan, *np.where(np.diff(reached.astype(int)) | ~reached[1:], math.nan, _exponents(sizes, medians))]
+    points = tuple(
+        ScalingPoint(
+            batch_size=int(size),
+            learning_rate=float(np.median([run.facts.learning_rate for run in runs[size]])),
+            num_runs=len(found),
+            num_reached=int(np.isfinite(found).sum()),
+            steps=interval,
+            steps_given=float(limit),
+            cost=float(multiple) if math.isfinite(interval.value) else math.inf,
+            speedup=first / interval.value,
+            exponent=float(power),
+            seconds=float(np.median([run.hit(target, split, "seconds") for run in runs[size]])),
+            examples_per_s=float(np.median([run.examples_per_s for run in runs[size]])),
+            linear_error=_last_linear_error(runs[size]),
+        )
+        for size, found, interval, limit, multiple, power in zip(
+            sizes, hits, intervals, given, cost, powers, strict=True
+        )
+    )
+    return ScalingCurve(
+        points,
+        _fit(sizes, medians, given),
+        _interval(lambda steps: _critical_by_fit(sizes, steps, given), medians, resampled),
+        _interval(lambda steps: size_of_cost(sizes, _costs(sizes, steps, given), CRITICAL_COST), medians, resampled),
+    )
+
+
+def quartile_of_largest(runs: Mapping[int, Sequence[ScalingRun]], split: LossSplit) -> float:
+    """The lowest quartile of the losses that the largest batch went through, a target that favours it.
+
+    It is Golmant et al.'s choice, by our reading of it: of the smoothed losses at all evaluations, the one that a
+    quarter of them does not exceed, and the median of that over seeds.
+    """
+    largest = max(runs)
+    return float(
+        np.median(
+            [np.quantile(smoothed(run.columns[f"{split}_loss"], run.facts.window), 0.25) for run in runs[largest]]
+        )
+    )
+
+
+def best_setting(runs: Mapping[str, Sequence[ScalingRun]], target: float, split: LossSplit) -> str:
+    """Name of the setting whose runs took the fewest steps to a target, by the median; else of the lowest loss."""
+
+    def rank(name: str) -> tuple[float, float]:
+        steps = np.median([run.hit(target, split) for run in runs[name]])
+        losses = np.array([run.columns[f"{split}_loss"][-1] for run in runs[name]])
+        return float(steps), float(np.median(np.where(np.isfinite(losses), losses, np.inf)))
+
+    return min(runs, key=rank)
+
+
+class Choice(NamedTuple):
+    """The largest batch that is worth its examples."""
+
+    rule: str
+    point: ScalingPoint
+    cost: float
+    """Its examples as a multiple of the fewest of any rule and size."""
+    next_point: ScalingPoint | None
+    """The fewest steps of the next larger size, if there is one."""
+
+
+def choose(curves: Mapping[str, ScalingCurve], max_cost: float = CRITICAL_COST) -> Choice | None:
+    """Choose the largest batch, under the rule of the fewest steps there, that costs at most so many examples.
+
+    Args:
+        curves: By rule, to the same target.
+        max_cost: Examples as a multiple of the fewest that any batch under any rule took.
+
+    Returns:
+        ``None`` if no run reached the target.
+    """
+    points = [(rule, point) for rule, curve in curves.items() for point in curve.points]
+    fewest = min((point.examples for _, point in points), default=math.inf)
+    if not math.isfinite(fewest):
+        return None
+    worth = [(rule, point) for rule, point in points if point.examples <= max_cost * fewest]
+    rule, point = min(worth, key=lambda found: (-found[1].batch_size, found[1].steps.value))
+    larger = [other for _, other in points if other.batch_size > point.batch_size]
+    next_size = min((other.batch_size for other in larger), default=None)
+    following = min(
+        (other for other in larger if other.batch_size == next_size), key=lambda other: other.steps.value, default=None
+    )
+    return Choice(rule, point, point.examples / fewest, following)
+
+
+def _resample(hits: Sequence[np.ndarray], num_resamples: int) -> Iterator[np.ndarray]:
+    generator = np.random.default_rng(0)
+    for _ in range(num_resamples):
+        yield np.array([np.median(generator.choice(found, len(found))) for found in hits])
+
+
+def _intervals(medians: np.ndarray, resampled: Sequence[np.ndarray]) -> list[Interval]:
+    return [
+        _interval(lambda steps, index=index: float(steps[index]), medians, resampled) for index in range(len(medians))
+    ]
+
+
+def _interval(
+    function: Callable[[np.ndarray], float], medians: np.ndarray, resampled: Sequence[np.ndarray]
+) -> Interval:
+    values = [function(steps) for steps in resampled]
+    # between two of them there may be infinity
+    low, high = np.quantile(values, (0.025, 0.975), method="nearest") if values else (math.nan, math.nan)
+    return Interval(float(function(medians)), float(low), float(high))
+
+
+def _costs(sizes: np.ndarray, steps: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """Examples as a multiple of those of the smallest batch that reached the target; from below where none did."""
+    reached = np.isfinite(steps)
+    if not reached.any():
+        return np.full(len(sizes), math.nan)
+    examples = sizes * np.where(reached, steps, given)
+    return examples / examples[reached][0]
+
+
+def _fit(sizes: np.ndarray, steps: np.ndarray, given: np.ndarray) -> Tradeoff | None:
+    is_censored = ~np.isfinite(steps)
+    return fit_tradeoff(sizes, np.where(is_censored, given, steps), is_censored)
+
+
+def _critical_by_fit(sizes: np.ndarray, steps: np.ndarray, given: np.ndarray) -> float:
+    fit = _fit(sizes, steps, given)
+    return math.nan if fit is None else fit.critical_size
+
+
+def _exponents(sizes: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return exponents(sizes, steps)
+
+
+def _last_linear_error(runs: Sequence[ScalingRun]) -> float:
+    measured = [run.columns["linear_error"][np.isfinite(run.columns["linear_error"])] for run in runs]
+    last = [errors[-1] for errors in measured if len(errors)]
+    return float(np.median(last)) if last else math.nan

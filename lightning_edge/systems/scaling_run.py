@@ -1,0 +1,128 @@
+"""What one run to a target loss leaves behind: its losses over steps, examples and seconds, and how it was made."""
+
+import csv
+import json
+import math
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from lightning_edge.ops.batch_scaling import first_hit
+
+TABLE, FACTS = "batch_size_scaling.csv", "batch_size_scaling.json"
+"""Names of the two files of a run."""
+
+LossSplit = Literal["train", "val"]
+
+
+class Evaluation(NamedTuple):
+    """Losses on the fixed samples after a step, a row of ``batch_size_scaling.csv``."""
+
+    step: int
+    """Steps of the optimiser so far."""
+    examples: int
+    """Examples of all processes so far."""
+    epoch: float
+    """Passes through the data so far; NaN for data of unknown size."""
+    seconds: float
+    """Time of training so far, without evaluations."""
+    train_loss: float
+    val_loss: float
+    """NaN where there are no validation data."""
+    linear_error: float
+    """How far the loss after the next step lay from what its gradient foretold, a difference of losses; NaN where it
+    was not measured."""
+
+
+@dataclass(frozen=True)
+class ScalingFacts:
+    """How a run was made and how it ended, ``batch_size_scaling.json``."""
+
+    batch_size: int
+    """Examples of a step."""
+    micro_batch_size: int
+    """Examples that are in memory together, of which batch norm takes its statistics."""
+    num_processes: int
+    learning_rate: float
+    """Of the first parameter group, after a warm-up."""
+    split: LossSplit
+    """Whose loss has the target."""
+    target: float | None
+    """Loss that ends the run; its budget alone does if ``None``."""
+    window: int
+    """Evaluations whose median counts as the loss."""
+    outcome: Literal["running", "reached", "budget", "diverged"]
+    """``budget``: all steps were done; the target, if there is one, was not reached."""
+
+
+@dataclass(frozen=True)
+class ScalingRun:
+    """A run with all its evaluations, in order."""
+
+    facts: ScalingFacts
+    evaluations: tuple[Evaluation, ...]
+
+    @cached_property
+    def columns(self) -> dict[str, np.ndarray]:
+        """Evaluations by column."""
+        values = np.array(self.evaluations, float).reshape(-1, len(Evaluation._fields))
+        return dict(zip(Evaluation._fields, values.T, strict=True))
+
+    def hit(self, target: float, split: LossSplit, position: str = "step") -> float:
+        """Step, or another ``position`` such as ``seconds``, where a loss is first reached; else infinity."""
+        return first_hit(self.columns[position], self.columns[f"{split}_loss"], target, self.facts.window)
+
+    @property
+    def num_steps(self) -> int:
+        """Steps that were done."""
+        return self.evaluations[-1].step if self.evaluations else 0
+
+    @property
+    def examples_per_s(self) -> float:
+        """Examples of training in a second; NaN before the first step."""
+        last = self.evaluations[-1] if self.evaluations else None
+        return last.examples / last.seconds if last is not None and last.seconds else math.nan
+
+
+def write_run(run: ScalingRun, folder: Path) -> None:
+    """Write both files of a run into a folder, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = folder / f"{TABLE}.partial"
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(Evaluation._fields)
+        writer.writerows(run.evaluations)
+    table.replace(folder / TABLE)
+    facts = folder / f"{FACTS}.partial"
+    facts.write_text(json.dumps(asdict(run.facts), indent=2))
+    facts.replace(folder / FACTS)
+
+
+def read_run(folder: Path) -> ScalingRun:
+    """Read what :func:`write_run` wrote, wherever it lies below a folder.
+
+    Raises:
+        FileNotFoundError: There is no such run.
+        ValueError: A file is cut short or is none of these.
+    """
+    found = sorted(folder.rglob(FACTS), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise FileNotFoundError(f"expected {FACTS}, which BatchSizeScaling writes, below {folder}, got none")
+    table = found[-1].with_name(TABLE)
+    try:
+        facts = ScalingFacts(**json.loads(found[-1].read_text()))
+        with table.open(newline="") as file:
+            evaluations = tuple(_evaluation(row) for row in csv.DictReader(file))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"expected {found[-1]} and {TABLE} beside it as BatchSizeScaling writes them, got {error!r}"
+        ) from error
+    return ScalingRun(facts, evaluations)
+
+
+def _evaluation(row: dict[str, Any]) -> Evaluation:
+    step, examples, *others = (row[name] for name in Evaluation._fields)
+    return Evaluation(int(step), int(examples), *map(float, others))

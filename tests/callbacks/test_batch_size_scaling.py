@@ -1,0 +1,208 @@
+"""One run to a target: what is recorded, when it ends, and that it goes on after a stop."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from settings import make_cifar, make_classification
+from torch import nn
+from torch.utils.data import DataLoader
+from toys import make_trainer
+
+from callbacks import BatchSizeScaling
+from callbacks._linear_step import LinearStep
+from lightning_edge.systems.scaling_run import read_run
+
+
+class Line(LightningModule):
+    """A weight that a constant gradient moves: the loss falls by a tenth of the rate at every step."""
+
+    def __init__(self, rate=1.0, broken_at=None):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(0.0))
+        self.rate = rate
+        self.broken_at = broken_at
+
+    def loss(self, batch):
+        loss = 2 + 0.1 * self.weight * batch.mean()
+        return loss * math.nan if self.broken_at is not None and self.global_step >= self.broken_at else loss
+
+    def training_step(self, batch, batch_idx):
+        return 2 + 0.1 * self.weight * batch.mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), self.rate * 10)
+
+
+def fit(folder, module, callback, batch_size=4, num_examples=200, num_steps=20, **arguments):
+    arguments = {"callbacks": [callback], "max_epochs": -1, "max_steps": num_steps, "limit_val_batches": 0, **arguments}
+    trainer = make_trainer(folder, logger=CSVLogger(folder, name="", version=0), **arguments)
+    trainer.fit(module, DataLoader(torch.ones(num_examples, 1), batch_size=batch_size))
+    return trainer
+
+
+def test_a_run_ends_at_its_target_and_tells_the_step(tmp_path, caplog):
+    # a step lowers the loss by 0.1: 1.45 is halfway between steps 5 and 6
+    caplog.set_level("INFO")
+    trainer = fit(tmp_path, Line(), BatchSizeScaling(target=1.45, every_n_examples=4, window=1))
+    run = read_run(tmp_path)
+    assert trainer.global_step == 6
+    assert run.facts.outcome == "reached"
+    assert run.hit(1.45, "train") == pytest.approx(5.5)
+    assert run.hit(1.45, "train", "examples") == pytest.approx(22)
+    assert [row.step for row in run.evaluations] == list(range(7))
+    np.testing.assert_allclose(run.columns["train_loss"], 2 - 0.1 * np.arange(7), rtol=1e-6)
+    assert "batch size 4: the train loss reached 1.45 after 6 steps" in caplog.text
+
+
+def test_the_median_of_several_evaluations_delays_the_end_but_not_the_step(tmp_path):
+    trainer = fit(tmp_path, Line(), BatchSizeScaling(target=1.45, every_n_examples=4, window=3))
+    assert trainer.global_step == 7  # the next evaluation confirms it
+    assert read_run(tmp_path).hit(1.45, "train") == pytest.approx(5.5)
+
+
+def test_what_is_not_reached_in_all_steps_is_kept_and_said(tmp_path):
+    with pytest.warns(UserWarning, match="did not reach 1 in 8 steps"):
+        fit(tmp_path, Line(), BatchSizeScaling(target=1.0, every_n_examples=4), num_steps=8)
+    run = read_run(tmp_path)
+    assert (run.facts.outcome, run.num_steps, run.hit(1.0, "train")) == ("budget", 8, math.inf)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_is_said(tmp_path):
+    with pytest.warns(UserWarning, match="the loss is not finite from step 3 on"):
+        trainer = fit(tmp_path, Line(broken_at=3), BatchSizeScaling(target=1.0, every_n_examples=4))
+    run = read_run(tmp_path)
+    assert trainer.global_step == 3
+    assert run.facts.outcome == "diverged"
+    assert [math.isnan(row.train_loss) for row in run.evaluations] == [False, False, False, True]
+
+
+def test_evaluations_lie_at_the_same_examples_for_all_batch_sizes(tmp_path):
+    found = {}
+    for size, num_steps in ((2, 40), (4, 20), (16, 5)):
+        fit(tmp_path / str(size), Line(), BatchSizeScaling(every_n_examples=10), batch_size=size, num_steps=num_steps)
+        found[size] = [row.examples for row in read_run(tmp_path / str(size)).evaluations]
+    assert found[2] == [0, 10, 20, 30, 40, 50, 60, 70, 80]
+    assert found[4] == [0, 12, 20, 32, 40, 52, 60, 72, 80]  # the first step at or after each
+    assert found[16] == [0, 16, 32, 48, 64, 80]  # every step
+
+
+def test_accumulated_batches_are_one_step(tmp_path):
+    options = {"accumulate_grad_batches": 4, "batch_size": 2, "num_steps": 5}
+    fit(tmp_path, Line(), BatchSizeScaling(every_n_examples=1), **options)
+    run = read_run(tmp_path)
+    assert (run.facts.batch_size, run.facts.micro_batch_size) == (8, 2)
+    assert [(row.step, row.examples) for row in run.evaluations] == [(step, 8 * step) for step in range(6)]
+    assert run.evaluations[-1].epoch == pytest.approx(0.2)
+
+
+def test_two_processes_count_the_examples_of_both(tmp_path):
+    options = {"strategy": "ddp_fork", "devices": 2, "num_steps": 5}
+    fit(tmp_path, Line(), BatchSizeScaling(every_n_examples=1), **options)
+    run = read_run(tmp_path)
+    assert (run.facts.batch_size, run.facts.num_processes) == (8, 2)
+    assert [row.examples for row in run.evaluations] == [0, 8, 16, 24, 32, 40]
+    np.testing.assert_allclose(run.columns["train_loss"], 2 - 0.1 * np.arange(6), rtol=1e-6)
+
+
+def test_a_linear_loss_has_no_linear_error_and_a_curved_one_has_its_square(tmp_path):
+    fit(tmp_path / "line", Line(), BatchSizeScaling(every_n_examples=4, linear_error_every=2), num_steps=6)
+    errors = read_run(tmp_path / "line").columns["linear_error"]
+    assert np.isfinite(errors).tolist() == [True, False, True, False, True, False, False]
+    np.testing.assert_allclose(errors[[0, 2, 4]], 0, atol=1e-6)
+
+    class Curve(Line):
+        def loss(self, batch):
+            return self.weight.square()
+
+        def training_step(self, batch, batch_idx):
+            return (self.weight - 1).square()  # gradient of another loss, as that of a batch is
+
+    fit(tmp_path / "curve", Curve(0.01), BatchSizeScaling(every_n_examples=4, linear_error_every=1), num_steps=3)
+    # from 0, the gradient -2 times the step 0.2 foretells -0.4, and the loss rises to 0.04
+    assert read_run(tmp_path / "curve").evaluations[0].linear_error == pytest.approx(0.44)
+
+
+def test_the_foretold_change_is_gradient_times_step():
+    net = nn.Linear(2, 1, bias=False)
+    net(torch.tensor([[3.0, 4.0]])).sum().backward()
+    step = LinearStep(net)
+    with torch.no_grad():
+        net.weight += torch.tensor([[0.1, -0.2]])
+    assert step.foretold() == pytest.approx(3 * 0.1 - 4 * 0.2)
+
+
+def test_a_method_of_the_library_is_recorded_on_samples_that_no_seed_changes(tmp_path):
+    """On both splits, in evaluation mode, without a trace in what is trained."""
+    found = []
+    for seed, callbacks in ((0, [BatchSizeScaling(every_n_examples=8, num_samples=10)]), (0, [])):
+        torch.manual_seed(0)
+        module, data = make_classification(10), make_cifar()
+        data.seed = seed
+        trainer = make_trainer(tmp_path, logger=CSVLogger(tmp_path), callbacks=callbacks, max_steps=6, max_epochs=-1)
+        trainer.fit(module, data)
+        found.append(module.state_dict())
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value, rtol=0, atol=0)
+    run = read_run(tmp_path)
+    assert np.isfinite(run.columns["train_loss"]).all()
+    assert np.isfinite(run.columns["val_loss"]).all()
+    first, second = make_cifar(), make_cifar()
+    second.seed, second.batch_size = 5, 2
+    for split in ("train", "val"):
+        ours, theirs = (data.fixed_samples(split, 10) for data in (first, second))
+        assert len(ours) == min(10, len(first.dataset(split)))
+        for one, other in zip(ours, theirs, strict=True):
+            assert torch.equal(one["image"], other["image"])
+
+
+def test_a_stopped_run_goes_on_with_its_evaluations(tmp_path):
+    options = {"every_n_examples": 4, "target": 0.85, "window": 1}
+    fit(tmp_path / "whole", Line(), BatchSizeScaling(**options))
+    whole = read_run(tmp_path / "whole")
+    stopped = BatchSizeScaling(**options)
+    saving = ModelCheckpoint(tmp_path / "parts", every_n_train_steps=1, filename="last", enable_version_counter=False)
+    fit(tmp_path / "parts", Line(), stopped, num_steps=5, callbacks=[stopped, saving], enable_checkpointing=True)
+    trainer = make_trainer(
+        tmp_path / "parts",
+        logger=CSVLogger(tmp_path / "parts", name="", version=0),
+        callbacks=[BatchSizeScaling(**options)],
+        max_epochs=-1,
+        max_steps=20,
+        limit_val_batches=0,
+    )
+    loader = DataLoader(torch.ones(200, 1), batch_size=4)
+    trainer.fit(Line(), loader, ckpt_path=tmp_path / "parts" / "last.ckpt")
+    parts = read_run(tmp_path / "parts")
+    expected, found = ([row[:3] + row[4:5] for row in run.evaluations] for run in (whole, parts))
+    assert found == expected  # but for seconds
+    seconds = parts.columns["seconds"]
+    assert (np.diff(seconds) >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"target": math.nan}, "target to be a finite loss or None, got nan"),
+        ({"num_samples": 0}, "num_samples and every_n_examples from 1, got 0, 5000"),
+        ({"window": 2}, "window to be odd, from 1, got 2"),
+        ({"linear_error_every": -1}, "linear_error_every of at least 0, got -1"),
+    ],
+)
+def test_arguments_out_of_range_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        BatchSizeScaling(**arguments)
+
+
+def test_a_module_without_a_loss_and_a_split_without_data_are_refused(tmp_path):
+    class Other(Line):
+        loss = None
+
+    with pytest.raises(ValueError, match=r"expected a module with loss\(batch\), got Other without"):
+        fit(tmp_path, Other(), BatchSizeScaling())
+    with pytest.raises(ValueError, match="expected data to evaluate split 'val' on, got none"):
+        fit(tmp_path, Line(), BatchSizeScaling(split="val"))

@@ -1,0 +1,152 @@
+import math
+
+import numpy as np
+import pytest
+
+from lightning_edge.ops.batch_scaling import Tradeoff
+from lightning_edge.systems.scaling_curve import best_setting, choose, quartile_of_largest, scaling_curve
+from lightning_edge.systems.scaling_run import Evaluation, ScalingFacts, ScalingRun, read_run, write_run
+
+TRUTH = Tradeoff(min_steps=100.0, min_examples=20_000.0)
+SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048)
+
+
+def steps_of(size):
+    return float(TRUTH.steps(np.array([float(size)]))[0])
+
+
+def make_run(size, steps, budget=math.inf, rate=0.1, every=None):
+    """A run whose loss falls evenly from 2 and is 1 after so many steps."""
+    every = every or max(1, int(steps / 40))
+    last = int(min(budget, 1.2 * steps))
+    evaluations = tuple(
+        Evaluation(step, step * size, step * size / 1e4, step * 0.01, 2 - step / steps, 2.1 - step / steps, 0.01 * size)
+        for step in range(0, last + 1, every)
+    )
+    facts = ScalingFacts(size, size, 1, rate, "train", 1.0, 3, "budget")
+    return ScalingRun(facts, evaluations)
+
+
+def make_runs(budget_examples=math.inf, factors=(1.0, 1.05, 0.95)):
+    return {
+        size: [make_run(size, factor * steps_of(size), budget_examples / size) for factor in factors] for size in SIZES
+    }
+
+
+def test_a_known_curve_is_found_again():
+    curve = scaling_curve(make_runs(), 1.0, "train")
+    assert curve.fit == pytest.approx(TRUTH, rel=0.03)
+    assert curve.critical_by_fit.value == pytest.approx(200, rel=0.04)
+    assert curve.critical_by_fit.low < 200 < curve.critical_by_fit.high
+    # twice the examples of batch 16, which are 1.08 times the least
+    assert curve.critical_by_cost.value == pytest.approx(232, rel=0.06)
+    for point in curve.points:
+        steps = steps_of(point.batch_size)
+        assert point.steps.value == pytest.approx(steps, rel=0.02)
+        assert point.steps.low <= point.steps.value <= point.steps.high
+        assert point.speedup == pytest.approx(steps_of(16) / steps, rel=0.03)
+        assert point.cost == pytest.approx(point.batch_size * steps / (16 * steps_of(16)), rel=0.03)
+        assert point.seconds == pytest.approx(0.01 * steps, rel=0.02)
+        assert point.examples_per_s == pytest.approx(100 * point.batch_size)
+        assert point.linear_error == pytest.approx(0.01 * point.batch_size)
+        assert (point.num_runs, point.num_reached) == (3, 3)
+    assert [point.regime for point in curve.points] == [
+        "", "linear", "linear", "diminishing", "diminishing", "diminishing", "diminishing", "stagnating",
+    ]  # fmt: skip
+
+
+def test_what_did_not_reach_the_target_is_kept_and_bounds_the_cost():
+    """With 60,000 examples a batch of 256 reaches the target (45,600) and one of 512 does not (71,200)."""
+    curve = scaling_curve(make_runs(60_000), 1.0, "train")
+    reached = {point.batch_size: point.num_reached for point in curve.points}
+    assert reached == {16: 3, 32: 3, 64: 3, 128: 3, 256: 3, 512: 0, 1024: 0, 2048: 0}
+    missed = curve.points[-3]
+    assert missed.steps.value == math.inf
+    assert missed.steps_given <= 60_000 / 512
+    assert (missed.regime, missed.speedup, missed.cost) == ("not reached", 0.0, math.inf)
+    assert math.isnan(missed.exponent)
+    assert curve.fit == pytest.approx(TRUTH, rel=0.05)
+    assert curve.critical_by_cost.value == pytest.approx(232, rel=0.1)
+
+
+def test_a_diverged_run_reaches_nothing():
+    run = make_run(64, 100)
+    broken = ScalingRun(run.facts, tuple(row._replace(train_loss=math.nan) for row in run.evaluations))
+    assert broken.hit(1.0, "train") == math.inf
+    curve = scaling_curve({64: [broken], 128: [make_run(128, 60)]}, 1.0, "train")
+    assert [point.num_reached for point in curve.points] == [0, 1]
+    assert curve.fit is None
+    assert math.isnan(curve.critical_by_fit.value)
+    assert curve.points[1].cost == 1  # of the smallest that reached it
+
+
+def test_where_nothing_reached_the_target_there_is_no_choice():
+    curve = scaling_curve(make_runs(1000), 1.0, "train")
+    assert math.isnan(curve.critical_by_cost.value) or math.isinf(curve.critical_by_cost.value)
+    assert choose({"fixed": curve}) is None
+
+
+def test_one_seed_has_no_interval():
+    curve = scaling_curve(make_runs(factors=(1.0,)), 1.0, "train")
+    assert all(math.isnan(point.steps.low) for point in curve.points)
+    assert math.isnan(curve.critical_by_fit.low)
+    assert curve.critical_by_fit.value == pytest.approx(200, rel=0.03)
+
+
+def test_losses_of_the_other_split_have_their_own_steps():
+    runs = make_runs()
+    later = scaling_curve(runs, 1.0, "val").points[0].steps.value
+    assert later == pytest.approx(1.1 * steps_of(16), rel=0.02)
+
+
+def test_no_runs_are_refused():
+    with pytest.raises(ValueError, match="expected runs of at least one batch size"):
+        scaling_curve({64: []}, 1.0, "train")
+
+
+def test_the_choice_is_the_largest_batch_that_is_worth_its_examples():
+    curve = scaling_curve(make_runs(), 1.0, "train")
+    choice = choose({"fixed": curve}, max_cost=2.0)
+    assert choice is not None
+    assert (choice.point.batch_size, choice.rule) == (128, "fixed")  # 256 takes 2.1 times the examples of 16
+    assert choice.next_point is not None
+    assert choice.next_point.batch_size == 256
+    assert choose({"fixed": curve}, max_cost=100.0).next_point is None
+
+
+def test_rules_are_compared_with_the_fewest_examples_of_all():
+    """A rule that is slow everywhere looks flat beside itself and not beside a better one."""
+    good, bad = make_runs(), {size: [make_run(size, 3 * steps_of(16) * 16 / size)] for size in SIZES}
+    curves = {"good": scaling_curve(good, 1.0, "train"), "bad": scaling_curve(bad, 1.0, "train")}
+    assert curves["bad"].points[-1].cost == pytest.approx(1, rel=0.1)
+    assert choose(curves).rule == "good"
+
+
+def test_the_lowest_quartile_of_the_largest_batch_is_between_its_losses():
+    runs = make_runs(40_000, factors=(1.0,))
+    losses = [row.train_loss for row in runs[2048][0].evaluations]
+    assert quartile_of_largest(runs, "train") == pytest.approx(np.quantile(losses, 0.25), abs=0.02)
+
+
+def test_the_best_of_several_settings_has_the_fewest_steps_or_else_the_lowest_loss():
+    fast, slow = [make_run(64, 100)], [make_run(64, 200)]
+    assert best_setting({"a": slow, "b": fast}, 1.0, "train") == "b"
+    assert best_setting({"a": slow, "b": fast}, 0.1, "train") in ("a", "b")
+    short = {"a": [make_run(64, 200, 50)], "b": [make_run(64, 100, 50)]}  # neither reaches it
+    assert best_setting(short, 1.0, "train") == "b"
+
+
+def test_a_run_is_read_as_it_was_written(tmp_path):
+    run = make_run(64, 100)
+    write_run(run, tmp_path / "deep" / "er")
+    assert read_run(tmp_path) == run
+
+
+def test_a_broken_or_missing_run_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"expected batch_size_scaling.json.*got none"):
+        read_run(tmp_path)
+    write_run(make_run(64, 100), tmp_path)
+    table = tmp_path / "batch_size_scaling.csv"
+    table.write_text(table.read_text()[:-20])
+    with pytest.raises(ValueError, match=r"expected .*batch_size_scaling.json and batch_size_scaling.csv"):
+        read_run(tmp_path)
