@@ -130,7 +130,10 @@ class RecipeCLI(LightningCLI):
     def _add_command(self, parser: LightningArgumentParser, name: str, command: Callable[..., Any]) -> None:
         wants = _wanted_objects(command)
         about = (getdoc(command) or "").partition("\n")[0]
-        subparser = self.init_parser(description=about, **(self._defaults if wants else {}))
+        if "config" in signature(command).parameters:  # its own argument of this name
+            subparser = RecipeParser(description=about)
+        else:
+            subparser = self.init_parser(description=about, **(self._defaults if wants else {}))
         if wants:
             self._add_arguments(subparser)
         self._subcommand_method_arguments[name] = subparser.add_function_arguments(command, skip=wants)

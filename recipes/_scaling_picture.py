@@ -1,0 +1,143 @@
+"""A sweep as a picture."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from lightning_edge.systems.scaling_curve import ScalingCurve
+    from recipes._scaling_analyse import Analysis
+
+_MARKS = ("o", "s", "D", "v", "P", "X")
+
+
+def draw_analysis(found: "Analysis") -> Figure:
+    """Steps, cost, contours over targets, wall clock, linear error, and shares of the data or the noise scale."""
+    figure = Figure(figsize=(14, 7.6), layout="constrained")
+    axes = figure.subplots(2, 3).flatten()
+    goal = f"a {found.plan.split} loss of {found.target:.3g}"
+    figure.suptitle(f"{found.plan.recipe}: batch sizes to {goal}")
+    _draw_steps(axes[0], found)
+    _draw_cost(axes[1], found)
+    _draw_contours(axes[2], found)
+    _draw_seconds(axes[3], found)
+    _draw_linear_error(axes[4], found)
+    if len(found.curves) > 1:
+        _draw_fractions(axes[5], found)
+    else:
+        _draw_noise(axes[5], found)
+    for axis in axes:
+        axis.grid(alpha=0.3, which="both")
+        axis.spines[["top", "right"]].set_visible(False)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize=7)
+    return figure
+
+
+def _draw_steps(axis: Any, found: "Analysis") -> None:
+    for index, (rule, curve) in enumerate(found.whole.items()):
+        _draw_curve(axis, curve, rule, index)
+        if curve.fit is not None:
+            sizes = np.geomspace(curve.points[0].batch_size, curve.points[-1].batch_size, 50)
+            axis.plot(sizes, curve.fit.steps(sizes), ":", color=f"C{index}", linewidth=1)
+    first = next((p for curve in found.whole.values() for p in curve.points if math.isfinite(p.steps.value)), None)
+    if first is not None:
+        sizes = np.array([min(found.plan.sizes), max(found.plan.sizes)], float)
+        axis.plot(sizes, first.steps.value * first.batch_size / sizes, "--", color="grey", label="ideal")
+    if found.choice is not None:
+        axis.axvline(found.choice.point.batch_size, color="black", alpha=0.3)
+    _name(axis, found, "steps to the target (dotted: fit, triangles: not reached)")
+    axis.set_yscale("log")
+
+
+def _draw_curve(axis: Any, curve: "ScalingCurve", label: str, index: int) -> None:
+    reached = [point for point in curve.points if math.isfinite(point.steps.value)]
+    sizes = [point.batch_size for point in reached]
+    steps = [point.steps.value for point in reached]
+    mark = _MARKS[index % len(_MARKS)]
+    axis.plot(sizes, steps, f"{mark}-", color=f"C{index}", label=label, markersize=4)
+    known = [point for point in reached if math.isfinite(point.steps.low) and math.isfinite(point.steps.high)]
+    if known:
+        axis.fill_between(
+            [point.batch_size for point in known],
+            [point.steps.low for point in known],
+            [point.steps.high for point in known],
+            color=f"C{index}",
+            alpha=0.15,
+            linewidth=0,
+        )
+    missed = [point for point in curve.points if not math.isfinite(point.steps.value)]
+    axis.plot([p.batch_size for p in missed], [p.steps_given for p in missed], "^", color=f"C{index}", fillstyle="none")
+
+
+def _draw_cost(axis: Any, found: "Analysis") -> None:
+    for index, (rule, curve) in enumerate(found.whole.items()):
+        points = [point for point in curve.points if math.isfinite(point.cost)]
+        mark = _MARKS[index % len(_MARKS)]
+        axis.plot([p.batch_size for p in points], [p.cost for p in points], f"{mark}-", label=rule, markersize=4)
+    axis.axhline(1, linestyle="--", color="grey", label="ideal")
+    axis.axhline(2, linestyle=":", color="grey", label="critical")
+    if found.noise is not None and math.isfinite(found.noise.critical):
+        axis.axvline(found.noise.critical, color="tab:red", alpha=0.5, label="foretold by gradient noise")
+    _name(axis, found, "examples, as a multiple of the smallest batch's")
+
+
+def _draw_contours(axis: Any, found: "Analysis") -> None:
+    for index, (target, curve) in enumerate(sorted(found.contours.items())):
+        _draw_curve(axis, curve, f"{target:.3g}", index)
+    rule = found.choice.rule if found.choice is not None else next(iter(found.whole))
+    _name(axis, found, f"steps to other {found.plan.split} losses ({rule})")
+    axis.set_yscale("log")
+
+
+def _draw_seconds(axis: Any, found: "Analysis") -> None:
+    for index, (rule, curve) in enumerate(found.whole.items()):
+        points = [point for point in curve.points if math.isfinite(point.seconds)]
+        mark = _MARKS[index % len(_MARKS)]
+        axis.plot([p.batch_size for p in points], [p.seconds for p in points], f"{mark}-", label=rule, markersize=4)
+    _name(axis, found, "seconds to the target, as run here")
+    right = axis.twinx()
+    points = next(iter(found.whole.values())).points
+    right.plot([p.batch_size for p in points], [p.examples_per_s for p in points], "--", color="grey")
+    right.set_ylabel("examples a second (dashed)", fontsize=8)
+    right.set_ylim(bottom=0)
+
+
+def _draw_linear_error(axis: Any, found: "Analysis") -> None:
+    for index, (rule, curve) in enumerate(found.whole.items()):
+        points = [point for point in curve.points if math.isfinite(point.linear_error) and point.linear_error > 0]
+        mark = _MARKS[index % len(_MARKS)]
+        axis.plot(
+            [p.batch_size for p in points], [p.linear_error for p in points], f"{mark}-", label=rule, markersize=4
+        )
+    _name(axis, found, "error of a linear prediction of the loss after a step")
+    if axis.lines and any(len(line.get_xdata()) for line in axis.lines):
+        axis.set_yscale("log")
+
+
+def _draw_fractions(axis: Any, found: "Analysis") -> None:
+    rule = found.choice.rule if found.choice is not None else next(iter(found.whole))
+    for index, (fraction, curves) in enumerate(sorted(found.curves.items(), reverse=True)):
+        if rule in curves:
+            _draw_curve(axis, curves[rule], f"{fraction:.0%} of the data", index)
+    _name(axis, found, f"steps by share of the data ({rule})")
+    axis.set_yscale("log")
+
+
+def _draw_noise(axis: Any, found: "Analysis") -> None:
+    axis.set_title("gradient noise scale at the base, examples", fontsize=9)
+    axis.set_xlabel("steps")
+    if found.noise is not None and np.isfinite(found.noise.scales).any():
+        axis.plot(found.noise.steps, found.noise.scales, color="tab:red")
+        axis.set_yscale("log")
+
+
+def _name(axis: Any, found: "Analysis", title: str) -> None:
+    axis.set_title(title, fontsize=9)
+    axis.set_xscale("log", base=2)
+    axis.set_xlabel("batch size")
+    sizes = sorted(found.plan.sizes)
+    axis.set_xticks(sizes, [str(size) for size in sizes], fontsize=7)
+    axis.minorticks_off()

@@ -1,0 +1,128 @@
+"""A sweep in words: a table, what it tells of critical sizes, and one sentence to act on."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lightning_edge.systems.scaling_curve import Interval, ScalingCurve
+    from recipes._scaling_analyse import Analysis
+
+
+def recommend(found: "Analysis") -> str:
+    """Which batch size to train with, and why, in one sentence."""
+    goal = f"a {found.plan.split} loss of {found.target:.4g}"
+    if found.choice is None:
+        given = f"{found.plan.max_examples:,} examples"
+        return f"No run reached {goal} in {given}: raise target or max_examples, or learn at another rate."
+    rule, point, cost, following = found.choice
+    curve = found.whole[rule]
+    first = next(other for other in curve.points if math.isfinite(other.steps.value))
+    sentence = (
+        f"Train with a batch of {point.batch_size} at a learning rate of {point.learning_rate:.3g} ({rule}): "
+        f"{goal} takes {point.steps.value:,.0f} steps, {first.steps.value / point.steps.value:.1f} times fewer than a "
+        f"batch of {first.batch_size}, for {cost:.2g} times the fewest examples"
+    )
+    if following is None:
+        return f"{sentence}; no larger one was tried."
+    if not math.isfinite(following.steps.value):
+        return f"{sentence}; a batch of {following.batch_size} did not reach it in {following.steps_given:,.0f} steps."
+    saved = 1 - following.steps.value / point.steps.value
+    gain = f"saves {saved:.0%} of the steps" if saved >= 0.005 else "saves no steps"
+    more = following.examples / point.examples
+    return f"{sentence}; a batch of {following.batch_size} {gain} and takes {more:.2g} times these examples."
+
+
+def remarks(found: "Analysis") -> list[str]:
+    """What else there is to say, a line each."""
+    lines = [f"{rule}: critical batch size {_critical(curve)}" for rule, curve in found.whole.items()]
+    if len(found.curves) > 1:
+        lines += [
+            f"{fraction:.0%} of the data, {rule}: critical batch size {_critical(curve)}"
+            for fraction, curves in found.curves.items()
+            for rule, curve in curves.items()
+            if fraction < max(found.curves)
+        ]
+    if found.noise:
+        share = found.noise.examples / found.num_examples
+        lines.append(
+            f"The gradient noise scale of the base's run foretells {found.noise.critical:,.0f}, "
+            f"from {share:.1%} of the sweep's examples."
+        )
+    timed = [point for curve in found.whole.values() for point in curve.points if math.isfinite(point.seconds)]
+    if timed:
+        fastest = min(timed, key=lambda point: point.seconds)
+        lines.append(
+            f"Iterations are not seconds: as run here, a batch of {fastest.batch_size} was the fastest, with "
+            f"{fastest.seconds:,.0f} s and {fastest.examples_per_s:,.0f} examples a second."
+        )
+    if found.num_missing:
+        lines.append(f"{found.num_missing} runs have not finished and are left out.")
+    return lines
+
+
+def print_analysis(found: "Analysis", folder: Path) -> None:
+    """Print the table, the remarks and the recommendation."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title=f"Steps to a {found.plan.split} loss of {found.target:.4g}, medians over {found.plan.num_seeds} "
+        f"seed{'s' if found.plan.num_seeds > 1 else ''}",
+        caption="cost: examples as a multiple of the smallest batch's. exponent: 1 saves steps in full, 0 none. "
+        "linear error: of the last step that was measured",
+        box=box.SIMPLE,
+        padding=0,
+    )
+    for heading in ("data", "rule", "batch", "rate", "steps", "", "speed-up", "cost", "exponent", "regime", "s", "1/s"):
+        table.add_column(heading, justify="left" if heading in ("rule", "regime") else "right", no_wrap=True)
+    table.add_column("linear error", justify="right")
+    for fraction, curves in found.curves.items():
+        for rule, curve in curves.items():
+            for point in curve.points:
+                table.add_row(
+                    f"{fraction:.0%}",
+                    rule,
+                    str(point.batch_size),
+                    f"{point.learning_rate:.3g}",
+                    _number(point.steps.value) or f">{point.steps_given:,.0f}",
+                    _range(point.steps),
+                    _number(point.speedup, ".1f") if point.speedup else "",
+                    _number(point.cost, ".2f"),
+                    _number(point.exponent, ".2f"),
+                    point.regime,
+                    _number(point.seconds),
+                    _number(point.examples_per_s),
+                    _number(point.linear_error, ".2g"),
+                )
+            table.add_section()
+    console = Console()
+    console.print(table)
+    for line in remarks(found):
+        console.print(line, highlight=False)
+    console.print(f"\n[bold]{recommend(found)}[/bold]", highlight=False)
+    console.print(f"The table is {folder / 'scaling.csv'}, the picture {folder / 'scaling.png'}.", highlight=False)
+
+
+def _critical(curve: "ScalingCurve") -> str:
+    largest = curve.points[-1]
+    cost = curve.critical_by_cost
+    if math.isinf(cost.value):
+        by_cost = f"beyond {largest.batch_size} by cost"
+    elif math.isnan(cost.value):
+        by_cost = "unknown by cost"
+    else:
+        bound = "at most " if any(point.steps.value == math.inf for point in curve.points) else ""
+        by_cost = f"{bound}{cost.value:,.0f}{_range(cost, ' ')} by cost"
+    fit = curve.critical_by_fit
+    return by_cost if math.isnan(fit.value) else f"{by_cost}, {fit.value:,.0f}{_range(fit, ' ')} by the fitted curve"
+
+
+def _range(interval: "Interval", before: str = "") -> str:
+    low, high = interval.low, interval.high
+    return "" if math.isnan(low) else f"{before}[{_number(low) or 'inf'}, {_number(high) or 'inf'}]"
+
+
+def _number(value: float, form: str = ",.0f") -> str:
+    return f"{value:{form}}" if math.isfinite(value) else ""

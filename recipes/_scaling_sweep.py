@@ -1,0 +1,163 @@
+"""The command that trains at many batch sizes."""
+
+import importlib
+import io
+import os
+from collections.abc import Sequence
+from contextlib import redirect_stdout, suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from recipes._cli import HOME
+from recipes._jobs import Runner, run_jobs
+from recipes._scaling_analyse import analyse
+from recipes._scaling_plan import PlannedRun, Sweep, base_of, check, in_words, write_plan
+
+
+def sweep(
+    recipe: str,
+    config: str | None = None,
+    overrides: tuple[str, ...] = (),
+    folder: Path = Path("runs/batch_size_scaling"),
+    sizes: tuple[int, ...] = (16, 32, 64, 128, 256, 512, 1024),
+    rules: tuple[str, ...] = ("fixed", "linear"),
+    num_seeds: int = 1,
+    fractions: tuple[float, ...] = (1.0,),
+    target: float | None = None,
+    split: Literal["train", "val"] = "train",
+    max_examples: int = 100_000,
+    base_size: int | None = None,
+    base_lr: float | None = None,
+    tuned_lrs: tuple[float, ...] = (),
+    lars_lr: float = 1.0,
+    warmup_examples: int = 10_000,
+    every_n_examples: int = 2_500,
+    num_samples: int = 500,
+    window: int = 5,
+    micro_batch_size: int = 256,
+    on: Runner = "process",
+    ray_address: str | None = None,
+    wandb: bool = False,
+) -> dict[str, float]:
+    """Train a recipe at many batch sizes, and tell which one pays.
+
+    Learning rates are constant, after a warm-up where a rule has one, because a schedule that follows the length of a
+    training would tell its own length. A stopped sweep goes on where it was, and one with more sizes, rules, seeds or
+    shares of the data uses the runs that are there. Ends with ``analyse``.
+
+    Args:
+        recipe: Name of the recipe that is trained, such as ``shift``.
+        config: Its configuration, such as ``shift_cifar10.yaml``.
+        overrides: Further arguments of its ``fit``, such as ``["--data.root=path/to/cifar10"]``.
+        folder: Where the runs lie, each in a folder of its own.
+        sizes: Examples of a step. What is larger than ``micro_batch_size`` is made by accumulation.
+        rules: Learning rates of a batch ``r`` times as large as the base: ``fixed``, ``linear`` (r times, with a
+            warm-up), ``sqrt``, ``lars`` (linear for LARS, in place of the recipe's optimiser), ``tuned`` (the best of
+            ``tuned_lrs`` at each size, by the fewest steps).
+        num_seeds: Runs of each kind.
+        fractions: Shares of the training data, for data modules with ``train_fraction``.
+        target: Loss that ends a run. Without one each takes all its examples, and ``analyse`` finds a target.
+        split: Whose loss has the target.
+        max_examples: Examples of a run that does not reach it.
+        base_size: Batch size of the base; that of the configuration if ``None``.
+        base_lr: Learning rate at the base, best tuned there; that of the configuration if ``None``.
+        tuned_lrs: Rates that the rule ``tuned`` tries.
+        lars_lr: Rate of LARS at the base.
+        warmup_examples: Over how many examples a rate rises where a rule says so.
+        every_n_examples: Examples between evaluations.
+        num_samples: Samples of each split that a loss is the mean of, the same in all runs.
+        window: Evaluations whose median counts as the loss, odd.
+        micro_batch_size: Examples that are in memory together; batch norm takes its statistics of as many.
+        on: ``process`` runs one after the other, ``ray`` one for each core that Ray knows.
+        ray_address: Of a running Ray, such as ``auto``.
+        wandb: Log the analysis to W&B, too; the runs log where the recipe does.
+    """
+    config = config and _without_home(config)
+    common = [*(("-c", config) if config else ()), *overrides]
+    known_size, known_lr, weight_decay = base_of(configuration(recipe, common))
+    plan = Sweep(
+        recipe=recipe,
+        config=config,
+        overrides=tuple(overrides),
+        base_size=_known("base_size", base_size, known_size, "data.batch_size"),
+        base_lr=_known("base_lr", base_lr, known_lr, "model.optimizer.lr"),
+        lars_lr=lars_lr,
+        weight_decay=weight_decay,
+        target=target,
+        split=split,
+        max_examples=max_examples,
+        warmup_examples=warmup_examples,
+        every_n_examples=every_n_examples,
+        num_samples=num_samples,
+        window=window,
+        micro_batch_size=micro_batch_size,
+        sizes=tuple(sizes),
+        rules=tuple(rules),
+        tuned_lrs=tuple(tuned_lrs),
+        num_seeds=num_seeds,
+        fractions=tuple(fractions),
+    )
+    check(plan)
+    write_plan(plan, folder)
+    os.environ.setdefault("WANDB_RUN_GROUP", folder.name)
+    _run_all(plan, folder, on, ray_address)
+    return analyse(folder, wandb=wandb)
+
+
+def configuration(recipe: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """What a recipe's ``fit`` would be configured with."""
+    main = importlib.import_module(recipe if "." in recipe else f"recipes.{recipe}").main
+    text = io.StringIO()
+    with redirect_stdout(text), suppress(SystemExit):
+        main(["fit", *arguments, "--print_config"])
+    return yaml.safe_load(text.getvalue()) or {}
+
+
+def _run_all(plan: Sweep, folder: Path, on: Runner, address: str | None) -> None:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    runs = {plan.job(run, folder).folder.absolute(): run for run in plan.runs()}
+    console.print(in_words(plan), highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as progress:
+        task = progress.add_task("runs", total=len(runs))
+        for job in run_jobs([plan.job(run, folder) for run in runs.values()], on, address):
+            progress.advance(task)
+            console.print(f"  {_said(runs[job.folder.absolute()], plan, job.folder)}", highlight=False)
+
+
+def _said(run: PlannedRun, plan: Sweep, folder: Path) -> str:
+    from lightning_edge.systems.scaling_run import read_run
+
+    found = read_run(folder)
+    last = found.evaluations[-1]
+    if found.facts.outcome == "reached" and plan.target is not None:
+        step = found.hit(plan.target, found.facts.split)
+        return f"{run}: {plan.target:g} after {step:.0f} steps, {step * run.size:,.0f} examples, {last.seconds:.0f} s"
+    loss = last.train_loss if plan.split == "train" else last.val_loss
+    missed = "diverged" if found.facts.outcome == "diverged" else f"loss {loss:.4g}"
+    return f"{run}: {missed} after {last.step} steps, {last.examples:,} examples, {last.seconds:.0f} s"
+
+
+def _known(name: str, given: Any, configured: Any, place: str) -> Any:
+    value = configured if given is None else given
+    if value is None:
+        raise ValueError(f"expected {name}, for the recipe's configuration says none at {place}, got None")
+    return value
+
+
+def _without_home(config: str) -> str:
+    """A configuration beside the recipes by its name alone, which holds on other machines, too."""
+    path = Path(config)
+    return path.name if path.parent == HOME else config
