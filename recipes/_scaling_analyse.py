@@ -2,13 +2,14 @@
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from recipes._scaling_plan import PlannedRun, Sweep, read_plan
+from recipes._wandb import how_to_sync
 
 if TYPE_CHECKING:
     from lightning_edge.systems.scaling_curve import Choice, ScalingCurve, ScalingPoint
@@ -170,10 +171,11 @@ def _of_rule(
     return grouped
 
 
-def _levels(runs: "Sequence[ScalingRun] | Mapping | object", target: float, split: str) -> list[float]:
-    """Targets from the lowest one up to near where training begins."""
-    first = np.median([run.columns[f"{split}_loss"][0] for run in runs])  # pyright: ignore
-    return [float(level) for level in np.linspace(target, target + 0.8 * (first - target), _NUM_CONTOURS)]
+def _levels(runs: "Iterable[ScalingRun]", target: float, split: str) -> list[float]:
+    """Targets from the lowest one up to what most runs reach at once."""
+    losses = [loss for run in runs for loss in run.columns[f"{split}_loss"][1:] if math.isfinite(loss)]
+    highest = np.quantile(losses, 0.9) if losses else target
+    return [float(level) for level in np.linspace(target, max(target, highest), _NUM_CONTOURS)]
 
 
 def _noise(plan: Sweep, runs: "Mapping[PlannedRun, ScalingRun]", folder: Path, target: float) -> Noise | None:
@@ -241,11 +243,15 @@ def _point_columns(point: "ScalingPoint", curve: "ScalingCurve") -> list[object]
 
 def _log(found: Analysis, sentence: str, folder: Path) -> None:
     from lightning.pytorch.loggers import WandbLogger
+    from lightning.pytorch.utilities import rank_zero_info
 
     logger = WandbLogger(
         project="lightning_edge", name=f"analysis of {folder.name}", save_dir=folder, job_type="analysis"
     )
-    logger.log_table("scaling", columns=list(_COLUMNS), data=table_rows(found))
+    logger.log_table("scaling/table", columns=list(_COLUMNS), data=table_rows(found))
     logger.log_image("scaling/picture", [str(folder / "scaling.png")], caption=[sentence])
-    logger.experiment.summary.update(numbers(found))
-    logger.experiment.finish()
+    run = logger.experiment
+    run.summary.update(numbers(found))
+    if run.offline:
+        rank_zero_info(how_to_sync(run))
+    run.finish()

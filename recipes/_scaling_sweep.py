@@ -11,9 +11,10 @@ from typing import Any, Literal
 import yaml
 
 from recipes._cli import HOME
-from recipes._jobs import Runner, run_jobs
+from recipes._jobs import Runner
 from recipes._scaling_analyse import analyse
-from recipes._scaling_plan import PlannedRun, Sweep, base_of, check, in_words, write_plan
+from recipes._scaling_plan import Sweep, base_of, check, write_plan
+from recipes._scaling_progress import run_all
 
 
 def sweep(
@@ -102,7 +103,7 @@ def sweep(
     check(plan)
     write_plan(plan, folder)
     os.environ.setdefault("WANDB_RUN_GROUP", folder.name)
-    _run_all(plan, folder, on, ray_address)
+    run_all(plan, folder, on, ray_address)
     return analyse(folder, wandb=wandb)
 
 
@@ -113,41 +114,6 @@ def configuration(recipe: str, arguments: Sequence[str]) -> dict[str, Any]:
     with redirect_stdout(text), suppress(SystemExit):
         main(["fit", *arguments, "--print_config"])
     return yaml.safe_load(text.getvalue()) or {}
-
-
-def _run_all(plan: Sweep, folder: Path, on: Runner, address: str | None) -> None:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    runs = {plan.job(run, folder).folder.absolute(): run for run in plan.runs()}
-    console.print(in_words(plan), highlight=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as progress:
-        task = progress.add_task("runs", total=len(runs))
-        for job in run_jobs([plan.job(run, folder) for run in runs.values()], on, address):
-            progress.advance(task)
-            console.print(f"  {_said(runs[job.folder.absolute()], plan, job.folder)}", highlight=False)
-
-
-def _said(run: PlannedRun, plan: Sweep, folder: Path) -> str:
-    from lightning_edge.systems.scaling_run import read_run
-
-    found = read_run(folder)
-    last = found.evaluations[-1]
-    if found.facts.outcome == "reached" and plan.target is not None:
-        step = found.hit(plan.target, found.facts.split)
-        return f"{run}: {plan.target:g} after {step:.0f} steps, {step * run.size:,.0f} examples, {last.seconds:.0f} s"
-    loss = last.train_loss if plan.split == "train" else last.val_loss
-    missed = "diverged" if found.facts.outcome == "diverged" else f"loss {loss:.4g}"
-    return f"{run}: {missed} after {last.step} steps, {last.examples:,} examples, {last.seconds:.0f} s"
 
 
 def _known(name: str, given: Any, configured: Any, place: str) -> Any:

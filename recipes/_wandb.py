@@ -7,7 +7,7 @@ import netrc
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 if TYPE_CHECKING:
@@ -38,9 +38,14 @@ def finish_wandb(trainer: "Trainer | None") -> None:
     if not (trainer and wandb and wandb.run and any(isinstance(logger, WandbLogger) for logger in trainer.loggers)):
         return
     if wandb.run.offline and (trainer.global_step > 0 or trainer.state.finished):
-        folder = Path(wandb.run.dir).parent
-        rank_zero_info(f"W&B logged offline; `wandb sync {folder}` uploads the run once you have called `wandb login`.")
+        rank_zero_info(how_to_sync(wandb.run))
     wandb.finish()
+
+
+def how_to_sync(run: Any) -> str:
+    """What to tell whoever logged a run offline."""
+    folder = Path(run.dir).parent
+    return f"W&B logged offline; `wandb sync {folder}` uploads the run once you have called `wandb login`."
 
 
 def leave_anonymous_unset(trainer: "Trainer") -> None:

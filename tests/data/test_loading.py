@@ -245,7 +245,10 @@ def test_an_epoch_ends_with_a_whole_step_of_accumulated_batches(tmp_path: Path):
     """Lightning would divide the gradients of what is left by as many batches as a whole step has."""
 
     class Data(EdgeDataModule):
-        batch_type = TypedDict("Batch", {"index": int})
+        class Batch(TypedDict):
+            index: int
+
+        batch_type = Batch
 
         def make_dataset(self, split: Split) -> Dataset[Any]:
             return _Ids(26)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.image import imread
+from wandb_offline import read_offline_run
 
 from lightning_edge.systems.scaling_run import read_run
 from recipes import batch_size_scaling
@@ -177,6 +178,17 @@ def test_other_targets_are_read_off_the_same_runs(finished):
     assert recommend(hard).startswith("No run reached a train loss of 0.01 in 48 examples: raise target")
     assert all(point.num_reached == 0 for curve in hard.whole.values() for point in curve.points)
     assert remarks(hard)
+
+
+def test_the_analysis_is_logged_to_wandb(finished, monkeypatch, caplog):
+    folder, _ = finished
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    found = batch_size_scaling.main(["analyse", f"--folder={folder}", "--wandb=true"]).metrics
+    run = read_offline_run(folder)
+    assert run.summary["target"] == pytest.approx(found["target"])
+    assert run.summary["scaling/table/nrows"] == 4
+    assert len(list(run.files.rglob("*.png"))) == 1
+    assert "`wandb sync " in caplog.text
 
 
 def test_a_stopped_sweep_goes_on_and_loses_nothing(finished, tmp_path):
