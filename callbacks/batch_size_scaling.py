@@ -15,6 +15,7 @@ from typing_extensions import override
 from callbacks._batch_size import batch_size_of
 from callbacks._fixed_samples import fixed_batches, mean_loss
 from callbacks._linear_step import LinearStep
+from callbacks.gradient_noise_scale import GradientNoiseScale
 from lightning_edge.systems.scaling_run import Evaluation, LossSplit, ScalingFacts, ScalingRun, write_run
 
 
@@ -32,6 +33,8 @@ class BatchSizeScaling(Callback):
     A step may take several batches (``accumulate_grad_batches``) on several processes: ``batch_size`` is that of all
     of them. Batch norm takes its statistics of a single one, the ``micro_batch_size``, and its running mean moves once
     for each: a larger batch made by accumulation is one with *ghost* batch norm (Hoffer et al., arXiv:1705.08741).
+
+    What a :class:`~callbacks.gradient_noise_scale.GradientNoiseScale` beside it measures goes into the same table.
 
     A loss that is not finite ends the run, too, and a ``FloatingPointError`` counts as one. Leaves in the run's folder
     ``batch_size_scaling.csv``, a row for each evaluation, and ``batch_size_scaling.json``
@@ -156,11 +159,7 @@ class BatchSizeScaling(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._clock.pause()
         if isinstance(exception, FloatingPointError) and self._evaluations:
-            nothing = dict.fromkeys(("train_loss", "val_loss", "linear_error"), math.nan)
-            step, seconds = trainer.global_step, self._clock.seconds
-            self._evaluations.append(
-                self._evaluations[-1]._replace(step=step, examples=self._examples, seconds=seconds, **nothing)
-            )
+            self._evaluations.append(self._row(trainer, math.nan, math.nan))
             self._write(trainer, self._run(trainer))
         self._batches = {}
 
@@ -186,15 +185,7 @@ class BatchSizeScaling(Callback):
             split: mean_loss(trainer, module, batches, batch_statistics=split == "train")
             for split, batches in self._batches.items()
         }
-        evaluation = Evaluation(
-            step=trainer.global_step,
-            examples=self._examples,
-            epoch=self._examples / self._num_train_examples(trainer),
-            seconds=self._clock.seconds,
-            train_loss=losses["train"],
-            val_loss=losses.get("val", math.nan),
-            linear_error=math.nan,
-        )
+        evaluation = self._row(trainer, losses["train"], losses.get("val", math.nan))
         every = self.linear_error_every
         self._measures_next_step = every > 0 and len(self._evaluations) % every == 0
         self._evaluations.append(evaluation)
@@ -204,6 +195,18 @@ class BatchSizeScaling(Callback):
         if run.facts.outcome in ("reached", "diverged"):
             trainer.should_stop = True
         self._clock.go()
+
+    def _row(self, trainer: Trainer, train_loss: float, val_loss: float) -> Evaluation:
+        return Evaluation(
+            step=trainer.global_step,
+            examples=self._examples,
+            epoch=self._examples / self._num_train_examples(trainer),
+            seconds=self._clock.seconds,
+            train_loss=train_loss,
+            val_loss=val_loss,
+            linear_error=math.nan,
+            noise_scale=_noise_scale(trainer),
+        )
 
     def _finish_linear_error(self, trainer: Trainer, module: LightningModule, step: LinearStep) -> None:
         self._clock.pause()
@@ -278,6 +281,11 @@ class _Stopwatch:
         if self._since is not None:
             self.seconds += time.perf_counter() - self._since
             self._since = None
+
+
+def _noise_scale(trainer: Trainer) -> float:
+    callbacks: list[Any] = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+    return next((one.noise_scale for one in callbacks if isinstance(one, GradientNoiseScale)), math.nan)
 
 
 def _learning_rate(trainer: Trainer) -> float:

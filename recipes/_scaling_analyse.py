@@ -18,18 +18,6 @@ if TYPE_CHECKING:
 _NUM_CONTOURS = 5
 
 
-class Noise(NamedTuple):
-    """What the gradient noise scale of the base's runs foretells."""
-
-    critical: float
-    """Critical batch size, the median over seeds."""
-    examples: int
-    """What the run took to tell it."""
-    steps: np.ndarray
-    scales: np.ndarray
-    """Along the first seed's run; NaN where noise hides the gradient."""
-
-
 class Analysis(NamedTuple):
     """All that a sweep tells."""
 
@@ -40,7 +28,6 @@ class Analysis(NamedTuple):
     contours: "dict[float, ScalingCurve]"
     """By target, under the rule of the choice."""
     choice: "Choice | None"
-    noise: Noise | None
     num_examples: int
     """Examples of all runs together."""
     num_missing: int
@@ -50,6 +37,12 @@ class Analysis(NamedTuple):
     def whole(self) -> "dict[str, ScalingCurve]":
         """Curves of the largest share of the data."""
         return self.curves[max(self.curves)]
+
+    @property
+    def at_base(self) -> "ScalingPoint | None":
+        """Runs of the base's batch size under the first rule that has one, all data."""
+        points = (point for curve in self.whole.values() for point in curve.points)
+        return next((point for point in points if point.batch_size == self.plan.base_size), None)
 
 
 def analyse(
@@ -118,7 +111,6 @@ def analysis(folder: Path, target: float | None = None, max_cost: float = 2.0) -
         curves,
         contours,
         choice,
-        _noise(plan, runs, folder, target),
         sum(run.evaluations[-1].examples for run in runs.values()),
         len(plan.runs()) - len(runs),
     )
@@ -141,8 +133,8 @@ def numbers(found: Analysis) -> dict[str, float]:
             result[f"{name}_critical_by_cost"] = curve.critical_by_cost.value
     if found.choice:
         result |= {"batch_size": float(found.choice.point.batch_size), "cost": found.choice.cost}
-    if found.noise:
-        result["critical_by_noise"] = found.noise.critical
+    if (at_base := found.at_base) is not None:
+        result["critical_by_noise"] = at_base.critical_by_noise
     return result
 
 
@@ -178,39 +170,10 @@ def _levels(runs: "Iterable[ScalingRun]", target: float, split: str) -> list[flo
     return [float(level) for level in np.linspace(target, max(target, highest), _NUM_CONTOURS)]
 
 
-def _noise(plan: Sweep, runs: "Mapping[PlannedRun, ScalingRun]", folder: Path, target: float) -> Noise | None:
-    from lightning_edge.ops.batch_scaling import critical_size_of_noise
-
-    found = []
-    for planned, run in runs.items():
-        if planned.fraction == max(plan.fractions) and plan.measures_noise(planned):
-            steps, scales = _read_noise(folder / planned.path)
-            until = steps <= run.hit(target, plan.split)  # all of a run that does not reach it
-            if until.any():
-                examples = min(run.hit(target, plan.split, "examples"), run.evaluations[-1].examples)
-                critical = critical_size_of_noise(scales[until], plan.base_size)
-                found.append(Noise(critical, int(examples), steps[until], scales[until]))
-    if not found:
-        return None
-    return found[0]._replace(critical=float(np.median([noise.critical for noise in found])))
-
-
-def _read_noise(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and noise scales that a run logged."""
-    rows = []
-    for table in folder.rglob("metrics.csv"):
-        with table.open(newline="") as file:
-            rows += [row for row in csv.DictReader(file) if row.get("noise/variance")]
-    steps = np.array([float(row["step"]) for row in rows])
-    variance, squared = (
-        np.array([float(row[f"noise/{name}"]) for row in rows]) for name in ("variance", "squared_gradient")
-    )
-    return steps, np.where(squared > 0, variance / np.where(squared > 0, squared, 1), math.nan)
-
-
 _COLUMNS = (
     "fraction", "rule", "batch_size", "learning_rate", "num_runs", "num_reached", "steps", "steps_low", "steps_high",
     "examples", "speedup", "ideal_speedup", "cost", "exponent", "regime", "seconds", "examples_per_s", "linear_error",
+    "critical_by_noise",
 )  # fmt: skip
 
 
@@ -237,7 +200,7 @@ def _point_columns(point: "ScalingPoint", curve: "ScalingCurve") -> list[object]
     return [
         point.batch_size, point.learning_rate, point.num_runs, point.num_reached, *point.steps, point.examples,
         point.speedup, ideal, point.cost, point.exponent, point.regime, point.seconds, point.examples_per_s,
-        point.linear_error,
+        point.linear_error, point.critical_by_noise,
     ]  # fmt: skip
 
 

@@ -74,14 +74,12 @@ def _draw_curve(axis: Any, curve: "ScalingCurve", label: str, index: int) -> Non
 
 def _draw_cost(axis: Any, found: "Analysis") -> None:
     for index, (rule, curve) in enumerate(found.whole.items()):
-        points = [point for point in curve.points if math.isfinite(point.cost)]
-        mark = _MARKS[index % len(_MARKS)]
-        axis.plot([p.batch_size for p in points], [p.cost for p in points], f"{mark}-", label=rule, markersize=4)
+        _draw_line(axis, curve, [point.cost for point in curve.points], rule, index)
     axis.axhline(1, linestyle="--", color="grey", label="ideal")
     axis.axhline(2, linestyle=":", color="grey", label="critical")
-    if found.noise is not None and math.isfinite(found.noise.critical):
-        axis.axvline(found.noise.critical, color="tab:red", alpha=0.5, label="foretold by gradient noise")
-    _name(axis, found, "examples, as a multiple of the smallest batch's")
+    if found.at_base is not None and math.isfinite(found.at_base.critical_by_noise):
+        axis.axvline(found.at_base.critical_by_noise, color="tab:red", alpha=0.5, label="foretold by gradient noise")
+    _name(axis, found, "examples, as a multiple of the fewest")
 
 
 def _draw_contours(axis: Any, found: "Analysis") -> None:
@@ -94,9 +92,7 @@ def _draw_contours(axis: Any, found: "Analysis") -> None:
 
 def _draw_seconds(axis: Any, found: "Analysis") -> None:
     for index, (rule, curve) in enumerate(found.whole.items()):
-        points = [point for point in curve.points if math.isfinite(point.seconds)]
-        mark = _MARKS[index % len(_MARKS)]
-        axis.plot([p.batch_size for p in points], [p.seconds for p in points], f"{mark}-", label=rule, markersize=4)
+        _draw_line(axis, curve, [point.seconds for point in curve.points], rule, index)
     _name(axis, found, "seconds to the target, as run here")
     right = axis.twinx()
     points = next(iter(found.whole.values())).points
@@ -107,13 +103,9 @@ def _draw_seconds(axis: Any, found: "Analysis") -> None:
 
 def _draw_linear_error(axis: Any, found: "Analysis") -> None:
     for index, (rule, curve) in enumerate(found.whole.items()):
-        points = [point for point in curve.points if math.isfinite(point.linear_error) and point.linear_error > 0]
-        mark = _MARKS[index % len(_MARKS)]
-        axis.plot(
-            [p.batch_size for p in points], [p.linear_error for p in points], f"{mark}-", label=rule, markersize=4
-        )
+        _draw_line(axis, curve, [point.linear_error or math.nan for point in curve.points], rule, index)
     _name(axis, found, "error of a linear prediction of the loss after a step")
-    if axis.lines and any(len(line.get_xdata()) for line in axis.lines):
+    if axis.lines:
         axis.set_yscale("log")
 
 
@@ -127,11 +119,20 @@ def _draw_fractions(axis: Any, found: "Analysis") -> None:
 
 
 def _draw_noise(axis: Any, found: "Analysis") -> None:
-    axis.set_title("gradient noise scale at the base, examples", fontsize=9)
-    axis.set_xlabel("steps")
-    if found.noise is not None and np.isfinite(found.noise.scales).any():
-        axis.plot(found.noise.steps, found.noise.scales, color="tab:red")
-        axis.set_yscale("log")
+    for index, (rule, curve) in enumerate(found.whole.items()):
+        _draw_line(axis, curve, [point.critical_by_noise for point in curve.points], rule, index)
+    sizes = [min(found.plan.sizes), max(found.plan.sizes)]
+    axis.plot(sizes, sizes, "--", color="grey", label="the batch size itself")
+    _name(axis, found, "critical batch size by gradient noise, measured at each")
+    axis.set_yscale("log")
+
+
+def _draw_line(axis: Any, curve: "ScalingCurve", values: list[float], label: str, index: int) -> None:
+    """A value at each batch size that has one."""
+    pairs = [(p.batch_size, value) for p, value in zip(curve.points, values, strict=True) if math.isfinite(value)]
+    if pairs:
+        mark = _MARKS[index % len(_MARKS)]
+        axis.plot(*zip(*pairs, strict=True), f"{mark}-", color=f"C{index}", label=label, markersize=4)
 
 
 def _name(axis: Any, found: "Analysis", title: str) -> None:

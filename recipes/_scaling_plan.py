@@ -89,10 +89,6 @@ class Sweep:
         """The run as arguments of its recipe."""
         return Job(self.recipe, tuple(self._arguments(run)), folder / run.path)
 
-    def measures_noise(self, run: PlannedRun) -> bool:
-        """Whether the gradient noise scale is measured in a run: at the base, where it foretells the other sizes."""
-        return run.size == self.base_size and run.setting == Setting(self.base_lr) and run.size > 1
-
     def _arguments(self, run: PlannedRun) -> Iterator[str]:
         if self.config is not None:
             yield from ("-c", self.config)
@@ -128,7 +124,7 @@ class Sweep:
             "linear_error_every": 4,
         }
         last = {"filename": "last", "train_time_interval": "0:01:00", "enable_version_counter": False}
-        noise = [{"class_path": "callbacks.GradientNoiseScale"}] if self.measures_noise(run) else []
+        noise = [{"class_path": "callbacks.GradientNoiseScale"}] if run.size > 1 else []  # of parts of a batch
         return [
             {"class_path": "callbacks.BatchSizeScaling", "init_args": scaling},
             *noise,
@@ -154,8 +150,8 @@ def _lars(sweep: Sweep, ratio: float) -> list[Setting]:
 
 
 def _tuned(sweep: Sweep, ratio: float) -> list[Setting]:
-    del ratio
-    return [Setting(rate) for rate in sweep.tuned_lrs]
+    others = [setting for rule in sweep.rules if rule not in ("tuned", "lars") for setting in RULES[rule](sweep, ratio)]
+    return list(dict.fromkeys([*others, *map(Setting, sweep.tuned_lrs)]))
 
 
 RULES: Mapping[str, Callable[[Sweep, float], list[Setting]]] = {
@@ -226,8 +222,8 @@ def check(sweep: Sweep) -> None:
     unknown = [rule for rule in sweep.rules if rule not in RULES]
     if unknown or not sweep.rules:
         raise ValueError(f"expected rules among {list(RULES)}, got {unknown or 'none'}")
-    if "tuned" in sweep.rules and not sweep.tuned_lrs:
-        raise ValueError("expected tuned_lrs for the rule tuned, got none")
+    if "tuned" in sweep.rules and not sweep.settings("tuned", sweep.base_size):
+        raise ValueError("expected tuned_lrs or other rules for the rule tuned, got none")
     if max(sweep.sizes) > sweep.max_examples:
         raise ValueError(f"expected sizes of at most max_examples ({sweep.max_examples}), got {max(sweep.sizes)}")
     if not sweep.fractions or not all(0 < fraction <= 1 for fraction in sweep.fractions):

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lightning_edge.systems.scaling_curve import Interval, ScalingCurve
+    from lightning_edge.systems.scaling_curve import ScalingCurve
+    from lightning_edge.timing import Estimate
     from recipes._scaling_analyse import Analysis
 
 
@@ -43,11 +44,12 @@ def remarks(found: "Analysis") -> list[str]:
             for rule, curve in curves.items()
             if fraction < max(found.curves)
         ]
-    if found.noise:
-        share = found.noise.examples / found.num_examples
+    base = found.at_base
+    if base is not None and math.isfinite(base.critical_by_noise):
+        examples = min(base.examples, found.plan.max_examples)
         lines.append(
-            f"The gradient noise scale of the base's run foretells {found.noise.critical:,.0f}, "
-            f"from {share:.1%} of the sweep's examples."
+            f"The gradient noise scale at batch size {base.batch_size} foretells a critical one of "
+            f"{base.critical_by_noise:,.0f}, from {examples / found.num_examples:.1%} of the sweep's examples."
         )
     timed = [point for curve in found.whole.values() for point in curve.points if math.isfinite(point.seconds)]
     if timed:
@@ -70,14 +72,28 @@ def print_analysis(found: "Analysis", folder: Path) -> None:
     table = Table(
         title=f"Steps to a {found.plan.split} loss of {found.target:.4g}, medians over {found.plan.num_seeds} "
         f"seed{'s' if found.plan.num_seeds > 1 else ''}",
-        caption="cost: examples as a multiple of the smallest batch's. exponent: 1 saves steps in full, 0 none. "
-        "linear error: of the last step that was measured",
+        caption="cost: examples as a multiple of the fewest. exponent: 1 saves steps in full, 0 none. noise: critical "
+        "size by gradient noise. linear: error of a linear prediction of a step",
         box=box.SIMPLE,
         padding=0,
     )
-    for heading in ("data", "rule", "batch", "rate", "steps", "", "speed-up", "cost", "exponent", "regime", "s", "1/s"):
+    for heading in (
+        "data",
+        "rule",
+        "batch",
+        "rate",
+        "steps",
+        "",
+        "speed-up",
+        "cost",
+        "exponent",
+        "regime",
+        "s",
+        "1/s",
+        "noise",
+    ):
         table.add_column(heading, justify="left" if heading in ("rule", "regime") else "right", no_wrap=True)
-    table.add_column("linear error", justify="right")
+    table.add_column("linear", justify="right")
     for fraction, curves in found.curves.items():
         for rule, curve in curves.items():
             for point in curve.points:
@@ -94,6 +110,7 @@ def print_analysis(found: "Analysis", folder: Path) -> None:
                     point.regime,
                     _number(point.seconds),
                     _number(point.examples_per_s),
+                    _number(point.critical_by_noise),
                     _number(point.linear_error, ".2g"),
                 )
             table.add_section()
@@ -119,7 +136,7 @@ def _critical(curve: "ScalingCurve") -> str:
     return by_cost if math.isnan(fit.value) else f"{by_cost}, {fit.value:,.0f}{_range(fit, ' ')} by the fitted curve"
 
 
-def _range(interval: "Interval", before: str = "") -> str:
+def _range(interval: "Estimate", before: str = "") -> str:
     low, high = interval.low, interval.high
     return "" if math.isnan(low) else f"{before}[{_number(low) or 'inf'}, {_number(high) or 'inf'}]"
 

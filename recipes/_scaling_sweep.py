@@ -55,8 +55,8 @@ def sweep(
         folder: Where the runs lie, each in a folder of its own.
         sizes: Examples of a step. What is larger than ``micro_batch_size`` is made by accumulation.
         rules: Learning rates of a batch ``r`` times as large as the base: ``fixed``, ``linear`` (r times, with a
-            warm-up), ``sqrt``, ``lars`` (linear for LARS, in place of the recipe's optimiser), ``tuned`` (the best of
-            ``tuned_lrs`` at each size, by the fewest steps).
+            warm-up), ``sqrt``, ``lars`` (linear for LARS, in place of the recipe's optimiser), ``tuned`` (at each size
+            what took the fewest steps: one of ``tuned_lrs`` or of the other rules, but for LARS).
         num_seeds: Runs of each kind.
         fractions: Shares of the training data, for data modules with ``train_fraction``.
         target: Loss that ends a run. Without one each takes all its examples, and ``analyse`` finds a target.
@@ -64,7 +64,7 @@ def sweep(
         max_examples: Examples of a run that does not reach it.
         base_size: Batch size of the base; that of the configuration if ``None``.
         base_lr: Learning rate at the base, best tuned there; that of the configuration if ``None``.
-        tuned_lrs: Rates that the rule ``tuned`` tries.
+        tuned_lrs: Rates that the rule ``tuned`` tries besides.
         lars_lr: Rate of LARS at the base.
         warmup_examples: Over how many examples a rate rises where a rule says so.
         every_n_examples: Examples between evaluations.

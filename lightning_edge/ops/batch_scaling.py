@@ -91,7 +91,7 @@ def fit_tradeoff(
 
 
 def size_of_cost(sizes: Float[np.ndarray, " sizes"], costs: Float[np.ndarray, " sizes"], limit: float) -> float:
-    """Batch size from which on the cost exceeds a limit, on a line between measured sizes in logarithms.
+    """Batch size, above the cheapest, from which on the cost exceeds a limit; a line in logarithms joins measured ones.
 
     Args:
         sizes: Rising batch sizes.
@@ -101,12 +101,10 @@ def size_of_cost(sizes: Float[np.ndarray, " sizes"], costs: Float[np.ndarray, " 
     Returns:
         Infinity if no size exceeds it.
     """
-    above = np.flatnonzero(costs > limit)
+    above = np.flatnonzero((costs > limit) & (np.arange(len(costs)) > np.nanargmin(costs)))
     if not len(above):
         return float("inf")
     last = int(above[0])
-    if last == 0:
-        return float(sizes[0])
     low, high = np.log(costs[last - 1 : last + 1])
     share = (np.log(limit) - low) / (high - low)
     return float(np.exp(np.log(sizes[last - 1]) + share * np.log(sizes[last] / sizes[last - 1])))

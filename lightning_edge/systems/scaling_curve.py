@@ -10,8 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lightning_edge.ops.batch_scaling import Tradeoff, exponents, fit_tradeoff, size_of_cost, smoothed
+from lightning_edge.ops.batch_scaling import (
+    Tradeoff,
+    critical_size_of_noise,
+    exponents,
+    fit_tradeoff,
+    size_of_cost,
+    smoothed,
+)
 from lightning_edge.systems.scaling_run import LossSplit, ScalingRun
+from lightning_edge.timing import Estimate
 
 CRITICAL_COST = 2.0
 """Examples at the critical batch size, as a multiple of the fewest."""
@@ -19,30 +27,25 @@ CRITICAL_COST = 2.0
 _LINEAR, _STAGNATING = 0.8, 0.2
 
 
-class Interval(NamedTuple):
-    """A number with its 95 % bootstrap interval over seeds, whose ends are NaN for one seed."""
-
-    value: float
-    low: float = math.nan
-    high: float = math.nan
-
-
 class ScalingPoint(NamedTuple):
-    """All runs of one batch size, learned under one rule; medians over seeds."""
+    """All runs of one batch size, learned under one rule: medians over seeds, with 95 % bootstrap intervals.
+
+    Of one seed there is no interval, and its ends are NaN.
+    """
 
     batch_size: int
     learning_rate: float
     num_runs: int
     num_reached: int
     """How many reached the target; the others count as slower than all that did."""
-    steps: Interval
+    steps: Estimate
     """Steps to the target; infinite where half of the runs or more did not reach it."""
     steps_given: float
     """Steps that runs took, at most: a lower bound where they are censored."""
     cost: float
-    """Examples to the target, as a multiple of those of the smallest batch that reached it."""
+    """Examples to the target, as a multiple of the fewest of any batch size."""
     speedup: float
-    """Steps of that batch as a multiple of this one's."""
+    """Steps of the smallest batch that reached it, as a multiple of this one's."""
     exponent: float
     """By which power of the batch size steps fell from the batch before; NaN where one of the two is censored."""
     seconds: float
@@ -50,6 +53,8 @@ class ScalingPoint(NamedTuple):
     examples_per_s: float
     linear_error: float
     """Last error of a linear prediction of a step's effect, a difference of losses."""
+    critical_by_noise: float
+    """Critical batch size that the gradient noise scales up to the target foretell; NaN where none was measured."""
 
     @property
     def examples(self) -> float:
@@ -72,11 +77,11 @@ class ScalingCurve(NamedTuple):
     points: tuple[ScalingPoint, ...]
     fit: Tradeoff | None
     """``None`` where fewer than two sizes reached the target."""
-    critical_by_fit: Interval
+    critical_by_fit: Estimate
     """Batch size whose steps and examples are twice the least, by the fitted curve; NaN without one."""
-    critical_by_cost: Interval
-    """Batch size from which on the cost exceeds 2; infinite if none does. Where the cost is only known from below, it
-    is the largest that this may be."""
+    critical_by_cost: Estimate
+    """Batch size, above the one of the fewest examples, from which on the cost exceeds 2; infinite if none does. Where
+    the cost is only known from below, it is the largest that this may be."""
 
 
 def scaling_curve(
@@ -93,44 +98,71 @@ def scaling_curve(
     Raises:
         ValueError: There are no runs.
     """
-    sizes = np.array(sorted(size for size, found in runs.items() if found), float)
-    if not len(sizes):
+    sizes = sorted(size for size, found in runs.items() if found)
+    if not sizes:
         raise ValueError("expected runs of at least one batch size, got none")
     # a target that the net begins below takes a step, for logarithms
     hits = [np.array([max(1.0, run.hit(target, split)) for run in runs[size]]) for size in sizes]
     given = np.array([max(run.num_steps for run in runs[size]) for size in sizes], float)
-    medians = np.array([np.median(found) for found in hits])
-    resampled = list(_resample(hits, num_resamples)) if max(map(len, hits)) > 1 else []
-    intervals = _intervals(medians, resampled)
-    cost = _costs(sizes, medians, given)
-    reached = np.isfinite(medians)
-    first = medians[reached][0] if reached.any() else math.nan
-    powers = [math.nan, *np.where(np.diff(reached.astype(int)) | ~reached[1:], math.nan, _exponents(sizes, medians))]
+    steps = _Steps(np.array(sizes, float), np.array([np.median(found) for found in hits]), given)
+    resampled = list(_resample(steps, hits, num_resamples)) if max(map(len, hits)) > 1 else []
     points = tuple(
         ScalingPoint(
-            batch_size=int(size),
+            batch_size=size,
             learning_rate=float(np.median([run.facts.learning_rate for run in runs[size]])),
-            num_runs=len(found),
-            num_reached=int(np.isfinite(found).sum()),
-            steps=interval,
-            steps_given=float(limit),
-            cost=float(multiple) if math.isfinite(interval.value) else math.inf,
-            speedup=first / interval.value,
-            exponent=float(power),
+            num_runs=len(hits[index]),
+            num_reached=int(np.isfinite(hits[index]).sum()),
+            steps=_estimate(lambda steps, index=index: steps.medians[index], steps, resampled),
+            steps_given=given[index],
+            cost=steps.costs[index] if steps.reached[index] else math.inf,
+            speedup=steps.speedups[index],
+            exponent=steps.exponents[index],
             seconds=float(np.median([run.hit(target, split, "seconds") for run in runs[size]])),
             examples_per_s=float(np.median([run.examples_per_s for run in runs[size]])),
             linear_error=_last_linear_error(runs[size]),
+            critical_by_noise=float(np.median([_foretold(run, target, split) for run in runs[size]])),
         )
-        for size, found, interval, limit, multiple, power in zip(
-            sizes, hits, intervals, given, cost, powers, strict=True
-        )
+        for index, size in enumerate(sizes)
     )
-    return ScalingCurve(
-        points,
-        _fit(sizes, medians, given),
-        _interval(lambda steps: _critical_by_fit(sizes, steps, given), medians, resampled),
-        _interval(lambda steps: size_of_cost(sizes, _costs(sizes, steps, given), CRITICAL_COST), medians, resampled),
-    )
+    by_fit, by_cost = (_estimate(find, steps, resampled) for find in (_critical_by_fit, _critical_by_cost))
+    return ScalingCurve(points, steps.fit, by_fit, by_cost)
+
+
+class _Steps(NamedTuple):
+    """Median steps by batch size, infinite where the target was not reached."""
+
+    sizes: np.ndarray
+    medians: np.ndarray
+    given: np.ndarray
+    """Steps that runs took at most, a lower bound where they did not reach the target."""
+
+    @property
+    def reached(self) -> np.ndarray:
+        return np.isfinite(self.medians)
+
+    @property
+    def bounds(self) -> np.ndarray:
+        return np.where(self.reached, self.medians, self.given)
+
+    @property
+    def costs(self) -> np.ndarray:
+        """Examples as a multiple of the fewest; bounds from below where the target was not reached."""
+        examples = self.sizes * self.bounds
+        return examples / (examples[self.reached].min() if self.reached.any() else math.nan)
+
+    @property
+    def speedups(self) -> np.ndarray:
+        return (self.medians[self.reached][0] if self.reached.any() else math.nan) / self.medians
+
+    @property
+    def exponents(self) -> np.ndarray:
+        """Of each size, from the one before it; NaN where one of the two was not reached."""
+        are_known = [False, *(self.reached[1:] & self.reached[:-1])]
+        return np.where(are_known, [math.nan, *exponents(self.sizes, self.bounds)], math.nan)
+
+    @property
+    def fit(self) -> Tradeoff | None:
+        return fit_tradeoff(self.sizes, self.bounds, ~self.reached)
 
 
 def quartile_of_largest(runs: Mapping[int, Sequence[ScalingRun]], split: LossSplit) -> float:
@@ -193,49 +225,34 @@ def choose(curves: Mapping[str, ScalingCurve], max_cost: float = CRITICAL_COST) 
     return Choice(rule, point, point.examples / fewest, following)
 
 
-def _resample(hits: Sequence[np.ndarray], num_resamples: int) -> Iterator[np.ndarray]:
+def _resample(steps: _Steps, hits: Sequence[np.ndarray], num_resamples: int) -> Iterator[_Steps]:
     generator = np.random.default_rng(0)
     for _ in range(num_resamples):
-        yield np.array([np.median(generator.choice(found, len(found))) for found in hits])
+        yield steps._replace(medians=np.array([np.median(generator.choice(found, len(found))) for found in hits]))
 
 
-def _intervals(medians: np.ndarray, resampled: Sequence[np.ndarray]) -> list[Interval]:
-    return [
-        _interval(lambda steps, index=index: float(steps[index]), medians, resampled) for index in range(len(medians))
-    ]
-
-
-def _interval(
-    function: Callable[[np.ndarray], float], medians: np.ndarray, resampled: Sequence[np.ndarray]
-) -> Interval:
-    values = [function(steps) for steps in resampled]
+def _estimate(function: Callable[[_Steps], float], steps: _Steps, resampled: Sequence[_Steps]) -> Estimate:
+    values = [function(one) for one in resampled]
     # between two of them there may be infinity
     low, high = np.quantile(values, (0.025, 0.975), method="nearest") if values else (math.nan, math.nan)
-    return Interval(float(function(medians)), float(low), float(high))
+    return Estimate(float(function(steps)), float(low), float(high))
 
 
-def _costs(sizes: np.ndarray, steps: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """Examples as a multiple of those of the smallest batch that reached the target; from below where none did."""
-    reached = np.isfinite(steps)
-    if not reached.any():
-        return np.full(len(sizes), math.nan)
-    examples = sizes * np.where(reached, steps, given)
-    return examples / examples[reached][0]
-
-
-def _fit(sizes: np.ndarray, steps: np.ndarray, given: np.ndarray) -> Tradeoff | None:
-    is_censored = ~np.isfinite(steps)
-    return fit_tradeoff(sizes, np.where(is_censored, given, steps), is_censored)
-
-
-def _critical_by_fit(sizes: np.ndarray, steps: np.ndarray, given: np.ndarray) -> float:
-    fit = _fit(sizes, steps, given)
+def _critical_by_fit(steps: _Steps) -> float:
+    fit = steps.fit
     return math.nan if fit is None else fit.critical_size
 
 
-def _exponents(sizes: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore"):
-        return exponents(sizes, steps)
+def _critical_by_cost(steps: _Steps) -> float:
+    return size_of_cost(steps.sizes, steps.costs, CRITICAL_COST) if steps.reached.any() else math.nan
+
+
+def _foretold(run: ScalingRun, target: float, split: LossSplit) -> float:
+    # nothing is measured before the first step
+    are_on_the_way = (run.columns["step"] > 0) & (run.columns["step"] <= run.hit(target, split))
+    scales = run.columns["noise_scale"][are_on_the_way]
+    is_measured = np.isfinite(scales).any()
+    return critical_size_of_noise(scales, run.facts.batch_size) if is_measured else math.nan
 
 
 def _last_linear_error(runs: Sequence[ScalingRun]) -> float:

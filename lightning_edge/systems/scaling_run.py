@@ -35,6 +35,8 @@ class Evaluation(NamedTuple):
     linear_error: float
     """How far the loss after the next step lay from what its gradient foretold, a difference of losses; NaN where it
     was not measured."""
+    noise_scale: float
+    """Gradient noise scale, examples; NaN where it was not measured or noise hides the gradient."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from toys import make_trainer
 
-from callbacks import BatchSizeScaling
+from callbacks import BatchSizeScaling, GradientNoiseScale
 from callbacks._linear_step import LinearStep
 from lightning_edge.systems.scaling_run import read_run
 
@@ -158,6 +158,20 @@ def test_a_method_of_the_library_is_recorded_on_samples_that_no_seed_changes(tmp
         assert len(ours) == min(10, len(first.dataset(split)))
         for one, other in zip(ours, theirs, strict=True):
             assert torch.equal(one["image"], other["image"])
+
+
+def test_a_noise_scale_beside_it_is_recorded(tmp_path):
+    noise = GradientNoiseScale(every_n_steps=1)
+
+    class Uncertain(Line):
+        def training_step(self, batch, batch_idx):
+            return ((1 + 0.2 * torch.arange(len(batch))) * self.weight).mean()  # whose examples disagree
+
+    fit(tmp_path, Uncertain(), None, callbacks=[BatchSizeScaling(every_n_examples=4), noise], num_steps=3)
+    scales = read_run(tmp_path).columns["noise_scale"]
+    assert math.isnan(scales[0])
+    assert np.isfinite(scales[1:]).all()
+    assert scales[-1] == noise.noise_scale
 
 
 def test_a_stopped_run_goes_on_with_its_evaluations(tmp_path):
