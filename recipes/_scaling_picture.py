@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from lightning_edge.systems.scaling_curve import ScalingCurve
-    from recipes._scaling_analyse import Analysis
+    from recipes._scaling_results import SweepResults
 
 _MARKS = ("o", "s", "D", "v", "P", "X")
 
 
-def draw_analysis(found: "Analysis") -> Figure:
+def draw_results(found: "SweepResults") -> Figure:
     """Steps, cost, contours over targets, wall clock, linear error, and shares of the data or the noise scale."""
     figure = Figure(figsize=(14, 7.6), layout="constrained")
     axes = figure.subplots(2, 3).flatten()
@@ -36,7 +36,7 @@ def draw_analysis(found: "Analysis") -> Figure:
     return figure
 
 
-def _draw_steps(axis: Any, found: "Analysis") -> None:
+def _draw_steps(axis: Any, found: "SweepResults") -> None:
     for index, (rule, curve) in enumerate(found.whole.items()):
         _draw_curve(axis, curve, rule, index)
         if curve.fit is not None:
@@ -72,7 +72,7 @@ def _draw_curve(axis: Any, curve: "ScalingCurve", label: str, index: int) -> Non
     axis.plot([p.batch_size for p in missed], [p.steps_given for p in missed], "^", color=f"C{index}", fillstyle="none")
 
 
-def _draw_cost(axis: Any, found: "Analysis") -> None:
+def _draw_cost(axis: Any, found: "SweepResults") -> None:
     for index, (rule, curve) in enumerate(found.whole.items()):
         _draw_line(axis, curve, [point.cost for point in curve.points], rule, index)
     axis.axhline(1, linestyle="--", color="grey", label="ideal")
@@ -82,7 +82,7 @@ def _draw_cost(axis: Any, found: "Analysis") -> None:
     _name(axis, found, "examples, as a multiple of the fewest")
 
 
-def _draw_contours(axis: Any, found: "Analysis") -> None:
+def _draw_contours(axis: Any, found: "SweepResults") -> None:
     for index, (target, curve) in enumerate(sorted(found.contours.items())):
         _draw_curve(axis, curve, f"{target:.3g}", index)
     rule = found.choice.rule if found.choice is not None else next(iter(found.whole))
@@ -90,7 +90,7 @@ def _draw_contours(axis: Any, found: "Analysis") -> None:
     axis.set_yscale("log")
 
 
-def _draw_seconds(axis: Any, found: "Analysis") -> None:
+def _draw_seconds(axis: Any, found: "SweepResults") -> None:
     for index, (rule, curve) in enumerate(found.whole.items()):
         _draw_line(axis, curve, [point.seconds for point in curve.points], rule, index)
     _name(axis, found, "seconds to the target, as run here")
@@ -101,7 +101,7 @@ def _draw_seconds(axis: Any, found: "Analysis") -> None:
     right.set_ylim(bottom=0)
 
 
-def _draw_linear_error(axis: Any, found: "Analysis") -> None:
+def _draw_linear_error(axis: Any, found: "SweepResults") -> None:
     for index, (rule, curve) in enumerate(found.whole.items()):
         _draw_line(axis, curve, [point.linear_error or math.nan for point in curve.points], rule, index)
     _name(axis, found, "error of a linear prediction of the loss after a step")
@@ -109,7 +109,7 @@ def _draw_linear_error(axis: Any, found: "Analysis") -> None:
         axis.set_yscale("log")
 
 
-def _draw_fractions(axis: Any, found: "Analysis") -> None:
+def _draw_fractions(axis: Any, found: "SweepResults") -> None:
     rule = found.choice.rule if found.choice is not None else next(iter(found.whole))
     for index, (fraction, curves) in enumerate(sorted(found.curves.items(), reverse=True)):
         if rule in curves:
@@ -118,7 +118,7 @@ def _draw_fractions(axis: Any, found: "Analysis") -> None:
     axis.set_yscale("log")
 
 
-def _draw_noise(axis: Any, found: "Analysis") -> None:
+def _draw_noise(axis: Any, found: "SweepResults") -> None:
     for index, (rule, curve) in enumerate(found.whole.items()):
         _draw_line(axis, curve, [point.critical_by_noise for point in curve.points], rule, index)
     sizes = [min(found.plan.sizes), max(found.plan.sizes)]
@@ -135,7 +135,7 @@ def _draw_line(axis: Any, curve: "ScalingCurve", values: list[float], label: str
         axis.plot(*zip(*pairs, strict=True), f"{mark}-", color=f"C{index}", label=label, markersize=4)
 
 
-def _name(axis: Any, found: "Analysis", title: str) -> None:
+def _name(axis: Any, found: "SweepResults", title: str) -> None:
     axis.set_title(title, fontsize=9)
     axis.set_xscale("log", base=2)
     axis.set_xlabel("batch size")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lightning_edge.systems.scaling_curve import ScalingCurve
     from lightning_edge.timing import Estimate
-    from recipes._scaling_analyse import Analysis
+    from recipes._scaling_results import SweepResults
 
 
-def recommend(found: "Analysis") -> str:
+def recommend(found: "SweepResults") -> str:
     """Which batch size to train with, and why, in one sentence."""
     goal = f"a {found.plan.split} loss of {found.target:.4g}"
     if found.choice is None:
@@ -19,10 +19,11 @@ def recommend(found: "Analysis") -> str:
     rule, point, cost, following = found.choice
     curve = found.whole[rule]
     first = next(other for other in curve.points if math.isfinite(other.steps.value))
+    fewer = f"{first.steps.value / point.steps.value:.1f} times fewer than a batch of {first.batch_size}, "
+    spent = f"for {cost:.3g} times the fewest examples" if cost >= 1.005 else "with the fewest examples of all"
     sentence = (
         f"Train with a batch of {point.batch_size} at a learning rate of {point.learning_rate:.3g} ({rule}): "
-        f"{goal} takes {point.steps.value:,.0f} steps, {first.steps.value / point.steps.value:.1f} times fewer than a "
-        f"batch of {first.batch_size}, for {cost:.2g} times the fewest examples"
+        f"{goal} takes {point.steps.value:,.0f} steps, {fewer if point is not first else ''}{spent}"
     )
     if following is None:
         return f"{sentence}; no larger one was tried."
@@ -34,7 +35,7 @@ def recommend(found: "Analysis") -> str:
     return f"{sentence}; a batch of {following.batch_size} {gain} and takes {more:.2g} times these examples."
 
 
-def remarks(found: "Analysis") -> list[str]:
+def remarks(found: "SweepResults") -> list[str]:
     """What else there is to say, a line each."""
     lines = [f"{rule}: critical batch size {_critical(curve)}" for rule, curve in found.whole.items()]
     if len(found.curves) > 1:
@@ -63,7 +64,7 @@ def remarks(found: "Analysis") -> list[str]:
     return lines
 
 
-def print_analysis(found: "Analysis", folder: Path) -> None:
+def print_results(found: "SweepResults", folder: Path) -> None:
     """Print the table, the remarks and the recommendation."""
     from rich import box
     from rich.console import Console
@@ -130,7 +131,8 @@ def _critical(curve: "ScalingCurve") -> str:
     elif math.isnan(cost.value):
         by_cost = "unknown by cost"
     else:
-        bound = "at most " if any(point.steps.value == math.inf for point in curve.points) else ""
+        above = next(point for point in curve.points if point.batch_size >= cost.value)
+        bound = "" if math.isfinite(above.steps.value) else "at most "
         by_cost = f"{bound}{cost.value:,.0f}{_range(cost, ' ')} by cost"
     fit = curve.critical_by_fit
     return by_cost if math.isnan(fit.value) else f"{by_cost}, {fit.value:,.0f}{_range(fit, ' ')} by the fitted curve"

@@ -15,9 +15,9 @@ from wandb_offline import read_offline_run
 from lightning_edge.systems.scaling_run import read_run
 from recipes import batch_size_scaling
 from recipes._jobs import Job, run_jobs
-from recipes._scaling_analyse import analysis, read_runs
 from recipes._scaling_plan import PlannedRun, Setting, Sweep, check, largest_divisor, read_plan
 from recipes._scaling_report import recommend, remarks
+from recipes._scaling_results import read_results, read_runs
 
 OVERRIDES = [
     "--model.net.model=ode_resnet4",
@@ -148,7 +148,7 @@ def test_the_analysis_leaves_a_table_a_picture_and_numbers(finished):
     assert [(row["rule"], row["batch_size"]) for row in rows] == [
         (rule, size) for rule in ("fixed", "linear") for size in ("4", "16")
     ]
-    found = analysis(folder)
+    found = read_results(folder)
     for row in rows:
         runs = read_runs(read_plan(folder), folder)
         steps = [
@@ -166,14 +166,14 @@ def test_the_analysis_leaves_a_table_a_picture_and_numbers(finished):
 
 def test_other_targets_are_read_off_the_same_runs(finished):
     folder, _ = finished
-    easy = analysis(folder, target=2.6)
+    easy = read_results(folder, target=2.6)
     assert easy.target == 2.6
     assert easy.choice is not None
     text = recommend(easy)
     assert text.startswith(f"Train with a batch of {easy.choice.point.batch_size} at a learning rate of")
     assert "a train loss of 2.6 takes" in text
     assert "fewest examples" in text
-    hard = analysis(folder, target=0.01)
+    hard = read_results(folder, target=0.01)
     assert hard.choice is None
     assert recommend(hard).startswith("No run reached a train loss of 0.01 in 48 examples: raise target")
     assert all(point.num_reached == 0 for curve in hard.whole.values() for point in curve.points)
@@ -227,7 +227,7 @@ def test_unfinished_runs_are_counted_and_left_out(finished, tmp_path, capsys):
     (copy / "fraction_1").mkdir()
     for name in ("size_4", "size_16"):
         (copy / "fraction_1" / name).symlink_to(folder / "fraction_1" / name)
-    assert analysis(copy).num_missing == 0
+    assert read_results(copy).num_missing == 0
     (copy / "sweep.json").write_text(json.dumps({**plan, "num_seeds": 3}))
     found = batch_size_scaling.main(["analyse", f"--folder={copy}"]).metrics
     assert found["num_missing"] == 3
@@ -241,7 +241,7 @@ def test_a_rate_that_diverges_is_a_finding_and_no_failure(tmp_path, capsys):
     outcomes = {planned.setting.learning_rate: run.facts.outcome for planned, run in runs.items()}
     assert outcomes == {0.05: "budget", 1e30: "diverged"}
     assert "diverged after" in capsys.readouterr().err
-    found = analysis(tmp_path / "sweep")
+    found = read_results(tmp_path / "sweep")
     assert [point.learning_rate for point in found.whole["tuned"].points] == [0.05, 0.05]
 
 
