@@ -42,10 +42,10 @@ def _draw_steps(axis: Any, found: "SweepResults") -> None:
         if curve.fit is not None:
             sizes = np.geomspace(curve.points[0].batch_size, curve.points[-1].batch_size, 50)
             axis.plot(sizes, curve.fit.steps(sizes), ":", color=f"C{index}", linewidth=1)
-    first = next((p for curve in found.whole.values() for p in curve.points if math.isfinite(p.steps.value)), None)
-    if first is not None:
+    examples = [point.examples for curve in found.whole.values() for point in curve.points]
+    if math.isfinite(fewest := min(examples)):
         sizes = np.array([min(found.plan.sizes), max(found.plan.sizes)], float)
-        axis.plot(sizes, first.steps.value * first.batch_size / sizes, "--", color="grey", label="ideal")
+        axis.plot(sizes, fewest / sizes, "--", color="grey", label="ideal")
     if found.choice is not None:
         axis.axvline(found.choice.point.batch_size, color="black", alpha=0.3)
     _name(axis, found, "steps to the target (dotted: fit, triangles: not reached)")

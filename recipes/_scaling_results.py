@@ -113,5 +113,5 @@ def _of_rule(
 def _levels(runs: "Iterable[ScalingRun]", target: float, split: str) -> list[float]:
     """Targets from the lowest one up to what most runs reach at once."""
     losses = [loss for run in runs for loss in run.columns[f"{split}_loss"][1:] if math.isfinite(loss)]
-    highest = np.quantile(losses, 0.9) if losses else target
+    highest = np.quantile(losses, 0.8) if losses else target
     return [float(level) for level in np.linspace(target, max(target, highest), _NUM_CONTOURS)]

@@ -52,7 +52,7 @@ class ScalingPoint(NamedTuple):
     """Time of training to the target."""
     examples_per_s: float
     linear_error: float
-    """Last error of a linear prediction of a step's effect, a difference of losses."""
+    """Error of a linear prediction of a step's effect, a difference of losses: of the last three that were measured."""
     critical_by_noise: float
     """Critical batch size that the gradient noise scales up to the target foretell; NaN where none was measured."""
 
@@ -257,5 +257,5 @@ def _foretold(run: ScalingRun, target: float, split: LossSplit) -> float:
 
 def _last_linear_error(runs: Sequence[ScalingRun]) -> float:
     measured = [run.columns["linear_error"][np.isfinite(run.columns["linear_error"])] for run in runs]
-    last = [errors[-1] for errors in measured if len(errors)]
+    last = [np.median(errors[-3:]) for errors in measured if len(errors)]
     return float(np.median(last)) if last else math.nan
