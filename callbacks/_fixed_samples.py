@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 from torch.utils.data import default_collate
 
@@ -13,7 +16,7 @@ from callbacks._batch_size import batch_size_of
 from lightning_edge.contracts import GivesFixedSamples
 
 _BATCH_SIZE = 100
-"""Of the evaluation, whatever that of the training: batch norm takes its statistics of so many."""
+"""Of the evaluation at most, whatever that of the training: batch norm takes its statistics of so many."""
 
 
 def fixed_batches(trainer: Trainer, split: str, num_samples: int) -> list[Any] | None:
@@ -30,11 +33,14 @@ def fixed_batches(trainer: Trainer, split: str, num_samples: int) -> list[Any] |
     if loader is None:
         return None
     collate: Callable[[list[Any]], Any] = getattr(loader, "collate_fn", None) or default_collate
-    if isinstance(data, GivesFixedSamples):
-        samples = data.fixed_samples(split, num_samples)
-    else:
-        samples = _evenly_spaced(loader, num_samples)
-    return [collate(samples[start : start + _BATCH_SIZE]) for start in range(0, len(samples), _BATCH_SIZE)]
+    with isolate_rng():
+        if isinstance(data, GivesFixedSamples):
+            samples = data.fixed_samples(split, num_samples)
+        else:
+            samples = _evenly_spaced(loader, num_samples)
+    num_batches = -(-len(samples) // _BATCH_SIZE)
+    bounds = [number * len(samples) // num_batches for number in range(num_batches + 1)]
+    return [collate(samples[start:stop]) for start, stop in pairwise(bounds)]
 
 
 def mean_loss(trainer: Trainer, module: LightningModule, batches: list[Any], batch_statistics: bool) -> float:
@@ -48,9 +54,10 @@ def mean_loss(trainer: Trainer, module: LightningModule, batches: list[Any], bat
             running ones, which lag behind and scatter. All else is in evaluation mode.
     """
     sum_of_losses, num_samples = 0.0, 0
-    with _evaluating(module, batch_statistics), torch.no_grad(), trainer.precision_plugin.forward_context():
+    precision = trainer.precision_plugin
+    with isolate_rng(), _evaluating(module, batch_statistics), torch.no_grad(), precision.forward_context():
         for batch in batches:
-            on_device = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
+            on_device = trainer.strategy.batch_to_device(precision.convert_input(batch))
             size = batch_size_of(on_device)
             sum_of_losses += float(module.loss(on_device)) * size  # pyright: ignore
             num_samples += size
@@ -79,16 +86,19 @@ def _evaluating(module: LightningModule, batch_statistics: bool) -> Iterator[Non
 
 def _val_loader(trainer: Trainer) -> Any:
     data: Any = getattr(trainer, "datamodule", None)
-    loader = trainer.val_dataloaders if data is None else data.val_dataloader()
+    if data is None:
+        loader = trainer.val_dataloaders
+    else:
+        loader = data.val_dataloader() if is_overridden("val_dataloader", data, LightningDataModule) else None
     return loader[0] if isinstance(loader, list | tuple) and loader else loader
 
 
 def _evenly_spaced(loader: Any, num_samples: int) -> list[Any]:
-    dataset = getattr(loader, "dataset", None)
-    if dataset is None or not hasattr(dataset, "__getitem__"):
+    dataset: Any = getattr(loader, "dataset", None)
+    if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
         raise ValueError(
-            "expected a loader whose dataset has samples by index, or a data module with fixed_samples, got "
-            f"{type(loader).__name__}"
+            "expected one loader whose dataset has samples by index, or a data module with fixed_samples, got "
+            f"{type(loader).__name__} of {type(dataset).__name__}"
         )
     num_samples = min(num_samples, len(dataset))
     return [dataset[position * len(dataset) // num_samples] for position in range(num_samples)]

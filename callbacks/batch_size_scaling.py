@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.optim import Optimizer
 from typing_extensions import override
@@ -87,7 +88,8 @@ class BatchSizeScaling(Callback):
         self.linear_error_every = linear_error_every
         self._evaluations: list[Evaluation] = []
         self._examples = 0
-        self._step = 0
+        self._step = self._since_step = 0
+        self._micro_batch_size = 0
         self._clock = _Stopwatch()
         self._batches: dict[str, list[Any]] = {}
         self._folder: Path | None = None
@@ -108,10 +110,14 @@ class BatchSizeScaling(Callback):
             if batches:
                 self._batches[split] = batches
         if self.split not in self._batches:
-            raise ValueError(f"expected data to evaluate split {self.split!r} on, got none")
+            raise ValueError(
+                f"expected data to evaluate split {self.split!r} on, got none: give a data module, or let the trainer "
+                "validate after every epoch"
+            )
         self._step = trainer.global_step
         if not self._evaluations:
             self._evaluate(trainer, pl_module)
+            self._check_target()
         self._clock.go()
 
     @override
@@ -124,9 +130,13 @@ class BatchSizeScaling(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._examples += batch_size_of(batch) * trainer.world_size
+        size = batch_size_of(batch)
+        self._micro_batch_size = max(self._micro_batch_size, size)
+        self._since_step += size
         if trainer.global_step == self._step:
             return  # a step takes several batches
+        self._examples += _sum_over_processes(trainer, pl_module, self._since_step)
+        self._since_step = 0
         self._step = trainer.global_step
         if self._linear_step is not None:
             self._finish_linear_error(trainer, pl_module, self._linear_step)
@@ -136,18 +146,18 @@ class BatchSizeScaling(Callback):
 
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._clock.pause()
+        self._pause(pl_module)
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.sanity_checking:
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             self._clock.go()
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._evaluations[-1].step < trainer.global_step:
             self._evaluate(trainer, pl_module)
-        self._clock.pause()
+        self._pause(pl_module)
         run = self._run(trainer)
         if run.facts.outcome == "running":
             run = self._run(trainer, ended=True)
@@ -178,9 +188,7 @@ class BatchSizeScaling(Callback):
         self._clock.seconds = state_dict["seconds"]
 
     def _evaluate(self, trainer: Trainer, module: LightningModule) -> None:
-        if module.device.type == "cuda":
-            torch.cuda.synchronize(module.device)
-        self._clock.pause()
+        self._pause(module)
         losses = {
             split: mean_loss(trainer, module, batches, batch_statistics=split == "train")
             for split, batches in self._batches.items()
@@ -196,20 +204,35 @@ class BatchSizeScaling(Callback):
             trainer.should_stop = True
         self._clock.go()
 
+    def _check_target(self) -> None:
+        first = self._evaluations[0]
+        loss = first.train_loss if self.split == "train" else first.val_loss
+        if self.target is not None and loss <= self.target:
+            raise ValueError(
+                f"expected target below the {self.split} loss at the start ({loss:.4g}), got {self.target}"
+            )
+
+    def _pause(self, module: LightningModule) -> None:
+        if module.device.type == "cuda":
+            torch.cuda.synchronize(module.device)  # what is still to be done has been paid for
+        self._clock.pause()
+
     def _row(self, trainer: Trainer, train_loss: float, val_loss: float) -> Evaluation:
+        callbacks: list[Any] = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+        noise = next((one for one in callbacks if isinstance(one, GradientNoiseScale)), None)
         return Evaluation(
             step=trainer.global_step,
             examples=self._examples,
             epoch=self._examples / self._num_train_examples(trainer),
-            seconds=self._clock.seconds,
+            seconds=self._clock.seconds - (noise.seconds if noise else 0),
             train_loss=train_loss,
             val_loss=val_loss,
             linear_error=math.nan,
-            noise_scale=_noise_scale(trainer),
+            noise_scale=noise.noise_scale if noise else math.nan,
         )
 
     def _finish_linear_error(self, trainer: Trainer, module: LightningModule, step: LinearStep) -> None:
-        self._clock.pause()
+        self._pause(module)
         before = self._evaluations[-1]
         foretold = before.train_loss + float(step.foretold())
         error = abs(mean_loss(trainer, module, self._batches["train"], batch_statistics=True) - foretold)
@@ -223,7 +246,7 @@ class BatchSizeScaling(Callback):
             logger.log_metrics(values, step=trainer.global_step)
 
     def _run(self, trainer: Trainer, ended: bool = False) -> ScalingRun:
-        micro = trainer.train_dataloader.batch_size  # pyright: ignore
+        micro = self._micro_batch_size
         facts = ScalingFacts(
             batch_size=micro * trainer.world_size * trainer.accumulate_grad_batches,
             micro_batch_size=micro,
@@ -283,9 +306,10 @@ class _Stopwatch:
             self._since = None
 
 
-def _noise_scale(trainer: Trainer) -> float:
-    callbacks: list[Any] = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
-    return next((one.noise_scale for one in callbacks if isinstance(one, GradientNoiseScale)), math.nan)
+def _sum_over_processes(trainer: Trainer, module: LightningModule, count: int) -> int:
+    if trainer.world_size == 1:
+        return count
+    return int(trainer.strategy.reduce(torch.tensor(count, device=module.device), reduce_op="sum"))
 
 
 def _learning_rate(trainer: Trainer) -> float:

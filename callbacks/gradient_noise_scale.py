@@ -1,6 +1,7 @@
 """From which batch size on more examples hardly make a gradient better, told by the gradients of one training."""
 
 import math
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
@@ -9,9 +10,10 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
@@ -50,8 +52,7 @@ class GradientNoiseScale(Callback):
         num_parts: Parts that a batch is split into where a step has only one.
 
     Raises:
-        ValueError: An argument is out of range; later, manual optimisation, a strategy that shards gradients, or
-            batches that are too small to be split.
+        ValueError: An argument is out of range; later, manual optimisation, or a strategy that shards gradients.
     """
 
     def __init__(self, every_n_steps: int = 10, decay: float = 0.9, num_parts: int = 2) -> None:
@@ -65,8 +66,13 @@ class GradientNoiseScale(Callback):
         self.decay = decay
         self.num_parts = num_parts
         self._variance = self._squared_gradient = self._weight = 0.0
+        self.seconds = 0.0
+        """Time that was spent on splitting batches."""
         self._parts: _Parts | None = None
+        self._size_of_part = 0
+        self._weights: list[nn.Parameter] = []
         self._handles: list[RemovableHandle] = []
+        self._has_warned = False
 
     @property
     def variance(self) -> float:
@@ -90,19 +96,26 @@ class GradientNoiseScale(Callback):
         if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
             name = type(trainer.strategy).__name__
             raise ValueError(f"expected a strategy with whole gradients, of a single device or DDP, got {name}")
-        self._handles = [
-            parameter.register_hook(self._add) for parameter in pl_module.parameters() if parameter.requires_grad
-        ]
+        # what is frozen now and learns later is left out throughout
+        self._weights = [parameter for parameter in pl_module.parameters() if parameter.requires_grad]
+        self._handles = [parameter.register_hook(self._add) for parameter in self._weights]
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if trainer.global_step % self.every_n_steps:
             self._parts = None
         elif trainer.accumulate_grad_batches * trainer.world_size == 1:
+            begin = time.perf_counter()
             self._split(trainer, pl_module, batch, batch_idx)
+            self.seconds += time.perf_counter() - begin
         else:
             self._parts = self._parts or _Parts(pl_module.device)
-            self._parts.begin(batch_size_of(batch))
+            self._size_of_part = batch_size_of(batch)
+
+    @override
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._parts is not None:  # a step that returns None has no backward pass and is no part
+            self._parts.count(self._size_of_part)
 
     @override
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
@@ -111,7 +124,7 @@ class GradientNoiseScale(Callback):
             return
         # Lightning divides each gradient by the number of batches in a step, even where an epoch leaves fewer
         divisor = trainer.accumulate_grad_batches
-        gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
+        gradients = [parameter.grad for parameter in self._weights if parameter.grad is not None]
         whole = _square(gradients) * (divisor / parts.num_batches) ** 2
         sums = parts.sums((divisor / _loss_scale(trainer)) ** 2)
         self._average(pl_module, trainer.strategy.reduce(sums, reduce_op="sum"), whole)
@@ -120,17 +133,23 @@ class GradientNoiseScale(Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         for handle in self._handles:
             handle.remove()
-        self._handles, self._parts = [], None
+        self._handles, self._weights, self._parts = [], [], None
 
     @override
     def state_dict(self) -> dict[str, float]:
-        return {"variance": self._variance, "squared_gradient": self._squared_gradient, "weight": self._weight}
+        return {
+            "variance": self._variance,
+            "squared_gradient": self._squared_gradient,
+            "weight": self._weight,
+            "seconds": self.seconds,
+        }
 
     @override
     def load_state_dict(self, state_dict: Mapping[str, float]) -> None:
         self._variance, self._squared_gradient, self._weight = (
             state_dict[name] for name in ("variance", "squared_gradient", "weight")
         )
+        self.seconds = state_dict["seconds"]
 
     def _add(self, gradient: Tensor) -> None:
         """See a parameter's gradient of one batch on one process, before it is summed up."""
@@ -140,23 +159,28 @@ class GradientNoiseScale(Callback):
     def _split(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         size = batch_size_of(batch)
         if size < self.num_parts:
-            raise ValueError(
-                f"expected batches of at least num_parts examples ({self.num_parts}), or accumulate_grad_batches or "
-                f"processes that make parts, got a batch of {size}"
+            self._warn_once(
+                f"no gradient noise of a batch of {size}: it takes num_parts ({self.num_parts}) examples at least, or "
+                "accumulate_grad_batches or processes that make parts"
             )
+            return
         bounds = [part * size // self.num_parts for part in range(self.num_parts + 1)]
-        weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        means = [torch.zeros_like(weight) for weight in weights]
+        means = [torch.zeros_like(weight) for weight in self._weights]
         parts, scale = _Parts(module.device), _loss_scale(trainer)
         with _unchanged(module):
             for start, stop in pairwise(bounds):
                 loss = _training_loss(trainer, module, _slice(batch, size, start, stop), batch_idx)
-                gradients = torch.autograd.grad(loss * scale, weights, materialize_grads=True)
-                parts.begin(stop - start)
+                gradients = torch.autograd.grad(loss * scale, self._weights, materialize_grads=True)
+                parts.count(stop - start)
                 parts.square += _square(list(gradients))
                 for mean, gradient in zip(means, gradients, strict=True):
                     mean.add_(gradient, alpha=1 / (scale * self.num_parts))
         self._average(module, parts.sums(1 / scale**2), _square(means))
+
+    def _warn_once(self, message: str) -> None:
+        if not self._has_warned:
+            rank_zero_warn(message)
+        self._has_warned = True
 
     def _average(self, module: LightningModule, sums: Tensor, whole: Tensor) -> None:
         square, inverse_size, count = sums.cpu().double()
@@ -182,8 +206,8 @@ class _Parts:
         self._inverse_size = 0.0
         self.num_batches = 0
 
-    def begin(self, size: int) -> None:
-        """Begin a part of so many examples."""
+    def count(self, size: int) -> None:
+        """Count a part of so many examples."""
         self._inverse_size += 1 / size
         self.num_batches += 1
 
@@ -236,6 +260,8 @@ def _slice(batch: Any, size: int, start: int, stop: int) -> Any:
         return {key: _slice(value, size, start, stop) for key, value in batch.items()}
     if not isinstance(batch, list | tuple):
         return batch
+    if hasattr(batch, "_fields"):  # a named tuple
+        return type(batch)(*(_slice(item, size, start, stop) for item in batch))
     holds_batches = all(isinstance(item, Tensor) and item.ndim and len(item) == size for item in batch)
     if len(batch) == size and not holds_batches:
         return batch[start:stop]

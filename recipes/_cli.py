@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -134,6 +135,8 @@ def run_config(
         return json.loads((folder / "done.json").read_text())
 
     checkpoint = last_checkpoint(folder) if command == "fit" else None
+    if checkpoint is not None and not zipfile.is_zipfile(checkpoint):
+        checkpoint = None  # a process that was killed may have cut it short: the run begins anew
     resume = [f"--ckpt_path={checkpoint}"] if checkpoint else []
     try:
         metrics = main([command, *arguments, *resume], folder=folder).metrics

@@ -1,11 +1,12 @@
 """Many runs of recipes: one after the other in this process, or side by side on Ray."""
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from recipes._cli import run_config
 
@@ -30,17 +31,21 @@ def run_jobs(jobs: Sequence[Job], on: Runner = "process", address: str | None = 
     """Run jobs and give each back once it is done; finished ones at once.
 
     A job on Ray whose worker dies begins again, from its last checkpoint where workers share the folder. Where they do
-    not, what a run leaves is brought here, but for files above 16 MiB.
+    not, what a run leaves is brought here, but for checkpoints and files above 16 MiB.
 
     Args:
         jobs: What to run; each has a folder of its own.
-        on: ``process`` for this one, ``ray`` for workers of Ray, one for each core that it knows.
-        address: Of a running Ray, such as ``auto``; ``None`` starts one on this machine, for as long as this takes.
+        on: ``process`` for this one, ``ray`` for workers of Ray, one for each GPU that it knows, else for each core.
+        address: Of a running Ray, such as ``auto``; ``None`` finds one that runs here, else starts one for as long as
+            this takes.
 
     Raises:
         ImportError: Ray is not installed.
+        ValueError: A run was refused its arguments.
     """
-    yield from (_in_process(jobs) if on == "process" else _on_ray(jobs, address))
+    to_do = [job for job in jobs if not (job.folder / "done.json").exists()]
+    yield from (job for job in jobs if job not in to_do)
+    yield from (_in_process(to_do) if on == "process" else _on_ray(to_do, address))
 
 
 def _in_process(jobs: Sequence[Job]) -> Iterator[Job]:
@@ -68,7 +73,8 @@ def _on_ray(jobs: Sequence[Job], address: str | None) -> Iterator[Job]:
     was_running = ray.is_initialized()
     if not was_running:
         ray.init(address, logging_level=logging.WARNING, log_to_driver=False, include_dashboard=False)
-    task = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(_run_and_bring)
+    needs: dict[str, Any] = {"num_gpus": 1} if ray.cluster_resources().get("GPU") else {"num_cpus": 1}
+    task = ray.remote(**needs, max_retries=MAX_RETRIES)(_run_and_bring)
     pending = {task.remote(job): job for job in jobs}
     try:
         while pending:
@@ -88,7 +94,12 @@ def _on_ray(jobs: Sequence[Job], address: str | None) -> Iterator[Job]:
 
 def _run_and_bring(job: Job) -> dict[str, bytes]:
     """Run a job on a worker, and return what it left, by path."""
-    _run(job)
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            _run(job)
+    except SystemExit as stop:  # which would end the worker, as if it had been lost
+        raise ValueError(said.getvalue().strip() or f"{job.recipe} ended with {stop.code}") from None
     files = [path for path in job.folder.rglob("*") if path.is_file() and path.suffix != ".ckpt"]
     return {str(path.relative_to(job.folder)): path.read_bytes() for path in files if path.stat().st_size <= _MAX_BYTES}
 

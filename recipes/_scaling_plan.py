@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
 PLAN = "sweep.json"
 
+_NUM_CHECKPOINTS = 20
+_MEASURED_STEPS = 10
+"""Gradient noise is measured every so many steps at most."""
+_AVERAGED_EVALUATIONS = 4
+"""It is averaged over the examples between so many evaluations."""
+
 
 class Setting(NamedTuple):
     """How a run learns."""
@@ -58,7 +64,7 @@ class Sweep:
     target: float | None
     split: "LossSplit"
     max_examples: int
-    warmup_examples: int
+    warmup: float
     every_n_examples: int
     num_samples: int
     window: int
@@ -100,6 +106,7 @@ class Sweep:
             yield f"--data.train_fraction={run.fraction:g}"
         yield from self._learning(run)
         yield from ("--trainer.max_epochs=-1", f"--trainer.max_steps={math.ceil(self.max_examples / run.size)}")
+        yield "--trainer.devices=1"  # a batch is that of a step, and several devices would make it larger
         yield from ("--trainer.limit_val_batches=0", "--trainer.num_sanity_val_steps=0")
         yield from ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
         yield f"--trainer.callbacks={json.dumps(self._callbacks(run))}"
@@ -110,7 +117,7 @@ class Sweep:
             yield from ("--model.optimizer=timm.optim.Lars", "--model.optimizer.momentum=0.9")
             yield f"--model.optimizer.weight_decay={self.weight_decay:g}"
         yield f"--model.optimizer.lr={run.setting.learning_rate:.6g}"
-        warmup = self.warmup_examples / self.max_examples if run.setting.warms_up else 0
+        warmup = self.warmup if run.setting.warms_up else 0
         yield from ("--model.schedule=lightning_edge.methods.PolynomialDecay", "--model.schedule.power=0")
         yield f"--model.schedule.warmup={warmup:.6g}"
 
@@ -123,12 +130,26 @@ class Sweep:
             "window": self.window,
             "linear_error_every": 4,
         }
-        last = {"filename": "last", "train_time_interval": "0:01:00", "enable_version_counter": False}
-        noise = [{"class_path": "callbacks.GradientNoiseScale"}] if run.size > 1 else []  # of parts of a batch
+        # by steps, for a checkpoint between accumulated batches would lose those before it
+        every = math.ceil(self.max_examples / run.size / _NUM_CHECKPOINTS)
+        last = {"filename": "last", "every_n_train_steps": every, "enable_version_counter": False}
         return [
             {"class_path": "callbacks.BatchSizeScaling", "init_args": scaling},
-            *noise,
+            *self._noise(run),
             {"class_path": "lightning.pytorch.callbacks.ModelCheckpoint", "init_args": last},
+        ]
+
+    def _noise(self, run: PlannedRun) -> list[dict[str, Any]]:
+        """Gradient noise, averaged over as many examples at every batch size."""
+        if run.size == 1:
+            return []  # it takes parts of a step
+        every = max(1, min(_MEASURED_STEPS, self.every_n_examples // (2 * run.size)))
+        decay = math.exp(-every * run.size / (_AVERAGED_EVALUATIONS * self.every_n_examples))
+        return [
+            {
+                "class_path": "callbacks.GradientNoiseScale",
+                "init_args": {"every_n_steps": every, "decay": round(decay, 6)},
+            }
         ]
 
 
@@ -174,7 +195,7 @@ def write_plan(sweep: Sweep, folder: Path) -> None:
         ValueError: The folder has runs of another kind.
     """
     path = folder / PLAN
-    if path.exists():
+    if path.exists() and any(folder.rglob("run.json")):  # a sweep that never began is no hindrance
         earlier = read_plan(folder)
         for name in (field.name for field in fields(Sweep) if field.name not in _MAY_GROW):
             ours, theirs = getattr(sweep, name), getattr(earlier, name)
@@ -217,8 +238,8 @@ def check(sweep: Sweep) -> None:
     for name in at_least_one:
         if getattr(sweep, name) < 1:
             raise ValueError(f"expected {name} of at least 1, got {getattr(sweep, name)}")
-    if not sweep.sizes or min(sweep.sizes) < 1 or len(set(sweep.sizes)) < len(sweep.sizes):
-        raise ValueError(f"expected sizes from 1, each once, got {sweep.sizes}")
+    if not sweep.sizes or min(sweep.sizes) < 1:
+        raise ValueError(f"expected sizes from 1, got {sweep.sizes}")
     unknown = [rule for rule in sweep.rules if rule not in RULES]
     if unknown or not sweep.rules:
         raise ValueError(f"expected rules among {list(RULES)}, got {unknown or 'none'}")
@@ -228,8 +249,31 @@ def check(sweep: Sweep) -> None:
         raise ValueError(f"expected sizes of at most max_examples ({sweep.max_examples}), got {max(sweep.sizes)}")
     if not sweep.fractions or not all(0 < fraction <= 1 for fraction in sweep.fractions):
         raise ValueError(f"expected fractions within (0, 1], got {sweep.fractions}")
+    for name in ("sizes", "rules", "tuned_lrs", "fractions"):
+        if len(set(getattr(sweep, name))) < len(getattr(sweep, name)):
+            raise ValueError(f"expected {name} that differ, got {getattr(sweep, name)}")
+    if not all(0 < rate < math.inf for rate in (sweep.base_lr, sweep.lars_lr, *sweep.tuned_lrs)):
+        raise ValueError(
+            f"expected base_lr, lars_lr and tuned_lrs above 0, got {sweep.base_lr}, {sweep.lars_lr} and "
+            f"{sweep.tuned_lrs}"
+        )
+    if not 0 <= sweep.warmup < 1:
+        raise ValueError(f"expected warmup within [0, 1), got {sweep.warmup}")
+    for size in sweep.sizes:
+        micro = largest_divisor(size, sweep.micro_batch_size)
+        if 2 * micro < min(size, sweep.micro_batch_size):
+            raise ValueError(
+                f"expected sizes above micro_batch_size ({sweep.micro_batch_size}) to be multiples of at least half of "
+                f"it, got {size}, whose largest part is {micro}"
+            )
     own = ("data.batch_size", "accumulate_grad_batches", "optimizer.lr", "schedule", "max_steps", "max_epochs", "seed")
-    if taken := [word for word in sweep.overrides if any(name in word.partition("=")[0] for name in own)]:
+    own += ("trainer.devices", "trainer.num_nodes", "trainer.callbacks")
+    taken = [
+        word
+        for word in sweep.overrides
+        if any(name in word.partition("=")[0] for name in own) and not word.startswith("--trainer.callbacks+")
+    ]
+    if taken:
         raise ValueError(f"expected overrides that leave {', '.join(own)} to the sweep, got {taken}")
 
 
@@ -244,7 +288,9 @@ def base_of(config: Mapping[str, Any]) -> tuple[int | None, float | None, float]
 def in_words(sweep: Sweep) -> str:
     """A sweep in one line."""
     sizes: Sequence[int] = sorted(sweep.sizes)
-    shares = "" if sweep.fractions == (1.0,) else f", {len(sweep.fractions)} shares of the data"
+    shares = (
+        "" if sweep.fractions == (1.0,) else f", {', '.join(f'{share:.0%}' for share in sweep.fractions)} of the data"
+    )
     return (
         f"{len(sweep.runs())} runs of {sweep.recipe}: batch sizes {sizes[0]} to {sizes[-1]}, "
         f"{', '.join(sweep.rules)}, {sweep.num_seeds} seed{'s' if sweep.num_seeds > 1 else ''}{shares}"

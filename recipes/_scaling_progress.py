@@ -41,11 +41,11 @@ def in_a_line(run: PlannedRun, plan: Sweep, folder: Path) -> str:
     found = read_run(folder)
     last = found.evaluations[-1]
     if found.facts.outcome == "reached" and plan.target is not None:
-        step = found.hit(plan.target, found.facts.split)
-        return f"{run}: {plan.target:g} after {step:,.0f} steps, {step * run.size:,.0f} examples, {last.seconds:.0f} s"
+        step = found.hit(plan.target, plan.split)
+        return f"{run}: {plan.target:g} at step {step:,.0f}, {step * run.size:,.0f} examples, {last.seconds:.0f} s"
     loss = last.train_loss if plan.split == "train" else last.val_loss
     missed = "diverged" if found.facts.outcome == "diverged" else f"loss {loss:.4g}"
-    return f"{run}: {missed} after {last.step:,} steps, {last.examples:,} examples, {last.seconds:.0f} s"
+    return f"{run}: {missed} at step {last.step:,}, {last.examples:,} examples, {last.seconds:.0f} s"
 
 
 @contextmanager

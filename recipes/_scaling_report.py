@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lightning_edge.systems.scaling_curve import ScalingCurve
+    from lightning_edge.systems.scaling_curve import ScalingCurve, ScalingPoint
     from lightning_edge.timing import Estimate
     from recipes._scaling_results import SweepResults
 
@@ -27,7 +27,9 @@ def recommend(found: "SweepResults") -> str:
     )
     if following is None:
         return f"{sentence}; no larger one was tried."
-    if not math.isfinite(following.steps.value):
+    if following.regime == "diverged":
+        return f"{sentence}; a batch of {following.batch_size} diverged."
+    if following.regime == "not reached":
         return f"{sentence}; a batch of {following.batch_size} did not reach it in {following.steps_given:,.0f} steps."
     saved = 1 - following.steps.value / point.steps.value
     gain = f"saves {saved:.0%} of the steps" if saved >= 0.005 else "saves no steps"
@@ -47,7 +49,7 @@ def remarks(found: "SweepResults") -> list[str]:
         ]
     base = found.at_base
     if base is not None and math.isfinite(base.critical_by_noise):
-        examples = min(base.examples, found.plan.max_examples)
+        examples = base.num_runs * min(base.examples, found.plan.max_examples)
         lines.append(
             f"The gradient noise scale at batch size {base.batch_size} foretells a critical one of "
             f"{base.critical_by_noise:,.0f}, from {examples / found.num_examples:.1%} of the sweep's examples."
@@ -70,50 +72,20 @@ def print_results(found: "SweepResults", folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    seeds = f"{found.plan.num_seeds} seed{'s' if found.plan.num_seeds > 1 else ''}"
     table = Table(
-        title=f"Steps to a {found.plan.split} loss of {found.target:.4g}, medians over {found.plan.num_seeds} "
-        f"seed{'s' if found.plan.num_seeds > 1 else ''}",
-        caption="cost: examples as a multiple of the fewest. exponent: 1 saves steps in full, 0 none. noise: critical "
-        "size by gradient noise. linear: error of a linear prediction of a step",
+        title=f"Steps to a {found.plan.split} loss of {found.target:.4g}, medians over {seeds}",
+        caption="cost: examples as a multiple of the fewest. The file below has more columns",
         box=box.SIMPLE,
         padding=0,
     )
-    for heading in (
-        "data",
-        "rule",
-        "batch",
-        "rate",
-        "steps",
-        "",
-        "speed-up",
-        "cost",
-        "exponent",
-        "regime",
-        "s",
-        "1/s",
-        "noise",
-    ):
+    for heading in ("rule", "batch", "rate", "steps", "", "speed-up", "cost", "regime", "s"):
         table.add_column(heading, justify="left" if heading in ("rule", "regime") else "right", no_wrap=True)
-    table.add_column("linear", justify="right")
     for fraction, curves in found.curves.items():
         for rule, curve in curves.items():
+            name = rule if len(found.curves) == 1 else f"{rule}, {fraction:.0%}"
             for point in curve.points:
-                table.add_row(
-                    f"{fraction:.0%}",
-                    rule,
-                    str(point.batch_size),
-                    f"{point.learning_rate:.3g}",
-                    _number(point.steps.value) or f">{point.steps_given:,.0f}",
-                    _range(point.steps),
-                    _number(point.speedup, ".1f") if point.speedup else "",
-                    _number(point.cost, ".2f"),
-                    _number(point.exponent, ".2f"),
-                    point.regime,
-                    _number(point.seconds),
-                    _number(point.examples_per_s),
-                    _number(point.critical_by_noise),
-                    _number(point.linear_error, ".2g"),
-                )
+                table.add_row(name, *_cells(point))
             table.add_section()
     console = Console()
     console.print(table)
@@ -123,19 +95,35 @@ def print_results(found: "SweepResults", folder: Path) -> None:
     console.print(f"The table is {folder / 'scaling.csv'}, the picture {folder / 'scaling.png'}.", highlight=False)
 
 
+def _cells(point: "ScalingPoint") -> tuple[str, ...]:
+    bound = f">{point.steps_given:,.0f}" if point.regime == "not reached" else ""
+    return (
+        str(point.batch_size),
+        f"{point.learning_rate:.3g}",
+        _number(point.steps.value) or bound,
+        _range(point.steps),
+        _number(point.speedup, ".1f") if point.speedup else "",
+        _number(point.cost, ".2f"),
+        point.regime,
+        _number(point.seconds),
+    )
+
+
 def _critical(curve: "ScalingCurve") -> str:
-    largest = curve.points[-1]
-    cost = curve.critical_by_cost
-    if math.isinf(cost.value):
-        by_cost = f"beyond {largest.batch_size} by cost"
-    elif math.isnan(cost.value):
-        by_cost = "unknown by cost"
+    smallest, largest = curve.points[0].batch_size, curve.points[-1].batch_size
+    cost, fit = curve.critical_by_cost, curve.critical_by_fit
+    if math.isnan(cost.value):
+        by_cost = "unknown by cost: larger batches were given too few examples"
+    elif math.isinf(cost.value):
+        by_cost = f"beyond {largest} by cost"
     else:
         above = next(point for point in curve.points if point.batch_size >= cost.value)
         bound = "" if math.isfinite(above.steps.value) else "at most "
         by_cost = f"{bound}{cost.value:,.0f}{_range(cost, ' ')} by cost"
-    fit = curve.critical_by_fit
-    return by_cost if math.isnan(fit.value) else f"{by_cost}, {fit.value:,.0f}{_range(fit, ' ')} by the fitted curve"
+    if math.isnan(fit.value):
+        return by_cost
+    outside = f"below {smallest}" if fit.value == 0 else f"beyond {largest}" if math.isinf(fit.value) else ""
+    return f"{by_cost}, {outside or f'{fit.value:,.0f}{_range(fit, chr(32))}'} by the fitted curve"
 
 
 def _range(interval: "Estimate", before: str = "") -> str:

@@ -1,7 +1,7 @@
 """What the runs of a sweep amount to: curves by rule and share of the data, and which batch size pays."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,9 +53,9 @@ def read_results(folder: Path, target: float | None = None, max_cost: float = 2.
     runs = read_runs(plan, folder)
     if not runs:
         raise FileNotFoundError(f"expected finished runs of the sweep in {folder}, got none")
-    of_sizes = _by_size([run for planned, run in runs.items() if planned.fraction == max(plan.fractions)])
     if target is None:
-        target = quartile_of_largest(of_sizes, plan.split) if plan.target is None else plan.target
+        target = quartile_of_largest(_by_setting(plan, runs), plan.split) if plan.target is None else plan.target
+    _check_target(target, runs.values(), plan.split)
     curves = {}
     for fraction in sorted(plan.fractions):
         grouped = {rule: _of_rule(plan, runs, rule, fraction, target) for rule in plan.rules}
@@ -82,14 +82,31 @@ def read_runs(plan: Sweep, folder: Path) -> "dict[PlannedRun, ScalingRun]":
     """The finished runs of a sweep."""
     from lightning_edge.systems.scaling_run import read_run
 
-    return {run: read_run(folder / run.path) for run in plan.runs() if (folder / run.path / "done.json").exists()}
+    runs = {run: read_run(folder / run.path) for run in plan.runs() if (folder / run.path / "done.json").exists()}
+    for planned, run in runs.items():
+        if run.facts.batch_size != planned.size:
+            raise ValueError(
+                f"expected {folder / planned.path} to hold a run of batch size {planned.size}, got one of "
+                f"{run.facts.batch_size}: a sweep needs a single device"
+            )
+    return runs
 
 
-def _by_size(runs: "Sequence[ScalingRun]") -> "dict[int, list[ScalingRun]]":
-    grouped: dict[int, list[ScalingRun]] = {}
-    for run in runs:
-        grouped.setdefault(run.facts.batch_size, []).append(run)
+def _by_setting(plan: Sweep, runs: "Mapping[PlannedRun, ScalingRun]") -> "dict[int, dict[str, list[ScalingRun]]]":
+    """Runs of the largest share of the data by batch size and setting."""
+    grouped: dict[int, dict[str, list[ScalingRun]]] = {}
+    for planned, run in runs.items():
+        if planned.fraction == max(plan.fractions):
+            grouped.setdefault(planned.size, {}).setdefault(str(planned.setting), []).append(run)
     return grouped
+
+
+def _check_target(target: float, runs: "Iterable[ScalingRun]", split: str) -> None:
+    first = float(np.median([run.columns[f"{split}_loss"][0] for run in runs]))
+    if target >= first:
+        raise ValueError(
+            f"expected target below the {split} loss that training begins with ({first:.4g}), got {target}"
+        )
 
 
 def _of_rule(

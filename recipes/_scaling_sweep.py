@@ -4,7 +4,7 @@ import importlib
 import io
 import os
 from collections.abc import Sequence
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +33,7 @@ def sweep(
     base_lr: float | None = None,
     tuned_lrs: tuple[float, ...] = (),
     lars_lr: float = 1.0,
-    warmup_examples: int = 10_000,
+    warmup: float = 0.1,
     every_n_examples: int = 2_500,
     num_samples: int = 500,
     window: int = 5,
@@ -66,7 +66,7 @@ def sweep(
         base_lr: Learning rate at the base, best tuned there; that of the configuration if ``None``.
         tuned_lrs: Rates that the rule ``tuned`` tries besides.
         lars_lr: Rate of LARS at the base.
-        warmup_examples: Over how many examples a rate rises where a rule says so.
+        warmup: Share of ``max_examples`` over which a rate rises where a rule says so.
         every_n_examples: Examples between evaluations.
         num_samples: Samples of each split that a loss is the mean of, the same in all runs.
         window: Evaluations whose median counts as the loss, odd.
@@ -77,6 +77,7 @@ def sweep(
     """
     config = config and _without_home(config)
     common = [*(("-c", config) if config else ()), *overrides]
+    check_recipe(recipe)
     known_size, known_lr, weight_decay = base_of(configuration(recipe, common))
     plan = Sweep(
         recipe=recipe,
@@ -89,7 +90,7 @@ def sweep(
         target=target,
         split=split,
         max_examples=max_examples,
-        warmup_examples=warmup_examples,
+        warmup=warmup,
         every_n_examples=every_n_examples,
         num_samples=num_samples,
         window=window,
@@ -101,18 +102,32 @@ def sweep(
         fractions=tuple(fractions),
     )
     check(plan)
+    configuration(
+        recipe, plan.job(plan.runs()[0], folder).arguments
+    )  # what the recipe refuses shows before anything runs
     write_plan(plan, folder)
     os.environ.setdefault("WANDB_RUN_GROUP", folder.name)
     run_all(plan, folder, on, ray_address)
     return analyse(folder, wandb=wandb)
 
 
+def check_recipe(recipe: str) -> None:
+    """Raise ``ValueError`` unless there is such a recipe; the dotted name of a module is taken as it is."""
+    names = [path.stem for path in sorted(HOME.glob("[!_]*.py"))]
+    if "." not in recipe and recipe not in names:
+        raise ValueError(f"expected recipe among {names} or the dotted name of a module, got {recipe!r}")
+
+
 def configuration(recipe: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """What a recipe's ``fit`` would be configured with."""
+    """What a recipe's ``fit`` would be configured with; ends as the recipe does where it refuses the arguments."""
     main = importlib.import_module(recipe if "." in recipe else f"recipes.{recipe}").main
     text = io.StringIO()
-    with redirect_stdout(text), suppress(SystemExit):
-        main(["fit", *arguments, "--print_config"])
+    try:
+        with redirect_stdout(text):
+            main(["fit", *arguments, "--print_config"])
+    except SystemExit as stop:
+        if stop.code:
+            raise
     return yaml.safe_load(text.getvalue()) or {}
 
 

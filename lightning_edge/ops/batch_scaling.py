@@ -29,7 +29,8 @@ def first_hit(
         window: Evaluations of the median, odd; there are fewer at the start.
     """
     smooth = smoothed(losses, window)
-    reached = np.flatnonzero(smooth[: len(smooth) - window // 2] <= target)
+    confirmed = smooth[: len(smooth) - window // 2]
+    reached = np.flatnonzero((confirmed <= target) & np.isfinite(confirmed))
     if not len(reached):
         return float("inf")
     index = int(reached[0])
@@ -91,20 +92,22 @@ def fit_tradeoff(
 
 
 def size_of_cost(sizes: Float[np.ndarray, " sizes"], costs: Float[np.ndarray, " sizes"], limit: float) -> float:
-    """Batch size, above the cheapest, from which on the cost exceeds a limit; a line in logarithms joins measured ones.
+    """Batch size from which on the cost exceeds a limit; a line in logarithms joins measured ones.
 
     Args:
         sizes: Rising batch sizes.
-        costs: Examples to the target as a multiple of the fewest.
+        costs: Examples to the target as a multiple of the fewest; infinite where it cannot be reached.
         limit: The limit, above 1.
 
     Returns:
         Infinity if no size exceeds it.
     """
-    above = np.flatnonzero((costs > limit) & (np.arange(len(costs)) > np.nanargmin(costs)))
+    above = np.flatnonzero(costs > limit)
     if not len(above):
         return float("inf")
     last = int(above[0])
+    if last == 0 or not np.isfinite(costs[last]):
+        return float(sizes[last])
     low, high = np.log(costs[last - 1 : last + 1])
     share = (np.log(limit) - low) / (high - low)
     return float(np.exp(np.log(sizes[last - 1]) + share * np.log(sizes[last] / sizes[last - 1])))
@@ -122,7 +125,8 @@ def critical_size_of_noise(scales: Float[np.ndarray, " measurements"], size: int
 
     At a noise scale ``b`` a step of batch size ``m`` goes ``1 / (1 + b / m)`` as far as one of the true gradient, so a
     training's least steps and least examples are sums over its steps, whose quotient is the critical size
-    (McCandlish et al., arXiv:1812.06162, sections 2.2 and 2.3).
+    (McCandlish et al., arXiv:1812.06162, sections 2.2 and 2.3). That supposes steps of the best length at each batch
+    size, and curvature that is alike in all directions.
 
     Args:
         scales: Measured at even intervals up to the target, in examples; NaN where noise hides the gradient, which

@@ -28,9 +28,10 @@ _LINEAR, _STAGNATING = 0.8, 0.2
 
 
 class ScalingPoint(NamedTuple):
-    """All runs of one batch size, learned under one rule: medians over seeds, with 95 % bootstrap intervals.
+    """All runs of one batch size, learned under one rule: medians over seeds, with bootstrap intervals.
 
-    Of one seed there is no interval, and its ends are NaN.
+    They are meant to cover the true median in 95 of 100 cases, which takes six seeds: of three they are the range,
+    which does in 75, and of one there is none (NaN).
     """
 
     batch_size: int
@@ -41,7 +42,7 @@ class ScalingPoint(NamedTuple):
     steps: Estimate
     """Steps to the target; infinite where half of the runs or more did not reach it."""
     steps_given: float
-    """Steps that runs took, at most: a lower bound where they are censored."""
+    """Steps that runs took, at most: a lower bound where they are censored; infinite where one diverged."""
     cost: float
     """Examples to the target, as a multiple of the fewest of any batch size."""
     speedup: float
@@ -63,9 +64,9 @@ class ScalingPoint(NamedTuple):
 
     @property
     def regime(self) -> str:
-        """``linear``, ``diminishing`` or ``stagnating`` by the exponent, ``not reached``, or nothing to tell by."""
+        """``linear``, ``diminishing``, ``stagnating``, ``not reached`` or ``diverged``; empty if one cannot tell."""
         if not math.isfinite(self.steps.value):
-            return "not reached"
+            return "not reached" if math.isfinite(self.steps_given) else "diverged"
         if math.isnan(self.exponent):
             return ""
         return "linear" if self.exponent >= _LINEAR else "diminishing" if self.exponent > _STAGNATING else "stagnating"
@@ -78,10 +79,11 @@ class ScalingCurve(NamedTuple):
     fit: Tradeoff | None
     """``None`` where fewer than two sizes reached the target."""
     critical_by_fit: Estimate
-    """Batch size whose steps and examples are twice the least, by the fitted curve; NaN without one."""
+    """Batch size whose steps and examples are twice the least, by the fitted curve; 0 below and infinite above all that
+    were tried, NaN without a curve."""
     critical_by_cost: Estimate
-    """Batch size, above the one of the fewest examples, from which on the cost exceeds 2; infinite if none does. Where
-    the cost is only known from below, it is the largest that this may be."""
+    """Batch size, above the one of the fewest examples, from which on the cost exceeds 2; infinite if none does, NaN if
+    runs ended too early to tell. Where the cost is only known from below, it is the largest that this may be."""
 
 
 def scaling_curve(
@@ -93,7 +95,7 @@ def scaling_curve(
         runs: Runs of each batch size, one for each seed.
         target: Loss to reach.
         split: Whose loss.
-        num_resamples: Of the bootstrap over seeds, each batch size on its own.
+        num_resamples: Of the bootstrap over seeds, drawn for each batch size on its own.
 
     Raises:
         ValueError: There are no runs.
@@ -103,16 +105,18 @@ def scaling_curve(
         raise ValueError("expected runs of at least one batch size, got none")
     # a target that the net begins below takes a step, for logarithms
     hits = [np.array([max(1.0, run.hit(target, split)) for run in runs[size]]) for size in sizes]
-    given = np.array([max(run.num_steps for run in runs[size]) for size in sizes], float)
+    given = np.array([max(map(_steps_given, runs[size])) for size in sizes])
     steps = _Steps(np.array(sizes, float), np.array([np.median(found) for found in hits]), given)
     resampled = list(_resample(steps, hits, num_resamples)) if max(map(len, hits)) > 1 else []
     points = tuple(
         ScalingPoint(
             batch_size=size,
             learning_rate=float(np.median([run.facts.learning_rate for run in runs[size]])),
-            num_runs=len(hits[index]),
-            num_reached=int(np.isfinite(hits[index]).sum()),
-            steps=_estimate(lambda steps, index=index: steps.medians[index], steps, resampled),
+            num_runs=len(found),
+            num_reached=int(np.isfinite(found).sum()),
+            steps=_estimate(
+                lambda steps, index=index: steps.medians[index], steps, resampled if len(hits[index]) > 1 else []
+            ),
             steps_given=given[index],
             cost=steps.costs[index] if steps.reached[index] else math.inf,
             speedup=steps.speedups[index],
@@ -122,7 +126,7 @@ def scaling_curve(
             linear_error=_last_linear_error(runs[size]),
             critical_by_noise=float(np.median([_foretold(run, target, split) for run in runs[size]])),
         )
-        for index, size in enumerate(sizes)
+        for index, (size, found) in enumerate(zip(sizes, hits, strict=True))
     )
     by_fit, by_cost = (_estimate(find, steps, resampled) for find in (_critical_by_fit, _critical_by_cost))
     return ScalingCurve(points, steps.fit, by_fit, by_cost)
@@ -162,21 +166,32 @@ class _Steps(NamedTuple):
 
     @property
     def fit(self) -> Tradeoff | None:
-        return fit_tradeoff(self.sizes, self.bounds, ~self.reached)
+        are_bounded = np.isfinite(self.bounds)  # of what diverged nothing is known
+        return fit_tradeoff(*(values[are_bounded] for values in (self.sizes, self.bounds, ~self.reached)))
 
 
-def quartile_of_largest(runs: Mapping[int, Sequence[ScalingRun]], split: LossSplit) -> float:
+def quartile_of_largest(runs: Mapping[int, Mapping[str, Sequence[ScalingRun]]], split: LossSplit) -> float:
     """The lowest quartile of the losses that the largest batch went through, a target that favours it.
 
     It is Golmant et al.'s choice, by our reading of it: of the smoothed losses at all evaluations, the one that a
-    quarter of them does not exceed, and the median of that over seeds.
+    quarter of them does not exceed; the median over seeds, and the lowest of several settings.
+
+    Args:
+        runs: Runs by batch size and setting. Those that diverged are left out, and sizes that all did.
+        split: Whose loss.
+
+    Raises:
+        ValueError: All runs diverged.
     """
-    largest = max(runs)
-    return float(
-        np.median(
-            [np.quantile(smoothed(run.columns[f"{split}_loss"], run.facts.window), 0.25) for run in runs[largest]]
-        )
-    )
+    for size in sorted(runs, reverse=True):
+        quartiles = [
+            np.median([np.quantile(smoothed(run.columns[f"{split}_loss"], run.facts.window), 0.25) for run in whole])
+            for found in runs[size].values()
+            if (whole := [run for run in found if run.facts.outcome != "diverged"])
+        ]
+        if quartiles:
+            return float(min(quartiles))
+    raise ValueError("expected runs that do not diverge, got none: learn at a lower rate")
 
 
 def best_setting(runs: Mapping[str, Sequence[ScalingRun]], target: float, split: LossSplit) -> str:
@@ -191,7 +206,7 @@ def best_setting(runs: Mapping[str, Sequence[ScalingRun]], target: float, split:
 
 
 class Choice(NamedTuple):
-    """The largest batch that is worth its examples."""
+    """The batch of the fewest steps that is worth its examples."""
 
     rule: str
     point: ScalingPoint
@@ -202,7 +217,7 @@ class Choice(NamedTuple):
 
 
 def choose(curves: Mapping[str, ScalingCurve], max_cost: float = CRITICAL_COST) -> Choice | None:
-    """Choose the largest batch, under the rule of the fewest steps there, that costs at most so many examples.
+    """Choose the batch and the rule of the fewest steps that cost at most so many examples.
 
     Args:
         curves: By rule, to the same target.
@@ -216,7 +231,7 @@ def choose(curves: Mapping[str, ScalingCurve], max_cost: float = CRITICAL_COST) 
     if not math.isfinite(fewest):
         return None
     worth = [(rule, point) for rule, point in points if point.examples <= max_cost * fewest]
-    rule, point = min(worth, key=lambda found: (-found[1].batch_size, found[1].steps.value))
+    rule, point = min(worth, key=lambda found: (found[1].steps.value, found[1].batch_size))
     larger = [other for _, other in points if other.batch_size > point.batch_size]
     next_size = min((other.batch_size for other in larger), default=None)
     following = min(
@@ -240,11 +255,24 @@ def _estimate(function: Callable[[_Steps], float], steps: _Steps, resampled: Seq
 
 def _critical_by_fit(steps: _Steps) -> float:
     fit = steps.fit
-    return math.nan if fit is None else fit.critical_size
+    if fit is None:
+        return math.nan
+    smallest, largest = steps.sizes[[0, -1]]
+    return 0.0 if fit.critical_size < smallest else math.inf if fit.critical_size > largest else fit.critical_size
 
 
 def _critical_by_cost(steps: _Steps) -> float:
-    return size_of_cost(steps.sizes, steps.costs, CRITICAL_COST) if steps.reached.any() else math.nan
+    if not steps.reached.any():
+        return math.nan
+    cheapest = int(np.argmin(np.where(steps.reached, steps.costs, np.inf)))
+    sizes, costs, reached = (values[cheapest:] for values in (steps.sizes, steps.costs, steps.reached))
+    size = size_of_cost(sizes, costs, CRITICAL_COST)
+    return math.nan if math.isinf(size) and not reached.all() else size
+
+
+def _steps_given(run: ScalingRun) -> float:
+    """Steps after which a run had not reached the target; a diverged one never would."""
+    return math.inf if run.facts.outcome == "diverged" else float(run.num_steps)
 
 
 def _foretold(run: ScalingRun, target: float, split: LossSplit) -> float:

@@ -28,7 +28,7 @@ class Evaluation(NamedTuple):
     epoch: float
     """Passes through the data so far; NaN for data of unknown size."""
     seconds: float
-    """Time of training so far, without evaluations."""
+    """Time of training so far, without evaluations and without splitting batches for their gradient noise."""
     train_loss: float
     val_loss: float
     """NaN where there are no validation data."""
@@ -46,7 +46,7 @@ class ScalingFacts:
     batch_size: int
     """Examples of a step."""
     micro_batch_size: int
-    """Examples that are in memory together, of which batch norm takes its statistics."""
+    """Examples that are in memory together, of which batch norm takes its statistics; 0 before the first step."""
     num_processes: int
     learning_rate: float
     """Of the first parameter group, after a warm-up."""
@@ -57,7 +57,7 @@ class ScalingFacts:
     window: int
     """Evaluations whose median counts as the loss."""
     outcome: Literal["running", "reached", "budget", "diverged"]
-    """``budget``: all steps were done; the target, if there is one, was not reached."""
+    """``budget``: the training ended otherwise, by its number of steps as a rule, without the target."""
 
 
 @dataclass(frozen=True)

@@ -229,9 +229,14 @@ def test_arguments_out_of_range_are_named(arguments, message):
         GradientNoiseScale(**arguments)
 
 
-def test_a_batch_of_one_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"expected batches of at least num_parts examples.*got a batch of 1"):
-        fit(tmp_path, Small(), labelled(4), GradientNoiseScale(), batch_size=1)
+def test_a_batch_too_small_to_split_is_left_out_and_said_once(tmp_path):
+    callback = GradientNoiseScale(every_n_steps=1)
+    with pytest.warns(
+        UserWarning, match=r"no gradient noise of a batch of 1: it takes num_parts \(2\) examples"
+    ) as said:
+        fit(tmp_path, Small(), labelled(9), callback, batch_size=4, max_epochs=2)  # whose last batch has one
+    assert len([one for one in said if "gradient noise" in str(one.message)]) == 1
+    assert not math.isnan(callback.variance)
 
 
 def test_manual_optimisation_is_refused(tmp_path):

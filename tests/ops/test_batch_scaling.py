@@ -70,7 +70,7 @@ def test_the_size_of_a_cost_lies_on_a_line_in_logarithms():
     sizes, costs = np.array([16.0, 64, 256]), np.array([1.0, 1, 4])
     assert size_of_cost(sizes, costs, 2.0) == pytest.approx(128)
     assert size_of_cost(sizes, costs, 5.0) == float("inf")
-    assert size_of_cost(sizes, np.array([4.0, 1, 4]), 2.0) == pytest.approx(128)  # what is too small is not meant
+    assert size_of_cost(sizes, np.array([1.0, 1, np.inf]), 2.0) == 256  # nothing to join
 
 
 def test_exponents_tell_the_regimes():

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -112,6 +113,8 @@ def test_the_choice_is_the_largest_batch_that_is_worth_its_examples():
     choice = choose({"fixed": curve}, max_cost=2.0)
     assert choice is not None
     assert (choice.point.batch_size, choice.rule) == (128, "fixed")  # 256 takes 2.1 times the examples of 16
+    even = scaling_curve({64: [make_run(64, 100)], 128: [make_run(128, 100)]}, 1.0, "train")
+    assert choose({"fixed": even}).point.batch_size == 64  # a larger batch that saves nothing is not worth it
     assert choice.next_point is not None
     assert choice.next_point.batch_size == 256
     assert choose({"fixed": curve}, max_cost=100.0).next_point is None
@@ -125,16 +128,75 @@ def test_rules_are_compared_with_the_fewest_examples_of_all():
     assert choose(curves).rule == "good"
 
 
-def test_the_lowest_quartile_of_the_largest_batch_is_between_its_losses():
-    runs = make_runs(40_000, factors=(1.0,))
-    losses = [row.train_loss for row in runs[2048][0].evaluations]
-    assert quartile_of_largest(runs, "train") == pytest.approx(np.quantile(losses, 0.25), abs=0.02)
+def diverged(run):
+    facts = dataclasses.replace(run.facts, outcome="diverged")
+    return ScalingRun(facts, (*run.evaluations[:3], run.evaluations[3]._replace(train_loss=math.nan)))
+
+
+def test_the_lowest_quartile_of_the_largest_batch_is_that_of_its_best_setting():
+    good, bad, broken = make_run(64, 100, 80, every=1), make_run(64, 200, 80, every=1), diverged(make_run(64, 100))
+    runs = {16: {"a": [make_run(16, 50)]}, 64: {"bad": [bad], "good": [good, broken], "broken": [broken]}}
+    # of losses that fall evenly from 2 to 1.2
+    assert quartile_of_largest(runs, "train") == pytest.approx(1.4)
+    only_small = {16: {"a": [make_run(16, 100, 80, every=1)]}, 64: {"broken": [broken]}}
+    assert quartile_of_largest(only_small, "train") == pytest.approx(1.4)
+    with pytest.raises(ValueError, match="expected runs that do not diverge, got none"):
+        quartile_of_largest({64: {"broken": [broken]}}, "train")
+
+
+def test_what_diverged_bounds_the_critical_size_from_above():
+    runs = make_runs()
+    expected = scaling_curve(runs, 1.0, "train", num_resamples=0)
+    runs[2048] = [diverged(run) for run in runs[2048]]
+    curve = scaling_curve(runs, 1.0, "train", num_resamples=0)
+    assert curve.points[-1].regime == "diverged"
+    assert curve.critical_by_cost == expected.critical_by_cost
+    assert curve.fit == pytest.approx(expected.fit, rel=0.02)
+    early = {size: [diverged(run) for run in found] if size > 64 else found for size, found in make_runs().items()}
+    assert scaling_curve(early, 1.0, "train", num_resamples=0).critical_by_cost.value == 128  # the first that fails
+
+
+def test_runs_that_end_too_early_leave_the_critical_size_open():
+    """Up to 128 the cost is below 2, and larger batches were given fewer examples than would tell."""
+    curve = scaling_curve(make_runs(38_000), 1.0, "train", num_resamples=0)
+    assert [point.num_reached > 0 for point in curve.points] == [True] * 4 + [False] * 4
+    assert math.isnan(curve.critical_by_cost.value)
+
+
+def test_a_critical_size_beyond_what_was_tried_is_no_number():
+    slope = {size: [make_run(size, 12_800 / size)] for size in (16, 32, 64)}
+    flat = {size: [make_run(size, 100)] for size in (16, 32, 64)}
+    assert scaling_curve(slope, 1.0, "train").critical_by_fit.value == math.inf
+    assert scaling_curve(flat, 1.0, "train").critical_by_fit.value == 0
+
+
+def test_intervals_are_of_the_seeds_there_are():
+    runs = make_runs()
+    runs[64] = runs[64][:1]
+    points = scaling_curve(runs, 1.0, "train", num_resamples=200).points
+    assert math.isnan(points[2].steps.low)
+    steps = [run.hit(1.0, "train") for run in runs[32]]
+    assert points[1].steps[1:] == pytest.approx((min(steps), max(steps)))  # the range, of three
+
+
+def test_noise_counts_up_to_the_target_at_the_size_of_the_run():
+    run = make_run(64, 100)
+    loud = [row._replace(noise_scale=200.0 if row.train_loss >= 1 else 9e9) for row in run.evaluations]
+    loud[0] = loud[0]._replace(noise_scale=math.nan)  # nothing is measured before the first step
+    curve = scaling_curve({64: [ScalingRun(run.facts, tuple(loud))]}, 1.0, "train")
+    assert curve.points[0].critical_by_noise == pytest.approx(200)
+    rising = [row._replace(noise_scale=100.0 if row.step <= 50 else 900.0) for row in run.evaluations]
+    found = scaling_curve({64: [ScalingRun(run.facts, tuple(rising))]}, 1.0, "train").points[0].critical_by_noise
+    before, after = (
+        sum(0 < row.step <= 100 and (row.step <= 50) is is_first for row in rising) for is_first in (True, False)
+    )
+    progress = before / (1 + 100 / 64) + after / (1 + 900 / 64)
+    assert found == pytest.approx(64 * (before + after - progress) / progress)
 
 
 def test_the_best_of_several_settings_has_the_fewest_steps_or_else_the_lowest_loss():
     fast, slow = [make_run(64, 100)], [make_run(64, 200)]
     assert best_setting({"a": slow, "b": fast}, 1.0, "train") == "b"
-    assert best_setting({"a": slow, "b": fast}, 0.1, "train") in ("a", "b")
     short = {"a": [make_run(64, 200, 50)], "b": [make_run(64, 100, 50)]}  # neither reaches it
     assert best_setting(short, 1.0, "train") == "b"
 

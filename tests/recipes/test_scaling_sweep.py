@@ -12,6 +12,7 @@ import torch
 from matplotlib.image import imread
 from wandb_offline import read_offline_run
 
+from callbacks import BatchSizeScaling
 from lightning_edge.systems.scaling_run import read_run
 from recipes import batch_size_scaling
 from recipes._jobs import Job, run_jobs
@@ -39,7 +40,8 @@ def call(*arguments, overrides=(), recipe="shift"):
         "--every_n_examples=8",
         "--num_samples=10",
         "--window=1",
-        "--max_examples=48",
+        "--max_examples=96",
+        "--base_lr=0.01",
         *arguments,
     ]
 
@@ -56,7 +58,7 @@ def small_plan(**changes):
         "target": None,
         "split": "train",
         "max_examples": 10_000,
-        "warmup_examples": 1000,
+        "warmup": 0.1,
         "every_n_examples": 100,
         "num_samples": 10,
         "window": 3,
@@ -107,13 +109,10 @@ def test_a_run_is_told_its_batch_its_rate_and_its_length():
 def finished(tmp_path_factory):
     """A sweep of two sizes under two rules, which the tests only read."""
     home = tmp_path_factory.mktemp("sweep")
-    before = Path.cwd()
-    os.chdir(home)
-    os.environ["WANDB_MODE"] = "disabled"
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setenv("WANDB_MODE", "disabled")
         metrics = batch_size_scaling.main(call("--sizes=[4,16]", "--base_size=4", "--num_seeds=2")).metrics
-    finally:
-        os.chdir(before)
     return home / FOLDER, metrics
 
 
@@ -126,10 +125,10 @@ def test_every_run_has_its_folder_and_its_noise_is_measured(finished):
     for planned, run in runs.items():
         assert run.facts.batch_size == planned.size
         assert run.facts.learning_rate == pytest.approx(planned.setting.learning_rate)
-        assert run.num_steps == 48 // planned.size
-        assert run.evaluations[-1].examples == 48
+        assert run.num_steps == 96 // planned.size
+        assert run.evaluations[-1].examples == 96
         assert "noise/scale" in next((folder / planned.path).rglob("metrics.csv")).read_text()
-    assert {planned.setting for planned in runs} == {Setting(0.05), Setting(0.2, warms_up=True)}
+    assert {planned.setting for planned in runs} == {Setting(0.01), Setting(0.04, warms_up=True)}
 
 
 def test_seeds_differ_and_the_evaluated_samples_do_not(finished):
@@ -152,7 +151,7 @@ def test_the_analysis_leaves_a_table_a_picture_and_numbers(finished):
     for row in rows:
         runs = read_runs(read_plan(folder), folder)
         steps = [
-            run.hit(found.target, "train")
+            max(1, run.hit(found.target, "train"))
             for planned, run in runs.items()
             if planned.size == int(row["batch_size"])
             and planned.setting in found.plan.settings(row["rule"], planned.size)
@@ -166,16 +165,16 @@ def test_the_analysis_leaves_a_table_a_picture_and_numbers(finished):
 
 def test_other_targets_are_read_off_the_same_runs(finished):
     folder, _ = finished
-    easy = read_results(folder, target=2.6)
-    assert easy.target == 2.6
+    easy = read_results(folder, target=2.35)
+    assert easy.target == 2.35
     assert easy.choice is not None
     text = recommend(easy)
     assert text.startswith(f"Train with a batch of {easy.choice.point.batch_size} at a learning rate of")
-    assert "a train loss of 2.6 takes" in text
+    assert "a train loss of 2.35 takes" in text
     assert "fewest examples" in text
     hard = read_results(folder, target=0.01)
     assert hard.choice is None
-    assert recommend(hard).startswith("No run reached a train loss of 0.01 in 48 examples: raise target")
+    assert recommend(hard).startswith("No run reached a train loss of 0.01 in 96 examples: raise target")
     assert all(point.num_reached == 0 for curve in hard.whole.values() for point in curve.points)
     assert remarks(hard)
 
@@ -212,9 +211,9 @@ def test_a_sweep_of_another_kind_is_refused_in_a_folder_that_has_one(finished):
     folder, _ = finished
     before = (folder / "sweep.json").read_text()
     with pytest.raises(
-        ValueError, match="to hold a sweep with max_examples 96, got one with 48: choose another folder"
+        ValueError, match="to hold a sweep with max_examples 48, got one with 96: choose another folder"
     ):
-        batch_size_scaling.main(call("--sizes=[4,16]", "--base_size=4", f"--folder={folder}", "--max_examples=96"))
+        batch_size_scaling.main(call("--sizes=[4,16]", "--base_size=4", f"--folder={folder}", "--max_examples=48"))
     assert (folder / "sweep.json").read_text() == before
 
 
@@ -235,14 +234,14 @@ def test_unfinished_runs_are_counted_and_left_out(finished, tmp_path, capsys):
 
 
 def test_a_rate_that_diverges_is_a_finding_and_no_failure(tmp_path, capsys):
-    arguments = call("--sizes=[4,16]", "--rules=['tuned']", "--tuned_lrs=[0.05,1e30]", f"--folder={tmp_path}/sweep")
+    arguments = call("--sizes=[4,16]", "--rules=['tuned']", "--tuned_lrs=[0.01,1e30]", f"--folder={tmp_path}/sweep")
     batch_size_scaling.main(arguments)
     runs = read_runs(read_plan(tmp_path / "sweep"), tmp_path / "sweep")
     outcomes = {planned.setting.learning_rate: run.facts.outcome for planned, run in runs.items()}
-    assert outcomes == {0.05: "budget", 1e30: "diverged"}
-    assert "diverged after" in capsys.readouterr().err
+    assert outcomes == {0.01: "budget", 1e30: "diverged"}
+    assert "diverged at step" in capsys.readouterr().err
     found = read_results(tmp_path / "sweep")
-    assert [point.learning_rate for point in found.whole["tuned"].points] == [0.05, 0.05]
+    assert [point.learning_rate for point in found.whole["tuned"].points] == [0.01, 0.01]
 
 
 def test_a_batch_larger_than_the_data_is_named_before_anything_runs(tmp_path):
@@ -258,14 +257,19 @@ def test_a_batch_larger_than_the_data_is_named_before_anything_runs(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sizes": ()}, "expected sizes from 1, each once, got"),
-        ({"sizes": (4, 4)}, r"each once, got \(4, 4\)"),
+        ({"sizes": ()}, "expected sizes from 1, got"),
+        ({"sizes": (4, 4)}, r"expected sizes that differ, got \(4, 4\)"),
         ({"rules": ("quick",)}, r"expected rules among \['fixed', .* got \['quick'\]"),
         ({"rules": ()}, "expected rules among .*got none"),
         ({"rules": ("tuned",)}, "expected tuned_lrs or other rules for the rule tuned"),
         ({"num_seeds": 0}, "num_seeds of at least 1, got 0"),
         ({"fractions": (0.0,)}, r"fractions within \(0, 1\], got \(0.0,\)"),
         ({"max_examples": 100}, r"sizes of at most max_examples \(100\), got 1024"),
+        ({"rules": ("fixed", "fixed")}, "expected rules that differ"),
+        ({"tuned_lrs": (-0.1,)}, "tuned_lrs above 0"),
+        ({"warmup": 1.0}, r"warmup within \[0, 1\), got 1.0"),
+        ({"sizes": (257,)}, r"multiples of at least half of it, got 257, whose largest part is 1"),
+        ({"overrides": ("--trainer.devices=2",)}, r"to the sweep, got \['--trainer.devices=2'\]"),
         ({"overrides": ("--model.optimizer.lr=1",)}, r"to the sweep, got \['--model.optimizer.lr=1'\]"),
     ],
 )
@@ -304,7 +308,7 @@ def test_ray_gives_the_same_runs_though_a_worker_is_killed(tmp_path, monkeypatch
         batch_size_scaling.main(spread)
     finally:
         torch.set_num_threads(threads)
-    assert (tmp_path / "spread/fraction_1/size_16/lr_0.05/was_killed").exists()
+    assert (tmp_path / "spread/fraction_1/size_16/lr_0.01/was_killed").exists()
     expected, found = losses_below(tmp_path / "here"), losses_below(tmp_path / "spread")
     assert found.keys() == expected.keys()
     for name, losses in expected.items():
@@ -318,12 +322,49 @@ def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
 
 
 def test_a_run_with_a_target_ends_there(tmp_path, capsys):
-    batch_size_scaling.main(call("--sizes=[4]", "--rules=['fixed']", "--target=3.5", f"--folder={tmp_path}/sweep"))
+    arguments = call("--sizes=[16]", "--rules=['fixed']", f"--folder={tmp_path}/sweep")
+    batch_size_scaling.main([*arguments, "--target=2.36"])
     (planned,) = read_plan(tmp_path / "sweep").runs()
     run = read_run(tmp_path / "sweep" / planned.path)
     assert run.facts.outcome == "reached"
-    assert run.num_steps < 12
-    assert ": 3.5 after " in capsys.readouterr().err
-    with pytest.raises(ValueError, match=r"expected target of at least that at which the runs ended \(3.5\), got 3"):
-        batch_size_scaling.main(["analyse", f"--folder={tmp_path}/sweep", "--target=3"])
-    assert math.isfinite(run.hit(3.5, "train"))
+    assert run.num_steps < 6
+    assert math.isfinite(run.hit(2.36, "train"))
+    assert ": 2.36 at step " in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"expected target of at least that at which the runs ended \(2.36\), got 2"):
+        batch_size_scaling.main(["analyse", f"--folder={tmp_path}/sweep", "--target=2"])
+    with pytest.raises(ValueError, match=r"expected target below the train loss that training begins with"):
+        batch_size_scaling.main(["analyse", f"--folder={tmp_path}/sweep", "--target=2.5"])
+
+
+def test_a_target_that_is_met_from_the_start_is_refused(tmp_path):
+    arguments = call("--sizes=[16]", "--rules=['fixed']", f"--folder={tmp_path}/sweep", "--target=3")
+    with pytest.raises(ValueError, match="expected target below the train loss at the start"):
+        batch_size_scaling.main(arguments)
+    assert not list((tmp_path / "sweep").rglob("done.json"))
+
+
+@pytest.mark.parametrize("is_cut_short", [False, True], ids=["whole_checkpoint", "cut_short"])
+def test_a_killed_run_of_accumulated_batches_ends_as_if_it_had_not_been(tmp_path, monkeypatch, is_cut_short):
+    common = ("--sizes=[16]", "--rules=['fixed']", "--micro_batch_size=4")
+    batch_size_scaling.main(call(*common, f"--folder={tmp_path}/whole"))
+    batch_end = BatchSizeScaling.on_train_batch_end
+
+    def fail_within_the_fourth_step(self, trainer, module, outputs, batch, batch_idx):
+        batch_end(self, trainer, module, outputs, batch, batch_idx)
+        if trainer.fit_loop.epoch_loop.total_batch_idx == 13:
+            raise RuntimeError("power cut")
+
+    arguments = call(*common, f"--folder={tmp_path}/parts")
+    with monkeypatch.context() as patch:
+        patch.setattr(BatchSizeScaling, "on_train_batch_end", fail_within_the_fourth_step)
+        with pytest.raises(RuntimeError, match="power cut"):
+            batch_size_scaling.main(arguments)
+    (checkpoint,) = (tmp_path / "parts").rglob("*.ckpt")
+    if is_cut_short:
+        checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    else:
+        assert torch.load(checkpoint, weights_only=False)["global_step"] == 3
+    batch_size_scaling.main(arguments)
+    (expected,), (found,) = (losses_below(tmp_path / name).values() for name in ("whole", "parts"))
+    assert len(expected) == 7
+    np.testing.assert_array_equal(found, expected)
