@@ -14,8 +14,8 @@ def example(
     sizes: tuple[int, ...] = (8, 32, 128, 512),
     rules: tuple[str, ...] = ("fixed", "linear", "sqrt"),
     num_seeds: int = 1,
-    target: float = 1.6,
-    max_examples: int = 50_000,
+    target: float = 1.7,
+    max_examples: int = 40_000,
     on: Runner = "process",
     overrides: tuple[str, ...] = (),
 ) -> dict[str, float]:

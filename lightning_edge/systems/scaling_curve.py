@@ -87,7 +87,7 @@ class ScalingCurve(NamedTuple):
 
 
 def scaling_curve(
-    runs: Mapping[int, Sequence[ScalingRun]], target: float, split: LossSplit, num_resamples: int = 1000
+    runs: Mapping[int, Sequence[ScalingRun]], target: float, split: LossSplit, num_resamples: int = 400
 ) -> ScalingCurve:
     """Set batch sizes side by side.
 

@@ -250,7 +250,7 @@ def test_a_batch_larger_than_the_data_is_named_before_anything_runs(tmp_path):
     with pytest.raises(ValueError, match=message):
         batch_size_scaling.main(arguments)
     assert not list((tmp_path / "sweep").rglob("done.json"))
-    fewer = call("--sizes=[4]", "--max_examples=512", f"--folder={tmp_path}/sweep", "--micro_batch_size=64")
+    fewer = call("--sizes=[64]", "--max_examples=512", f"--folder={tmp_path}/sweep", "--micro_batch_size=64")
     batch_size_scaling.main(fewer)  # the folder is not lost
 
 
