@@ -18,7 +18,7 @@ def draw_results(found: "SweepResults") -> Figure:
     figure = Figure(figsize=(14, 7.6), layout="constrained")
     axes = figure.subplots(2, 3).flatten()
     goal = f"a {found.plan.split} loss of {found.target:.3g}"
-    figure.suptitle(f"{found.plan.recipe}: batch sizes to {goal}")
+    figure.suptitle(f"Batch sizes to {goal}")
     _draw_steps(axes[0], found)
     _draw_cost(axes[1], found)
     _draw_contours(axes[2], found)
