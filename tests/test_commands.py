@@ -112,6 +112,8 @@ def test_a_configuration_opens_with_its_five_lines(config):
 @pytest.mark.parametrize("loggers", [[], ["--trainer.logger=false"]], ids=["as_it_is", "without_logger"])
 def test_a_configuration_runs_a_step(config, loggers, tmp_path):
     [(recipe, args)] = recipe_calls(read_header(config).command)
+    if loggers and "\nmodel:" not in (ROOT / f"recipes/{recipe}.yaml").read_text(encoding="utf-8"):
+        pytest.skip("the recipe has commands only, and no trainer of its own")
     call(recipe, [*args, *loggers])
     assert {path.name for path in tmp_path.iterdir()} <= ({"lightning_logs"} if loggers else {"runs"})
 
