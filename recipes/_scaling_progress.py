@@ -28,10 +28,15 @@ def run_all(plan: Sweep, folder: Path, on: Runner, address: str | None) -> None:
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=len(runs))
-        with _watched(progress, task, runs, plan):
-            for job in run_jobs(jobs, on, address):
-                progress.advance(task)
-                console.print(f"  {in_a_line(runs[job.folder.absolute()], plan, job.folder)}")
+        try:
+            with _watched(progress, task, runs, plan):
+                for job in run_jobs(jobs, on, address):
+                    progress.advance(task)
+                    console.print(f"  {in_a_line(runs[job.folder.absolute()], plan, job.folder)}")
+        except (KeyboardInterrupt, SystemExit):
+            num_done = progress.tasks[0].completed
+            console.print(f"Interrupted after {num_done:.0f} of {len(runs)} runs; to go on, repeat the command.")
+            raise
 
 
 def in_a_line(run: PlannedRun, plan: Sweep, folder: Path) -> str:

@@ -1,5 +1,6 @@
 """One run to a target: what is recorded, when it ends, and that it goes on after a stop."""
 
+import csv
 import math
 
 import numpy as np
@@ -220,3 +221,62 @@ def test_a_module_without_a_loss_and_a_split_without_data_are_refused(tmp_path):
         fit(tmp_path, Other(), BatchSizeScaling())
     with pytest.raises(ValueError, match="expected data to evaluate split 'val' on, got none"):
         fit(tmp_path, Line(), BatchSizeScaling(split="val"))
+
+
+def test_training_samples_are_normalised_by_themselves_and_nothing_is_kept(tmp_path):
+    class Normed(Line):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(1)
+
+        def loss(self, batch):
+            return 3 + 0 * self.weight + self.norm(batch).square().mean()
+
+        def training_step(self, batch, batch_idx):
+            return 0 * self.weight + 0 * self.norm(batch).sum()
+
+    module, points = Normed(), torch.tensor([[1.0], [3.0]]).repeat(20, 1)
+    trainer = make_trainer(
+        tmp_path,
+        logger=CSVLogger(tmp_path, name="", version=0),
+        callbacks=[BatchSizeScaling(every_n_examples=1000, num_samples=40)],
+        max_steps=1,
+        max_epochs=-1,
+    )
+    trainer.fit(module, DataLoader(points, batch_size=40), DataLoader(points, batch_size=40))
+    first = read_run(tmp_path).evaluations[0]
+    assert first.train_loss == pytest.approx(4, rel=1e-4)  # of variance 1 about their mean
+    assert math.isnan(first.val_loss) or first.val_loss == pytest.approx(8)  # as they are: 3 + (1 + 9) / 2
+    assert module.norm.num_batches_tracked == 1  # of the one step, and of no evaluation
+    assert module.norm.training
+
+
+def test_the_last_step_is_evaluated_and_all_losses_are_logged(tmp_path):
+    fit(tmp_path, Line(), BatchSizeScaling(every_n_examples=16, linear_error_every=1), num_steps=7)
+    run = read_run(tmp_path)
+    assert [row.step for row in run.evaluations] == [0, 4, 7]
+    with (tmp_path / "version_0/metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    logged = {int(row["step"]): float(row["scaling/train_loss"]) for row in rows if row["scaling/train_loss"]}
+    assert logged == pytest.approx({row.step: row.train_loss for row in run.evaluations})
+    assert any(row["scaling/linear_error"] for row in rows)
+    assert max(float(row["scaling/examples"]) for row in rows) == 28
+
+
+def test_processes_with_batches_of_different_sizes_end_together(tmp_path):
+    class Uneven(Line):
+        def train_dataloader(self):
+            return DataLoader(torch.ones(60, 1), batch_size=4 - self.trainer.global_rank)
+
+    trainer = make_trainer(
+        tmp_path,
+        logger=CSVLogger(tmp_path, name="", version=0),
+        callbacks=[BatchSizeScaling(every_n_examples=10, num_samples=10)],
+        strategy="ddp_fork",
+        devices=2,
+        use_distributed_sampler=False,
+        max_steps=6,
+        max_epochs=-1,
+    )
+    trainer.fit(Uneven())
+    assert [row.examples for row in read_run(tmp_path).evaluations] == [0, 14, 21, 35, 42]

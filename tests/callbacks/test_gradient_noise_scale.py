@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins import MixedPrecision
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from toys import make_trainer
@@ -246,3 +247,65 @@ def test_manual_optimisation_is_refused(tmp_path):
         Trainer(accelerator="cpu", logger=False, callbacks=[GradientNoiseScale()], default_root_dir=tmp_path).fit(
             module, DataLoader(labelled(4), batch_size=2)
         )
+
+
+@pytest.mark.parametrize("arguments", [{"accumulate_grad_batches": 4}, {}], ids=["accumulated", "split"])
+def test_a_scaled_loss_gives_the_same_noise(tmp_path, arguments):
+    """Float16 multiplies the loss by 65536, so that small gradients do not vanish."""
+    found = []
+    scaled = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))
+    for plugins in ([], [scaled]):
+        callback = GradientNoiseScale(every_n_steps=1)
+        fit(tmp_path, Small(rate=0.0), labelled(32), callback, batch_size=8, plugins=plugins, **arguments)
+        found.append((callback.variance, callback.squared_gradient))
+    assert found[1] == pytest.approx(found[0], rel=0.02)
+
+
+def test_nothing_stays_on_the_module(tmp_path):
+    module = Small()
+    fit(tmp_path, module, labelled(16), GradientNoiseScale(), batch_size=8)
+    assert not any(parameter._backward_hooks for parameter in module.parameters())
+    assert "log" not in vars(module)
+
+
+def test_sharded_gradients_are_refused(tmp_path, monkeypatch):
+    trainer = make_trainer(tmp_path)
+    monkeypatch.setattr(Trainer, "strategy", property(lambda self: object()))
+    with pytest.raises(
+        ValueError, match="expected a strategy with whole gradients, of a single device or DDP, got obj"
+    ):
+        GradientNoiseScale().on_fit_start(trainer, Small())
+
+
+def test_what_learns_later_is_left_out_throughout(tmp_path):
+    """Of the parts and of their mean alike: else the mean would look larger than it is."""
+
+    class Unfreezes(Small):
+        def on_train_batch_start(self, batch, batch_idx):
+            self.net[0].requires_grad_(True)
+
+    found = []
+    for kind in (Small, Unfreezes):
+        module = kind(rate=0.0)
+        module.net[0].requires_grad_(False)
+        callback = GradientNoiseScale(every_n_steps=1)
+        fit(tmp_path, module, labelled(32), callback, batch_size=4, accumulate_grad_batches=4)
+        found.append((callback.variance, callback.squared_gradient))
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+
+
+def test_a_batch_that_the_step_leaves_out_is_no_part(tmp_path):
+    class Skips(Small):
+        def training_step(self, batch, batch_idx):
+            return None if batch_idx == 1 else super().training_step(batch, batch_idx)
+
+    found = []
+    for kind, dataset in (
+        (Small, torch.utils.data.Subset(labelled(12), [*range(4), *range(8, 12)])),
+        (Skips, labelled(12)),
+    ):
+        callback = GradientNoiseScale(every_n_steps=1)
+        num_batches = len(dataset) // 4
+        fit(tmp_path, kind(rate=0.0), dataset, callback, batch_size=4, accumulate_grad_batches=num_batches)
+        found.append(callback.variance)
+    assert found[1] == pytest.approx(found[0], rel=1e-5)

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -368,3 +369,10 @@ def test_a_killed_run_of_accumulated_batches_ends_as_if_it_had_not_been(tmp_path
     (expected,), (found,) = (losses_below(tmp_path / name).values() for name in ("whole", "parts"))
     assert len(expected) == 7
     np.testing.assert_array_equal(found, expected)
+
+
+def test_ctrl_c_ends_a_sweep_and_tells_how_to_go_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(BatchSizeScaling, "on_train_batch_end", lambda *args: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(SystemExit, match="130"):
+        batch_size_scaling.main(call("--sizes=[16]", "--rules=['fixed']", f"--folder={tmp_path}/sweep"))
+    assert "Interrupted after 0 of 1 runs; to go on, repeat the command." in capsys.readouterr().err
