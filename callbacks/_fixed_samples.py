@@ -14,6 +14,7 @@ from torch.utils.data import default_collate
 
 from callbacks._batch_size import batch_size_of
 from lightning_edge.contracts import GivesFixedSamples
+from lightning_edge.ops.sampling import evenly_spaced
 
 _BATCH_SIZE = 100
 """Of the evaluation at most, whatever that of the training: batch norm takes its statistics of so many."""
@@ -100,5 +101,4 @@ def _evenly_spaced(loader: Any, num_samples: int) -> list[Any]:
             "expected one loader whose dataset has samples by index, or a data module with fixed_samples, got "
             f"{type(loader).__name__} of {type(dataset).__name__}"
         )
-    num_samples = min(num_samples, len(dataset))
-    return [dataset[position * len(dataset) // num_samples] for position in range(num_samples)]
+    return [dataset[index] for index in evenly_spaced(len(dataset), num_samples)]

@@ -205,8 +205,7 @@ class BatchSizeScaling(Callback):
         self._clock.go()
 
     def _check_target(self) -> None:
-        first = self._evaluations[0]
-        loss = first.train_loss if self.split == "train" else first.val_loss
+        loss = self._evaluations[0].loss(self.split)
         if self.target is not None and loss <= self.target:
             raise ValueError(
                 f"expected target below the {self.split} loss at the start ({loss:.4g}), got {self.target}"
@@ -258,8 +257,7 @@ class BatchSizeScaling(Callback):
             outcome="budget" if ended else "running",
         )
         run = ScalingRun(facts, tuple(self._evaluations))
-        last = self._evaluations[-1]
-        if not math.isfinite(last.train_loss if self.split == "train" else last.val_loss):
+        if not math.isfinite(self._evaluations[-1].loss(self.split)):
             outcome = "diverged"
         elif self.target is not None and math.isfinite(run.hit(self.target, self.split)):
             outcome = "reached"
@@ -279,7 +277,7 @@ class BatchSizeScaling(Callback):
             step = math.ceil(run.hit(self.target, self.split))
             rank_zero_info(f"batch size {size}: the {self.split} loss reached {self.target:g} after {step} steps")
         elif self.target is not None:
-            loss = last.train_loss if self.split == "train" else last.val_loss
+            loss = last.loss(self.split)
             rank_zero_warn(
                 f"batch size {size}: the {self.split} loss did not reach {self.target:g} in {last.step} steps "
                 f"({last.examples} examples); the last was {loss:.4g}"

@@ -48,8 +48,7 @@ def in_a_line(run: PlannedRun, plan: Sweep, folder: Path) -> str:
     if found.facts.outcome == "reached" and plan.target is not None:
         step = found.hit(plan.target, plan.split)
         return f"{run}: {plan.target:g} at step {step:,.0f}, {step * run.size:,.0f} examples, {last.seconds:.0f} s"
-    loss = last.train_loss if plan.split == "train" else last.val_loss
-    missed = "diverged" if found.facts.outcome == "diverged" else f"loss {loss:.4g}"
+    missed = "diverged" if found.facts.outcome == "diverged" else f"loss {last.loss(plan.split):.4g}"
     return f"{run}: {missed} at step {last.step:,}, {last.examples:,} examples, {last.seconds:.0f} s"
 
 

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from lightning_edge.contracts import input_key
 from lightning_edge.data.loading import Draw, ResumableLoader, SeededSampler
+from lightning_edge.ops.sampling import evenly_spaced
 
 Split = Literal["train", "val", "test", "predict"]
 
@@ -87,8 +88,7 @@ class EdgeDataModule(LightningDataModule, ABC):
             num_samples: How many, evenly spaced; all where the split has fewer.
         """
         dataset: Any = self.dataset(split)
-        num_samples = min(num_samples, len(dataset))
-        indices = [position * len(dataset) // num_samples for position in range(num_samples)]
+        indices = evenly_spaced(len(dataset), num_samples)
         return [dataset[Draw(index, index, 0) if split == "train" else index] for index in indices]
 
     def make_sampler(self, dataset: Dataset[Any], num_replicas: int, rank: int, accumulate: int) -> SeededSampler:

@@ -48,7 +48,7 @@ def smoothed(losses: Float[np.ndarray, " evaluations"], window: int) -> Float[np
     return np.array([np.median(finite[index - n : index + n + 1]) for index, n in enumerate(reach)])
 
 
-class Tradeoff(NamedTuple):
+class StepsBySize(NamedTuple):
     """Curve ``steps = min_steps * (1 + critical_size / size)``, equal to ``(S/min_S - 1) (E/min_E - 1) = 1``."""
 
     min_steps: float
@@ -66,9 +66,9 @@ class Tradeoff(NamedTuple):
         return self.min_steps + self.min_examples / sizes
 
 
-def fit_tradeoff(
+def fit_steps(
     sizes: Float[np.ndarray, " runs"], steps: Float[np.ndarray, " runs"], is_censored: Bool[np.ndarray, " runs"]
-) -> Tradeoff | None:
+) -> StepsBySize | None:
     """The curve closest to measured steps, by the squares of the logarithms' differences.
 
     Args:
@@ -83,12 +83,12 @@ def fit_tradeoff(
         return None
 
     def differences(logarithms: Float[np.ndarray, " 2"]) -> Float[np.ndarray, " runs"]:
-        difference = np.log(steps) - np.log(Tradeoff(*np.exp(logarithms)).steps(sizes))
+        difference = np.log(steps) - np.log(StepsBySize(*np.exp(logarithms)).steps(sizes))
         return np.where(is_censored, np.maximum(difference, 0), difference)
 
     reached = ~is_censored
     begin = np.log([steps[reached].min() / 2, (steps * sizes)[reached].min() / 2])
-    return Tradeoff(*np.exp(least_squares(differences, begin).x).tolist())
+    return StepsBySize(*np.exp(least_squares(differences, begin).x).tolist())
 
 
 def size_of_cost(sizes: Float[np.ndarray, " sizes"], costs: Float[np.ndarray, " sizes"], limit: float) -> float:

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from lightning_edge.ops.batch_scaling import (
-    Tradeoff,
+    StepsBySize,
     critical_size_of_noise,
     exponents,
-    fit_tradeoff,
+    fit_steps,
     size_of_cost,
     smoothed,
 )
@@ -76,7 +76,7 @@ class ScalingCurve(NamedTuple):
     """Batch sizes under one rule of the learning rate, from the smallest on."""
 
     points: tuple[ScalingPoint, ...]
-    fit: Tradeoff | None
+    fit: StepsBySize | None
     """``None`` where fewer than two sizes reached the target."""
     critical_by_fit: Estimate
     """Batch size whose steps and examples are twice the least, by the fitted curve; 0 below and infinite above all that
@@ -165,9 +165,9 @@ class _Steps(NamedTuple):
         return np.where(are_known, [math.nan, *exponents(self.sizes, self.bounds)], math.nan)
 
     @property
-    def fit(self) -> Tradeoff | None:
+    def fit(self) -> StepsBySize | None:
         are_bounded = np.isfinite(self.bounds)  # of what diverged nothing is known
-        return fit_tradeoff(*(values[are_bounded] for values in (self.sizes, self.bounds, ~self.reached)))
+        return fit_steps(*(values[are_bounded] for values in (self.sizes, self.bounds, ~self.reached)))
 
 
 def quartile_of_largest(runs: Mapping[int, Mapping[str, Sequence[ScalingRun]]], split: LossSplit) -> float:

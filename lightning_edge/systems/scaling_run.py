@@ -38,6 +38,10 @@ class Evaluation(NamedTuple):
     noise_scale: float
     """Gradient noise scale, examples; NaN where it was not measured or noise hides the gradient."""
 
+    def loss(self, split: LossSplit) -> float:
+        """Loss on the samples of a split."""
+        return self.train_loss if split == "train" else self.val_loss
+
 
 @dataclass(frozen=True)
 class ScalingFacts:

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from lightning_edge.ops.batch_scaling import (
-    Tradeoff,
+    StepsBySize,
     critical_size_of_noise,
     exponents,
     first_hit,
-    fit_tradeoff,
+    fit_steps,
     size_of_cost,
     smoothed,
 )
@@ -44,10 +44,10 @@ def test_a_loss_that_is_no_number_reaches_nothing(broken):
 
 
 def test_the_curve_is_recovered_and_is_the_known_relation():
-    truth = Tradeoff(min_steps=120.0, min_examples=24_000.0)
+    truth = StepsBySize(min_steps=120.0, min_examples=24_000.0)
     sizes = np.array([16.0, 64, 256, 1024])
     steps = truth.steps(sizes)
-    found = fit_tradeoff(sizes, steps, np.zeros(4, bool))
+    found = fit_steps(sizes, steps, np.zeros(4, bool))
     assert found == pytest.approx(truth, rel=1e-4)
     assert found.critical_size == pytest.approx(200, rel=1e-4)
     examples = steps * sizes
@@ -56,14 +56,14 @@ def test_the_curve_is_recovered_and_is_the_known_relation():
 
 def test_censored_runs_bound_the_curve_from_below():
     sizes, is_censored = np.array([16.0, 64, 256, 1024]), np.array([False, False, False, True])
-    steps = Tradeoff(120.0, 24_000.0).steps(sizes)
+    steps = StepsBySize(120.0, 24_000.0).steps(sizes)
     short, long = steps.copy(), steps.copy()
     short[-1], long[-1] = 100, 300  # a training that would have needed 143 was given so many
-    assert fit_tradeoff(sizes, short, is_censored) == pytest.approx(Tradeoff(120.0, 24_000.0), rel=1e-4)
-    found = fit_tradeoff(sizes, long, is_censored)
+    assert fit_steps(sizes, short, is_censored) == pytest.approx(StepsBySize(120.0, 24_000.0), rel=1e-4)
+    found = fit_steps(sizes, long, is_censored)
     assert found is not None
     assert found.min_steps > 150
-    assert fit_tradeoff(sizes[2:], steps[2:], is_censored[2:]) is None  # one size alone
+    assert fit_steps(sizes[2:], steps[2:], is_censored[2:]) is None  # one size alone
 
 
 def test_the_size_of_a_cost_lies_on_a_line_in_logarithms():

@@ -4,11 +4,11 @@ import math
 import numpy as np
 import pytest
 
-from lightning_edge.ops.batch_scaling import Tradeoff
+from lightning_edge.ops.batch_scaling import StepsBySize
 from lightning_edge.systems.scaling_curve import best_setting, choose, quartile_of_largest, scaling_curve
 from lightning_edge.systems.scaling_run import Evaluation, ScalingFacts, ScalingRun, read_run, write_run
 
-TRUTH = Tradeoff(min_steps=100.0, min_examples=20_000.0)
+TRUTH = StepsBySize(min_steps=100.0, min_examples=20_000.0)
 SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048)
 
 
