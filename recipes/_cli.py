@@ -135,8 +135,9 @@ def run_config(
         return json.loads((folder / "done.json").read_text())
 
     checkpoint = last_checkpoint(folder) if command == "fit" else None
-    if checkpoint is not None and not zipfile.is_zipfile(checkpoint):
-        checkpoint = None  # a process that was killed may have cut it short: the run begins anew
+    if checkpoint is not None and checkpoint.is_file() and not zipfile.is_zipfile(checkpoint):  # sharded: a folder
+        warnings.warn(f"{checkpoint} is cut short, as a killed process leaves it: the run begins anew", stacklevel=2)
+        checkpoint = None
     resume = [f"--ckpt_path={checkpoint}"] if checkpoint else []
     try:
         metrics = main([command, *arguments, *resume], folder=folder).metrics

@@ -102,9 +102,8 @@ def sweep(
         fractions=tuple(fractions),
     )
     check(plan)
-    configuration(
-        recipe, plan.job(plan.runs()[0], folder).arguments
-    )  # what the recipe refuses shows before anything runs
+    largest = plan.job(plan.runs()[0], folder)
+    configuration(recipe, largest.arguments)  # what the recipe refuses shows before anything is written
     write_plan(plan, folder)
     os.environ.setdefault("WANDB_RUN_GROUP", folder.name)
     run_all(plan, folder, on, ray_address)
