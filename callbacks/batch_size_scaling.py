@@ -1,8 +1,8 @@
 """How many steps, examples and seconds a training takes to a target loss."""
 
 import math
-import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from typing_extensions import override
 from callbacks._batch_size import batch_size_of
 from callbacks._fixed_samples import fixed_batches, mean_loss
 from callbacks._linear_step import LinearStep
+from callbacks._stopwatch import Stopwatch
 from callbacks.gradient_noise_scale import GradientNoiseScale
 from lightning_edge.systems.scaling_run import Evaluation, LossSplit, ScalingFacts, ScalingRun, write_run
 
@@ -90,7 +91,7 @@ class BatchSizeScaling(Callback):
         self._examples = 0
         self._step = self._since_step = 0
         self._micro_batch_size = 0
-        self._clock = _Stopwatch()
+        self._clock = Stopwatch()
         self._batches: dict[str, list[Any]] = {}
         self._folder: Path | None = None
         self._linear_step: LinearStep | None = None
@@ -146,7 +147,7 @@ class BatchSizeScaling(Callback):
 
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._pause(pl_module)
+        self._clock.pause(pl_module.device)
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -157,7 +158,7 @@ class BatchSizeScaling(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._evaluations[-1].step < trainer.global_step:
             self._evaluate(trainer, pl_module)
-        self._pause(pl_module)
+        self._clock.pause(pl_module.device)
         run = self._run(trainer)
         if run.facts.outcome == "running":
             run = self._run(trainer, ended=True)
@@ -167,7 +168,7 @@ class BatchSizeScaling(Callback):
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._clock.pause()
+        self._clock.pause(pl_module.device)
         if isinstance(exception, FloatingPointError) and self._evaluations:
             self._evaluations.append(self._row(trainer, math.nan, math.nan))
             self._write(trainer, self._run(trainer))
@@ -188,7 +189,7 @@ class BatchSizeScaling(Callback):
         self._clock.seconds = state_dict["seconds"]
 
     def _evaluate(self, trainer: Trainer, module: LightningModule) -> None:
-        self._pause(module)
+        self._clock.pause(module.device)
         losses = {
             split: mean_loss(trainer, module, batches, batch_statistics=split == "train")
             for split, batches in self._batches.items()
@@ -211,11 +212,6 @@ class BatchSizeScaling(Callback):
                 f"expected target below the {self.split} loss at the start ({loss:.4g}), got {self.target}"
             )
 
-    def _pause(self, module: LightningModule) -> None:
-        if module.device.type == "cuda":
-            torch.cuda.synchronize(module.device)  # what is still to be done has been paid for
-        self._clock.pause()
-
     def _row(self, trainer: Trainer, train_loss: float, val_loss: float) -> Evaluation:
         callbacks: list[Any] = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
         noise = next((one for one in callbacks if isinstance(one, GradientNoiseScale)), None)
@@ -231,7 +227,7 @@ class BatchSizeScaling(Callback):
         )
 
     def _finish_linear_error(self, trainer: Trainer, module: LightningModule, step: LinearStep) -> None:
-        self._pause(module)
+        self._clock.pause(module.device)
         before = self._evaluations[-1]
         foretold = before.train_loss + float(step.foretold())
         error = abs(mean_loss(trainer, module, self._batches["train"], batch_statistics=True) - foretold)
@@ -263,7 +259,7 @@ class BatchSizeScaling(Callback):
             outcome = "reached"
         else:
             return run
-        return ScalingRun(ScalingFacts(**{**vars(facts), "outcome": outcome}), run.evaluations)
+        return ScalingRun(replace(facts, outcome=outcome), run.evaluations)
 
     def _write(self, trainer: Trainer, run: ScalingRun) -> None:
         if self._folder is not None and trainer.is_global_zero:
@@ -286,22 +282,6 @@ class BatchSizeScaling(Callback):
     def _num_train_examples(self, trainer: Trainer) -> float:
         dataset = getattr(trainer.train_dataloader, "dataset", None)
         return len(dataset) if hasattr(dataset, "__len__") else math.nan  # pyright: ignore
-
-
-class _Stopwatch:
-    """Seconds while it goes."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._since: float | None = None
-
-    def go(self) -> None:
-        self._since = time.perf_counter() if self._since is None else self._since
-
-    def pause(self) -> None:
-        if self._since is not None:
-            self.seconds += time.perf_counter() - self._since
-            self._since = None
 
 
 def _sum_over_processes(trainer: Trainer, module: LightningModule, count: int) -> int:

@@ -32,8 +32,9 @@ class GradientNoiseScale(Callback):
 
     It comes from gradients of parts of a step and of their mean. Where a step takes several batches
     (``accumulate_grad_batches``) or several processes (DDP), those are the parts, and nothing is computed twice. Else a
-    batch is split, and its parts go through ``training_step`` once more: the measured steps take nearly twice the time, what
-    ``training_step`` itself counts is counted again, and weights, buffers, random numbers and logs stay as they were.
+    batch is split, and its parts go through ``training_step`` once more: the measured steps take nearly twice the time,
+    what ``training_step`` itself counts is counted again, and weights, buffers, random numbers and logs stay as they
+    were.
     Variance and squared norm are averaged apart over the last steps, in checkpoints too, and then divided. With batch
     norm, the scale is that of gradients at the statistics of a part.
 

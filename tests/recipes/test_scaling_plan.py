@@ -1,0 +1,99 @@
+"""Which runs a sweep consists of, and what is refused before any of them."""
+
+from pathlib import Path
+
+import pytest
+
+from recipes import batch_size_scaling
+from recipes._scaling_plan import PlannedRun, Setting, Sweep, check, largest_divisor
+
+
+def small_plan(**changes):
+    values = {
+        "recipe": "shift",
+        "config": None,
+        "overrides": (),
+        "base_size": 64,
+        "base_lr": 0.1,
+        "lars_lr": 2.0,
+        "weight_decay": 5e-4,
+        "target": None,
+        "split": "train",
+        "max_examples": 10_000,
+        "warmup": 0.1,
+        "every_n_examples": 100,
+        "num_samples": 10,
+        "window": 3,
+        "micro_batch_size": 256,
+        "sizes": (16, 64, 1024),
+        "rules": ("fixed", "linear", "sqrt"),
+        "tuned_lrs": (),
+        "num_seeds": 2,
+        "fractions": (1.0,),
+    }
+    return Sweep(**{**values, **changes})
+
+
+def test_rules_scale_the_rate_and_share_runs_where_they_agree():
+    plan = small_plan(rules=("fixed", "linear", "sqrt", "lars", "tuned"), tuned_lrs=(0.1, 0.3))
+    assert plan.settings("fixed", 1024) == [Setting(0.1)]
+    assert plan.settings("linear", 1024) == [Setting(1.6, warms_up=True)]
+    assert plan.settings("linear", 16) == [Setting(0.025)]
+    assert plan.settings("sqrt", 1024) == [Setting(pytest.approx(0.4))]
+    assert plan.settings("lars", 1024) == [Setting(32.0, warms_up=True, by_lars=True)]
+    tuned = [Setting(0.1), Setting(1.6, warms_up=True), Setting(pytest.approx(0.4)), Setting(0.3)]
+    assert plan.settings("tuned", 1024) == tuned  # those of the other rules, too, but for LARS
+    at_base = {run.setting for run in plan.runs() if run.size == 64}
+    assert at_base == {Setting(0.1), Setting(2.0, by_lars=True), Setting(0.3)}  # of five rules
+    assert plan.runs()[0].size == 1024  # what is too large shows at once
+
+
+def test_a_run_is_told_its_batch_its_rate_and_its_length():
+    plan = small_plan(sizes=(1000,), fractions=(0.5,))
+    run = PlannedRun(0.5, 1000, Setting(1.6, warms_up=True), 1)
+    arguments = plan.job(run, Path("here")).arguments
+    assert {
+        "--data.batch_size=250",
+        "--trainer.accumulate_grad_batches=4",
+        "--data.train_fraction=0.5",
+        "--trainer.max_steps=10",
+        "--model.optimizer.lr=1.6",
+        "--model.schedule.power=0",
+        "--model.schedule.warmup=0.1",
+        "--seed_everything=1",
+        "--data.seed=1",
+    } <= set(arguments)
+    assert plan.job(run, Path("here")).folder == Path("here/fraction_0.5/size_1000/lr_1.6_warmup/seed_1")
+    assert [largest_divisor(*pair) for pair in ((64, 256), (1000, 256), (257, 256))] == [64, 250, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sizes": ()}, "expected sizes from 1, got"),
+        ({"sizes": (4, 4)}, r"expected sizes that differ, got \(4, 4\)"),
+        ({"rules": ("quick",)}, r"expected rules among \['fixed', .* got \['quick'\]"),
+        ({"rules": ()}, "expected rules among .*got none"),
+        ({"rules": ("tuned",)}, "expected tuned_lrs or other rules for the rule tuned"),
+        ({"num_seeds": 0}, "num_seeds of at least 1, got 0"),
+        ({"fractions": (0.0,)}, r"fractions within \(0, 1\], got \(0.0,\)"),
+        ({"max_examples": 100}, r"sizes of at most max_examples \(100\), got 1024"),
+        ({"rules": ("fixed", "fixed")}, "expected rules that differ"),
+        ({"tuned_lrs": (-0.1,)}, "tuned_lrs above 0"),
+        ({"warmup": 1.0}, r"warmup within \[0, 1\), got 1.0"),
+        ({"sizes": (257,)}, r"multiples of at least half of it, got 257, whose largest part is 1"),
+        ({"overrides": ("--trainer.devices=2",)}, r"to the sweep, got \['--trainer.devices=2'\]"),
+        ({"overrides": ("--model.optimizer.lr=1",)}, r"to the sweep, got \['--model.optimizer.lr=1'\]"),
+    ],
+)
+def test_mistakes_are_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        check(small_plan(**changes))
+
+
+def test_a_folder_without_a_sweep_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"expected folder to hold a sweep, with sweep.json"):
+        batch_size_scaling.main(["analyse", f"--folder={tmp_path}"])
+    (tmp_path / "sweep.json").write_text('{"recipe": "shi')
+    with pytest.raises(ValueError, match=r"sweep.json as sweep writes it"):
+        batch_size_scaling.main(["analyse", f"--folder={tmp_path}"])
