@@ -159,12 +159,16 @@ class BatchSizeScaling(Callback):
         if self._evaluations[-1].step < trainer.global_step:
             self._evaluate(trainer, pl_module)
         self._clock.pause(pl_module.device)
-        run = self._run(trainer)
-        if run.facts.outcome == "running":
-            run = self._run(trainer, ended=True)
+        self._batches = {}
+
+    @override
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # not on_train_end, which does not come where a run goes on from its last step
+        if not self._evaluations:
+            return
+        run = self._run(trainer, ended=True)
         self._write(trainer, run)
         self._say(run)
-        self._batches = {}
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -179,6 +183,7 @@ class BatchSizeScaling(Callback):
         return {
             "evaluations": [tuple(evaluation) for evaluation in self._evaluations],
             "examples": self._examples,
+            "micro_batch_size": self._micro_batch_size,
             "seconds": self._clock.seconds,
         }
 
@@ -186,6 +191,7 @@ class BatchSizeScaling(Callback):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         self._evaluations = [Evaluation(*values) for values in state_dict["evaluations"]]
         self._examples = state_dict["examples"]
+        self._micro_batch_size = state_dict["micro_batch_size"]
         self._clock.seconds = state_dict["seconds"]
 
     def _evaluate(self, trainer: Trainer, module: LightningModule) -> None:

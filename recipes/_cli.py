@@ -114,7 +114,7 @@ def run_config(
         The last value of each logged metric, and the result of the command where that is a mapping of numbers.
 
     Raises:
-        ValueError: The folder holds a run with other arguments.
+        ValueError: The folder holds a run with other arguments, or another process runs it.
     """
     folder = Path(folder).absolute()
     arguments = _as_arguments(overrides)
@@ -140,7 +140,8 @@ def run_config(
         checkpoint = None
     resume = [f"--ckpt_path={checkpoint}"] if checkpoint else []
     try:
-        metrics = main([command, *arguments, *resume], folder=folder).metrics
+        with _alone_in(folder):
+            metrics = main([command, *arguments, *resume], folder=folder).metrics
     except BaseException:
         with suppress(OSError):
             if not is_claimed and [path.name for path in folder.iterdir()] == ["run.json"]:
@@ -177,6 +178,28 @@ def console() -> None:
     if name not in ("-h", "--help"):
         sys.stderr.write(f"\nerror: expected one of the recipes {sorted(names)}, got {name!r}\n")
         sys.exit(2)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Refuse a run that another process is at; those that Lightning starts for this one belong to it."""
+    from filelock import FileLock, Timeout
+    from lightning.pytorch.utilities import rank_zero_only
+
+    if not rank_zero_only(lambda: True, default=False)():
+        yield
+        return
+    lock = FileLock(folder / "run.lock")  # which ends with the process, however that ends
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"expected {folder} to have no run at work, got one of another process: wait for it") from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # some systems keep what is open
+            (folder / "run.lock").unlink()
+        lock.release()
 
 
 def _as_arguments(overrides: Sequence[str] | Mapping[str, Any]) -> list[str]:

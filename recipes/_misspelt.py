@@ -12,6 +12,7 @@ _UNKNOWN_CLASS = re.compile(r"Expected a dot import path string: (\w+)")
 _MISSING = re.compile(r"the following arguments are required: ([\w, ]+)")
 _NO_MODULE = re.compile(r"No module named '([\w.]+)'")
 _NO_CLASS_YET = re.compile(r"Given value: NestedArg\(key='([\w.]+)\.(\w+)'")
+_NO_LIST = re.compile(r'Parser key "([\w.]+)":\s+Expected a <class \'(?:tuple|list)\'>\. Got value: (.*)')
 _CLASS_PATH = re.compile(r"given class_path '([\w.]+)'")
 
 
@@ -38,6 +39,9 @@ def explain(message: str, arguments: Iterable[str], classes: Iterable[str]) -> s
         return f"there is no module {unknown[1]!r}, neither installed nor where this runs"
     if nested := _NO_CLASS_YET.search(message):
         return f"{nested[2]!r} needs a class for {nested[1]!r} before it"
+    if value := _NO_LIST.search(message):
+        name, given = value.groups()
+        return f"expected {name} as a list in brackets, such as --{name}='[{given.strip(',')}]', got {given}"
     return message
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from toys import make_trainer
 
 from callbacks import BatchSizeScaling, GradientNoiseScale
 from callbacks._linear_step import LinearStep
-from lightning_edge.systems.scaling_run import read_run
+from lightning_edge.systems.scaling_run import ScalingRun, read_run, write_run
 
 
 class Line(LightningModule):
@@ -197,6 +198,22 @@ def test_a_stopped_run_goes_on_with_its_evaluations(tmp_path):
     assert found == expected  # but for seconds
     seconds = parts.columns["seconds"]
     assert (np.diff(seconds) >= 0).all()
+
+
+def test_a_run_that_was_stopped_at_its_last_step_has_ended(tmp_path):
+    saving = ModelCheckpoint(tmp_path, every_n_train_steps=1, filename="last", enable_version_counter=False)
+    scaling = BatchSizeScaling(every_n_examples=4, target=0.85)
+    fit(tmp_path, Line(), scaling, num_steps=5, callbacks=[scaling, saving], enable_checkpointing=True)
+    ended = read_run(tmp_path)
+    write_run(ScalingRun(replace(ended.facts, outcome="running"), ended.evaluations), tmp_path)
+    loader = DataLoader(torch.ones(200, 1), batch_size=4)
+    again = [BatchSizeScaling(every_n_examples=4, target=0.85)]
+    trainer = make_trainer(
+        tmp_path, logger=CSVLogger(tmp_path, name="", version=0), callbacks=again, max_epochs=-1, max_steps=5
+    )
+    trainer.fit(Line(), loader, ckpt_path=tmp_path / "last.ckpt")
+    assert ended.facts.outcome == "budget"
+    assert read_run(tmp_path).facts == ended.facts
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from outside import commands_only, tiny
 from outside.parts import TinyMethod
 from wandb_offline import read_offline_run
 
-from recipes import _cli
+from recipes import _cli, shift
 from recipes._run_folder import RunFolder
 
 NO_LOGGER = "--trainer.logger=false"
@@ -178,6 +178,13 @@ def test_a_misspelt_argument_is_refused_by_name(arguments, named, meant, capsys)
     first_line = capsys.readouterr().err.splitlines()[0]
     assert named in first_line
     assert f"did you mean {meant}?" in first_line
+
+
+def test_a_list_without_brackets_is_refused_with_them(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        shift.main(["compare", "--variants=shift1,shift3"])
+    said = "expected variants as a list in brackets, such as --variants='[shift1,shift3]', got shift1,shift3"
+    assert said in capsys.readouterr().err
 
 
 def test_a_missing_argument_is_named(capsys):

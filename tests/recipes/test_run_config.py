@@ -70,6 +70,19 @@ def _crash_at_step_6(module, *args):
         raise RuntimeError("crash")
 
 
+def test_a_run_that_another_process_is_at_is_refused(tmp_path, monkeypatch):
+    def run_again(module, *args):
+        with pytest.raises(ValueError, match="to have no run at work, got one of another process"):
+            run_config(RECIPE, ["--trainer.max_epochs=1"], tmp_path)
+        refused.append(module.global_step)
+
+    refused = []
+    monkeypatch.setattr("outside.parts.TinyMethod.on_train_batch_start", run_again)
+    assert "val/loss" in run_config(RECIPE, ["--trainer.max_epochs=1"], tmp_path)
+    assert refused
+    assert not (tmp_path / "run.lock").exists()
+
+
 def test_a_command_is_told_the_folder(tmp_path):
     assert run_config(RECIPE, {"budget": 3}, tmp_path, command="search") == {"budget": 3.0}
 
