@@ -69,7 +69,7 @@ def _draw_curve(axis: Any, curve: "ScalingCurve", label: str, index: int) -> Non
             linewidth=0,
         )
     missed = [point for point in curve.points if not math.isfinite(point.steps.value)]
-    axis.plot([p.batch_size for p in missed], [p.steps_given for p in missed], "^", color=f"C{index}", fillstyle="none")
+    axis.plot([p.batch_size for p in missed], [p.least_steps for p in missed], "^", color=f"C{index}", fillstyle="none")
 
 
 def _draw_cost(axis: Any, found: "SweepResults") -> None:

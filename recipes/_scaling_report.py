@@ -20,7 +20,7 @@ def recommend(found: "SweepResults") -> str:
     curve = found.whole[rule]
     first = next(other for other in curve.points if math.isfinite(other.steps.value))
     fewer = f"{first.steps.value / point.steps.value:.1f} times fewer than a batch of {first.batch_size}, "
-    spent = f"for {cost:.3g} times the fewest examples" if cost >= 1.005 else "with the fewest examples of all"
+    spent = f"for {cost:.3g} times the fewest examples of any" if cost >= 1.005 else "with the fewest examples of all"
     sentence = (
         f"Train with a batch of {point.batch_size} at a learning rate of {point.learning_rate:.3g} ({rule}): "
         f"{goal} takes {point.steps.value:,.0f} steps, {fewer if point is not first else ''}{spent}"
@@ -30,7 +30,7 @@ def recommend(found: "SweepResults") -> str:
     if following.regime == "diverged":
         return f"{sentence}; a batch of {following.batch_size} diverged."
     if following.regime == "not reached":
-        return f"{sentence}; a batch of {following.batch_size} did not reach it in {following.steps_given:,.0f} steps."
+        return f"{sentence}; a batch of {following.batch_size} did not reach it in {following.least_steps:,.0f} steps."
     saved = 1 - following.steps.value / point.steps.value
     gain = f"saves {saved:.0%} of the steps" if saved >= 0.005 else "saves no steps"
     more = following.examples / point.examples
@@ -75,7 +75,7 @@ def print_results(found: "SweepResults", folder: Path) -> None:
     seeds = f"{found.plan.num_seeds} seed{'s' if found.plan.num_seeds > 1 else ''}"
     table = Table(
         title=f"Steps to a {found.plan.split} loss of {found.target:.4g}, medians over {seeds}",
-        caption="cost: examples as a multiple of the fewest. The file below has more columns",
+        caption="cost: examples as a multiple of the rule's fewest. The file below has more columns",
         box=box.SIMPLE,
         padding=0,
     )
@@ -96,7 +96,7 @@ def print_results(found: "SweepResults", folder: Path) -> None:
 
 
 def _cells(point: "ScalingPoint") -> tuple[str, ...]:
-    bound = f">{point.steps_given:,.0f}" if point.regime == "not reached" else ""
+    bound = f">{point.least_steps:,.0f}" if point.regime == "not reached" else ""
     return (
         str(point.batch_size),
         f"{point.learning_rate:.3g}",

@@ -58,13 +58,13 @@ def read_results(folder: Path, target: float | None = None, max_cost: float = 2.
     _check_target(target, runs.values(), plan.split)
     curves = {}
     for fraction in sorted(plan.fractions):
-        grouped = {rule: _of_rule(plan, runs, rule, fraction, target) for rule in plan.rules}
+        grouped = {rule: _of_rule(plan, runs, rule, fraction) for rule in plan.rules}
         curves[fraction] = {rule: scaling_curve(found, target, plan.split) for rule, found in grouped.items() if found}
     curves = {fraction: found for fraction, found in curves.items() if found}
     choice = choose(curves[max(curves)], max_cost)
     rule = choice.rule if choice else next(iter(curves[max(curves)]))
     contours = {
-        level: scaling_curve(_of_rule(plan, runs, rule, max(curves), level), level, plan.split, num_resamples=0)
+        level: scaling_curve(_of_rule(plan, runs, rule, max(curves)), level, plan.split, num_resamples=0)
         for level in _levels(runs.values(), target, plan.split)
     }
     return SweepResults(
@@ -110,11 +110,9 @@ def _check_target(target: float, runs: "Iterable[ScalingRun]", split: str) -> No
 
 
 def _of_rule(
-    plan: Sweep, runs: "Mapping[PlannedRun, ScalingRun]", rule: str, fraction: float, target: float
-) -> "dict[int, list[ScalingRun]]":
-    """Runs of a rule by batch size; of several settings of a size those of the best one."""
-    from lightning_edge.systems.scaling_curve import best_setting
-
+    plan: Sweep, runs: "Mapping[PlannedRun, ScalingRun]", rule: str, fraction: float
+) -> "dict[int, dict[str, list[ScalingRun]]]":
+    """Runs of a rule by batch size and setting."""
     grouped = {}
     for size in plan.sizes:
         settings = {}
@@ -123,7 +121,7 @@ def _of_rule(
             if found := [runs[kind] for kind in kinds if kind in runs]:
                 settings[str(setting)] = found
         if settings:
-            grouped[size] = settings[best_setting(settings, target, plan.split)]
+            grouped[size] = settings
     return grouped
 
 

@@ -92,25 +92,28 @@ def fit_steps(
 
 
 def size_of_cost(sizes: Float[np.ndarray, " sizes"], costs: Float[np.ndarray, " sizes"], limit: float) -> float:
-    """Batch size from which on the cost exceeds a limit; a line in logarithms joins measured ones.
+    """Batch size from which on the cost stays above a limit; a line in logarithms joins measured ones.
 
     Args:
         sizes: Rising batch sizes.
-        costs: Examples to the target as a multiple of the fewest; infinite where it cannot be reached.
+        costs: Examples to the target as a multiple of the fewest; infinite where it cannot be reached, NaN where one
+            cannot tell whether it exceeds the limit.
         limit: The limit, above 1.
 
     Returns:
-        Infinity if no size exceeds it.
+        Infinity if the largest does not exceed it, the smallest if all do, and NaN if one cannot tell.
     """
-    above = np.flatnonzero(costs > limit)
-    if not len(above):
+    within = np.flatnonzero(costs <= limit)
+    first = int(within[-1]) + 1 if len(within) else 0
+    if first == len(costs):
         return float("inf")
-    last = int(above[0])
-    if last == 0 or not np.isfinite(costs[last]):
-        return float(sizes[last])
-    low, high = np.log(costs[last - 1 : last + 1])
+    if np.isnan(costs[first]):
+        return float("nan")
+    if first == 0 or np.isinf(costs[first]):
+        return float(sizes[first])
+    low, high = np.log(costs[first - 1 : first + 1])
     share = (np.log(limit) - low) / (high - low)
-    return float(np.exp(np.log(sizes[last - 1]) + share * np.log(sizes[last] / sizes[last - 1])))
+    return float(np.exp(np.log(sizes[first - 1]) + share * np.log(sizes[first] / sizes[first - 1])))
 
 
 def exponents(

@@ -30,8 +30,8 @@ _LINEAR, _STAGNATING = 0.8, 0.2
 class ScalingPoint(NamedTuple):
     """All runs of one batch size, learned under one rule: medians over seeds, with bootstrap intervals.
 
-    They are meant to cover the true median in 95 of 100 cases, which takes six seeds: of three they are the range,
-    which does in 75, and of one there is none (NaN).
+    Intervals are percentiles (2.5 and 97.5) of the bootstrap. Of few seeds they are too narrow: of three they are the
+    range, which covers the true median in 75 of 100 cases, of five they do in 93 or so, and of one there is none (NaN).
     """
 
     batch_size: int
@@ -41,8 +41,8 @@ class ScalingPoint(NamedTuple):
     """How many reached the target; the others count as slower than all that did."""
     steps: Estimate
     """Steps to the target; infinite where half of the runs or more did not reach it."""
-    steps_given: float
-    """Steps that runs took, at most: a lower bound where they are censored; infinite where one diverged."""
+    least_steps: float
+    """The same as ``steps``, or a lower bound of it where the target was not reached; infinite where runs diverged."""
     cost: float
     """Examples to the target, as a multiple of the fewest of any batch size."""
     speedup: float
@@ -66,7 +66,7 @@ class ScalingPoint(NamedTuple):
     def regime(self) -> str:
         """``linear``, ``diminishing``, ``stagnating``, ``not reached`` or ``diverged``; empty if one cannot tell."""
         if not math.isfinite(self.steps.value):
-            return "not reached" if math.isfinite(self.steps_given) else "diverged"
+            return "not reached" if math.isfinite(self.least_steps) else "diverged"
         if math.isnan(self.exponent):
             return ""
         return "linear" if self.exponent >= _LINEAR else "diminishing" if self.exponent > _STAGNATING else "stagnating"
@@ -87,46 +87,49 @@ class ScalingCurve(NamedTuple):
 
 
 def scaling_curve(
-    runs: Mapping[int, Sequence[ScalingRun]], target: float, split: LossSplit, num_resamples: int = 400
+    runs: Mapping[int, Mapping[str, Sequence[ScalingRun]]], target: float, split: LossSplit, num_resamples: int = 400
 ) -> ScalingCurve:
-    """Set batch sizes side by side.
+    """Set batch sizes side by side, each at the best of its settings.
 
     Args:
-        runs: Runs of each batch size, one for each seed.
+        runs: Runs of each batch size and setting, such as a learning rate, one for each seed.
         target: Loss to reach.
         split: Whose loss.
-        num_resamples: Of the bootstrap over seeds, drawn for each batch size on its own.
+        num_resamples: Of the bootstrap over seeds, drawn for each size and setting on its own; the best setting is
+            chosen in each anew, as it would be of other seeds.
 
     Raises:
         ValueError: There are no runs.
     """
-    sizes = sorted(size for size, found in runs.items() if found)
+    sizes = sorted(size for size, settings in runs.items() if any(settings.values()))
     if not sizes:
         raise ValueError("expected runs of at least one batch size, got none")
-    # a target that the net begins below takes a step, for logarithms
-    hits = [np.array([max(1.0, run.hit(target, split)) for run in runs[size]]) for size in sizes]
-    given = np.array([max(map(_steps_given, runs[size])) for size in sizes])
-    steps = _Steps(np.array(sizes, float), np.array([np.median(found) for found in hits]), given)
-    resampled = list(_resample(steps, hits, num_resamples)) if max(map(len, hits)) > 1 else []
+    candidates = [{name: found for name, found in runs[size].items() if found} for size in sizes]
+    best = [settings[best_setting(settings, target, split)] for settings in candidates]
+    hits = [[_hits(found, target, split) for found in settings.values()] for settings in candidates]
+    least = [np.median([run.least_steps(target, split) for run in found]) for found in best]
+    medians = [min(map(np.median, found)) for found in hits]
+    steps = _Steps(np.array(sizes, float), np.array(medians), np.maximum(least, 1))
+    resampled = list(_resample(steps, hits, num_resamples)) if max(map(len, best)) > 1 else []
     points = tuple(
         ScalingPoint(
             batch_size=size,
-            learning_rate=float(np.median([run.facts.learning_rate for run in runs[size]])),
+            learning_rate=float(np.median([run.facts.learning_rate for run in found])),
             num_runs=len(found),
-            num_reached=int(np.isfinite(found).sum()),
+            num_reached=int(np.isfinite(_hits(found, target, split)).sum()),
             steps=_estimate(
-                lambda steps, index=index: steps.medians[index], steps, resampled if len(hits[index]) > 1 else []
+                lambda steps, index=index: steps.medians[index], steps, resampled if len(found) > 1 else []
             ),
-            steps_given=given[index],
+            least_steps=steps.least[index],
             cost=steps.costs[index] if steps.reached[index] else math.inf,
             speedup=steps.speedups[index],
             exponent=steps.exponents[index],
-            seconds=float(np.median([run.hit(target, split, "seconds") for run in runs[size]])),
-            examples_per_s=float(np.median([run.examples_per_s for run in runs[size]])),
-            linear_error=_last_linear_error(runs[size]),
-            critical_by_noise=float(np.median([_foretold(run, target, split) for run in runs[size]])),
+            seconds=float(np.median([run.hit(target, split, "seconds") for run in found])),
+            examples_per_s=float(np.median([run.examples_per_s for run in found])),
+            linear_error=_last_linear_error(found),
+            critical_by_noise=float(np.median([_foretold(run, target, split) for run in found])),
         )
-        for index, (size, found) in enumerate(zip(sizes, hits, strict=True))
+        for index, (size, found) in enumerate(zip(sizes, best, strict=True))
     )
     by_fit, by_cost = (_estimate(find, steps, resampled) for find in (_critical_by_fit, _critical_by_cost))
     return ScalingCurve(points, steps.fit, by_fit, by_cost)
@@ -137,8 +140,8 @@ class _Steps(NamedTuple):
 
     sizes: np.ndarray
     medians: np.ndarray
-    given: np.ndarray
-    """Steps that runs took at most, a lower bound where they did not reach the target."""
+    least: np.ndarray
+    """Lower bounds where the target was not reached."""
 
     @property
     def reached(self) -> np.ndarray:
@@ -146,7 +149,7 @@ class _Steps(NamedTuple):
 
     @property
     def bounds(self) -> np.ndarray:
-        return np.where(self.reached, self.medians, self.given)
+        return np.where(self.reached, self.medians, self.least)
 
     @property
     def costs(self) -> np.ndarray:
@@ -240,16 +243,22 @@ def choose(curves: Mapping[str, ScalingCurve], max_cost: float = CRITICAL_COST) 
     return Choice(rule, point, point.examples / fewest, following)
 
 
-def _resample(steps: _Steps, hits: Sequence[np.ndarray], num_resamples: int) -> Iterator[_Steps]:
+def _hits(runs: Sequence[ScalingRun], target: float, split: LossSplit) -> np.ndarray:
+    """Steps of each run to a target; one that the net begins below takes a step, for logarithms."""
+    return np.array([max(1.0, run.hit(target, split)) for run in runs])
+
+
+def _resample(steps: _Steps, hits: Sequence[Sequence[np.ndarray]], num_resamples: int) -> Iterator[_Steps]:
     generator = np.random.default_rng(0)
     for _ in range(num_resamples):
-        yield steps._replace(medians=np.array([np.median(generator.choice(found, len(found))) for found in hits]))
+        medians = [min(np.median(generator.choice(found, len(found))) for found in settings) for settings in hits]
+        yield steps._replace(medians=np.array(medians))
 
 
 def _estimate(function: Callable[[_Steps], float], steps: _Steps, resampled: Sequence[_Steps]) -> Estimate:
-    values = [function(one) for one in resampled]
-    # between two of them there may be infinity
-    low, high = np.quantile(values, (0.025, 0.975), method="nearest") if values else (math.nan, math.nan)
+    # what cannot be told of a resample is as large as can be; and between two of them there may be infinity
+    values = np.nan_to_num([function(one) for one in resampled], nan=math.inf, posinf=math.inf)
+    low, high = np.quantile(values, (0.025, 0.975), method="nearest") if len(values) else (math.nan, math.nan)
     return Estimate(float(function(steps)), float(low), float(high))
 
 
@@ -265,14 +274,9 @@ def _critical_by_cost(steps: _Steps) -> float:
     if not steps.reached.any():
         return math.nan
     cheapest = int(np.argmin(np.where(steps.reached, steps.costs, np.inf)))
-    sizes, costs, reached = (values[cheapest:] for values in (steps.sizes, steps.costs, steps.reached))
-    size = size_of_cost(sizes, costs, CRITICAL_COST)
-    return math.nan if math.isinf(size) and not reached.all() else size
-
-
-def _steps_given(run: ScalingRun) -> float:
-    """Steps after which a run had not reached the target; a diverged one never would."""
-    return math.inf if run.facts.outcome == "diverged" else float(run.num_steps)
+    is_known = steps.reached | (steps.costs > CRITICAL_COST)  # a bound below it tells nothing
+    costs = np.where(is_known, steps.costs, math.nan)
+    return size_of_cost(steps.sizes[cheapest:], costs[cheapest:], CRITICAL_COST)
 
 
 def _foretold(run: ScalingRun, target: float, split: LossSplit) -> float:

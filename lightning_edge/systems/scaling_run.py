@@ -53,7 +53,7 @@ class ScalingFacts:
     """Examples that are in memory together, of which batch norm takes its statistics; 0 before the first step."""
     num_processes: int
     learning_rate: float
-    """Of the first parameter group, after a warm-up."""
+    """Of the first parameter group, before its schedule (``initial_lr``, which that of a warm-up rises to)."""
     split: LossSplit
     """Whose loss has the target."""
     target: float | None
@@ -80,6 +80,14 @@ class ScalingRun:
     def hit(self, target: float, split: LossSplit, position: str = "step") -> float:
         """Step, or another ``position`` such as ``seconds``, where a loss is first reached; else infinity."""
         return first_hit(self.columns[position], self.columns[f"{split}_loss"], target, self.facts.window)
+
+    def least_steps(self, target: float, split: LossSplit) -> float:
+        """Steps to a loss, or a lower bound: what its evaluations confirm not to reach it; infinite if it diverged."""
+        hit = self.hit(target, split)
+        if math.isfinite(hit) or self.facts.outcome == "diverged":
+            return hit
+        last = len(self.evaluations) - 1 - self.facts.window // 2  # those after it only confirm
+        return float(self.evaluations[max(0, last)].step)
 
     @property
     def num_steps(self) -> int:

@@ -71,6 +71,9 @@ def test_the_size_of_a_cost_lies_on_a_line_in_logarithms():
     assert size_of_cost(sizes, costs, 2.0) == pytest.approx(128)
     assert size_of_cost(sizes, costs, 5.0) == float("inf")
     assert size_of_cost(sizes, np.array([1.0, 1, np.inf]), 2.0) == 256  # nothing to join
+    assert size_of_cost(sizes, np.array([3.0, 1, 4]), 2.0) == pytest.approx(128)  # where it stays above
+    assert np.isnan(size_of_cost(sizes, np.array([1.0, 1, np.nan]), 2.0))
+    assert size_of_cost(sizes, np.array([3.0, 3, 3]), 2.0) == 16
 
 
 def test_exponents_tell_the_regimes():

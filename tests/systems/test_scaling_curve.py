@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from lightning_edge.ops.batch_scaling import StepsBySize
-from lightning_edge.systems.scaling_curve import best_setting, choose, quartile_of_largest, scaling_curve
+from lightning_edge.systems import scaling_curve as scaling
+from lightning_edge.systems.scaling_curve import best_setting, choose, quartile_of_largest
 from lightning_edge.systems.scaling_run import Evaluation, ScalingFacts, ScalingRun, read_run, write_run
 
 TRUTH = StepsBySize(min_steps=100.0, min_examples=20_000.0)
@@ -28,6 +29,12 @@ def make_run(size, steps, budget=math.inf, rate=0.1, every=None):
     )
     facts = ScalingFacts(size, size, 1, rate, "train", 1.0, 3, "budget")
     return ScalingRun(facts, evaluations)
+
+
+def scaling_curve(runs, target, split, **options):
+    """Of one setting for each size."""
+    settings = {size: {"only": found} for size, found in runs.items()}
+    return scaling.scaling_curve(settings, target, split, **options)
 
 
 def make_runs(budget_examples=math.inf, factors=(1.0, 1.05, 0.95)):
@@ -66,7 +73,9 @@ def test_what_did_not_reach_the_target_is_kept_and_bounds_the_cost():
     assert reached == {16: 3, 32: 3, 64: 3, 128: 3, 256: 3, 512: 0, 1024: 0, 2048: 0}
     missed = curve.points[-3]
     assert missed.steps.value == math.inf
-    assert missed.steps_given <= 60_000 / 512
+    confirmed = make_run(512, steps_of(512), 60_000 / 512).evaluations[-2].step  # the last only confirms
+    assert missed.least_steps == pytest.approx(confirmed, rel=0.06)
+    assert missed.least_steps < 60_000 / 512
     assert (missed.regime, missed.speedup, missed.cost) == ("not reached", 0.0, math.inf)
     assert math.isnan(missed.exponent)
     assert curve.fit == pytest.approx(TRUTH, rel=0.05)
@@ -192,6 +201,48 @@ def test_noise_counts_up_to_the_target_at_the_size_of_the_run():
     )
     progress = before / (1 + 100 / 64) + after / (1 + 900 / 64)
     assert found == pytest.approx(64 * (before + after - progress) / progress)
+
+
+def test_one_of_three_that_diverged_does_not_bound_the_median():
+    """It is above what the second fastest confirms, and nothing tells how far."""
+    runs = {16: [make_run(16, 200)] * 3, 64: [make_run(64, 50), make_run(64, 100, 60, every=1)]}
+    runs[64].append(diverged(make_run(64, 100)))
+    curve = scaling_curve(runs, 1.0, "train")
+    assert (curve.points[1].regime, curve.points[1].least_steps) == ("not reached", 59)
+    assert math.isnan(curve.critical_by_cost.value)  # 59 steps are 1.18 times the fewest examples
+
+
+def test_a_target_that_evaluations_do_not_confirm_is_not_ruled_out():
+    run = make_run(64, 4, 5, every=1)  # losses 2, 1.75, 1.5, 1.25, 1
+    assert run.hit(0.9, "train") == math.inf
+    assert run.least_steps(0.9, "train") == 3
+    assert run.least_steps(1.5, "train") == run.hit(1.5, "train") == 2
+
+
+def test_an_interval_reaches_as_far_as_one_cannot_tell():
+    """Where two of three reach the target, some resamples hold none that does."""
+    runs = {16: [make_run(16, 200)] * 3, 64: [make_run(64, 60), make_run(64, 70), make_run(64, 500, 100)]}
+    curve = scaling_curve(runs, 1.0, "train")
+    assert curve.points[1].steps.high == math.inf
+    assert curve.critical_by_fit.high == curve.critical_by_cost.high == math.inf
+
+
+def test_the_best_setting_is_chosen_in_every_resample():
+    """Of settings that differ in nothing but luck the interval reaches below what the luckiest alone tells."""
+    lucky = {"a": [make_run(64, steps, every=1) for steps in (90, 100, 150)]}
+    both = {**lucky, "b": [make_run(64, steps, every=1) for steps in (80, 110, 120)]}
+    alone, chosen = (scaling.scaling_curve({64: found}, 1.0, "train").points[0] for found in (lucky, both))
+    assert alone.steps.value == chosen.steps.value == pytest.approx(100)
+    assert alone.steps.low == pytest.approx(90)
+    assert chosen.steps.low == pytest.approx(80)
+    assert chosen.steps.high == pytest.approx(120)
+
+
+def test_the_linear_error_is_of_the_last_three():
+    run = make_run(64, 100, every=10)
+    errors = [math.nan, 9.0, 9.0, math.nan, 1.0, 2.0, 3.0]
+    rows = tuple(row._replace(linear_error=error) for row, error in zip(run.evaluations, errors, strict=False))
+    assert scaling_curve({64: [ScalingRun(run.facts, rows)]}, 1.0, "train").points[0].linear_error == 2.0
 
 
 def test_the_best_of_several_settings_has_the_fewest_steps_or_else_the_lowest_loss():
