@@ -7,40 +7,39 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.trainer.states import RunningStage
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 from torch.utils.data import default_collate
 
-from callbacks._batch_size import batch_size_of
+from callbacks._batch import batch_size_of
+from callbacks._buffers import kept_buffers
 from lightning_edge.contracts import GivesFixedSamples
 from lightning_edge.ops.sampling import evenly_spaced
 
-_BATCH_SIZE = 100
-"""Of the evaluation at most, whatever that of the training: batch norm takes its statistics of so many."""
 
-
-def fixed_batches(trainer: Trainer, split: str, num_samples: int) -> list[Any] | None:
-    """Collated batches of evenly spaced samples of ``train`` or ``val``.
+def fixed_batches(trainer: Trainer, split: str, num_samples: int, batch_size: int) -> list[Any]:
+    """Collated batches, as equal as can be, of evenly spaced samples of ``train`` or ``val``.
 
     The data module chooses them where it can (``fixed_samples``); of others each sample is read once, with whatever
     augmentation the dataset has, and kept.
 
     Returns:
-        ``None`` where there is no such split.
+        None at all where there is no such split, or none with samples by index.
     """
     data: Any = getattr(trainer, "datamodule", None)
     loader = trainer.train_dataloader if split == "train" else _val_loader(trainer)
     if loader is None:
-        return None
+        return []
     collate: Callable[[list[Any]], Any] = getattr(loader, "collate_fn", None) or default_collate
     with isolate_rng():
         if isinstance(data, GivesFixedSamples):
             samples = data.fixed_samples(split, num_samples)
         else:
             samples = _evenly_spaced(loader, num_samples)
-    num_batches = -(-len(samples) // _BATCH_SIZE)
-    bounds = [number * len(samples) // num_batches for number in range(num_batches + 1)]
+    num_batches = max(1, -(-len(samples) // batch_size))
+    bounds = [number * len(samples) // num_batches for number in range(num_batches + 1)] if samples else []
     return [collate(samples[start:stop]) for start, stop in pairwise(bounds)]
 
 
@@ -56,9 +55,17 @@ def mean_loss(trainer: Trainer, module: LightningModule, batches: list[Any], bat
     """
     sum_of_losses, num_samples = 0.0, 0
     precision = trainer.precision_plugin
-    with isolate_rng(), _evaluating(module, batch_statistics), torch.no_grad(), precision.forward_context():
+    with (
+        isolate_rng(),
+        _validating(trainer),
+        _evaluating(module, batch_statistics),
+        kept_buffers(module),
+        torch.no_grad(),
+        precision.forward_context(),
+    ):
         for batch in batches:
-            on_device = trainer.strategy.batch_to_device(precision.convert_input(batch))
+            ready = module._on_before_batch_transfer(precision.convert_input(batch))
+            on_device = trainer.strategy.batch_to_device(ready)
             size = batch_size_of(on_device)
             sum_of_losses += float(module.loss(on_device)) * size  # pyright: ignore
             num_samples += size
@@ -68,9 +75,8 @@ def mean_loss(trainer: Trainer, module: LightningModule, batches: list[Any], bat
 
 @contextmanager
 def _evaluating(module: LightningModule, batch_statistics: bool) -> Iterator[None]:
-    """Evaluation mode, all buffers and modes put back at the end."""
+    """Evaluation mode, all modes put back at the end."""
     was_training = {part: part.training for part in module.modules()}
-    buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
     module.eval()
     for part, trains in was_training.items():
         if batch_statistics and trains and isinstance(part, nn.modules.batchnorm._NormBase):
@@ -80,9 +86,17 @@ def _evaluating(module: LightningModule, batch_statistics: bool) -> Iterator[Non
     finally:
         for part, trains in was_training.items():
             part.training = trains
-        with torch.no_grad():
-            for buffer, before in buffers:
-                buffer.copy_(before)
+
+
+@contextmanager
+def _validating(trainer: Trainer) -> Iterator[None]:
+    """Have hooks see a validation, so that they do not augment."""
+    stage = trainer.state.stage
+    trainer.state.stage = RunningStage.VALIDATING
+    try:
+        yield
+    finally:
+        trainer.state.stage = stage
 
 
 def _val_loader(trainer: Trainer) -> Any:
@@ -97,8 +111,5 @@ def _val_loader(trainer: Trainer) -> Any:
 def _evenly_spaced(loader: Any, num_samples: int) -> list[Any]:
     dataset: Any = getattr(loader, "dataset", None)
     if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
-        raise ValueError(
-            "expected one loader whose dataset has samples by index, or a data module with fixed_samples, got "
-            f"{type(loader).__name__} of {type(dataset).__name__}"
-        )
+        return []
     return [dataset[index] for index in evenly_spaced(len(dataset), num_samples)]

@@ -9,9 +9,11 @@ class LinearStep:
 
     Args:
         module: Whose gradients are there and whose weights will step.
+        scale: By what the gradients are multiplied.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, scale: float = 1.0) -> None:
+        self._scale = scale
         self._before = [
             (parameter, parameter.detach().clone(), parameter.grad.detach().clone())
             for parameter in module.parameters()
@@ -21,6 +23,5 @@ class LinearStep:
     @torch.no_grad()
     def foretold(self) -> Tensor:
         """Change of the loss by the step that was made since, were the loss linear: gradient times step."""
-        return torch.stack(
-            [((parameter - weights) * gradient).sum() for parameter, weights, gradient in self._before]
-        ).sum()
+        changes = [((parameter - weights) * gradient).sum() for parameter, weights, gradient in self._before]
+        return torch.stack(changes).sum() / self._scale

@@ -13,10 +13,11 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from callbacks._batch_size import batch_size_of
+from callbacks._batch import batch_size_of
+from callbacks._elapsed import Elapsed
 from callbacks._fixed_samples import fixed_batches, mean_loss
 from callbacks._linear_step import LinearStep
-from callbacks._stopwatch import Stopwatch
+from callbacks._plain_training import check_plain_training, gradient_scale
 from callbacks.gradient_noise_scale import GradientNoiseScale
 from lightning_edge.systems.scaling_run import Evaluation, LossSplit, ScalingFacts, ScalingRun, write_run
 
@@ -28,9 +29,9 @@ class BatchSizeScaling(Callback):
     are the same in every run (:meth:`~lightning_edge.data.EdgeDataModule.fixed_samples`), so runs of different batch
     sizes, learning rates and seeds can be compared; ``python -m recipes.batch_size_scaling`` does that. They are
     evaluated before the first step and then after every so many examples, or after every step where a batch has more;
-    the loss on training samples with batch norm as in training, but always on batches of 100, that on validation
-    samples with its running statistics, as the net will be used. A target counts as reached where the median of
-    ``window`` evaluations reaches it.
+    the loss on training samples with batch norm as in training, but always on batches of ``eval_batch_size``, that on
+    validation samples with its running statistics, as the net will be used. A target counts as reached where the median
+    of ``window`` evaluations reaches it.
 
     A step may take several batches (``accumulate_grad_batches``) on several processes: ``batch_size`` is that of all
     of them. Batch norm takes its statistics of a single one, the ``micro_batch_size``, and its running mean moves once
@@ -59,9 +60,11 @@ class BatchSizeScaling(Callback):
         window: Evaluations whose median counts, odd.
         linear_error_every: At every so many evaluations, measure the linear error, for which there is one more
             evaluation; 0 never does.
+        eval_batch_size: How many samples are evaluated together at most; the same in all runs that are to be compared.
 
     Raises:
-        ValueError: An argument is out of range; later, a module without ``loss`` or a split without data.
+        ValueError: An argument is out of range; later, a module without ``loss``, a split without samples by index,
+            manual optimisation, or a strategy that shards weights.
     """
 
     def __init__(
@@ -72,11 +75,15 @@ class BatchSizeScaling(Callback):
         every_n_examples: int = 5000,
         window: int = 5,
         linear_error_every: int = 0,
+        eval_batch_size: int = 100,
     ) -> None:
         if target is not None and not math.isfinite(target):
             raise ValueError(f"expected target to be a finite loss or None, got {target}")
-        if num_samples < 1 or every_n_examples < 1:
-            raise ValueError(f"expected num_samples and every_n_examples from 1, got {num_samples}, {every_n_examples}")
+        if min(num_samples, every_n_examples, eval_batch_size) < 1:
+            raise ValueError(
+                "expected num_samples, every_n_examples and eval_batch_size from 1, got "
+                f"{num_samples}, {every_n_examples}, {eval_batch_size}"
+            )
         if window < 1 or window % 2 == 0:
             raise ValueError(f"expected window to be odd, from 1, got {window}")
         if linear_error_every < 0:
@@ -87,53 +94,60 @@ class BatchSizeScaling(Callback):
         self.every_n_examples = every_n_examples
         self.window = window
         self.linear_error_every = linear_error_every
+        self.eval_batch_size = eval_batch_size
+        self._folder: Path | None = None
+        self._begin()
+
+    def _begin(self) -> None:
         self._evaluations: list[Evaluation] = []
         self._examples = 0
         self._step = self._since_step = 0
         self._micro_batch_size = 0
-        self._clock = Stopwatch()
+        self._clock = Elapsed()
         self._batches: dict[str, list[Any]] = {}
-        self._folder: Path | None = None
         self._linear_step: LinearStep | None = None
         self._measures_next_step = False
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit" and not callable(getattr(pl_module, "loss", None)):
+        if stage != "fit":
+            return
+        check_plain_training(trainer, pl_module)
+        if not callable(getattr(pl_module, "loss", None)):
             raise ValueError(f"expected a module with loss(batch), got {type(pl_module).__name__} without")
+        self._begin()  # what is resumed is loaded later
         self._folder = None if trainer.log_dir is None else Path(trainer.log_dir)  # asks all processes
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._batches = {}
         for split in ("train", "val"):
-            batches = fixed_batches(trainer, split, self.num_samples)
-            if batches:
-                self._batches[split] = batches
-        if self.split not in self._batches:
+            self._batches[split] = fixed_batches(trainer, split, self.num_samples, self.eval_batch_size)
+        if not self._batches[self.split]:
             raise ValueError(
-                f"expected data to evaluate split {self.split!r} on, got none: give a data module, or let the trainer "
-                "validate after every epoch"
+                f"expected data to evaluate split {self.split!r} on, got none: give a data module, let the trainer "
+                "validate after every epoch, or use one loader whose dataset has samples by index"
             )
         self._step = trainer.global_step
         if not self._evaluations:
             self._evaluate(trainer, pl_module)
             self._check_target()
-        self._clock.go()
+        self._clock.go(pl_module.device)
+
+    @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._micro_batch_size = max(self._micro_batch_size, batch_size_of(batch))
 
     @override
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         if self._measures_next_step:
-            self._linear_step = LinearStep(pl_module)
+            self._linear_step = LinearStep(pl_module, gradient_scale(trainer, optimizer))
             self._measures_next_step = False
 
     @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        size = batch_size_of(batch)
-        self._micro_batch_size = max(self._micro_batch_size, size)
-        self._since_step += size
+        self._since_step += batch_size_of(batch)
         if trainer.global_step == self._step:
             return  # a step takes several batches
         self._examples += _sum_over_processes(trainer, pl_module, self._since_step)
@@ -152,7 +166,7 @@ class BatchSizeScaling(Callback):
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
-            self._clock.go()
+            self._clock.go(pl_module.device)
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -173,7 +187,7 @@ class BatchSizeScaling(Callback):
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._clock.pause(pl_module.device)
-        if isinstance(exception, FloatingPointError) and self._evaluations:
+        if isinstance(exception, FloatingPointError):
             self._evaluations.append(self._row(trainer, math.nan, math.nan))
             self._write(trainer, self._run(trainer))
         self._batches = {}
@@ -199,9 +213,10 @@ class BatchSizeScaling(Callback):
         losses = {
             split: mean_loss(trainer, module, batches, batch_statistics=split == "train")
             for split, batches in self._batches.items()
+            if batches
         }
-        evaluation = self._row(trainer, losses["train"], losses.get("val", math.nan))
-        every = self.linear_error_every
+        evaluation = self._row(trainer, losses.get("train", math.nan), losses.get("val", math.nan))
+        every = self.linear_error_every if self._batches["train"] else 0
         self._measures_next_step = every > 0 and len(self._evaluations) % every == 0
         self._evaluations.append(evaluation)
         self._log(trainer, {"train_loss": evaluation.train_loss, "val_loss": evaluation.val_loss})
@@ -209,7 +224,7 @@ class BatchSizeScaling(Callback):
         self._write(trainer, run)
         if run.facts.outcome in ("reached", "diverged"):
             trainer.should_stop = True
-        self._clock.go()
+        self._clock.go(module.device)
 
     def _check_target(self) -> None:
         loss = self._evaluations[0].loss(self.split)
@@ -239,10 +254,11 @@ class BatchSizeScaling(Callback):
         error = abs(mean_loss(trainer, module, self._batches["train"], batch_statistics=True) - foretold)
         self._evaluations[-1] = before._replace(linear_error=error)
         self._log(trainer, {"linear_error": error})
-        self._clock.go()
+        self._clock.go(module.device)
 
     def _log(self, trainer: Trainer, values: Mapping[str, float]) -> None:
         values = {f"scaling/{name}": value for name, value in {**values, "examples": self._examples}.items()}
+        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
         for logger in trainer.loggers:
             logger.log_metrics(values, step=trainer.global_step)
 

@@ -1,7 +1,6 @@
 """From which batch size on more examples hardly make a gradient better, told by the gradients of one training."""
 
 import math
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
@@ -9,7 +8,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
@@ -19,7 +17,10 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 from typing_extensions import override
 
-from callbacks._batch_size import batch_size_of
+from callbacks._batch import batch_size_of, part_of, rows_left_whole
+from callbacks._buffers import kept_buffers
+from callbacks._elapsed import Elapsed
+from callbacks._plain_training import check_plain_training, gradient_scale, loss_scale
 from lightning_edge.ops.gradient_noise import gradient_noise
 
 
@@ -33,10 +34,11 @@ class GradientNoiseScale(Callback):
     It comes from gradients of parts of a step and of their mean. Where a step takes several batches
     (``accumulate_grad_batches``) or several processes (DDP), those are the parts, and nothing is computed twice. Else a
     batch is split, and its parts go through ``training_step`` once more: the measured steps take nearly twice the time,
-    what ``training_step`` itself counts is counted again, and weights, buffers, random numbers and logs stay as they
-    were.
-    Variance and squared norm are averaged apart over the last steps, in checkpoints too, and then divided. With batch
-    norm, the scale is that of gradients at the statistics of a part.
+    what ``training_step`` itself counts is counted again, and weights, gradients, buffers, random numbers and logs stay
+    as they were. Examples are the rows of a batch's tensors, or the items of lists that have as many.
+    Weights are those of the optimiser that learn when a step begins. Variance and squared norm are averaged apart over
+    the last steps, in checkpoints too, and then divided. With batch norm, the scale is that of gradients at the
+    statistics of a part.
 
     ============================  ===============================================================  =================
     key                           meaning                                                          unit
@@ -67,13 +69,12 @@ class GradientNoiseScale(Callback):
         self.decay = decay
         self.num_parts = num_parts
         self._variance = self._squared_gradient = self._weight = 0.0
-        self.seconds = 0.0
-        """Time that was spent on splitting batches."""
+        self._clock = Elapsed()
         self._parts: _Parts | None = None
         self._size_of_part = 0
         self._weights: list[nn.Parameter] = []
         self._handles: list[RemovableHandle] = []
-        self._has_warned = False
+        self._said: set[str] = set()
 
     @property
     def variance(self) -> float:
@@ -90,27 +91,27 @@ class GradientNoiseScale(Callback):
         """Their quotient, examples; NaN where the noise hides the mean."""
         return self.variance / self.squared_gradient if self.squared_gradient > 0 else math.nan
 
+    @property
+    def seconds(self) -> float:
+        """Time that split batches took; where a step has parts anyway, measuring is not timed."""
+        return self._clock.seconds
+
     @override
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not pl_module.automatic_optimization:
-            raise ValueError(f"expected automatic optimisation, got {type(pl_module).__name__} with its own steps")
-        if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
-            name = type(trainer.strategy).__name__
-            raise ValueError(f"expected a strategy with whole gradients, of a single device or DDP, got {name}")
-        # what is frozen now and learns later is left out throughout
-        self._weights = [parameter for parameter in pl_module.parameters() if parameter.requires_grad]
-        self._handles = [parameter.register_hook(self._add) for parameter in self._weights]
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            check_plain_training(trainer, pl_module)
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if trainer.global_step % self.every_n_steps:
-            self._parts = None
+            self._stop()  # a step that never came
         elif trainer.accumulate_grad_batches * trainer.world_size == 1:
-            begin = time.perf_counter()
+            self._clock.go(pl_module.device)
             self._split(trainer, pl_module, batch, batch_idx)
-            self.seconds += time.perf_counter() - begin
+            self._clock.pause(pl_module.device)
         else:
-            self._parts = self._parts or _Parts(pl_module.device)
+            if self._parts is None:
+                self._watch(trainer, pl_module)
             self._size_of_part = batch_size_of(batch)
 
     @override
@@ -120,21 +121,16 @@ class GradientNoiseScale(Callback):
 
     @override
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        parts, self._parts = self._parts, None
-        if parts is None:
-            return
         # Lightning divides each gradient by the number of batches in a step, even where an epoch leaves fewer
-        divisor = trainer.accumulate_grad_batches
-        gradients = [parameter.grad for parameter in self._weights if parameter.grad is not None]
-        whole = _square(gradients) * (divisor / parts.num_batches) ** 2
-        sums = parts.sums((divisor / _loss_scale(trainer)) ** 2)
-        self._average(pl_module, trainer.strategy.reduce(sums, reduce_op="sum"), whole)
+        self._measure(trainer, pl_module, trainer.accumulate_grad_batches, gradient_scale(trainer, optimizer))
+
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._stop()
 
     @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles, self._weights, self._parts = [], [], None
+        self._stop()
 
     @override
     def state_dict(self) -> dict[str, float]:
@@ -150,38 +146,65 @@ class GradientNoiseScale(Callback):
         self._variance, self._squared_gradient, self._weight = (
             state_dict[name] for name in ("variance", "squared_gradient", "weight")
         )
-        self.seconds = state_dict["seconds"]
+        self._clock.seconds = state_dict["seconds"]
 
-    def _add(self, gradient: Tensor) -> None:
-        """See a parameter's gradient of one batch on one process, before it is summed up."""
-        if self._parts is not None:
-            self._parts.square += _square([gradient])
+    def _watch(self, trainer: Trainer, module: LightningModule) -> "_Parts":
+        """See the gradients of single batches from now on."""
+        groups = trainer.optimizers[0].param_groups
+        self._weights = [weight for group in groups for weight in group["params"] if weight.requires_grad]
+        parts = self._parts = _Parts(module.device)
+        self._handles = [weight.register_hook(parts.add) for weight in self._weights]
+        return parts
+
+    def _stop(self) -> "_Parts | None":
+        for handle in self._handles:
+            handle.remove()
+        parts, self._parts, self._handles = self._parts, None, []
+        return parts
 
     def _split(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         size = batch_size_of(batch)
         if size < self.num_parts:
-            self._warn_once(
+            self._say_once(
+                "small",
                 f"no gradient noise of a batch of {size}: it takes num_parts ({self.num_parts}) examples at least, or "
-                "accumulate_grad_batches or processes that make parts"
+                "accumulate_grad_batches or processes that make parts",
             )
             return
+        if left := rows_left_whole(batch, size):
+            self._say_once(
+                "rows",
+                f"expected tensors of as many rows as the first one of a batch has ({size}), got {sorted(left)}: they "
+                "are not split, and the gradient noise is wrong if they hold examples",
+            )
         bounds = [part * size // self.num_parts for part in range(self.num_parts + 1)]
-        means = [torch.zeros_like(weight) for weight in self._weights]
-        parts, scale = _Parts(module.device), _loss_scale(trainer)
+        scale = loss_scale(trainer)
         with _unchanged(module):
+            parts = self._watch(trainer, module)
             for start, stop in pairwise(bounds):
-                loss = _training_loss(trainer, module, _slice(batch, size, start, stop), batch_idx)
-                gradients = torch.autograd.grad(loss * scale, self._weights, materialize_grads=True)
+                loss = _training_loss(trainer, module, part_of(batch, size, start, stop), batch_idx)
+                if loss is None:
+                    break
+                (loss * scale).backward()
                 parts.count(stop - start)
-                parts.square += _square(list(gradients))
-                for mean, gradient in zip(means, gradients, strict=True):
-                    mean.add_(gradient, alpha=1 / (scale * self.num_parts))
-        self._average(module, parts.sums(1 / scale**2), _square(means))
+            else:
+                self._measure(trainer, module, 1, scale)
+        self._stop()
 
-    def _warn_once(self, message: str) -> None:
-        if not self._has_warned:
+    def _measure(self, trainer: Trainer, module: LightningModule, divisor: int, scale: float) -> None:
+        """Compare the parts with their mean, of which the gradients hold the sum over a divisor, times a scale."""
+        parts = self._stop()
+        if parts is None or not parts.num_batches:
+            return
+        gradients = [weight.grad for weight in self._weights if weight.grad is not None]
+        whole = _square(gradients) * (divisor / scale / parts.num_batches) ** 2
+        sums = parts.sums((divisor / loss_scale(trainer)) ** 2)
+        self._average(module, trainer.strategy.reduce(sums, reduce_op="sum"), whole)
+
+    def _say_once(self, kind: str, message: str) -> None:
+        if kind not in self._said:
             rank_zero_warn(message)
-        self._has_warned = True
+        self._said.add(kind)
 
     def _average(self, module: LightningModule, sums: Tensor, whole: Tensor) -> None:
         square, inverse_size, count = sums.cpu().double()
@@ -207,6 +230,10 @@ class _Parts:
         self._inverse_size = 0.0
         self.num_batches = 0
 
+    def add(self, gradient: Tensor) -> None:
+        """See a weight's gradient of one batch on one process, before it is summed up."""
+        self.square += _square([gradient])
+
     def count(self, size: int) -> None:
         """Count a part of so many examples."""
         self._inverse_size += 1 / size
@@ -223,13 +250,7 @@ def _square(gradients: list[Tensor]) -> Tensor:
     return get_total_norm([gradient.float() for gradient in gradients]).square()
 
 
-def _loss_scale(trainer: Trainer) -> float:
-    """By what a scaler for float16 multiplies the loss."""
-    scaler = getattr(trainer.precision_plugin, "scaler", None)
-    return 1.0 if scaler is None else scaler.get_scale()
-
-
-def _training_loss(trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> Tensor:
+def _training_loss(trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> Tensor | None:
     takes_index = is_param_in_hook_signature(module.training_step, "batch_idx", min_args=2)
     with trainer.precision_plugin.train_step_context():
         output: Any = module.training_step(*((batch, batch_idx) if takes_index else (batch,)))
@@ -238,32 +259,17 @@ def _training_loss(trainer: Trainer, module: LightningModule, batch: Any, batch_
 
 @contextmanager
 def _unchanged(module: LightningModule) -> Iterator[None]:
-    """Undo what training steps do to buffers and random numbers, and keep them from logging."""
-    buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    """Undo what training steps do to gradients, buffers and random numbers, and keep them from logging."""
+    gradients = [(weight, weight.grad) for weight in module.parameters()]
+    for weight, _ in gradients:
+        weight.grad = None
     for name in ("log", "log_dict"):
         object.__setattr__(module, name, lambda *args, **kwargs: None)
     try:
-        with isolate_rng():
+        with isolate_rng(), kept_buffers(module):
             yield
     finally:
         for name in ("log", "log_dict"):
             object.__delattr__(module, name)
-        with torch.no_grad():
-            for buffer, before in buffers:
-                buffer.copy_(before)
-
-
-def _slice(batch: Any, size: int, start: int, stop: int) -> Any:
-    """Some examples of a batch: of tensors and of lists with an item for each, within dicts, lists and tuples."""
-    if isinstance(batch, Tensor):
-        return batch[start:stop] if batch.ndim and len(batch) == size else batch
-    if isinstance(batch, Mapping):
-        return {key: _slice(value, size, start, stop) for key, value in batch.items()}
-    if not isinstance(batch, list | tuple):
-        return batch
-    if hasattr(batch, "_fields"):  # a named tuple
-        return type(batch)(*(_slice(item, size, start, stop) for item in batch))
-    holds_batches = all(isinstance(item, Tensor) and item.ndim and len(item) == size for item in batch)
-    if len(batch) == size and not holds_batches:
-        return batch[start:stop]
-    return type(batch)(_slice(item, size, start, stop) for item in batch)
+        for weight, gradient in gradients:
+            weight.grad = gradient

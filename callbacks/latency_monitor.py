@@ -14,7 +14,7 @@ from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode
 from typing_extensions import override
 
-from callbacks._batch_size import first_dimension
+from callbacks._batch import first_dimension
 from callbacks._latency_report import MARKS, Laps, metrics, summarise, table
 from lightning_edge.costs import count_parameters, machine_facts, peak_memory_bytes
 from lightning_edge.timing import read_clock_ms

@@ -84,7 +84,7 @@ def read_runs(plan: Sweep, folder: Path) -> "dict[PlannedRun, ScalingRun]":
 
     runs = {run: read_run(folder / run.path) for run in plan.runs() if (folder / run.path / "done.json").exists()}
     for planned, run in runs.items():
-        if run.facts.batch_size != planned.size:
+        if run.facts.batch_size not in (planned.size, 0):  # 0 where the first loss was no number
             raise ValueError(
                 f"expected {folder / planned.path} to hold a run of batch size {planned.size}, got one of "
                 f"{run.facts.batch_size}: a sweep needs a single device"
