@@ -17,6 +17,7 @@ from callbacks._batch import batch_size_of
 from callbacks._elapsed import Elapsed
 from callbacks._fixed_samples import fixed_batches, mean_loss
 from callbacks._linear_step import LinearStep
+from callbacks._log import log_now
 from callbacks._plain_training import check_plain_training, gradient_scale
 from callbacks.gradient_noise_scale import GradientNoiseScale
 from lightning_edge.systems.scaling_run import Evaluation, LossSplit, ScalingFacts, ScalingRun, write_run
@@ -257,10 +258,8 @@ class BatchSizeScaling(Callback):
         self._clock.go(module.device)
 
     def _log(self, trainer: Trainer, values: Mapping[str, float]) -> None:
-        values = {f"scaling/{name}": value for name, value in {**values, "examples": self._examples}.items()}
-        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
-        for logger in trainer.loggers:
-            logger.log_metrics(values, step=trainer.global_step)
+        values = {**values, "examples": self._examples}
+        log_now(trainer, {f"scaling/{name}": value for name, value in values.items()})
 
     def _run(self, trainer: Trainer, ended: bool = False) -> ScalingRun:
         micro = self._micro_batch_size

@@ -20,6 +20,7 @@ from typing_extensions import override
 from callbacks._batch import batch_size_of, part_of, rows_left_whole
 from callbacks._buffers import kept_buffers
 from callbacks._elapsed import Elapsed
+from callbacks._log import log_now
 from callbacks._plain_training import check_plain_training, gradient_scale, loss_scale
 from lightning_edge.ops.gradient_noise import gradient_noise
 
@@ -122,7 +123,7 @@ class GradientNoiseScale(Callback):
     @override
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         # Lightning divides each gradient by the number of batches in a step, even where an epoch leaves fewer
-        self._measure(trainer, pl_module, trainer.accumulate_grad_batches, gradient_scale(trainer, optimizer))
+        self._measure(trainer, trainer.accumulate_grad_batches, gradient_scale(trainer, optimizer))
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -188,10 +189,10 @@ class GradientNoiseScale(Callback):
                 (loss * scale).backward()
                 parts.count(stop - start)
             else:
-                self._measure(trainer, module, 1, scale)
+                self._measure(trainer, 1, scale)
         self._stop()
 
-    def _measure(self, trainer: Trainer, module: LightningModule, divisor: int, scale: float) -> None:
+    def _measure(self, trainer: Trainer, divisor: int, scale: float) -> None:
         """Compare the parts with their mean, of which the gradients hold the sum over a divisor, times a scale."""
         parts = self._stop()
         if parts is None or not parts.num_batches:
@@ -199,27 +200,22 @@ class GradientNoiseScale(Callback):
         gradients = [weight.grad for weight in self._weights if weight.grad is not None]
         whole = _square(gradients) * (divisor / scale / parts.num_batches) ** 2
         sums = parts.sums((divisor / loss_scale(trainer)) ** 2)
-        self._average(module, trainer.strategy.reduce(sums, reduce_op="sum"), whole)
+        self._average(trainer, trainer.strategy.reduce(sums, reduce_op="sum"), whole)
 
     def _say_once(self, kind: str, message: str) -> None:
         if kind not in self._said:
             rank_zero_warn(message)
         self._said.add(kind)
 
-    def _average(self, module: LightningModule, sums: Tensor, whole: Tensor) -> None:
+    def _average(self, trainer: Trainer, sums: Tensor, whole: Tensor) -> None:
         square, inverse_size, count = sums.cpu().double()
         noise = gradient_noise(square / count, whole.cpu().double(), inverse_size / count, count)
         if not all(torch.isfinite(value) for value in noise):
             return  # a step that a scaler for float16 will leave out, too
         for name, value in zip(("_variance", "_squared_gradient", "_weight"), (*noise, 1.0), strict=True):
             setattr(self, name, self.decay * getattr(self, name) + (1 - self.decay) * float(value))
-        module.log_dict(
-            {
-                "noise/scale": self.noise_scale,
-                "noise/variance": self.variance,
-                "noise/squared_gradient": self.squared_gradient,
-            }
-        )
+        names = ("scale", self.noise_scale), ("variance", self.variance), ("squared_gradient", self.squared_gradient)
+        log_now(trainer, {f"noise/{name}": value for name, value in names})
 
 
 class _Parts:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 HOME = Path(__file__).parent
 
+_LOCK = "run.lock"
+
 TRACEBACK = "LIGHTNING_EDGE_TRACEBACK"
 """Environment variable that asks for tracebacks of all errors."""
 
@@ -117,7 +119,12 @@ def run_config(
         ValueError: The folder holds a run with other arguments, or another process runs it.
     """
     folder = Path(folder).absolute()
-    arguments = _as_arguments(overrides)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone_in(folder):
+        return _run_in(folder, recipe, command, _as_arguments(overrides))
+
+
+def _run_in(folder: Path, recipe: str, command: str, arguments: list[str]) -> dict[str, float]:
     main = importlib.import_module(recipe if "." in recipe else f"recipes.{recipe}").main
     plan = {"recipe": recipe, "command": command, "arguments": arguments}
     is_claimed = (folder / "run.json").exists()
@@ -129,22 +136,20 @@ def run_config(
                 "choose another folder, or delete that one"
             )
     else:
-        folder.mkdir(parents=True, exist_ok=True)
         _write_json(folder / "run.json", plan)
     if (folder / "done.json").exists():
         return json.loads((folder / "done.json").read_text())
 
     checkpoint = last_checkpoint(folder) if command == "fit" else None
     if checkpoint is not None and checkpoint.is_file() and not zipfile.is_zipfile(checkpoint):  # sharded: a folder
-        warnings.warn(f"{checkpoint} is cut short, as a killed process leaves it: the run begins anew", stacklevel=2)
+        warnings.warn(f"{checkpoint} is cut short, as a killed process leaves it: the run begins anew", stacklevel=3)
         checkpoint = None
     resume = [f"--ckpt_path={checkpoint}"] if checkpoint else []
     try:
-        with _alone_in(folder):
-            metrics = main([command, *arguments, *resume], folder=folder).metrics
+        metrics = main([command, *arguments, *resume], folder=folder).metrics
     except BaseException:
         with suppress(OSError):
-            if not is_claimed and [path.name for path in folder.iterdir()] == ["run.json"]:
+            if not is_claimed and {path.name for path in folder.iterdir()} <= {"run.json", _LOCK}:
                 (folder / "run.json").unlink()  # it left nothing: other arguments may come next
         raise
     _write_json(folder / "done.json", metrics)
@@ -162,7 +167,7 @@ def list_recipes() -> str:
     lines = []
     for path in sorted(HOME.glob("[!_]*.py")):
         docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        lines.append(f"{path.stem:<16}{docstring.partition(chr(10))[0]}\n")
+        lines.append(f"{path.stem:<20}{docstring.partition(chr(10))[0]}\n")
     return "".join(lines)
 
 
@@ -189,7 +194,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
     if not rank_zero_only(lambda: True, default=False)():
         yield
         return
-    lock = FileLock(folder / "run.lock")  # which ends with the process, however that ends
+    lock = FileLock(folder / _LOCK)  # which ends with the process, however that ends
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -198,7 +203,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):  # some systems keep what is open
-            (folder / "run.lock").unlink()
+            (folder / _LOCK).unlink()
         lock.release()
 
 

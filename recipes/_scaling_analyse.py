@@ -20,7 +20,7 @@ def analyse(
 ) -> dict[str, float]:
     """Tell from the runs of a sweep which batch size pays, in a table, a picture and a sentence.
 
-    Leaves ``scaling.csv`` and ``scaling.png`` in the folder; runs that have not finished are left out.
+    Leaves ``scaling.csv``, ``scaling.png`` and ``scaling.txt`` in the folder; runs that have not finished are left out.
 
     Args:
         folder: That of the sweep.
@@ -34,12 +34,13 @@ def analyse(
         ValueError: The sweep's runs end at a higher loss than ``target``.
     """
     from recipes._scaling_picture import draw_results
-    from recipes._scaling_report import print_results, recommend
+    from recipes._scaling_report import in_words, print_results, recommend
 
     if max_cost < 1:
         raise ValueError(f"expected max_cost of at least 1, got {max_cost}")
     found = read_results(folder, target, max_cost)
     _write(found, folder / "scaling.csv")
+    (folder / "scaling.txt").write_text("\n".join(in_words(found)) + "\n")
     figure = draw_results(found)
     figure.savefig(folder / "scaling.png", dpi=120)
     print_results(found, folder)
@@ -64,9 +65,9 @@ def numbers(found: SweepResults) -> dict[str, float]:
 
 
 _COLUMNS = (
-    "fraction", "rule", "batch_size", "learning_rate", "num_runs", "num_reached", "steps", "steps_low", "steps_high",
-    "examples", "speedup", "ideal_speedup", "cost", "exponent", "regime", "seconds", "examples_per_s", "linear_error",
-    "critical_by_noise",
+    "target", "split", "fraction", "rule", "batch_size", "learning_rate", "num_runs", "num_reached", "steps",
+    "steps_low", "steps_high", "examples", "speedup", "ideal_speedup", "cost", "exponent", "regime", "seconds",
+    "examples_per_s", "linear_error", "critical_by_noise",
 )  # fmt: skip
 
 
@@ -80,7 +81,7 @@ def _write(found: SweepResults, path: Path) -> None:
 def table_rows(found: SweepResults) -> list[list[object]]:
     """Rows of ``scaling.csv``."""
     return [
-        [fraction, rule, *_point_columns(point, curve)]
+        [found.target, found.plan.split, fraction, rule, *_point_columns(point, curve)]
         for fraction, curves in found.curves.items()
         for rule, curve in curves.items()
         for point in curve.points

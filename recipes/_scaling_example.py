@@ -10,7 +10,7 @@ _NET = ("--model.net.model=ode_resnet4", "--model.net.model_options={}")
 
 
 def example(
-    folder: Path = Path("runs/batch_size_scaling"),
+    folder: Path = Path("runs/batch_size_example"),
     sizes: tuple[int, ...] = (8, 32, 128, 512),
     rules: tuple[str, ...] = ("fixed", "linear", "sqrt"),
     num_seeds: int = 1,
@@ -42,6 +42,7 @@ def example(
         max_examples=max_examples,
         base_size=32,
         base_lr=0.0125,
+        warmup_examples=max_examples // 10,
         every_n_examples=max(1, max_examples // 50),
         on=on,
     )

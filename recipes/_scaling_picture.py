@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from recipes._scaling_results import SweepResults
 
 _MARKS = ("o", "s", "D", "v", "P", "X")
+_STYLES = ("-", "-", "-", (0, (4, 2)), (0, (1, 1)), "-")
+"""The rule ``tuned``, the fourth, lies on one of the first three at each size, which shows through it."""
 
 
 def draw_results(found: "SweepResults") -> Figure:
@@ -47,8 +49,8 @@ def _draw_steps(axis: Any, found: "SweepResults") -> None:
         sizes = np.array([min(found.plan.sizes), max(found.plan.sizes)], float)
         axis.plot(sizes, fewest / sizes, "--", color="grey", label="ideal")
     if found.choice is not None:
-        axis.axvline(found.choice.point.batch_size, color="black", alpha=0.3)
-    _name(axis, found, "steps to the target (dotted: fit, triangles: not reached)")
+        axis.axvline(found.choice.point.batch_size, color="black", alpha=0.3, label="advised")
+    _name(axis, found, "steps to the target (dotted: fit, triangles: not reached, bands: 95 %)")
     axis.set_yscale("log")
 
 
@@ -57,7 +59,8 @@ def _draw_curve(axis: Any, curve: "ScalingCurve", label: str, index: int) -> Non
     sizes = [point.batch_size for point in reached]
     steps = [point.steps.value for point in reached]
     mark = _MARKS[index % len(_MARKS)]
-    axis.plot(sizes, steps, f"{mark}-", color=f"C{index}", label=label, markersize=4)
+    style = _STYLES[index % len(_STYLES)]
+    axis.plot(sizes, steps, marker=mark, linestyle=style, color=f"C{index}", label=label, markersize=4)
     known = [point for point in reached if math.isfinite(point.steps.low) and math.isfinite(point.steps.high)]
     if known:
         axis.fill_between(
@@ -79,7 +82,7 @@ def _draw_cost(axis: Any, found: "SweepResults") -> None:
     axis.axhline(2, linestyle=":", color="grey", label="critical")
     if found.at_base is not None and math.isfinite(found.at_base.critical_by_noise):
         axis.axvline(found.at_base.critical_by_noise, color="tab:red", alpha=0.5, label="foretold by gradient noise")
-    _name(axis, found, "examples, as a multiple of the fewest")
+    _name(axis, found, "examples, as a multiple of the rule's fewest")
 
 
 def _draw_contours(axis: Any, found: "SweepResults") -> None:
@@ -104,7 +107,7 @@ def _draw_seconds(axis: Any, found: "SweepResults") -> None:
 def _draw_linear_error(axis: Any, found: "SweepResults") -> None:
     for index, (rule, curve) in enumerate(found.whole.items()):
         _draw_line(axis, curve, [point.linear_error or math.nan for point in curve.points], rule, index)
-    _name(axis, found, "error of a linear prediction of the loss after a step")
+    _name(axis, found, "loss after a step: error of a linear prediction")
     if axis.lines:
         axis.set_yscale("log")
 
@@ -132,7 +135,8 @@ def _draw_line(axis: Any, curve: "ScalingCurve", values: list[float], label: str
     pairs = [(p.batch_size, value) for p, value in zip(curve.points, values, strict=True) if math.isfinite(value)]
     if pairs:
         mark = _MARKS[index % len(_MARKS)]
-        axis.plot(*zip(*pairs, strict=True), f"{mark}-", color=f"C{index}", label=label, markersize=4)
+        style = _STYLES[index % len(_STYLES)]
+        axis.plot(*zip(*pairs, strict=True), marker=mark, linestyle=style, color=f"C{index}", label=label, markersize=4)
 
 
 def _name(axis: Any, found: "SweepResults", title: str) -> None:

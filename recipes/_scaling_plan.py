@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -64,9 +64,10 @@ class Sweep:
     target: float | None
     split: "LossSplit"
     max_examples: int
-    warmup: float
+    warmup_examples: int
     every_n_examples: int
     num_samples: int
+    eval_batch_size: int
     window: int
     micro_batch_size: int
     sizes: tuple[int, ...]
@@ -80,7 +81,7 @@ class Sweep:
         return RULES[rule](self, size / self.base_size)
 
     def runs(self) -> list[PlannedRun]:
-        """All runs, each once although rules share some, the largest batches first: what is too large shows at once."""
+        """All runs, each once although rules share some; first large batches of little data, which may be too large."""
         found = {
             PlannedRun(fraction, size, setting, seed)
             for fraction in self.fractions
@@ -89,7 +90,7 @@ class Sweep:
             for setting in self.settings(rule, size)
             for seed in range(self.num_seeds)
         }
-        return sorted(found, key=lambda run: (run.seed, -run.size, -run.fraction, run.setting))
+        return sorted(found, key=lambda run: (run.seed, -run.size, run.fraction, run.setting))
 
     def job(self, run: PlannedRun, folder: Path) -> Job:
         """The run as arguments of its recipe."""
@@ -98,6 +99,9 @@ class Sweep:
     def _arguments(self, run: PlannedRun) -> Iterator[str]:
         if self.config is not None:
             yield from ("-c", self.config)
+        # what comes later wins, so that no override undoes what the run is for
+        further = [word for word in self.overrides if word.startswith("--trainer.callbacks+")]
+        yield from (word for word in self.overrides if word not in further)
         micro = largest_divisor(run.size, self.micro_batch_size)
         yield f"--data.batch_size={micro}"
         yield f"--trainer.accumulate_grad_batches={run.size // micro}"
@@ -110,14 +114,14 @@ class Sweep:
         yield from ("--trainer.limit_val_batches=0", "--trainer.num_sanity_val_steps=0")
         yield from ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
         yield f"--trainer.callbacks={json.dumps(self._callbacks(run))}"
-        yield from self.overrides
+        yield from further
 
     def _learning(self, run: PlannedRun) -> Iterator[str]:
         if run.setting.by_lars:
             yield from ("--model.optimizer=timm.optim.Lars", "--model.optimizer.momentum=0.9")
             yield f"--model.optimizer.weight_decay={self.weight_decay:g}"
         yield f"--model.optimizer.lr={run.setting.learning_rate:.6g}"
-        warmup = self.warmup if run.setting.warms_up else 0
+        warmup = self.warmup_examples / self.max_examples if run.setting.warms_up else 0
         yield from ("--model.schedule=lightning_edge.methods.PolynomialDecay", "--model.schedule.power=0")
         yield f"--model.schedule.warmup={warmup:.6g}"
 
@@ -129,6 +133,7 @@ class Sweep:
             "every_n_examples": self.every_n_examples,
             "window": self.window,
             "linear_error_every": 4,
+            "eval_batch_size": self.eval_batch_size,
         }
         # by steps, for a checkpoint between accumulated batches would lose those before it
         every = math.ceil(self.max_examples / run.size / _NUM_CHECKPOINTS)
@@ -189,7 +194,7 @@ _MAY_GROW = {"sizes", "rules", "tuned_lrs", "num_seeds", "fractions"}
 
 
 def write_plan(sweep: Sweep, folder: Path) -> None:
-    """Write what a sweep consists of into its folder.
+    """Write what a sweep consists of into its folder, beside what earlier ones of that folder consist of.
 
     Raises:
         ValueError: The folder has runs of another kind.
@@ -200,14 +205,25 @@ def write_plan(sweep: Sweep, folder: Path) -> None:
         for name in (field.name for field in fields(Sweep) if field.name not in _MAY_GROW):
             ours, theirs = getattr(sweep, name), getattr(earlier, name)
             if ours != theirs:
+                hint = "; `analyse --target=...` reads other targets off its runs" if name == "target" else ""
                 raise ValueError(
                     f"expected {folder} to be empty or to hold a sweep with {name} {ours!r}, got one with {theirs!r}: "
-                    "choose another folder, or delete that one"
+                    f"choose another folder, or delete that one{hint}"
                 )
+        sweep = _union(earlier, sweep)
     folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(asdict(sweep), indent=2))
     partial.replace(path)
+
+
+def _union(first: Sweep, second: Sweep) -> Sweep:
+    """A grid that holds those of both."""
+    lists = {
+        name: tuple(dict.fromkeys([*getattr(first, name), *getattr(second, name)]))
+        for name in ("sizes", "rules", "tuned_lrs", "fractions")
+    }
+    return replace(second, num_seeds=max(first.num_seeds, second.num_seeds), **lists)
 
 
 def read_plan(folder: Path) -> Sweep:
@@ -232,10 +248,36 @@ def largest_divisor(number: int, limit: int) -> int:
     return next(divisor for divisor in range(min(number, limit), 0, -1) if number % divisor == 0)
 
 
+_AT_LEAST_ONE = (
+    "num_seeds",
+    "micro_batch_size",
+    "base_size",
+    "max_examples",
+    "every_n_examples",
+    "num_samples",
+    "eval_batch_size",
+)
+
+_OWN = (
+    "seed_everything",
+    "data.batch_size",
+    "data.seed",
+    "data.train_fraction",
+    "model.optimizer.lr",
+    "model.schedule",
+    "trainer.accumulate_grad_batches",
+    "trainer.max_steps",
+    "trainer.max_epochs",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.callbacks",
+)
+"""Arguments that are the sweep's own; ``trainer.callbacks+`` adds to its callbacks."""
+
+
 def check(sweep: Sweep) -> None:
     """Raise ``ValueError`` where an argument is out of range."""
-    at_least_one = ("num_seeds", "micro_batch_size", "base_size", "max_examples", "every_n_examples", "num_samples")
-    for name in at_least_one:
+    for name in _AT_LEAST_ONE:
         if getattr(sweep, name) < 1:
             raise ValueError(f"expected {name} of at least 1, got {getattr(sweep, name)}")
     if not sweep.sizes or min(sweep.sizes) < 1:
@@ -257,8 +299,12 @@ def check(sweep: Sweep) -> None:
             f"expected base_lr, lars_lr and tuned_lrs above 0, got {sweep.base_lr}, {sweep.lars_lr} and "
             f"{sweep.tuned_lrs}"
         )
-    if not 0 <= sweep.warmup < 1:
-        raise ValueError(f"expected warmup within [0, 1), got {sweep.warmup}")
+    if sweep.window < 1 or sweep.window % 2 == 0:
+        raise ValueError(f"expected window to be odd, from 1, got {sweep.window}")
+    if not 0 <= sweep.warmup_examples < sweep.max_examples:
+        raise ValueError(
+            f"expected warmup_examples below max_examples ({sweep.max_examples}), got {sweep.warmup_examples}"
+        )
     for size in sweep.sizes:
         micro = largest_divisor(size, sweep.micro_batch_size)
         if 2 * micro < min(size, sweep.micro_batch_size):
@@ -266,15 +312,20 @@ def check(sweep: Sweep) -> None:
                 f"expected sizes above micro_batch_size ({sweep.micro_batch_size}) to be multiples of at least half of "
                 f"it, got {size}, whose largest part is {micro}"
             )
-    own = ("data.batch_size", "accumulate_grad_batches", "optimizer.lr", "schedule", "max_steps", "max_epochs", "seed")
-    own += ("trainer.devices", "trainer.num_nodes", "trainer.callbacks")
-    taken = [
-        word
-        for word in sweep.overrides
-        if any(name in word.partition("=")[0] for name in own) and not word.startswith("--trainer.callbacks+")
-    ]
+    taken = [word for word in sweep.overrides if _is_own(word)]
     if taken:
-        raise ValueError(f"expected overrides that leave {', '.join(own)} to the sweep, got {taken}")
+        raise ValueError(f"expected overrides that leave {', '.join(_OWN)} to the sweep, got {taken}")
+
+
+def _is_own(word: str) -> bool:
+    name = word.partition("=")[0].lstrip("-").replace("init_args.", "")
+    return any(name == own or name.startswith(f"{own}.") for own in _OWN)
+
+
+def one_of_each_kind(sweep: Sweep) -> list[PlannedRun]:
+    """Runs among which every argument occurs that a recipe may not know; the largest batch is the first."""
+    kinds = {(run.fraction != 1, run.setting.by_lars, run.setting.warms_up): run for run in reversed(sweep.runs())}
+    return list(reversed(kinds.values()))
 
 
 def base_of(config: Mapping[str, Any]) -> tuple[int | None, float | None, float]:
@@ -287,11 +338,12 @@ def base_of(config: Mapping[str, Any]) -> tuple[int | None, float | None, float]
 
 def in_words(sweep: Sweep) -> str:
     """A sweep in one line."""
-    sizes: Sequence[int] = sorted(sweep.sizes)
+    sizes = " to ".join(str(size) for size in sorted({min(sweep.sizes), max(sweep.sizes)}))
+    num_runs = len(sweep.runs())
     shares = (
         "" if sweep.fractions == (1.0,) else f", {', '.join(f'{share:.0%}' for share in sweep.fractions)} of the data"
     )
     return (
-        f"{len(sweep.runs())} runs of {sweep.recipe}: batch sizes {sizes[0]} to {sizes[-1]}, "
+        f"{num_runs} run{'s' if num_runs > 1 else ''} of {sweep.recipe}: batch size {sizes}, "
         f"{', '.join(sweep.rules)}, {sweep.num_seeds} seed{'s' if sweep.num_seeds > 1 else ''}{shares}"
     )

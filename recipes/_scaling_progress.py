@@ -30,10 +30,14 @@ def run_all(plan: Sweep, folder: Path, on: Runner, address: str | None) -> None:
         task = progress.add_task("", total=len(runs))
         try:
             with _watched(progress, task, runs, plan):
-                for job in run_jobs(jobs, on, address):
+                for number, job in enumerate(run_jobs(jobs, on, address), 1):
                     progress.advance(task)
-                    console.print(f"  {in_a_line(runs[job.folder.absolute()], plan, job.folder)}")
-        except (KeyboardInterrupt, SystemExit):
+                    console.print(
+                        f"  {number:>{len(str(len(runs)))}}  {in_a_line(runs[job.folder.absolute()], plan, job.folder)}"
+                    )
+        except (KeyboardInterrupt, SystemExit) as stop:
+            if isinstance(stop, SystemExit) and stop.code != 130:
+                raise  # the recipe has said what it refuses
             num_done = progress.tasks[0].completed
             console.print(f"Interrupted after {num_done:.0f} of {len(runs)} runs; to go on, repeat the command.")
             raise
@@ -45,11 +49,15 @@ def in_a_line(run: PlannedRun, plan: Sweep, folder: Path) -> str:
 
     found = read_run(folder)
     last = found.evaluations[-1]
+    spent = f"{last.examples:,} examples, {last.seconds:.3g} s"
     if found.facts.outcome == "reached" and plan.target is not None:
         step = found.hit(plan.target, plan.split)
-        return f"{run}: {plan.target:g} at step {step:,.0f}, {step * run.size:,.0f} examples, {last.seconds:.0f} s"
-    missed = "diverged" if found.facts.outcome == "diverged" else f"loss {last.loss(plan.split):.4g}"
-    return f"{run}: {missed} at step {last.step:,}, {last.examples:,} examples, {last.seconds:.0f} s"
+        return f"{run}: {plan.target:g} at step {step:,.0f}, {step * run.size:,.0f} examples, {last.seconds:.3g} s"
+    if found.facts.outcome == "diverged":
+        return f"{run}: diverged at step {last.step:,}, {spent}"
+    best = found.lowest(plan.split)
+    missed = f"{plan.target:g} not reached, lowest loss" if plan.target is not None else "lowest loss"
+    return f"{run}: {missed} {best:.4g} (median of {found.facts.window}) in {last.step:,} steps, {spent}"
 
 
 @contextmanager

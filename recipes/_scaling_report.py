@@ -11,30 +11,59 @@ if TYPE_CHECKING:
 
 
 def recommend(found: "SweepResults") -> str:
-    """Which batch size to train with, and why, in one sentence."""
+    """Which batch size to train with where machines share a step, and why, in one sentence."""
     goal = f"a {found.plan.split} loss of {found.target:.4g}"
+    if found.choice is None and found.num_missing:
+        return f"None of the {found.num_runs} finished runs reached {goal}."
     if found.choice is None:
         given = f"{found.plan.max_examples:,} examples"
         return f"No run reached {goal} in {given}: raise target or max_examples, or learn at another rate."
     rule, point, cost, following = found.choice
-    curve = found.whole[rule]
-    first = next(other for other in curve.points if math.isfinite(other.steps.value))
-    fewer = f"{first.steps.value / point.steps.value:.1f} times fewer than a batch of {first.batch_size}, "
+    first = next(other for other in found.whole[rule].points if math.isfinite(other.steps.value))
+    times = first.steps.value / point.steps.value
+    fewer = "" if point is first else f"{times:.1f} times fewer than a batch of {first.batch_size} by this rule, "
     spent = f"for {cost:.3g} times the fewest examples of any" if cost >= 1.005 else "with the fewest examples of all"
-    sentence = (
-        f"Train with a batch of {point.batch_size} at a learning rate of {point.learning_rate:.3g} ({rule}): "
-        f"{goal} takes {point.steps.value:,.0f} steps, {fewer if point is not first else ''}{spent}"
+    return (
+        f"With machines to share a step, train with {_settings(rule, point)}: {goal} takes {point.steps.value:,.0f} "
+        f"steps, {fewer}{spent}; {_beyond(point, following)}."
     )
+
+
+def recommend_here(found: "SweepResults") -> str | None:
+    """Which batch size was the fastest on the machine as it ran, for steps are not seconds; ``None`` if none was."""
+    timed = [(rule, point) for rule, curve in found.whole.items() for point in curve.points]
+    rule, fastest = min(timed, key=lambda pair: pair[1].seconds)
+    if not math.isfinite(fastest.seconds):
+        return None
+    chosen = found.choice.point if found.choice else fastest
+    beside = "" if chosen is fastest else f"; the batch of {chosen.batch_size} took {chosen.seconds:,.3g} s"
+    return (
+        f"On this machine alone, as it ran, the fastest was {_settings(rule, fastest)}: {fastest.seconds:,.3g} s at "
+        f"{fastest.examples_per_s:,.0f} examples a second{beside}."
+    )
+
+
+def in_words(found: "SweepResults") -> list[str]:
+    """All that is said of a sweep below its table, the advice last."""
+    return [*remarks(found), "", recommend(found), *filter(None, [recommend_here(found)])]
+
+
+def _settings(rule: str, point: "ScalingPoint") -> str:
+    return f"a batch of {point.batch_size} at a learning rate of {point.learning_rate:.3g} ({rule})"
+
+
+def _beyond(point: "ScalingPoint", following: "ScalingPoint | None") -> str:
+    """What the next larger batch would do."""
     if following is None:
-        return f"{sentence}; no larger one was tried."
+        return "no larger one was tried"
+    batch = f"a batch of {following.batch_size}"
     if following.regime == "diverged":
-        return f"{sentence}; a batch of {following.batch_size} diverged."
+        return f"{batch} diverged"
     if following.regime == "not reached":
-        return f"{sentence}; a batch of {following.batch_size} did not reach it in {following.least_steps:,.0f} steps."
+        return f"{batch} did not reach it in {following.least_steps:,.0f} steps"
     saved = 1 - following.steps.value / point.steps.value
     gain = f"saves {saved:.0%} of the steps" if saved >= 0.005 else "saves no steps"
-    more = following.examples / point.examples
-    return f"{sentence}; a batch of {following.batch_size} {gain} and takes {more:.2g} times these examples."
+    return f"{batch} {gain} and takes {following.examples / point.examples:.2g} times these examples"
 
 
 def remarks(found: "SweepResults") -> list[str]:
@@ -54,15 +83,8 @@ def remarks(found: "SweepResults") -> list[str]:
             f"The gradient noise scale at batch size {base.batch_size} foretells a critical one of "
             f"{base.critical_by_noise:,.0f}, from {examples / found.num_examples:.1%} of the sweep's examples."
         )
-    timed = [point for curve in found.whole.values() for point in curve.points if math.isfinite(point.seconds)]
-    if timed:
-        fastest = min(timed, key=lambda point: point.seconds)
-        lines.append(
-            f"Iterations are not seconds: as run here, a batch of {fastest.batch_size} was the fastest, with "
-            f"{fastest.seconds:,.0f} s and {fastest.examples_per_s:,.0f} examples a second."
-        )
     if found.num_missing:
-        lines.append(f"{found.num_missing} runs have not finished and are left out.")
+        lines.append(f"{found.num_missing} runs of this grid have not finished and are left out.")
     return lines
 
 
@@ -89,10 +111,10 @@ def print_results(found: "SweepResults", folder: Path) -> None:
             table.add_section()
     console = Console()
     console.print(table)
-    for line in remarks(found):
-        console.print(line, highlight=False)
-    console.print(f"\n[bold]{recommend(found)}[/bold]", highlight=False)
-    console.print(f"The table is {folder / 'scaling.csv'}, the picture {folder / 'scaling.png'}.", highlight=False)
+    for line in in_words(found):
+        console.print(line, highlight=False, style="bold" if line == recommend(found) else None)
+    files = (f"the table is {folder / 'scaling.csv'}", f"the picture {folder / 'scaling.png'}")
+    console.print(f"These lines are {folder / 'scaling.txt'}, {', '.join(files)}.", highlight=False)
 
 
 def _cells(point: "ScalingPoint") -> tuple[str, ...]:
@@ -105,15 +127,17 @@ def _cells(point: "ScalingPoint") -> tuple[str, ...]:
         _number(point.speedup, ".1f") if point.speedup else "",
         _number(point.cost, ".2f"),
         point.regime,
-        _number(point.seconds),
+        _number(point.seconds, ",.3g"),
     )
 
 
 def _critical(curve: "ScalingCurve") -> str:
     smallest, largest = curve.points[0].batch_size, curve.points[-1].batch_size
     cost, fit = curve.critical_by_cost, curve.critical_by_fit
+    if not any(point.num_reached for point in curve.points):
+        return "unknown: no run reached the target"
     if math.isnan(cost.value):
-        by_cost = "unknown by cost: larger batches were given too few examples"
+        by_cost = "unknown by cost: what did not reach the target was given too few examples to tell"
     elif math.isinf(cost.value):
         by_cost = f"beyond {largest} by cost"
     else:

@@ -26,8 +26,10 @@ class SweepResults(NamedTuple):
     contours: "dict[float, ScalingCurve]"
     """By target, under the rule of the choice."""
     choice: "Choice | None"
+    num_runs: int
+    """Runs that have finished."""
     num_examples: int
-    """Examples of all runs together."""
+    """Their examples together."""
     num_missing: int
     """Runs that have not finished yet."""
 
@@ -73,6 +75,7 @@ def read_results(folder: Path, target: float | None = None, max_cost: float = 2.
         curves,
         contours,
         choice,
+        len(runs),
         sum(run.evaluations[-1].examples for run in runs.values()),
         len(plan.runs()) - len(runs),
     )

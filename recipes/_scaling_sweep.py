@@ -3,8 +3,8 @@
 import importlib
 import io
 import os
-from collections.abc import Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ import yaml
 from recipes._cli import HOME
 from recipes._jobs import Runner
 from recipes._scaling_analyse import analyse
-from recipes._scaling_plan import Sweep, base_of, check, write_plan
+from recipes._scaling_plan import Sweep, base_of, check, one_of_each_kind, write_plan
 from recipes._scaling_progress import run_all
 
 
@@ -33,9 +33,10 @@ def sweep(
     base_lr: float | None = None,
     tuned_lrs: tuple[float, ...] = (),
     lars_lr: float = 1.0,
-    warmup: float = 0.1,
+    warmup_examples: int = 10_000,
     every_n_examples: int = 2_500,
     num_samples: int = 500,
+    eval_batch_size: int = 100,
     window: int = 5,
     micro_batch_size: int = 256,
     on: Runner = "process",
@@ -66,9 +67,10 @@ def sweep(
         base_lr: Learning rate at the base, best tuned there; that of the configuration if ``None``.
         tuned_lrs: Rates that the rule ``tuned`` tries besides.
         lars_lr: Rate of LARS at the base.
-        warmup: Share of ``max_examples`` over which a rate rises where a rule says so.
+        warmup_examples: Examples over which a rate rises where a rule says so.
         every_n_examples: Examples between evaluations.
-        num_samples: Samples of each split that a loss is the mean of, the same in all runs.
+        num_samples: Samples of each split that a loss is the mean of, the same in all runs on a share of the data.
+        eval_batch_size: How many of them are in memory together.
         window: Evaluations whose median counts as the loss, odd.
         micro_batch_size: Examples that are in memory together; batch norm takes its statistics of as many.
         on: ``process`` runs one after the other, ``ray`` one for each core that Ray knows.
@@ -90,9 +92,10 @@ def sweep(
         target=target,
         split=split,
         max_examples=max_examples,
-        warmup=warmup,
+        warmup_examples=warmup_examples,
         every_n_examples=every_n_examples,
         num_samples=num_samples,
+        eval_batch_size=eval_batch_size,
         window=window,
         micro_batch_size=micro_batch_size,
         sizes=tuple(sizes),
@@ -102,17 +105,17 @@ def sweep(
         fractions=tuple(fractions),
     )
     check(plan)
-    largest = plan.job(plan.runs()[0], folder)
-    configuration(recipe, largest.arguments)  # what the recipe refuses shows before anything is written
+    for run in one_of_each_kind(plan):  # what the recipe refuses shows before anything is written
+        configuration(recipe, plan.job(run, folder).arguments)
     write_plan(plan, folder)
-    os.environ.setdefault("WANDB_RUN_GROUP", folder.name)
-    run_all(plan, folder, on, ray_address)
+    with _grouped(folder.name):
+        run_all(plan, folder, on, ray_address)
     return analyse(folder, wandb=wandb)
 
 
 def check_recipe(recipe: str) -> None:
     """Raise ``ValueError`` unless there is such a recipe; the dotted name of a module is taken as it is."""
-    names = [path.stem for path in sorted(HOME.glob("[!_]*.py"))]
+    names = [path.stem for path in sorted(HOME.glob("[!_]*.py")) if path.stem != "batch_size_scaling"]
     if "." not in recipe and recipe not in names:
         raise ValueError(f"expected recipe among {names} or the dotted name of a module, got {recipe!r}")
 
@@ -128,6 +131,18 @@ def configuration(recipe: str, arguments: Sequence[str]) -> dict[str, Any]:
         if stop.code:
             raise
     return yaml.safe_load(text.getvalue()) or {}
+
+
+@contextmanager
+def _grouped(name: str) -> Iterator[None]:
+    """Have W&B show the runs under one name, unless there is one."""
+    is_named = "WANDB_RUN_GROUP" in os.environ
+    os.environ.setdefault("WANDB_RUN_GROUP", name)
+    try:
+        yield
+    finally:
+        if not is_named:
+            del os.environ["WANDB_RUN_GROUP"]
 
 
 def _known(name: str, given: Any, configured: Any, place: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from lightning_edge.ops.batch_scaling import first_hit
+from lightning_edge.ops.batch_scaling import first_hit, smoothed
 
 TABLE, FACTS = "batch_size_scaling.csv", "batch_size_scaling.json"
 """Names of the two files of a run."""
@@ -88,6 +88,11 @@ class ScalingRun:
             return hit
         last = len(self.evaluations) - 1 - self.facts.window // 2  # those after it only confirm
         return float(self.evaluations[max(0, last)].step)
+
+    def lowest(self, split: LossSplit) -> float:
+        """The lowest loss that it reached for certain, a median of evaluations as targets are compared with."""
+        losses = smoothed(self.columns[f"{split}_loss"], self.facts.window)
+        return float(min(losses[: max(1, len(losses) - self.facts.window // 2)]))
 
     @property
     def num_steps(self) -> int:

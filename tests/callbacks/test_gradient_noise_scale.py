@@ -203,6 +203,25 @@ def test_steps_between_are_left_alone(tmp_path, monkeypatch):
     assert count == 3  # steps 0, 3 and 6 of 8
 
 
+@pytest.mark.parametrize("arguments", [{"accumulate_grad_batches": 4}, {}], ids=["accumulated", "split"])
+def test_every_measurement_reaches_the_logger(tmp_path, arguments):
+    """Also where Lightning, which logs in every 50 steps, writes nothing in an epoch of eight."""
+    trainer = make_trainer(
+        tmp_path,
+        callbacks=[GradientNoiseScale(every_n_steps=3)],
+        limit_val_batches=0,
+        logger=CSVLogger(tmp_path, name="", version=0),
+        max_epochs=2,
+        **arguments,
+    )
+    dataset = labelled(8 * 4 * arguments.get("accumulate_grad_batches", 1))
+    trainer.fit(Small(), DataLoader(dataset, batch_size=4))
+    with (tmp_path / "version_0/metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows if row["noise/variance"]] == [0, 3, 6, 9, 12, 15]
+    assert float(rows[-1]["noise/variance"]) == pytest.approx(trainer.callback_metrics["noise/variance"].item())
+
+
 def test_averages_go_on_after_a_checkpoint(tmp_path):
     callback = GradientNoiseScale(every_n_steps=1)
     trainer = fit(tmp_path, Small(), labelled(32), callback, batch_size=8)

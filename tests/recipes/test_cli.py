@@ -255,7 +255,7 @@ def test_wandb_is_offline_without_credentials(environment, netrc_text, mode, tmp
 
 def test_the_list_of_recipes_gives_each_a_line(monkeypatch, capsys):
     monkeypatch.setattr(_cli, "HOME", Path(tiny.__file__).parent)
-    assert "tiny            A recipe outside the package.\n" in _cli.list_recipes()
+    assert "tiny                A recipe outside the package.\n" in _cli.list_recipes()
 
 
 def test_the_console_script_refuses_an_unknown_recipe(monkeypatch, capsys):

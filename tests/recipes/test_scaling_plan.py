@@ -3,35 +3,10 @@
 from pathlib import Path
 
 import pytest
+from small_sweep import small_plan
 
 from recipes import batch_size_scaling
-from recipes._scaling_plan import PlannedRun, Setting, Sweep, check, largest_divisor
-
-
-def small_plan(**changes):
-    values = {
-        "recipe": "shift",
-        "config": None,
-        "overrides": (),
-        "base_size": 64,
-        "base_lr": 0.1,
-        "lars_lr": 2.0,
-        "weight_decay": 5e-4,
-        "target": None,
-        "split": "train",
-        "max_examples": 10_000,
-        "warmup": 0.1,
-        "every_n_examples": 100,
-        "num_samples": 10,
-        "window": 3,
-        "micro_batch_size": 256,
-        "sizes": (16, 64, 1024),
-        "rules": ("fixed", "linear", "sqrt"),
-        "tuned_lrs": (),
-        "num_seeds": 2,
-        "fractions": (1.0,),
-    }
-    return Sweep(**{**values, **changes})
+from recipes._scaling_plan import PlannedRun, Setting, check, largest_divisor, one_of_each_kind, read_plan, write_plan
 
 
 def test_rules_scale_the_rate_and_share_runs_where_they_agree():
@@ -80,15 +55,48 @@ def test_a_run_is_told_its_batch_its_rate_and_its_length():
         ({"max_examples": 100}, r"sizes of at most max_examples \(100\), got 1024"),
         ({"rules": ("fixed", "fixed")}, "expected rules that differ"),
         ({"tuned_lrs": (-0.1,)}, "tuned_lrs above 0"),
-        ({"warmup": 1.0}, r"warmup within \[0, 1\), got 1.0"),
+        ({"warmup_examples": 10_000}, r"warmup_examples below max_examples \(10000\), got 10000"),
         ({"sizes": (257,)}, r"multiples of at least half of it, got 257, whose largest part is 1"),
         ({"overrides": ("--trainer.devices=2",)}, r"to the sweep, got \['--trainer.devices=2'\]"),
         ({"overrides": ("--model.optimizer.lr=1",)}, r"to the sweep, got \['--model.optimizer.lr=1'\]"),
+        ({"overrides": ("--model.optimizer.init_args.lr=1",)}, r"to the sweep, got \['--model.optimizer.init"),
+        ({"overrides": ("--data.train_fraction=0.5",)}, r"to the sweep, got \['--data.train_fraction=0.5'\]"),
     ],
 )
 def test_mistakes_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         check(small_plan(**changes))
+
+
+def test_overrides_may_add_callbacks_and_name_what_only_sounds_alike():
+    overrides = ("--trainer.callbacks+=Timer", "--model.net.model_options.seeded=1", "--model.optimizer=AdamW")
+    plan = small_plan(rules=("lars",), overrides=overrides)
+    check(plan)
+    arguments = list(plan.job(plan.runs()[0], Path("here")).arguments)
+    places = [next(i for i, word in enumerate(arguments) if word.startswith(name)) for name in (
+        "--model.optimizer=AdamW", "--model.optimizer=timm.optim.Lars", "--trainer.callbacks=", "--trainer.callbacks+=",
+    )]  # fmt: skip
+    assert places == sorted(places)  # the rule wins over the override, and the callbacks are kept
+
+
+def test_one_run_of_each_kind_is_enough_to_know_what_a_recipe_refuses():
+    plan = small_plan(rules=("fixed", "linear", "lars"), fractions=(1.0, 0.5))
+    runs = one_of_each_kind(plan)
+    kinds = {(run.fraction, run.setting.by_lars, run.setting.warms_up) for run in runs}
+    assert len(kinds) == len(runs) == 8
+    assert runs[0].size == 1024
+    assert len(one_of_each_kind(small_plan(rules=("fixed",)))) == 1
+
+
+def test_a_folder_keeps_what_earlier_sweeps_of_it_consist_of(tmp_path):
+    (tmp_path / "fraction_1").mkdir()
+    (tmp_path / "fraction_1" / "run.json").touch()
+    write_plan(small_plan(sizes=(16, 64), num_seeds=3, rules=("fixed", "sqrt")), tmp_path)
+    write_plan(small_plan(sizes=(64, 256), num_seeds=1, rules=("fixed", "linear"), fractions=(0.5,)), tmp_path)
+    union = read_plan(tmp_path)
+    assert union.sizes == (16, 64, 256)
+    assert union.rules == ("fixed", "sqrt", "linear")
+    assert (union.num_seeds, union.fractions) == (3, (1.0, 0.5))
 
 
 def test_a_folder_without_a_sweep_is_named(tmp_path):

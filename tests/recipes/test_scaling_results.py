@@ -82,7 +82,9 @@ def test_other_targets_are_read_off_the_same_runs(finished):
     assert easy.target == 2.35
     assert easy.choice is not None
     text = recommend(easy)
-    assert text.startswith(f"Train with a batch of {easy.choice.point.batch_size} at a learning rate of")
+    assert text.startswith(
+        f"With machines to share a step, train with a batch of {easy.choice.point.batch_size} at a learning rate of"
+    )
     assert "a train loss of 2.35 takes" in text
     assert "fewest examples" in text
     hard = read_results(folder, target=0.01)
@@ -126,4 +128,4 @@ def test_unfinished_runs_are_counted_and_left_out(finished, tmp_path, capsys):
     (copy / "sweep.json").write_text(json.dumps({**plan, "num_seeds": 3}))
     found = batch_size_scaling.main(["analyse", f"--folder={copy}"]).metrics
     assert found["num_missing"] == 3
-    assert "3 runs have not finished and are left out." in capsys.readouterr().out
+    assert "3 runs of this grid have not finished and are left out." in capsys.readouterr().out

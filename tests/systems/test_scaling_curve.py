@@ -1,34 +1,11 @@
-import dataclasses
 import math
 
-import numpy as np
 import pytest
+from scaling_runs import SIZES, TRUTH, diverged, make_run, steps_of
 
-from lightning_edge.ops.batch_scaling import StepsBySize
 from lightning_edge.systems import scaling_curve as scaling
 from lightning_edge.systems.scaling_curve import best_setting, choose, quartile_of_largest
-from lightning_edge.systems.scaling_run import Evaluation, ScalingFacts, ScalingRun, read_run, write_run
-
-TRUTH = StepsBySize(min_steps=100.0, min_examples=20_000.0)
-SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048)
-
-
-def steps_of(size):
-    return float(TRUTH.steps(np.array([float(size)]))[0])
-
-
-def make_run(size, steps, budget=math.inf, rate=0.1, every=None):
-    """A run whose loss falls evenly from 2 and is 1 after so many steps."""
-    every = every or max(1, int(steps / 40))
-    last = int(min(budget, 1.2 * steps))
-    evaluations = tuple(
-        Evaluation(
-            step, step * size, step * size / 1e4, step * 0.01, 2 - step / steps, 2.1 - step / steps, 0.01 * size, 300.0
-        )
-        for step in range(0, last + 1, every)
-    )
-    facts = ScalingFacts(size, size, 1, rate, "train", 1.0, 3, "budget")
-    return ScalingRun(facts, evaluations)
+from lightning_edge.systems.scaling_run import ScalingRun, read_run, write_run
 
 
 def scaling_curve(runs, target, split, **options):
@@ -135,11 +112,6 @@ def test_rules_are_compared_with_the_fewest_examples_of_all():
     curves = {"good": scaling_curve(good, 1.0, "train"), "bad": scaling_curve(bad, 1.0, "train")}
     assert curves["bad"].points[-1].cost == pytest.approx(1, rel=0.1)
     assert choose(curves).rule == "good"
-
-
-def diverged(run):
-    facts = dataclasses.replace(run.facts, outcome="diverged")
-    return ScalingRun(facts, (*run.evaluations[:3], run.evaluations[3]._replace(train_loss=math.nan)))
 
 
 def test_the_lowest_quartile_of_the_largest_batch_is_that_of_its_best_setting():
