@@ -1,6 +1,7 @@
 """What a sweep says while it runs: one line for each finished run, and below them how far the others are."""
 
 import csv
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ def run_all(plan: Sweep, folder: Path, on: Runner, address: str | None) -> None:
                 raise  # the recipe has said what it refuses
             num_done = progress.tasks[0].completed
             console.print(f"Interrupted after {num_done:.0f} of {len(runs)} runs; to go on, repeat the command.")
-            raise
+            sys.exit(130)
 
 
 def in_a_line(run: PlannedRun, plan: Sweep, folder: Path) -> str:
