@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from recipes._scaling_results import SweepResults
 
 _MARKS = ("o", "s", "D", "v", "P", "X")
-_STYLES = ("-", "-", "-", (0, (4, 2)), (0, (1, 1)), "-")
+_STYLES = ("-", "-", "-", (0, (4, 2)), "-", "-")
 """The rule ``tuned``, the fourth, lies on one of the first three at each size, which shows through it."""
 
 
