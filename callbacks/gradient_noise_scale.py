@@ -30,7 +30,8 @@ class GradientNoiseScale(Callback):
 
     The scale is the variance of single examples' gradients over the squared norm of their mean, in examples: a smaller
     batch has gradients that are mostly noise, and steps as many times fewer as it grows; a batch many times larger has
-    gradients as good as they get. It tends to rise as the loss falls. Source: McCandlish et al., arXiv:1812.06162.
+    gradients as good as they get. It tends to rise as the loss falls, and foretells the critical batch size of SGD
+    without momentum, which makes that larger. Source: McCandlish et al., arXiv:1812.06162.
 
     It comes from gradients of parts of a step and of their mean. Where a step takes several batches
     (``accumulate_grad_batches``) or several processes (DDP), those are the parts, and nothing is computed twice. Else a

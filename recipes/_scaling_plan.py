@@ -338,12 +338,13 @@ def base_of(config: Mapping[str, Any]) -> tuple[int | None, float | None, float]
 
 def in_words(sweep: Sweep) -> str:
     """A sweep in one line."""
-    sizes = " to ".join(str(size) for size in sorted({min(sweep.sizes), max(sweep.sizes)}))
+    least, largest = min(sweep.sizes), max(sweep.sizes)
+    sizes = f"batch size {least}" if least == largest else f"batch sizes {least} to {largest}"
     num_runs = len(sweep.runs())
     shares = (
         "" if sweep.fractions == (1.0,) else f", {', '.join(f'{share:.0%}' for share in sweep.fractions)} of the data"
     )
     return (
-        f"{num_runs} run{'s' if num_runs > 1 else ''} of {sweep.recipe}: batch size {sizes}, "
+        f"{num_runs} run{'s' if num_runs > 1 else ''} of {sweep.recipe}: {sizes}, "
         f"{', '.join(sweep.rules)}, {sweep.num_seeds} seed{'s' if sweep.num_seeds > 1 else ''}{shares}"
     )

@@ -80,8 +80,8 @@ def remarks(found: "SweepResults") -> list[str]:
     if base is not None and math.isfinite(base.critical_by_noise):
         examples = base.num_runs * min(base.examples, found.plan.max_examples)
         lines.append(
-            f"The gradient noise scale at batch size {base.batch_size} foretells a critical one of "
-            f"{base.critical_by_noise:,.0f}, from {examples / found.num_examples:.1%} of the sweep's examples."
+            f"The gradient noise scale at batch size {base.batch_size} foretells, for SGD without momentum, a critical "
+            f"one of {base.critical_by_noise:,.0f}, from {examples / found.num_examples:.1%} of the sweep's examples."
         )
     if found.num_missing:
         lines.append(f"{found.num_missing} runs of this grid have not finished and are left out.")

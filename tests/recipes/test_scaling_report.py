@@ -98,7 +98,9 @@ def test_critical_sizes_say_how_much_is_known(tmp_path):
 def test_the_noise_scale_is_told_with_its_share_of_the_examples(tmp_path):
     found = results(tmp_path)
     [said] = [line for line in remarks(found) if "noise" in line]
-    assert said.startswith("The gradient noise scale at batch size 64 foretells a critical one of 300, from ")
+    assert said.startswith(
+        "The gradient noise scale at batch size 64 foretells, for SGD without momentum, a critical one of 300, from "
+    )
     share = 64 * steps_of(64) / found.num_examples
     assert f"from {share:.1%} of the sweep's examples" in said
 
