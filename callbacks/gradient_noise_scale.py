@@ -128,6 +128,7 @@ class GradientNoiseScale(Callback):
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._clock.pause(pl_module.device)
         self._stop()
 
     @override

@@ -33,9 +33,8 @@ def run_all(plan: Sweep, folder: Path, on: Runner, address: str | None) -> None:
             with _watched(progress, task, runs, plan):
                 for number, job in enumerate(run_jobs(jobs, on, address), 1):
                     progress.advance(task)
-                    console.print(
-                        f"  {number:>{len(str(len(runs)))}}  {in_a_line(runs[job.folder.absolute()], plan, job.folder)}"
-                    )
+                    line = in_a_line(runs[job.folder.absolute()], plan, job.folder)
+                    console.print(f"  {number}/{len(runs)}  {line}")
         except (KeyboardInterrupt, SystemExit) as stop:
             if isinstance(stop, SystemExit) and stop.code != 130:
                 raise  # the recipe has said what it refuses

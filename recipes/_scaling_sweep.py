@@ -13,7 +13,8 @@ import yaml
 from recipes._cli import HOME
 from recipes._jobs import Runner
 from recipes._scaling_analyse import analyse
-from recipes._scaling_plan import Sweep, base_of, check, one_of_each_kind, write_plan
+from recipes._scaling_check import check
+from recipes._scaling_plan import Sweep, base_of, one_of_each_kind, write_plan
 from recipes._scaling_progress import run_all
 
 
