@@ -7,45 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.plugins import MixedPrecision
-from settings import make_cifar, make_classification
-from torch import nn
+from line_of_losses import Line, fit
 from torch.utils.data import DataLoader
 from toys import make_trainer
 
 from callbacks import BatchSizeScaling, GradientNoiseScale
-from callbacks._linear_step import LinearStep
 from lightning_edge.systems.scaling_run import ScalingRun, read_run, write_run
-
-
-class Line(LightningModule):
-    """A weight that a constant gradient moves: the loss falls by a tenth of the rate at every step."""
-
-    def __init__(self, rate=1.0, broken_at=None):
-        super().__init__()
-        self.weight = nn.Parameter(torch.tensor(0.0))
-        self.rate = rate
-        self.broken_at = broken_at
-
-    def loss(self, batch):
-        loss = 2 + 0.1 * self.weight * batch.mean()
-        return loss * math.nan if self.broken_at is not None and self.global_step >= self.broken_at else loss
-
-    def training_step(self, batch, batch_idx):
-        return 2 + 0.1 * self.weight * batch.mean()
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), self.rate * 10)
-
-
-def fit(folder, module, callback, batch_size=4, num_examples=200, num_steps=20, **arguments):
-    arguments = {"callbacks": [callback], "max_epochs": -1, "max_steps": num_steps, "limit_val_batches": 0, **arguments}
-    trainer = make_trainer(folder, logger=CSVLogger(folder, name="", version=0), **arguments)
-    trainer.fit(module, DataLoader(torch.ones(num_examples, 1), batch_size=batch_size))
-    return trainer
 
 
 def test_a_run_ends_at_its_target_and_tells_the_step(tmp_path, caplog):
@@ -110,57 +79,6 @@ def test_two_processes_count_the_examples_of_both(tmp_path):
     assert (run.facts.batch_size, run.facts.num_processes) == (8, 2)
     assert [row.examples for row in run.evaluations] == [0, 8, 16, 24, 32, 40]
     np.testing.assert_allclose(run.columns["train_loss"], 2 - 0.1 * np.arange(6), rtol=1e-6)
-
-
-def test_a_linear_loss_has_no_linear_error_and_a_curved_one_has_its_square(tmp_path):
-    fit(tmp_path / "line", Line(), BatchSizeScaling(every_n_examples=4, linear_error_every=2), num_steps=6)
-    errors = read_run(tmp_path / "line").columns["linear_error"]
-    assert np.isfinite(errors).tolist() == [True, False, True, False, True, False, False]
-    np.testing.assert_allclose(errors[[0, 2, 4]], 0, atol=1e-6)
-
-    class Curve(Line):
-        def loss(self, batch):
-            return self.weight.square()
-
-        def training_step(self, batch, batch_idx):
-            return (self.weight - 1).square()  # gradient of another loss, as that of a batch is
-
-    fit(tmp_path / "curve", Curve(0.01), BatchSizeScaling(every_n_examples=4, linear_error_every=1), num_steps=3)
-    # from 0, the gradient -2 times the step 0.2 foretells -0.4, and the loss rises to 0.04
-    assert read_run(tmp_path / "curve").evaluations[0].linear_error == pytest.approx(0.44)
-
-
-def test_the_foretold_change_is_gradient_times_step():
-    net = nn.Linear(2, 1, bias=False)
-    net(torch.tensor([[3.0, 4.0]])).sum().backward()
-    step = LinearStep(net)
-    with torch.no_grad():
-        net.weight += torch.tensor([[0.1, -0.2]])
-    assert step.foretold() == pytest.approx(3 * 0.1 - 4 * 0.2)
-
-
-def test_a_method_of_the_library_is_recorded_on_samples_that_no_seed_changes(tmp_path):
-    """On both splits, in evaluation mode, without a trace in what is trained."""
-    found = []
-    for seed, callbacks in ((0, [BatchSizeScaling(every_n_examples=8, num_samples=10)]), (0, [])):
-        torch.manual_seed(0)
-        module, data = make_classification(10), make_cifar()
-        data.seed = seed
-        trainer = make_trainer(tmp_path, logger=CSVLogger(tmp_path), callbacks=callbacks, max_steps=6, max_epochs=-1)
-        trainer.fit(module, data)
-        found.append(module.state_dict())
-    for name, value in found[0].items():
-        torch.testing.assert_close(found[1][name], value, rtol=0, atol=0)
-    run = read_run(tmp_path)
-    assert np.isfinite(run.columns["train_loss"]).all()
-    assert np.isfinite(run.columns["val_loss"]).all()
-    first, second = make_cifar(), make_cifar()
-    second.seed, second.batch_size = 5, 2
-    for split in ("train", "val"):
-        ours, theirs = (data.fixed_samples(split, 10) for data in (first, second))
-        assert len(ours) == min(10, len(first.dataset(split)))
-        for one, other in zip(ours, theirs, strict=True):
-            assert torch.equal(one["image"], other["image"])
 
 
 def test_a_noise_scale_beside_it_is_recorded(tmp_path):
@@ -242,37 +160,6 @@ def test_a_module_without_a_loss_and_a_split_without_data_are_refused(tmp_path):
         fit(tmp_path, Line(), BatchSizeScaling(split="val"))
 
 
-def test_training_samples_are_normalised_by_themselves_and_nothing_is_kept(tmp_path):
-    class Normed(Line):
-        def __init__(self):
-            super().__init__()
-            self.norm = nn.BatchNorm1d(1)
-
-        def loss(self, batch):
-            return 3 + 0 * self.weight + self.norm(batch).square().mean()
-
-        def training_step(self, batch, batch_idx):
-            return 0 * self.weight + 0 * self.norm(batch).sum()
-
-        def validation_step(self, batch, batch_idx):
-            pass
-
-    module, points = Normed(), torch.tensor([[1.0], [3.0]]).repeat(20, 1)
-    trainer = make_trainer(
-        tmp_path,
-        logger=CSVLogger(tmp_path, name="", version=0),
-        callbacks=[BatchSizeScaling(every_n_examples=1000, num_samples=40)],
-        max_steps=1,
-        max_epochs=-1,
-    )
-    trainer.fit(module, DataLoader(points, batch_size=40), DataLoader(points, batch_size=40))
-    first = read_run(tmp_path).evaluations[0]
-    assert first.train_loss == pytest.approx(4, rel=1e-4)  # of variance 1 about their mean
-    assert first.val_loss == pytest.approx(8, rel=1e-4)  # as they are: 3 + (1 + 9) / 2
-    assert module.norm.num_batches_tracked == 1  # of the one step, and of no evaluation
-    assert module.norm.training
-
-
 def test_the_last_step_is_evaluated_and_all_losses_are_logged(tmp_path):
     fit(tmp_path, Line(), BatchSizeScaling(every_n_examples=16, linear_error_every=1), num_steps=7)
     run = read_run(tmp_path)
@@ -302,64 +189,6 @@ def test_processes_with_batches_of_different_sizes_end_together(tmp_path):
     )
     trainer.fit(Uneven())
     assert [row.examples for row in read_run(tmp_path).evaluations] == [0, 14, 21, 35, 42]
-
-
-class Places(Line):
-    """Its loss is the mean of the samples, whatever the weight."""
-
-    def loss(self, batch):
-        return batch.mean() + 0 * self.weight
-
-
-def fit_places(folder, module, points, **options):
-    callback = BatchSizeScaling(every_n_examples=1000, **options)
-    arguments = {"callbacks": [callback], "max_steps": 1, "max_epochs": -1, "limit_val_batches": 0}
-    trainer = make_trainer(folder, logger=CSVLogger(folder, name="", version=0), **arguments)
-    trainer.fit(module, DataLoader(points, batch_size=2))
-    return trainer, read_run(folder).evaluations[0].train_loss
-
-
-def test_a_loss_is_the_mean_of_samples_whatever_their_batches(tmp_path):
-    points = torch.tensor([[0.0], [0.0], [6.0], [1.0], [3.0]])
-    losses = [fit_places(tmp_path / str(n), Places(), points, eval_batch_size=n)[1] for n in (1, 2, 4, 100)]
-    assert losses == pytest.approx([2.0] * 4)
-
-
-def test_samples_pass_the_hooks_of_batches_without_augmentation(tmp_path):
-    class Prepares(Places):
-        def on_before_batch_transfer(self, batch, dataloader_idx):
-            return batch + 1
-
-        def on_after_batch_transfer(self, batch, dataloader_idx):
-            return batch + torch.rand(()) if self.trainer.training else 2 * batch
-
-    module = Prepares()
-    trainer, loss = fit_places(tmp_path, module, torch.ones(8, 1))
-    assert loss == pytest.approx(4)
-    assert trainer.callback_metrics["scaling/train_loss"] == pytest.approx(4)  # as a callback that monitors finds it
-
-
-def test_dropout_is_off_and_the_precision_is_that_of_the_trainer(tmp_path):
-    class Drops(Places):
-        def __init__(self):
-            super().__init__()
-            self.drop = nn.Dropout(0.5)
-            self.layer = nn.Linear(1, 1)
-            self.kinds = set()
-
-        def loss(self, batch):
-            found = self.layer(self.drop(batch))
-            self.kinds.add(found.dtype)
-            return super().loss(self.drop(batch))
-
-    module = Drops()
-    callback = BatchSizeScaling(every_n_examples=1000)
-    arguments = {"callbacks": [callback], "max_steps": 1, "max_epochs": -1, "precision": "bf16-mixed"}
-    trainer = make_trainer(tmp_path, logger=CSVLogger(tmp_path, name="", version=0), limit_val_batches=0, **arguments)
-    trainer.fit(module, DataLoader(torch.ones(64, 1), batch_size=32))
-    assert read_run(tmp_path).evaluations[0].train_loss == 1
-    assert module.kinds == {torch.bfloat16}
-    assert module.training
 
 
 def test_seconds_are_those_of_training_alone(tmp_path, clock):
@@ -409,44 +238,3 @@ def test_numbers_that_leave_their_range_at_once_are_a_run_that_diverged(tmp_path
             fit(tmp_path / kind.__name__, kind(), BatchSizeScaling())
         run = read_run(tmp_path / kind.__name__)
         assert (run.facts.batch_size, run.facts.outcome, len(run.evaluations)) == (size, "diverged", num_rows)
-
-
-def test_a_split_that_is_not_needed_may_lack_samples_by_index(tmp_path):
-    class Stream(torch.utils.data.IterableDataset):
-        def __iter__(self):
-            yield from torch.ones(8, 1)
-
-    class Both(Line):
-        def validation_step(self, batch, batch_idx):
-            pass
-
-    trainer = make_trainer(tmp_path, logger=CSVLogger(tmp_path, name="", version=0), max_steps=1, max_epochs=-1)
-    trainer.callbacks.append(BatchSizeScaling())
-    by_index, stream = DataLoader(torch.ones(8, 1), batch_size=4), DataLoader(Stream(), batch_size=4)
-    trainer.fit(Both(), by_index, stream)
-    assert np.isnan(read_run(tmp_path).columns["val_loss"]).all()
-    with pytest.raises(ValueError, match=r"to evaluate split 'train' on, got none.* samples by index"):
-        make_trainer(tmp_path, callbacks=[BatchSizeScaling()]).fit(Both(), stream, by_index)
-
-
-def test_gradients_of_a_scaled_loss_foretell_the_same(tmp_path):
-    class ByAdam(Line):
-        def __init__(self, fused):
-            super().__init__()
-            self.fused = fused
-
-        def loss(self, batch):
-            return (self.weight - 1).square()
-
-        def training_step(self, batch, batch_idx):
-            return self.loss(batch)
-
-        def configure_optimizers(self):
-            return torch.optim.Adam(self.parameters(), 0.1, fused=self.fused)
-
-    for fused in (False, True):
-        scaling = BatchSizeScaling(every_n_examples=4, linear_error_every=1)
-        scaled = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))
-        fit(tmp_path / str(fused), ByAdam(fused), scaling, num_steps=1, plugins=[scaled])
-        # from 0, the gradient -2 times the step 0.1 foretells a loss of 0.8, and it is 0.81
-        assert read_run(tmp_path / str(fused)).evaluations[0].linear_error == pytest.approx(0.01, abs=1e-3)
