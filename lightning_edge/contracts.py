@@ -6,18 +6,13 @@ device: workers hand over ``uint8`` images, ``on_after_batch_transfer`` makes th
 the network's business, so that an exported network takes plain images.
 
 What differs in size between samples is a list with one item for each, whose axes are the item's own; what only some
-data have is ``NotRequired``::
-
-    class DetectionBatch(TypedDict):
-        image: Float[Tensor, "batch 3 height width"]
-        boxes_xyxy: list[Float[Tensor, "boxes 4"]]
-        label: list[Int64[Tensor, " boxes"]]
-        domain: NotRequired[Int64[Tensor, " batch"]]
+data have is ``NotRequired``.
 """
 
 from collections.abc import Mapping
 from typing import (
     Any,
+    Literal,
     NamedTuple,
     NotRequired,
     Protocol,
@@ -35,16 +30,48 @@ from torch import Tensor
 IGNORE_INDEX = 255
 """Label of pixels that count neither in a loss nor in a score."""
 
+LabelledSplit = Literal["train", "val", "test"]
+"""Parts of a data set."""
+
 IMAGE_KEYS = ("image", "frames")
 """Keys whose values are within [0, 1]."""
 
 
 class ClassificationBatch(TypedDict):
-    """Single images with one class each; ``domain`` tells where an image is from, where the data know it."""
+    """Single images with one class each.
+
+    Where the data know domains, ``domain`` is the number of an image's own, and ``domain_embedding`` describes what may
+    be known of it when the image is seen.
+    """
 
     image: Float[Tensor, "batch 3 height width"]
     label: Int64[Tensor, " batch"]
     domain: NotRequired[Int64[Tensor, " batch"]]
+    domain_embedding: NotRequired[Float[Tensor, "batch features"]]
+
+
+class DetectionBatch(TypedDict):
+    """Single images with boxes around objects.
+
+    Images of one batch have one size: each was scaled to fit and padded at its right and at its bottom, so that
+    ``boxes / scale`` are pixels of the file. Boxes are pixel edges, a full image being (0, 0, width, height).
+
+    What a detector finds in ``ignored_xyxy`` counts neither for nor against it, where it is of the class in
+    ``ignored_label``. ``image_id`` is different for each image of a split; domains are as in
+    :class:`ClassificationBatch`.
+    """
+
+    image: Float[Tensor, "batch 3 height width"]
+    boxes_xyxy: list[Float[Tensor, "boxes 4"]]
+    label: list[Int64[Tensor, " boxes"]]
+    ignored_xyxy: list[Float[Tensor, "ignored 4"]]
+    ignored_label: list[Int64[Tensor, " ignored"]]
+    scale: Float[Tensor, " batch"]
+    original_size: Int64[Tensor, "batch 2"]
+    """Height and width of the file, pixels."""
+    image_id: Int64[Tensor, " batch"]
+    domain: NotRequired[Int64[Tensor, " batch"]]
+    domain_embedding: NotRequired[Float[Tensor, "batch features"]]
 
 
 class SegmentationBatch(TypedDict):
@@ -142,6 +169,31 @@ def _check_numbers(value: Any, key: str, name: str) -> None:
         raise ValueError(f"expected {name} to be finite, got NaN or infinity")
     if key in IMAGE_KEYS and not 0 <= value.min() <= value.max() <= 1:
         raise ValueError(f"expected {name} within [0, 1], got values from {value.min():.3g} to {value.max():.3g}")
+
+
+class Detections(NamedTuple):
+    """What a detector found in one image, surest first."""
+
+    boxes_xyxy: Float[Tensor, "boxes 4"]
+    """Pixel edges in the image that the detector was given."""
+    score: Float[Tensor, " boxes"]
+    """How sure it is, in [0, 1]."""
+    label: Int64[Tensor, " boxes"]
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """A net that learns from boxes and finds them."""
+
+    num_classes: int
+
+    def losses(self, batch: DetectionBatch) -> dict[str, Tensor]:
+        """Scalar terms of the loss by name, each with its weight."""
+        ...
+
+    def detect(self, image: Float[Tensor, "batch 3 height width"]) -> list[Detections]:
+        """What is in each image, of images in [0, 1]."""
+        ...
 
 
 @runtime_checkable

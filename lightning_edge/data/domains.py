@@ -1,0 +1,90 @@
+"""Data whose images are of known domains: what their data modules share."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from lightning_edge.contracts import LabelledSplit
+from lightning_edge.data.base import EdgeDataModule
+from lightning_edge.data.domain_embeddings import Description, DomainEmbedding, OneHot
+from lightning_edge.data.partitions import Assignment, ByAttributes, ImageRecord, Partition, Vocabulary
+
+
+class DomainDataModule(EdgeDataModule):
+    """Base of data modules that tell of each image which domain it is of, and describe that domain to a net.
+
+    A subclass names its ``vocabulary`` and writes :meth:`records`; its datasets add :meth:`DomainLookup.of` to each
+    item.
+
+    Args:
+        partition: Which domain an image is of.
+        embedding: How a domain is described, and with it what is known of an image when it is seen.
+        batch_size: images in a training batch of one process.
+        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: processes that read images, for each loader.
+        seed: of order and augmentation.
+    """
+
+    vocabulary: ClassVar[Vocabulary]
+
+    def __init__(
+        self,
+        partition: Partition | None = None,
+        embedding: DomainEmbedding | None = None,
+        batch_size: int = 8,
+        eval_batch_size: int | None = None,
+        num_workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(batch_size, eval_batch_size, num_workers, seed)
+        self.partition = ByAttributes(tuple(self.vocabulary)) if partition is None else partition
+        self.embedding = OneHot() if embedding is None else embedding
+
+    @abstractmethod
+    def records(self, split: LabelledSplit) -> Sequence[ImageRecord]:
+        """Names and attributes of the images of a split, in the order of its dataset."""
+
+    @property
+    def embedding_features(self) -> int:
+        """How many numbers describe a domain: what a net that is told of domains must take."""
+        return self.embedding.num_features(self.partition, self.vocabulary)
+
+    @property
+    def domain_names(self) -> tuple[str, ...] | None:
+        """Names of the domains by their number in batches; ``None`` where each image is one."""
+        if self.partition.num_domains(self.vocabulary) is None:
+            return None
+        return self.partition.assign("train", [], self.vocabulary).domain_names
+
+    def domain_lookup(self, split: LabelledSplit) -> "DomainLookup":
+        """Domains of the images of a split and their descriptions."""
+        of_training = self.partition.assign("train", self.records("train"), self.vocabulary)
+        of_split = of_training
+        if split != "train":
+            of_split = self.partition.assign(split, self.records(split), self.vocabulary)
+        return DomainLookup(of_split, self.embedding.describe(of_split, of_training))
+
+    def images_in_order(self, split: LabelledSplit) -> DataLoader:
+        """All images of a split, in the order of :meth:`records` and without augmentation."""
+        return self._eval_loader(split)
+
+
+class DomainLookup:
+    """What a dataset adds to its items.
+
+    Args:
+        assignment: The domain of each image.
+        description: How domains are described.
+    """
+
+    def __init__(self, assignment: Assignment, description: Description) -> None:
+        self.domain = torch.from_numpy(assignment.domain)
+        self._table, self._row = torch.from_numpy(description.table), description.row
+
+    def of(self, index: int) -> dict[str, Tensor]:
+        """``domain`` and ``domain_embedding`` of an image."""
+        return {"domain": self.domain[index], "domain_embedding": self._table[self._row[index]]}
