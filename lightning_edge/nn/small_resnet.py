@@ -22,14 +22,14 @@ default_cfgs = generate_default_cfgs(
 @register_model
 def resnet18_half(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """ResNet-18 with half of the channels in each of its four stages: 32, 64, 128 and 256."""
-    return _resnet("resnet18_half", pretrained, layers=(2, 2, 2, 2), channels=(32, 64, 128, 256), **kwargs)
+    return _resnet("resnet18_half", pretrained, {"layers": (2, 2, 2, 2), "channels": (32, 64, 128, 256), **kwargs})
 
 
 @register_model
 def resnet10_quarter(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """One basic block in each of four stages, with 16, 32, 64 and 128 channels: a quarter of ResNet-18's."""
-    return _resnet("resnet10_quarter", pretrained, layers=(1, 1, 1, 1), channels=(16, 32, 64, 128), **kwargs)
+    return _resnet("resnet10_quarter", pretrained, {"layers": (1, 1, 1, 1), "channels": (16, 32, 64, 128), **kwargs})
 
 
-def _resnet(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
-    return build_model_with_cfg(ResNet, name, pretrained, block=BasicBlock, **kwargs)
+def _resnet(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
+    return build_model_with_cfg(ResNet, name, pretrained, block=BasicBlock, **options)

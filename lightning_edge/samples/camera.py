@@ -66,3 +66,8 @@ def cityscapes_camera(height_px: int, width_px: int) -> Camera:
 def camvid_camera(height_px: int, width_px: int) -> Camera:
     """The CamVid car: a camcorder on the dashboard, no bonnet in the picture; its field of view is an estimate."""
     return Camera(height_px, width_px, fov_deg=52.0, mount_height_m=1.4, pitch_deg=0.0)
+
+
+def bdd100k_camera(height_px: int, width_px: int) -> Camera:
+    """A phone behind a windscreen, as the drivers of BDD100K have one: level, no bonnet; all of it is our estimate."""
+    return Camera(height_px, width_px, fov_deg=60.0, mount_height_m=1.3, pitch_deg=0.0)

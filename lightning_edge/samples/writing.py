@@ -28,6 +28,13 @@ def write_rgb(path: Path, image: np.ndarray) -> None:
     write_map(path, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
 
+def write_jpeg(path: Path, image: np.ndarray, quality: int = 95) -> None:
+    """Write an RGB image as JPEG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]):
+        raise OSError(f"could not write {path}")
+
+
 def write_map(path: Path, values: np.ndarray) -> None:
     """Write uint8 or uint16 values as they are, as PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,9 @@
 """Accel without torch's nets: the parts of a stream as ONNX files, and onnxruntime to run them.
 
-Needs the extra ``export``: ``pip install "lightning-edge[export]"``. A device that only runs the files needs no more of
-it than onnxruntime.
+Needs the extra ``export``: ``pip install "lightning-edge[export]"``.
 """
 
 from collections.abc import Iterable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,13 +16,7 @@ from lightning_edge.nn.accel import AccelNet
 from lightning_edge.ops.classes import most_likely
 from lightning_edge.ops.resize import resize_flow
 from lightning_edge.ops.warp import warp
-
-MISSING = 'ONNX needs the extra "export": pip install onnx onnxruntime onnxscript'
-
-try:
-    import onnxruntime
-except ImportError as error:
-    raise ImportError(MISSING) from error
+from lightning_edge.systems.onnx_graph import InferenceSession, export_graph, open_session, run_session
 
 KEY, CARRIED, FLOW = "key.onnx", "carried.onnx", "flow.onnx"
 """Graphs of a stream: what runs on key frames, what on all others, and a flow that learns."""
@@ -59,8 +51,6 @@ def export_accel(net: AccelNet, folder: Path, height: int, width: int) -> list[P
         ValueError: if the net is in training mode.
         ImportError: if torch's exporter lacks a package.
     """
-    if find_spec("onnxscript") is None:
-        raise ImportError(MISSING)
     if net.training:
         raise ValueError("expected a net in evaluation mode for export, got training mode: call net.eval()")
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,16 +59,16 @@ def export_accel(net: AccelNet, folder: Path, height: int, width: int) -> list[P
     frame, earlier = torch.zeros(2, 1, 3, height, width)
     with torch.no_grad():
         features = net.reference.features(frame)
-        files = [_export(_Key(net), {"frame": frame}, ("features", "scores"), folder / KEY)]
+        files = [export_graph(_Key(net), {"frame": frame}, ("features", "scores"), folder / KEY)]
         inputs = {"features": features, "frame": frame}
         if net.flow is not None:
             inputs["flow"] = net.flow(frame, earlier)
             if any(True for _ in net.flow.parameters()):
                 pair = {"current": frame, "previous": earlier}
-                files.append(_export(net.flow, pair, ("flow",), folder / FLOW))
+                files.append(export_graph(net.flow, pair, ("flow",), folder / FLOW))
         is_carried_on = net.flow is not None and not net.direct
         outputs = ("scores", "carried") if is_carried_on else ("scores",)
-        files.append(_export(_Carried(net, is_carried_on), inputs, outputs, folder / CARRIED))
+        files.append(export_graph(_Carried(net, is_carried_on), inputs, outputs, folder / CARRIED))
     return files
 
 
@@ -97,10 +87,10 @@ class OnnxAccel:
 
     def __init__(self, folder: Path, flow: nn.Module | None = None, num_threads: int | None = None) -> None:
         num_threads = torch.get_num_threads() if num_threads is None else num_threads
-        self._key, self._carried = (_session(folder / name, num_threads) for name in (KEY, CARRIED))
+        self._key, self._carried = (open_session(folder / name, num_threads) for name in (KEY, CARRIED))
         self._flow = flow
         if flow is None and (folder / FLOW).is_file():
-            self._flow = _OnnxFlow(_session(folder / FLOW, num_threads))
+            self._flow = _OnnxFlow(open_session(folder / FLOW, num_threads))
         self._takes_flow = "flow" in [given.name for given in self._carried.get_inputs()]
         if self._takes_flow and self._flow is None:
             raise ValueError(f"expected a flow for {folder / CARRIED}, such as DISFlow(), got None")
@@ -114,13 +104,13 @@ class OnnxAccel:
         expected = self._key.get_inputs()[0].shape
         if list(frame.shape) != expected:
             raise ValueError(f"expected a frame of the shape of the export, {expected}, got {list(frame.shape)}")
-        found = _run(self._key, frame=frame)
+        found = run_session(self._key, frame=frame)
         return OnnxState(found["features"], frame, found["scores"])
 
     def advance(self, state: OnnxState, frame: Float[Tensor, "1 3 height width"]) -> OnnxState:
         """State on the next frame."""
         motion = {"flow": self._flow(frame, state.anchor)} if self._takes_flow and self._flow is not None else {}
-        found = _run(self._carried, features=state.features, frame=frame, **motion)
+        found = run_session(self._carried, features=state.features, frame=frame, **motion)
         if "carried" in found:
             return OnnxState(found["carried"], frame, found["scores"])
         return state._replace(scores=found["scores"])
@@ -185,38 +175,9 @@ class _Carried(nn.Module):
 
 
 class _OnnxFlow(nn.Module):
-    def __init__(self, session: "onnxruntime.InferenceSession") -> None:
+    def __init__(self, session: InferenceSession) -> None:
         super().__init__()
         self.session = session
 
     def forward(self, current: Tensor, previous: Tensor) -> Tensor:
-        return _run(self.session, current=current, previous=previous)["flow"]
-
-
-def _export(module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...], path: Path) -> Path:
-    torch.onnx.export(
-        module.eval(),
-        tuple(inputs.values()),
-        path,
-        input_names=list(inputs),
-        output_names=list(outputs),
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
-    return path
-
-
-def _session(path: Path, num_threads: int) -> "onnxruntime.InferenceSession":
-    if not path.is_file():
-        raise FileNotFoundError(f"expected {path.name} in {path.parent}, as export_accel writes it, got no such file")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = num_threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait leave cores to others
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-
-def _run(session: "onnxruntime.InferenceSession", **inputs: Tensor) -> dict[str, Tensor]:
-    names = [output.name for output in session.get_outputs()]
-    arrays = session.run(names, {name: tensor.numpy() for name, tensor in inputs.items()})
-    return {name: torch.from_numpy(array) for name, array in zip(names, arrays, strict=True)}
+        return run_session(self.session, current=current, previous=previous)["flow"]

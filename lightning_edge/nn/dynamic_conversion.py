@@ -1,0 +1,105 @@
+"""From a static net to one of experts, and back to a static net for one domain."""
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from timm.layers import Conv2dSame  # pyright: ignore[reportPrivateImportUsage]
+from torch import Tensor, nn
+
+from lightning_edge.nn.converted_net import ConvertedNet
+from lightning_edge.nn.dynamic import CondConv2d, DomainConv2d, ExpertConv2d, Gate
+
+
+def convert_to_domains(
+    module: nn.Module, num_experts: int, num_features: int, gate: Gate = "sigmoid", temperature: float = 1.0
+) -> int:
+    """Give each convolution several experts, mixed by the domain, in place.
+
+    Args:
+        module: Any net, such as one of timm's; not a convolution itself.
+        num_experts: Sets of weights of each convolution (2 and 4 in arXiv:1911.13237).
+        num_features: Numbers that describe a domain.
+        gate: As in :class:`~lightning_edge.nn.dynamic.ExpertConv2d`.
+        temperature: As there.
+
+    Returns:
+        How many convolutions there were; a warning says if there were none, or some that stay as they are since they
+        do more than convolve.
+    """
+    return _convert(module, lambda conv: DomainConv2d(conv, num_experts, num_features, gate, temperature))
+
+
+def convert_to_condconv(module: nn.Module, num_experts: int) -> int:
+    """Give each convolution several experts, mixed by its own input (CondConv), in place; returns how many there were.
+
+    Args:
+        module: Any net, such as one of timm's; not a convolution itself.
+        num_experts: Sets of weights of each convolution.
+    """
+    return _convert(module, lambda conv: CondConv2d(conv, num_experts, conv.in_channels))
+
+
+@torch.no_grad()
+def domain_weights(
+    net: nn.Module, embedding: Float[Tensor, " features"]
+) -> dict[str, Float[Tensor, "out in_group height width"]]:
+    """Weights of a domain, by their names in the net that :func:`specialise` gives: all that differs between domains.
+
+    Args:
+        net: With :class:`~lightning_edge.nn.dynamic.DomainConv2d`.
+        embedding: Describes the domain.
+    """
+    return {
+        f"{name}.weight": layer.mixed_weight(embedding.to(layer.weight)[None])[0]
+        for name, layer in net.named_modules()
+        if isinstance(layer, DomainConv2d)
+    }
+
+
+def specialise(net: nn.Module, embedding: Float[Tensor, " features"]) -> nn.Module:
+    """A plain net for one domain: modules, names, shapes and cost are those of the net before its conversion.
+
+    Args:
+        net: With :class:`~lightning_edge.nn.dynamic.DomainConv2d`; it stays as it is.
+        embedding: Describes the domain.
+
+    Raises:
+        ValueError: The net has no such convolution, or the embedding has another number of features.
+    """
+    layers = [layer for layer in net.modules() if isinstance(layer, DomainConv2d)]
+    if not layers:
+        raise ValueError(f"expected a net with DomainConv2d to specialise, got {type(net).__name__} without")
+    if embedding.shape != (layers[0].router.in_features,):
+        raise ValueError(
+            f"expected embedding of the shape ({layers[0].router.in_features},), got {tuple(embedding.shape)}"
+        )
+    # the experts are not copied, for they may be most of the net
+    plain = copy.deepcopy(net, {id(layer): _plain(layer, embedding) for layer in layers})
+    return plain.body if isinstance(plain, ConvertedNet) else plain  # pyright: ignore
+
+
+def _convert(module: nn.Module, make: Callable[[nn.Conv2d], ExpertConv2d]) -> int:
+    convs = {name: child for name, child in module.named_modules() if isinstance(child, nn.Conv2d)}
+    plain = {name: conv for name, conv in convs.items() if type(conv) in (nn.Conv2d, Conv2dSame)}
+    if left := [name for name in convs if name not in plain]:
+        kind = type(convs[left[0]]).__name__
+        warnings.warn(f"{len(left)} convolutions stay as they are, such as {left[0]}, a {kind}", stacklevel=4)
+    if not plain:
+        warnings.warn(f"no convolution of {type(module).__name__} could be given experts", stacklevel=4)
+    for name, conv in plain.items():
+        module.set_submodule(name, make(conv).train(conv.training))
+    return len(plain)
+
+
+def _plain(layer: DomainConv2d, embedding: Tensor) -> nn.Conv2d:
+    kind = Conv2dSame if layer.pads_as_tensorflow else nn.Conv2d
+    settings: Any = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
+    conv = kind(layer.in_channels, layer.out_channels, *settings, bias=layer.bias is not None)
+    conv.weight.data = layer.mixed_weight(embedding.to(layer.weight)[None])[0].detach()
+    if layer.bias is not None:
+        conv.bias = nn.Parameter(layer.bias.detach().clone())
+    return conv.train(layer.training)

@@ -1,0 +1,94 @@
+"""What an anchor-free detector is to say at each cell: where middles of objects are, and how far their sides.
+
+After *Training-Time-Friendly Network* (arXiv:1909.00700): a box is learned not only in the middle of its object but in
+an ellipse around it, which takes far fewer steps.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+ELLIPSE = 0.54
+"""Size of the ellipse beside that of the box (arXiv:1909.00700, alpha = beta = 0.54)."""
+
+
+class PaddedBoxes(NamedTuple):
+    """Boxes of a batch, as many for each image as the one with most has, and at least one."""
+
+    boxes_xyxy: Float[Tensor, "batch boxes 4"]
+    label: Int64[Tensor, "batch boxes"]
+    is_box: Bool[Tensor, "batch boxes"]
+
+
+class CenterTargets(NamedTuple):
+    """Targets at each cell of a feature map."""
+
+    heat: Float[Tensor, "batch classes h w"]
+    """1 in the middle of an object of the class, less around it, 0 outside of its ellipse."""
+    boxes_xyxy: Float[Tensor, "batch h w 4"]
+    """Box of the smallest object in whose ellipse the cell is, pixels; 0 elsewhere."""
+    weight: Float[Tensor, "batch h w"]
+    """Of the cell in the loss of boxes; 1 in sum for each object that is not wholly hidden by smaller ones."""
+
+
+def pad_boxes(boxes_xyxy: list[Float[Tensor, "_ 4"]], label: list[Int64[Tensor, " _"]]) -> PaddedBoxes:
+    """Boxes and labels of the images of a batch as tensors."""
+    counts = [len(one) for one in label]
+    most = max(1, *counts)
+    padded = torch.stack([F.pad(boxes, (0, 0, 0, most - len(boxes))) for boxes in boxes_xyxy])
+    labels = torch.stack([F.pad(one, (0, most - len(one))) for one in label])
+    numbers = torch.arange(most, device=padded.device)
+    return PaddedBoxes(padded, labels, numbers < torch.tensor(counts, device=padded.device)[:, None])
+
+
+def cell_centers(height: int, width: int, stride: int, like: Tensor) -> Float[Tensor, "h w 2"]:
+    """Middles (x, y) of the cells of a feature map, pixels."""
+    x = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) * stride
+    y = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5) * stride
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+
+
+def center_targets(boxes: PaddedBoxes, num_classes: int, height: int, width: int, stride: int) -> CenterTargets:
+    """Targets for feature maps of some height and width, whose cells are ``stride`` pixels wide."""
+    bumps = _bumps(boxes, height, width, stride)
+    areas = (boxes.boxes_xyxy[..., 2:] - boxes.boxes_xyxy[..., :2]).prod(-1)[..., None, None]
+    # of several objects in a cell, the smallest has it: the others have more cells
+    smallest = torch.where(bumps > 0, areas, torch.inf).argmin(1)
+    owner = F.one_hot(smallest, bumps.shape[1]).movedim(-1, 1) * bumps
+    weight = owner / owner.sum((2, 3), keepdim=True).clamp(min=1e-6)
+    is_owned = owner.amax(1) > 0
+    target = boxes.boxes_xyxy[torch.arange(len(bumps), device=bumps.device)[:, None, None], smallest]
+    return CenterTargets(_heat(bumps, boxes.label, num_classes), target * is_owned[..., None], weight.sum(1))
+
+
+def cells_within(
+    boxes: PaddedBoxes, num_classes: int, height: int, width: int, stride: int
+) -> Bool[Tensor, "batch classes h w"]:
+    """Cells whose middles are in a box of the class."""
+    center = cell_centers(height, width, stride, boxes.boxes_xyxy)
+    low, high = boxes.boxes_xyxy[:, :, None, None, :2], boxes.boxes_xyxy[:, :, None, None, 2:]
+    is_within = ((center >= low) & (center <= high)).all(-1) & boxes.is_box[..., None, None]
+    return _heat(is_within.float(), boxes.label, num_classes) > 0
+
+
+def _bumps(boxes: PaddedBoxes, height: int, width: int, stride: int) -> Float[Tensor, "batch boxes h w"]:
+    """For each object, 1 at the cell of its middle, falling as a Gaussian within its ellipse, 0 outside."""
+    low, high = boxes.boxes_xyxy[..., :2] / stride, boxes.boxes_xyxy[..., 2:] / stride
+    size = torch.tensor([width, height], device=low.device)
+    middle = ((low + high) / 2).floor().minimum(size - 1).clamp(min=0)[:, :, None, None]
+    radius = (ELLIPSE / 2 * (high - low)).floor()[:, :, None, None]
+    x, y = torch.arange(width, device=low.device), torch.arange(height, device=low.device)
+    offset = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1) - middle
+    sigma = (2 * radius + 1) / 6
+    bump = (-(offset**2) / (2 * sigma**2)).sum(-1).exp()
+    return bump * ((offset.abs() <= radius).all(-1) & boxes.is_box[..., None, None])
+
+
+def _heat(
+    bumps: Float[Tensor, "batch boxes h w"], label: Int64[Tensor, "batch boxes"], num_classes: int
+) -> Float[Tensor, "batch classes h w"]:
+    heat = bumps.new_zeros(len(bumps), num_classes, *bumps.shape[2:])
+    return heat.scatter_reduce(1, label[..., None, None].expand_as(bumps), bumps, "amax")
