@@ -25,6 +25,8 @@ class Images(NamedTuple):
     """``[N, 3, H, W]``, bytes."""
     objects: PaddedBoxes
     ignored: PaddedBoxes
+    size: Tensor
+    """Width and height."""
 
 
 class Told(NamedTuple):
@@ -166,7 +168,7 @@ def changed(data: Images, chosen: Tensor, changes: Changes) -> tuple[Tensor, Pad
     """Images in [0, 1] after flip, scale, shift and changes of colour, with their boxes."""
     image = data.image[chosen].float() / 255
     height, width = image.shape[-2:]
-    size = torch.tensor([width, height], device=image.device)
+    size = data.size
     zoom = changes.scale[:, None]
     # an enlarged image is cut anywhere, a shrunk one lies anywhere on black
     corner = changes.shift * size * (1 - zoom)

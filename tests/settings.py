@@ -77,6 +77,12 @@ def make_cifar():
     return data.CIFARDataModule(num_samples=(40, 20), batch_size=4, eval_batch_size=None, num_workers=0)
 
 
+def make_bdd100k():
+    return data.BDD100KDataModule(
+        input_size=SIZE, sample_size=SIZE, num_sample_train=4, num_sample_val=2, batch_size=2, num_workers=0
+    )
+
+
 METHODS = {
     methods.Classification: make_classification,
     methods.Segmentation: make_segmentation,
@@ -96,6 +102,7 @@ DATA_MODULES = {
     data.CamVidDataModule: make_camvid,
     data.CamVidVideoDataModule: make_camvid_video,
     data.CIFARDataModule: make_cifar,
+    data.BDD100KDataModule: make_bdd100k,
 }
 
 PREDICTS_ONLY = {data.FramesDataModule}

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from lightning_edge.contracts import IGNORE_INDEX
+from lightning_edge.data.letterbox import PADDING
 
 Transform = A.BasicTransform | A.BaseCompose
 """What a ``train_transform`` may be: one transform of albumentations or a composition; ``A.NoOp()`` is none at all."""
@@ -57,6 +58,45 @@ class CropFlip(A.Compose):
 
     def __init__(self, height: int = 32, width: int = 32, padding: int = 4) -> None:
         super().__init__([A.Pad(padding, fill=0), A.RandomCrop(height, width), A.HorizontalFlip(p=0.5)])
+
+
+class RandomShift(A.Compose):
+    """Move by a few pixels; what comes into view repeats the border. For things that a flip would make others of.
+
+    Args:
+        height: of the images, pixels.
+        width: of the images, pixels.
+        shift_px: at most so far along each axis.
+    """
+
+    def __init__(self, height: int = 32, width: int = 32, shift_px: int = 2) -> None:
+        super().__init__([A.Pad(shift_px, border_mode=cv2.BORDER_REPLICATE), A.RandomCrop(height, width)])
+
+
+class DetectionAugmentation(A.Compose):
+    """Random scale, place, flip and mild colour, for images with boxes.
+
+    The jitter of 0.1 is that of the released code of arXiv:1911.13237 ("aug1"), which also flips, and draws the size of
+    a picture from 0.6 to 1 of its greatest.
+
+    Args:
+        height: of the images, pixels; they keep it.
+        width: of the images, pixels; they keep it.
+        scale: least and greatest factor of size; a smaller picture is padded by grey, of a larger one a part is shown.
+        colour: greatest relative change of brightness, contrast and saturation.
+    """
+
+    def __init__(self, height: int, width: int, scale: tuple[float, float] = (0.8, 1.25), colour: float = 0.1) -> None:
+        around_one = (1 - colour, 1 + colour)
+        super().__init__(
+            [
+                A.RandomScale((scale[0] - 1, scale[1] - 1), interpolation=cv2.INTER_LINEAR, p=1.0),
+                A.PadIfNeeded(height, width, position="random", fill=PADDING),
+                A.RandomCrop(height, width),
+                A.HorizontalFlip(p=0.5),
+                A.ColorJitter(around_one, around_one, around_one, hue=(0, 0), p=0.8),
+            ]
+        )
 
 
 def apply_seeded(transform: Transform, seed: int, **targets: Any) -> dict[str, Any]:

@@ -11,20 +11,14 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+
+from lightning_edge.data.labelled_images import LabelledImages
 
 NumClasses = Literal[10, 100]
 
 SIZE_PX = 32
 _IMAGE_BYTES = 3 * SIZE_PX * SIZE_PX
 _SOURCE = "https://www.cs.toronto.edu/~kriz/cifar.html"
-
-
-class LabelledImages(NamedTuple):
-    """Images and their classes in the order of the files."""
-
-    images: UInt8[np.ndarray, "num 32 32 3"]
-    labels: Int64[np.ndarray, " num"]
 
 
 class _Version(NamedTuple):

@@ -62,6 +62,7 @@ class DomainDataModule(EdgeDataModule):
 
     def domain_lookup(self, split: LabelledSplit) -> "DomainLookup":
         """Domains of the images of a split and their descriptions."""
+        _ = self.embedding_features  # an embedding that cannot describe the domains says so
         of_training = self.partition.assign("train", self.records("train"), self.vocabulary)
         of_split = of_training
         if split != "train":

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float32
@@ -38,7 +39,7 @@ def read_features(path: Path, split: LabelledSplit, names: Sequence[str] | None 
             found, features = arrays[f"{split}_names"], arrays[f"{split}_features"]
     except KeyError:
         raise ValueError(f"{path}: expected features of the {split} split, got a file without") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, TypeError, BadZipFile) as error:
         raise ValueError(f"{path}: expected a file of features as `recipes.ddn embed` writes it, got {error}") from None
     if names is None:
         return features

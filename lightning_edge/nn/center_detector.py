@@ -6,12 +6,13 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.ops import batched_nms, generalized_box_iou_loss
+from torchvision.ops import batched_nms
 
 import lightning_edge.nn.small_resnet  # noqa: F401 (gives timm their names)
 from lightning_edge.contracts import DetectionBatch, Detections
 from lightning_edge.nn.normalize import Normalize
 from lightning_edge.nn.timm_models import load_timm_features, make_timm_model
+from lightning_edge.ops.box_loss import generalized_iou_loss
 from lightning_edge.ops.center_targets import PaddedBoxes, cell_centers, cells_within, center_targets, pad_boxes
 from lightning_edge.ops.focal import center_focal_loss
 
@@ -105,7 +106,7 @@ class CenterDetector(nn.Module):
         size = (self.num_classes, *_height_width(maps.heat), self.stride)
         targets = center_targets(objects, *size)
         counts = ~cells_within(ignored, *size) | (targets.heat > 0)
-        box_loss = (targets.weight * generalized_box_iou_loss(self._boxes(maps), targets.boxes_xyxy)).sum()
+        box_loss = (targets.weight * generalized_iou_loss(self._boxes(maps), targets.boxes_xyxy)).sum()
         num_objects = objects.is_box.sum().clamp(min=1)
         return {
             "middles": center_focal_loss(maps.heat, targets.heat, counts) / num_objects,

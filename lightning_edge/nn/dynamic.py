@@ -75,7 +75,8 @@ class ExpertConv2d(nn.Module, ABC):
         self.padding, self.groups = conv.padding, conv.groups
         self.pads_as_tensorflow = isinstance(conv, Conv2dSame)
         self.num_experts, self.gate, self.temperature = num_experts, gate, temperature
-        self.weight = nn.Parameter(_experts_around(conv.weight.detach(), num_experts, gate))
+        # one expert below the other: weights of five axes could not be brought into torch.channels_last
+        self.weight = nn.Parameter(_experts_around(conv.weight.detach(), num_experts, gate).flatten(0, 1))
         self.bias = conv.bias
         self.router = nn.Linear(num_features, num_experts, device=conv.weight.device, dtype=conv.weight.dtype)
         nn.init.normal_(self.router.weight, std=_ROUTER_STD)
@@ -92,12 +93,12 @@ class ExpertConv2d(nn.Module, ABC):
 
     def mixed_weight(self, features: Float[Tensor, "rows features"]) -> Float[Tensor, "rows out in_group height width"]:
         """Weights of a plain convolution for each row of features."""
-        return mix_experts(self.gates(features), self.weight)
+        return self._mixed(self.gates(features))
 
     def forward(self, image: Float[Tensor, "batch in height width"]) -> Float[Tensor, "batch out new_height new_width"]:
         """Convolve each image by its own mixture."""
         gates, row = self.gates_of(image)
-        weight = mix_experts(gates, self.weight).to(image.dtype)
+        weight = self._mixed(gates).to(image.dtype)
         padding = self.padding
         if self.pads_as_tensorflow:
             image, padding = pad_same(image, self.kernel_size, self.stride, self.dilation), (0, 0)  # pyright: ignore
@@ -106,6 +107,9 @@ class ExpertConv2d(nn.Module, ABC):
             return F.conv2d(image, weight[0], self.bias, *settings)  # pyright: ignore[reportCallIssue, reportArgumentType]
         found = convolve_each(image, weight, row, *settings)  # pyright: ignore[reportArgumentType]
         return found if self.bias is None else found + self.bias.view(-1, 1, 1)
+
+    def _mixed(self, gates: Float[Tensor, "rows experts"]) -> Float[Tensor, "rows out in_group height width"]:
+        return mix_experts(gates, self.weight.unflatten(0, (self.num_experts, self.out_channels)))
 
     def extra_repr(self) -> str:
         """What differs from a plain convolution."""

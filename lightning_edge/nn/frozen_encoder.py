@@ -1,4 +1,6 @@
-"""Frozen encoders that tell domains apart."""
+"""Frozen encoders, by whose features domains are told apart."""
+
+from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -15,6 +17,10 @@ class TimmEncoder(nn.Module):
     Args:
         model: Name in timm.
         weights: File of weights in timm's format; ``None`` leaves it at random ones, which still tell light from dark.
+
+    Raises:
+        ValueError: timm has no such model, or ``weights`` lacks some.
+        FileNotFoundError: There is no file ``weights``.
     """
 
     def __init__(self, model: str = "resnet50", weights: str | None = None) -> None:
@@ -31,29 +37,37 @@ class TimmEncoder(nn.Module):
 
 
 class FrozenEncoder(nn.Module):
-    """An encoder with its features standardised: mean 0 and deviation 1 over the images that it was shown.
+    """An encoder whose features are standardised: mean 0 and deviation 1 over the images that it was shown.
 
     Args:
-        encoder: Maps images ``[B, 3, H, W]`` in [0, 1] to features ``[B, features]``; ``ImageStatistics()`` if
-            ``None``.
-        mean: Subtracted from its features; 0 if ``None``.
-        std: By which the rest is divided; 1 if ``None``.
+        encoder: Maps images ``[B, 3, H, W]`` in [0, 1] to features ``[B, features]``, whose scale is left as it is
+            until :meth:`standardise`.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, encoder: nn.Module | None = None, mean: Tensor | None = None, std: Tensor | None = None) -> None:
+    def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
-        self.encoder = (ImageStatistics() if encoder is None else encoder).eval().requires_grad_(False)
-        self.register_buffer("mean", torch.zeros(()) if mean is None else mean)
-        self.register_buffer("std", torch.ones(()) if std is None else std)
+        self.encoder = encoder.requires_grad_(False).eval()
+        self.register_buffer("mean", torch.zeros(1))
+        self.register_buffer("std", torch.ones(1))
+
+    @classmethod
+    def of(cls, model: str | None = None, weights: str | None = None) -> Self:
+        """A model of timm by its name, or, without a name, plain statistics of light and colour."""
+        return cls(ImageStatistics() if model is None else TimmEncoder(model, weights))
+
+    def standardise(self, features: Float[Tensor, "images features"]) -> None:
+        """Take mean and deviation of the features that this encoder found in some images, those of training."""
+        mean, std = features.mean(0), features.std(0, correction=0)
+        self.mean, self.std = self.mean + mean * self.std, self.std * std.clamp(min=1e-6)
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay as in evaluation: what is frozen notes no statistics."""
+        return super().train(False)
 
     @torch.no_grad()
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch features"]:
-        """Standardised features of images in [0, 1]."""
+        """Features of images in [0, 1]."""
         return (self.encoder(image) - self.mean) / self.std
-
-    def standardise(self, features: Float[Tensor, "images features"]) -> None:
-        """Take mean and deviation of the features of some images, those of training."""
-        self.mean, self.std = features.mean(0), features.std(0, correction=0).clamp(min=1e-6)

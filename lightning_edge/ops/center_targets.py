@@ -77,8 +77,10 @@ def cells_within(
 def _bumps(boxes: PaddedBoxes, height: int, width: int, stride: int) -> Float[Tensor, "batch boxes h w"]:
     """For each object, 1 at the cell of its middle, falling as a Gaussian within its ellipse, 0 outside."""
     low, high = boxes.boxes_xyxy[..., :2] / stride, boxes.boxes_xyxy[..., 2:] / stride
-    size = torch.tensor([width, height], device=low.device)
-    middle = ((low + high) / 2).floor().minimum(size - 1).clamp(min=0)[:, :, None, None]
+    middle = ((low + high) / 2).floor().clamp(min=0)
+    middle = torch.stack([middle[..., 0].clamp(max=width - 1), middle[..., 1].clamp(max=height - 1)], -1)[
+        :, :, None, None
+    ]
     radius = (ELLIPSE / 2 * (high - low)).floor()[:, :, None, None]
     x, y = torch.arange(width, device=low.device), torch.arange(height, device=low.device)
     offset = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1) - middle

@@ -1,0 +1,158 @@
+"""BDD100K: 100,000 street scenes of the USA in all light and weather, with boxes of 10 classes.
+
+Source: Yu et al., *BDD100K: A Diverse Driving Dataset for Heterogeneous Multitask Learning*, CVPR 2020,
+arXiv:1805.04687.
+"""
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from typing_extensions import override
+
+from lightning_edge.contracts import LabelledSplit
+from lightning_edge.data.augmentation import Transform
+from lightning_edge.data.bdd100k_labels import CLASS_NAMES, VOCABULARY, LabelledFrame, read_labels
+from lightning_edge.data.detection import DetectionDataModule, LabelledImage
+from lightning_edge.data.domain_embeddings import DomainEmbedding
+from lightning_edge.data.partitions import ByAttributes, ImageRecord, Partition
+from lightning_edge.ops.cityscapes_labels import TRAIN_LABELS
+from lightning_edge.samples.bdd100k import LIGHT_AND_WEATHER, sample_bdd100k
+
+_COLOURS = {label.name.replace("person", "pedestrian"): label.colour for label in TRAIN_LABELS}
+_SOURCE = (
+    "https://dl.cv.ethz.ch/bdd100k/data or https://dl.yf.io/bdd100k (http://bdd-data.berkeley.edu is down at times)"
+)
+
+
+class BDD100KDataModule(DetectionDataModule):
+    """Images of BDD100K with boxes of 10 classes, and domains of light, weather and surroundings.
+
+    ``root`` holds ``images/100k/{train,val}`` and the labels, either ``labels/det_20/det_{train,val}.json`` of 2020,
+    which is preferred, or ``labels/bdd100k_labels_images_{train,val}.json`` of 2018. Categories are mapped as in the
+    official evaluation: other persons, other vehicles, trailers and crowds are ignored. The labels of the test split
+    are not public, so the test loader serves the validation split.
+
+    Args:
+        root: Folder of the data set; small generated scenes in the same layout if ``None``.
+        partition: Which domain an image is of; a domain for each time of day and weather if ``None``.
+        embedding: How a domain is described; ``OneHot()`` if ``None``.
+        only: Keeps the images with these values of some attributes, such as ``{"timeofday": ("night",)}``.
+        input_size: Height and width of all images in batches, pixels.
+        train_transform: As in :class:`~lightning_edge.data.detection.DetectionDataModule`.
+        num_sample_train: generated training images.
+        num_sample_val: generated validation images.
+        sample_size: height and width of generated images, pixels.
+        sample_domains: light and weather of generated images.
+        batch_size: images in a training batch of one process.
+        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: processes that read images, for each loader.
+        seed: of order and augmentation.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    num_classes = len(CLASS_NAMES)
+    class_names = CLASS_NAMES
+    palette = tuple(_COLOURS[name] for name in CLASS_NAMES)
+    vocabulary = VOCABULARY
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        partition: Partition | None = None,
+        embedding: DomainEmbedding | None = None,
+        only: Mapping[str, tuple[str, ...]] | None = None,
+        input_size: tuple[int, int] = (144, 256),
+        train_transform: Transform | None = None,
+        num_sample_train: int = 600,
+        num_sample_val: int = 200,
+        sample_size: tuple[int, int] = (144, 256),
+        sample_domains: tuple[str, ...] = tuple(LIGHT_AND_WEATHER),
+        batch_size: int = 8,
+        eval_batch_size: int | None = None,
+        num_workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        partition = ByAttributes(("timeofday", "weather")) if partition is None else partition
+        super().__init__(
+            input_size, train_transform, partition, embedding, batch_size, eval_batch_size, num_workers, seed
+        )
+        self.root = root
+        self.only = _checked(only or {})
+        self.num_sample_train = num_sample_train
+        self.num_sample_val = num_sample_val
+        self.sample_size = sample_size
+        self.sample_domains = tuple(sample_domains)
+        self._images: dict[str, list[LabelledImage]] = {}
+
+    def prepare_data(self) -> None:
+        """Generate the sample data, on one process only."""
+        self._folder()
+
+    @override
+    def labelled_images(self, split: LabelledSplit) -> list[LabelledImage]:
+        """Images of a split with their boxes, in the order of the file of labels."""
+        name = "train" if split == "train" else "val"
+        if name not in self._images:
+            self._images[name] = self._read(name)
+        return self._images[name]
+
+    def _read(self, split: str) -> list[LabelledImage]:
+        root = self._folder()
+        labels, folder = _labels_file(root, split), root / "images/100k" / split
+        frames = read_labels(labels)
+        kept = [frame for frame in frames if self._is_wanted(frame)]
+        if not kept:
+            wanted = f" with only={self.only}, an empty domain" if self.only else ""
+            raise ValueError(f"{labels}: expected images, got none of {len(frames)}{wanted}")
+        _check_files(folder, labels, kept, frames)
+        return [LabelledImage(folder / frame.name, ImageRecord(*frame[:2]), *frame[2:]) for frame in kept]
+
+    def _is_wanted(self, frame: LabelledFrame) -> bool:
+        return all(frame.attributes[attribute] in values for attribute, values in self.only.items())
+
+    def _folder(self) -> Path:
+        if self.root is not None:
+            return Path(self.root).expanduser()
+        height, width = self.sample_size
+        return sample_bdd100k(self.num_sample_train, self.num_sample_val, height, width, self.sample_domains)
+
+
+def _checked(only: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    for attribute, values in only.items():
+        if attribute not in VOCABULARY:
+            raise ValueError(f"expected only with attributes among {list(VOCABULARY)}, got {attribute!r}")
+        if isinstance(values, str) or not set(values) <= set(VOCABULARY[attribute]):
+            raise ValueError(f"expected only[{attribute!r}] as a tuple of {VOCABULARY[attribute]}, got {values!r}")
+    return {attribute: tuple(values) for attribute, values in only.items()}
+
+
+def _labels_file(root: Path, split: str) -> Path:
+    places = (root / f"labels/det_20/det_{split}.json", root / f"labels/bdd100k_labels_images_{split}.json")
+    for place in places:
+        if place.is_file():
+            return place
+    raise FileNotFoundError(
+        f"expected labels of the {split} split as {places[0]} or {places[1]}, found neither: unpack the labels in "
+        f"root, from {_SOURCE}"
+    )
+
+
+def _check_files(folder: Path, labels: Path, kept: Sequence[LabelledFrame], frames: Sequence[LabelledFrame]) -> None:
+    """Raise unless all images are there, and tell of those without labels."""
+    there = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+    missing = [frame.name for frame in kept if frame.name not in there]
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(kept)} images of {labels} are missing in {folder}, the first is {missing[0]}: "
+            f"unpack bdd100k_images_100k.zip in root, from {_SOURCE}"
+        )
+    others = sorted(name for name in there - {frame.name for frame in frames} if name.endswith(".jpg"))
+    if others:
+        warnings.warn(
+            f"{len(others)} images in {folder} have no frame in {labels} and are passed over, the first is {others[0]}",
+            stacklevel=4,
+        )

@@ -1,0 +1,211 @@
+"""Single images with boxes around objects: what data modules for detection share."""
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import albumentations as A
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+from typing_extensions import override
+
+from lightning_edge.contracts import DetectionBatch, LabelledSplit
+from lightning_edge.data.augmentation import DetectionAugmentation, Transform, apply_seeded
+from lightning_edge.data.base import Split
+from lightning_edge.data.domain_embeddings import DomainEmbedding
+from lightning_edge.data.domains import DomainDataModule, DomainLookup
+from lightning_edge.data.images import RgbImage, read_image
+from lightning_edge.data.letterbox import letterbox
+from lightning_edge.data.loading import Draw
+from lightning_edge.data.partitions import ImageRecord, Partition
+
+LEAST_LEFT_BY_CROP = 0.3
+"""Share of a box that must stay in the picture under augmentation: with less it is left out, ignored ones too."""
+
+_LISTS = ("boxes_xyxy", "label", "ignored_xyxy", "ignored_label")
+_IN_PIXELS = ("boxes_xyxy", "ignored_xyxy", "scale")
+_NUM_CHECKED = 3
+
+
+class LabelledImage(NamedTuple):
+    """An image file and what is in it; boxes are pixel edges in the file and may reach beyond the image."""
+
+    path: Path
+    record: ImageRecord
+    boxes_xyxy: Float32[np.ndarray, "boxes 4"]
+    label: Int64[np.ndarray, " boxes"]
+    ignored_xyxy: Float32[np.ndarray, "ignored 4"]
+    ignored_label: Int64[np.ndarray, " ignored"]
+
+
+class DetectionDataModule(DomainDataModule):
+    """Labelled images of any sizes, letterboxed; a subclass says where they lie, what is in them, and the classes.
+
+    Boxes are clipped to their image when it is read, and left out where nothing remains. Coordinates and scales stay
+    float32 under any precision of the trainer, for bfloat16 would round them to several pixels.
+
+    Args:
+        input_size: Height and width of all images in batches, pixels.
+        train_transform: Augmentation from albumentations, of the letterboxed image and its boxes; it must keep the
+            size. :class:`~lightning_edge.data.augmentation.DetectionAugmentation` if ``None``, and
+            ``albumentations.NoOp()`` is none. ``scale`` in a batch remains that of the letterbox.
+        partition: Which domain an image is of.
+        embedding: How a domain is described.
+        batch_size: images in a training batch of one process.
+        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: processes that read images, for each loader.
+        seed: of order and augmentation.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    batch_type = DetectionBatch
+    num_classes: int
+    class_names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+
+    def __init__(
+        self,
+        input_size: tuple[int, int],
+        train_transform: Transform | None = None,
+        partition: Partition | None = None,
+        embedding: DomainEmbedding | None = None,
+        batch_size: int = 8,
+        eval_batch_size: int | None = None,
+        num_workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(partition, embedding, batch_size, eval_batch_size, num_workers, seed)
+        if min(input_size) < 1:
+            raise ValueError(f"expected input_size of at least 1 x 1, got {input_size}")
+        self.input_size = (input_size[0], input_size[1])
+        self.train_transform = DetectionAugmentation(*input_size) if train_transform is None else train_transform
+
+    @abstractmethod
+    def labelled_images(self, split: LabelledSplit) -> Sequence[LabelledImage]:
+        """The images of a split, always in the same order; raises ``FileNotFoundError`` where files are missing."""
+
+    @override
+    def records(self, split: LabelledSplit) -> list[ImageRecord]:
+        """Names and attributes of the images of a split."""
+        return [image.record for image in self.labelled_images(split)]
+
+    @override
+    def make_dataset(self, split: Split) -> Dataset[Any]:
+        """Index a split, read its first few images, and tell of boxes that reach beyond them."""
+        assert split != "predict"
+        images = self.labelled_images(split)
+        if not images:
+            raise ValueError(f"expected labelled_images({split!r}) of {type(self).__name__} to give some, got none")
+        first, *_ = [read_image(image.path) for image in images[:_NUM_CHECKED]]
+        _warn_of_boxes_beyond(images, first.shape[0], first.shape[1])
+        return _DetectionDataset(images, self.domain_lookup(split), self.input_size, self.train_transform)
+
+    @staticmethod
+    def collate(samples: list[dict[str, Tensor]]) -> dict[str, Any]:
+        """Stack what has one size, list the rest; what is in pixels goes as bits until it is on the device."""
+        lists = {key: [sample[key] for sample in samples] for key in _LISTS}
+        stacked = default_collate(
+            [{key: value for key, value in sample.items() if key not in _LISTS} for sample in samples]
+        )
+        return _view(stacked | lists, torch.int32)
+
+    @override
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Turn images into [0, 1] in the trainer's precision, and what is in pixels into float32 as it was."""
+        return _view(super().on_after_batch_transfer(batch, dataloader_idx), torch.float32)
+
+
+class _DetectionDataset(Dataset[dict[str, Tensor]]):
+    def __init__(
+        self, images: Sequence[LabelledImage], domains: DomainLookup, input_size: tuple[int, int], transform: Transform
+    ) -> None:
+        self.images = images
+        self.domains = domains
+        self.input_size = input_size
+        # the filter of invalid ones: what is thinner than float32 can tell would be refused as upside down
+        boxes = A.BboxParams("pascal_voc", ["box_index"], min_visibility=LEAST_LEFT_BY_CROP, filter_invalid_bboxes=True)
+        self.transform = A.Compose([transform], boxes)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, item: int | Draw) -> dict[str, Tensor]:
+        index = item.index if isinstance(item, Draw) else item
+        labelled = self.images[index]
+        original = read_image(labelled.path)
+        image, scale = letterbox(original, self.input_size)
+        boxes, row = _clipped(np.concatenate([labelled.boxes_xyxy, labelled.ignored_xyxy]), *original.shape[:2])
+        boxes = np.minimum(boxes * np.float32(scale), _corner(*self.input_size))
+        if isinstance(item, Draw):
+            image, boxes, kept = self._augmented(image, boxes, item.seed)
+            row = row[kept]
+        label = np.concatenate([labelled.label, labelled.ignored_label])[row]
+        is_ignored = row >= len(labelled.label)
+        return {
+            "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+            "boxes_xyxy": torch.from_numpy(boxes[~is_ignored]),
+            "label": torch.from_numpy(label[~is_ignored]),
+            "ignored_xyxy": torch.from_numpy(boxes[is_ignored]),
+            "ignored_label": torch.from_numpy(label[is_ignored]),
+            "scale": torch.tensor(scale, dtype=torch.float32),
+            "original_size": torch.tensor(original.shape[:2]),
+            "image_id": torch.tensor(index),
+            **self.domains.of(index),
+        }
+
+    def _augmented(
+        self, image: RgbImage, boxes: Float32[np.ndarray, "boxes 4"], seed: int
+    ) -> tuple[RgbImage, Float32[np.ndarray, "left 4"], Int64[np.ndarray, " left"]]:
+        """An image, the boxes that are left, and their rows among those before."""
+        made = apply_seeded(self.transform, seed, image=image, bboxes=boxes, box_index=np.arange(len(boxes)))
+        if made["image"].shape[:2] != self.input_size:
+            raise ValueError(
+                f"expected a train_transform that keeps images at input_size {self.input_size}, got "
+                f"{made['image'].shape[:2]}: let it end in a crop of that size"
+            )
+        kept = np.array(made["box_index"], np.int64)
+        return made["image"], np.array(made["bboxes"], np.float32).reshape(-1, 4), kept
+
+
+def _clipped(
+    boxes_xyxy: Float32[np.ndarray, "boxes 4"], height: int, width: int
+) -> tuple[Float32[np.ndarray, "inside 4"], Int64[np.ndarray, " inside"]]:
+    """The parts of boxes within an image, and the rows of those that have one."""
+    clipped = np.clip(boxes_xyxy, 0, _corner(height, width))
+    row = np.flatnonzero((clipped[:, 2:] > clipped[:, :2]).all(1))
+    return clipped[row], row
+
+
+def _corner(height: int, width: int) -> Float32[np.ndarray, " 4"]:
+    return np.array([width, height, width, height], np.float32)
+
+
+def _warn_of_boxes_beyond(images: Sequence[LabelledImage], height: int, width: int) -> None:
+    first, num_beyond, num_outside = None, 0, 0
+    for image in images:
+        boxes = np.concatenate([image.boxes_xyxy, image.ignored_xyxy])
+        beyond = ((boxes < 0) | (boxes > _corner(height, width))).any(1)
+        if beyond.any():
+            first = first or f"{boxes[beyond][0].tolist()} in {image.path}"
+            num_beyond += int(beyond.sum())
+            num_outside += len(boxes) - len(_clipped(boxes, height, width)[1])
+    if num_beyond:
+        warnings.warn(
+            f"expected boxes within the size of the first image, {width} x {height}, got {num_beyond} that reach "
+            f"beyond it, {num_outside} of them wholly outside, the first {first}; each is clipped to its own image, "
+            "and left out where nothing remains",
+            stacklevel=4,
+        )
+
+
+def _view(batch: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """The same bits under another name: a trainer converts the floating-point numbers of a batch to its precision."""
+    views = {key: [value.view(dtype) for value in batch[key]] for key in _IN_PIXELS if key in _LISTS}
+    return batch | views | {"scale": batch["scale"].view(dtype)}

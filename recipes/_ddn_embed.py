@@ -1,0 +1,62 @@
+"""The command that looks at all images of a data set with a frozen encoder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lightning_edge.contracts import LabelledSplit
+    from lightning_edge.nn.frozen_encoder import FrozenEncoder
+
+_SPLITS: "tuple[LabelledSplit, ...]" = ("train", "val", "test")
+
+
+def embed(
+    datamodule: Any,
+    file: Path = Path("runs/ddn/features.npz"),
+    encoder: str | None = None,
+    weights: str | None = None,
+) -> dict[str, float]:
+    """Write what a frozen encoder sees in each image, for domains that are described by it or found in it.
+
+    Features are standardised by those of the training images. ``MeanFeatures``, ``Estimated`` and ``ByClusters`` of
+    ``lightning_edge.data`` read the file.
+
+    Args:
+        datamodule: The data.
+        file: Where the features go.
+        encoder: Name of a model of timm; arXiv:1911.13237 takes ``resnet50`` with ImageNet's weights. Plain statistics
+            of light and colour if ``None``.
+        weights: File of its weights in timm's format; random ones if ``None``.
+    """
+    from lightning_edge.data.image_features import write_features
+    from lightning_edge.nn.frozen_encoder import FrozenEncoder
+
+    net = FrozenEncoder.of(encoder, weights)
+    datamodule.prepare_data()
+    found = {split: features_of(net, datamodule, split) for split in _SPLITS}
+    net.standardise(found["train"])
+    names = {split: [record.name for record in datamodule.records(split)] for split in _SPLITS}
+    write_features(
+        file, {split: (names[split], ((values - net.mean) / net.std).numpy()) for split, values in found.items()}
+    )
+    num_images, num_features = sum(map(len, found.values())), found["train"].shape[1]
+    _say(f"{num_features} features of {num_images} images are in {file}")
+    return {"num_features": float(num_features), "num_images": float(num_images)}
+
+
+def features_of(net: "FrozenEncoder", datamodule: Any, split: "LabelledSplit") -> "Tensor":
+    """Features of the images of a split, in the order of the data module's records."""
+    import torch
+    from rich.progress import track
+
+    loader = datamodule.images_in_order(split)
+    batches = (datamodule.on_after_batch_transfer(batch, 0)["image"] for batch in loader)
+    return torch.cat([net(image) for image in track(batches, f"{split} images", total=len(loader), transient=True)])
+
+
+def _say(line: str) -> None:
+    from rich.console import Console
+
+    Console(highlight=False).print(line, soft_wrap=True)

@@ -1,0 +1,348 @@
+"""BDD100K as it is published, in both formats, real and generated, and files that are not what they should be."""
+
+import json
+import warnings
+from pathlib import Path
+
+import albumentations as A
+import cv2
+import numpy as np
+import pytest
+import torch
+from jsonargparse import ArgumentParser
+
+from lightning_edge.contracts import check_batch
+from lightning_edge.data import BDD100KDataModule, ByAttributes, EachImage, MeanFeatures, Shuffled
+from lightning_edge.data.bdd100k_labels import read_labels
+from lightning_edge.data.image_features import write_features
+from lightning_edge.samples.bdd100k import sample_bdd100k
+
+REAL = Path(__file__).parents[3] / "shared/data/bdd100k_samples/labelled"
+SIZE = (36, 64)
+needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="needs real BDD100K")
+
+
+def boxed(x1, y1, x2, y2, category="car", **others):
+    return {"id": "7", "category": category, "box2d": {"x1": x1, "y1": y1, "x2": x2, "y2": y2}} | others
+
+
+def frame(name, labels=(), **attributes):
+    about = {"timeofday": "daytime", "weather": "clear", "scene": "highway"} | attributes
+    return {"name": f"{name}.jpg", "attributes": about, "timestamp": 10000, "labels": list(labels)}
+
+
+def write(root, frames, split="train", place="labels/det_20/det_{}.json", images=True, size=SIZE):
+    """A data set of black images; frames may be the text of a file."""
+    path = root / place.format(split)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(frames if isinstance(frames, str) else json.dumps(frames))
+    folder = root / "images/100k" / split
+    folder.mkdir(parents=True, exist_ok=True)
+    for item in frames if images else ():
+        cv2.imwrite(str(folder / item["name"]), np.zeros((*size, 3), np.uint8))
+    return root
+
+
+def make(root=None, **arguments):
+    return BDD100KDataModule(root, **{"batch_size": 2, "num_workers": 0, "input_size": SIZE} | arguments)
+
+
+def read(root, frames):
+    write(root, frames, images=False)
+    return read_labels(root / "labels/det_20/det_train.json")
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIGHTNING_EDGE_CACHE", str(tmp_path_factory.mktemp("samples")))
+        yield sample_bdd100k(20, 10, 72, 128)
+
+
+def test_both_formats_give_the_same(sample):
+    for split in ("train", "val"):
+        new = read_labels(sample / f"labels/det_20/det_{split}.json")
+        old = read_labels(sample / f"labels/bdd100k_labels_images_{split}.json")
+        assert [item.name for item in new] == [item.name for item in old]
+        for one, other in zip(new, old, strict=True):
+            assert one.attributes == other.attributes
+            for values, others in zip(one[2:], other[2:], strict=True):
+                assert np.array_equal(values, others)
+        assert sum(len(item.label) for item in new) > 5 * len(new)
+        assert sum(len(item.ignored_label) for item in new) > 0
+
+
+def test_the_format_of_2020_is_preferred_and_the_other_suffices(tmp_path):
+    write(tmp_path, [frame("a", [boxed(1, 2, 9, 8, "person")])], place="labels/bdd100k_labels_images_{}.json")
+    assert make(tmp_path).labelled_images("train")[0].label.tolist() == [0]
+    write(tmp_path, [frame("a", [boxed(1, 2, 9, 8, "truck")])])
+    assert make(tmp_path).labelled_images("train")[0].label.tolist() == [3]
+
+
+def test_sample_batches(sample):
+    data = make(sample, input_size=(72, 128), batch_size=4)
+    data.setup()
+    for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
+        batch = data.on_after_batch_transfer(next(iter(loader)), 0)
+        check_batch(batch, data.batch_type)
+        assert batch["image"].shape == (4, 3, 72, 128)
+        assert batch["scale"].tolist() == [1] * 4
+        assert batch["domain_embedding"].shape == (4, data.embedding_features)
+        assert (batch["domain_embedding"].argmax(1) == batch["domain"]).all()
+    assert len(data.dataset("val")) == len(data.dataset("test")) == 10
+    assert data.num_classes == len(data.class_names) == len(data.palette) == 10
+
+
+def test_domains_are_time_of_day_and_weather(sample):
+    data = make(sample)
+    assert isinstance(data.partition, ByAttributes)
+    assert len(data.domain_names) == data.embedding_features == 4 * 7
+    dataset = data.dataset("val")
+    for index, image in enumerate(data.labelled_images("val")):
+        attributes = image.record.attributes
+        name = data.domain_names[dataset[index]["domain"]]
+        assert name == f"{attributes['timeofday']} {attributes['weather']}"
+        assert dataset[index]["image_id"] == index
+
+
+def test_every_category_and_its_class(tmp_path):
+    expected = {
+        "pedestrian": 0, "person": 0, "rider": 1, "car": 2, "caravan": 2, "van": 2, "truck": 3, "bus": 4, "train": 5,
+        "motorcycle": 6, "motor": 6, "bicycle": 7, "bike": 7, "traffic light": 8, "traffic sign": 9,
+    }  # fmt: skip
+    ignored = {"other person": 0, "other vehicle": 2, "trailer": 3}
+    (only,) = read(tmp_path, [frame("a", [boxed(1, 2, 9, 8, category) for category in expected | ignored])])
+    assert only.label.tolist() == list(expected.values())
+    assert only.ignored_label.tolist() == list(ignored.values())
+    assert only.ignored_xyxy.tolist() == [[1, 2, 9, 8]] * 3
+
+
+def test_crowds_are_ignored(tmp_path):
+    crowd, single = (boxed(1, 2, 9, 8, "pedestrian", attributes={"crowd": crowd}) for crowd in (True, False))
+    (only,) = read(tmp_path, [frame("a", [crowd, single])])
+    assert (only.label.tolist(), only.ignored_label.tolist()) == ([0], [0])
+
+
+@pytest.mark.parametrize("labels", [None, [], "absent"])
+def test_images_without_boxes(labels, tmp_path):
+    empty = frame("a") | {"labels": labels}
+    if labels == "absent":
+        del empty["labels"]
+    data = make(write(tmp_path, [empty, frame("b", [boxed(1, 2, 9, 8)])]))
+    batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
+    check_batch(batch, data.batch_type)
+    counts = dict(zip(batch["image_id"].tolist(), map(len, batch["boxes_xyxy"]), strict=True))
+    assert counts == {0: 0, 1: 1}
+
+
+def test_labels_without_a_box_are_passed_over(tmp_path):
+    lane = {"id": 1, "category": "lane/single white", "poly2d": [], "attributes": {}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (only,) = read(tmp_path, [frame("a", [lane, boxed(1, 2, 9, 8), lane | {"box2d": None}])])
+    assert only.label.tolist() == [2]
+
+
+def test_frames_may_stand_in_a_dict(tmp_path):
+    (only,) = read(tmp_path, {"frames": [frame("a", [boxed(1, 2, 9, 8)])], "config": None})
+    assert only.name == "a.jpg"
+
+
+def test_attributes_that_are_missing_are_undefined(tmp_path):
+    frames = [frame("a"), frame("b") | {"attributes": None}, {"name": "c.jpg"}, frame("d", weather=None)]
+    frames[0]["attributes"].pop("scene")
+    found = [item.attributes for item in read(tmp_path, frames)]
+    assert found[0] == {"timeofday": "daytime", "weather": "clear", "scene": "undefined"}
+    assert set(found[1].values()) == set(found[2].values()) == {"undefined"}
+    assert found[3]["weather"] == "undefined"
+
+
+def test_boxes_that_are_none_are_left_out_and_told_of_once(tmp_path):
+    misspelt = boxed(1, 2, 9, 8, id="misspelt")
+    misspelt["box2d"]["x5"] = misspelt["box2d"].pop("x2")
+    faulty = [misspelt, boxed(1, 2, "wide", 8), boxed(1, 2, float("nan"), 8), boxed(1, 2, 9, 8, box2d=[1, 2, 9, 8])]
+    faulty += [boxed(9, 2, 1, 8, id="turned"), boxed(1, 2, 1, 8), boxed(1, 8, 9, 8, "trailer")]
+    with pytest.warns(UserWarning, match="left out") as caught:
+        first, second = read(tmp_path, [frame("a", [boxed(1, 2, 9, 8)]), frame("b", faulty)])
+    (warning,) = caught
+    assert str(warning.message) == (
+        f"{tmp_path}/labels/det_20/det_train.json: boxes are left out: 4 that lack a coordinate, the first is label "
+        "misspelt of b.jpg; 3 that have no area, the first is label turned of b.jpg"
+    )
+    assert (len(first.label), len(second.label), len(second.ignored_label)) == (1, 0, 0)
+
+
+def test_boxes_beyond_an_image_are_clipped_and_told_of_once(tmp_path):
+    partly, wholly = boxed(-5, -6, 9, 8), boxed(70, 2, 80, 8)
+    ignored = boxed(60, 30, 99, 99, "trailer")
+    data = make(write(tmp_path, [frame("a"), frame("b", [wholly, boxed(1, 2, 64, 36), partly, ignored])]))
+    with pytest.warns(UserWarning, match="first image, 64 x 36, got 3 that reach beyond it, 1 of .*b.jpg") as caught:
+        sample = data.dataset("train")[1]
+    assert len(caught) == 1
+    assert sample["boxes_xyxy"].tolist() == [[1, 2, 64, 36], [0, 0, 9, 8]]
+    assert sample["ignored_xyxy"].tolist() == [[60, 30, 64, 36]]
+
+
+def test_a_box_that_float32_can_hardly_tell_from_none_is_no_error(tmp_path):
+    thin = [boxed(63.99999, 2, 64, 8), boxed(10, 3.0000001, 20, 3.0000003), boxed(1, 2, 9, 8)]
+    data = make(write(tmp_path, [frame("a", thin)]), batch_size=1)
+    for seed in range(20):
+        sample = data.dataset("train")[data.make_sampler(data.dataset("train"), 1, 0, 1).__iter__().__next__()]
+        assert torch.isfinite(sample["boxes_xyxy"]).all(), seed
+
+
+FAULTS = {
+    "cut short": ('[\n{"name": "a.jpg",\n "labels": [', r"fault in line 3, column 13: Expecting value; .* cut short"),
+    "empty": ("", "fault in line 1, column 1"),
+    "a number": ("3", "expected a list of frames, or a dict with them as 'frames', got 3"),
+    "another dict": ('{"images": []}', r"expected a list of frames, .* got \{'images': \[\]\}"),
+    "no name": ([frame("a"), {"labels": []}], r"expected frame 1 as a dict with a 'name', got \{'labels': \[\]\}"),
+    "no dict": ([[]], r"expected frame 0 as a dict with a 'name', got \[\]"),
+    "labels": ([frame("a") | {"labels": {"car": 1}}], r"expected labels of a.jpg as a list of dicts, got \{'car': 1\}"),
+    "label": ([frame("a", ["car"])], r"expected labels of a.jpg as a list of dicts, got \['car'\]"),
+    "attributes": ([frame("a") | {"attributes": [1]}], r"expected attributes of a.jpg as a dict, got \[1\]"),
+    "a value": (
+        [frame("a", weather="hail")],
+        r"expected weather of a.jpg among \('clear', .*'undefined'\), got 'hail'",
+    ),
+    "a category": (
+        [frame("a", [boxed(1, 2, 9, 8, "tram")])],
+        r"expected a category among \['bicycle', .*, got 'tram' for label 7 of a.jpg",
+    ),
+    "no category": ([frame("a", [boxed(1, 2, 9, 8, ["car"])])], r"expected a category among .*, got \['car'\]"),
+    "twice": ([frame("a"), frame("b"), frame("a")], "expected each image once, got a.jpg twice"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_faulty_file_is_named(fault, tmp_path):
+    content, message = FAULTS[fault]
+    with pytest.raises(ValueError, match=rf"det_train.json: {message}"):
+        read(tmp_path, content)
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path):
+    path = tmp_path / "det_train.json"
+    path.write_bytes(b'["\xff\xfe"]')
+    with pytest.raises(ValueError, match="det_train.json: expected JSON, got no text"):
+        read_labels(path)
+
+
+def test_missing_labels_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"det_20/det_train.json or .*bdd100k_labels_images_train.json, found"):
+        make(tmp_path).setup("fit")
+    with pytest.raises(FileNotFoundError, match=r"https://dl\.cv\.ethz\.ch/bdd100k/data or https://dl\.yf\.io/bdd100k"):
+        make(tmp_path).setup("fit")
+
+
+def test_missing_images_are_counted(tmp_path):
+    write(tmp_path, [frame("a"), frame("b"), frame("c")], images=False)
+    cv2.imwrite(str(tmp_path / "images/100k/train/b.jpg"), np.zeros((*SIZE, 3), np.uint8))
+    with pytest.raises(FileNotFoundError, match=r"2 of 3 images of .*det_train.json are missing in .*the first is a.jpg"):
+        make(tmp_path).setup("fit")
+    (tmp_path / "images/100k/train/b.jpg").unlink()
+    (tmp_path / "images/100k/train").rmdir()
+    with pytest.raises(FileNotFoundError, match="3 of 3 images"):
+        make(tmp_path).setup("fit")
+
+
+def test_images_without_a_frame_are_counted_once(tmp_path):
+    write(tmp_path, [frame("a"), frame("b"), frame("c")])
+    write(tmp_path, [frame("b")], images=False)
+    data = make(tmp_path, batch_size=1)
+    with pytest.warns(UserWarning, match=r"2 images in .*train have no frame in .*, the first is a.jpg") as caught:
+        data.dataset("train")
+        data.records("train")
+    assert len(caught) == 1
+    assert len(data.dataset("train")) == 1
+
+
+def test_a_broken_image_is_named_at_setup(tmp_path):
+    write(tmp_path, [frame("a"), frame("b")])
+    (tmp_path / "images/100k/train/b.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match="b.jpg: the file is empty"):
+        make(tmp_path).dataset("train")
+
+
+def test_only_some_images(sample):
+    night = make(sample, only={"timeofday": ["night"], "scene": ("residential", "highway")})
+    images = night.labelled_images("train")
+    assert {image.record.attributes["timeofday"] for image in images} == {"night"}
+    assert len(images) == len(night.records("train")) == len(night.dataset("train")) == 2
+    assert len(make(sample).records("train")) == 20
+    assert {night.domain_names[item] for item in night.dataset("train").domains.domain} == {"night clear"}
+
+
+@pytest.mark.parametrize(
+    ("only", "message"),
+    [
+        ({"weather": ("snowy",)}, r"got none of 20 with only=\{'weather': \('snowy',\)\}, an empty domain"),
+        ({"weather": ()}, "got none of 20 with only="),
+        ({"weather": ("hail",)}, r"expected only\['weather'\] as a tuple of \('clear', .*, got \('hail',\)"),
+        ({"weather": "rainy"}, r"expected only\['weather'\] as a tuple .*, got 'rainy'"),
+        ({"season": ("spring",)}, r"expected only with attributes among \['timeofday', .*\], got 'season'"),
+    ],
+)
+def test_an_empty_or_unknown_domain_is_named(sample, only, message):
+    with pytest.raises(ValueError, match=message):
+        make(sample, only=only).setup("fit")
+
+
+def test_a_file_without_frames_is_named(tmp_path):
+    with pytest.raises(ValueError, match="det_train.json: expected images, got none of 0"):
+        make(write(tmp_path, [])).dataset("train")
+
+
+@pytest.mark.parametrize("input_size", [(0, 64), (36, -1)])
+def test_an_impossible_size_is_named(input_size):
+    with pytest.raises(ValueError, match="expected input_size of at least 1 x 1"):
+        make(input_size=input_size)
+
+
+def test_the_command_line_can_say_all_of_it(sample):
+    parser = ArgumentParser()
+    parser.add_subclass_arguments(BDD100KDataModule, "data")
+    arguments = ["--data=lightning_edge.data.BDD100KDataModule", f"--data.root={sample}", "--data.input_size=[72, 96]"]
+    arguments += ["--data.only={timeofday: [night]}", "--data.partition=lightning_edge.data.ByAttributes"]
+    arguments += ["--data.partition.attributes=[scene]", "--data.embedding=lightning_edge.data.Shuffled"]
+    data = parser.instantiate_classes(parser.parse_args(arguments)).data
+    assert data.input_size == (72, 96)
+    assert data.embedding_features == 7
+    assert isinstance(data.embedding, Shuffled)
+    assert len(data.labelled_images("train")) == 4
+
+
+def test_each_image_is_a_domain_with_features(sample, tmp_path):
+    names = {split: [image.name for image in make(sample).records(split)] for split in ("train", "val")}
+    values = {split: np.random.default_rng(0).normal(size=(len(names[split]), 5)) for split in names}
+    path = tmp_path / "features.npz"
+    write_features(path, {split: (names[split], values[split]) for split in names})
+    data = make(sample, partition=EachImage(), embedding=MeanFeatures(path))
+    assert (data.domain_names, data.embedding_features) == (None, 5)
+    item = data.dataset("val")[3]
+    assert item["domain"] == 3
+    assert torch.equal(item["domain_embedding"], torch.tensor(values["val"][3], dtype=torch.float32))
+    with pytest.raises(ValueError, match="expected a partition into domains that recur for OneHot, got EachImage"):
+        make(sample, partition=EachImage()).dataset("train")
+
+
+@needs_real
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_real_files(split):
+    data = make(REAL, input_size=(160, 256), train_transform=A.NoOp())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first, second = data.labelled_images(split)
+        sample = data.dataset(split)[0]
+    assert first.label.tolist() == [8, 8, 9, 9, 2, 2, 9]
+    assert second.label.tolist() == [9, 9, 9, 0, 0, 0]
+    assert first.boxes_xyxy[4] == pytest.approx([49.44477, 254.53037, 357.80584, 487.90622])
+    assert second.record.attributes == {"timeofday": "dawn/dusk", "weather": "clear", "scene": "highway"}
+    assert sample["original_size"].tolist() == [720, 1280]
+    assert sample["scale"] == np.float32(0.2)
+    assert torch.equal(sample["boxes_xyxy"], torch.from_numpy(first.boxes_xyxy) * np.float32(0.2))
+    assert data.domain_names[sample["domain"]] == "daytime clear"
+    # the dark car at the left is darker than what stands above it
+    x1, y1, x2, y2 = sample["boxes_xyxy"][4].round().int().tolist()
+    car, above = sample["image"][:, y1:y2, x1:x2].float(), sample["image"][:, y1 - 10 : y1, x1:x2].float()
+    assert car.mean() < above.mean()
