@@ -2,8 +2,12 @@
 
 from callbacks.batch_size_scaling import BatchSizeScaling as BatchSizeScaling
 from callbacks.classification_report import ClassificationReport as ClassificationReport
+from callbacks.detection_pictures import DetectionPictures as DetectionPictures
+from callbacks.detection_writer import DetectionWriter as DetectionWriter
+from callbacks.domain_table import DomainTable as DomainTable
 from callbacks.gradient_noise_scale import GradientNoiseScale as GradientNoiseScale
 from callbacks.latency_monitor import LatencyMonitor as LatencyMonitor
+from callbacks.norm_reestimation import NormReestimation as NormReestimation
 from callbacks.overlay_writer import OverlayWriter as OverlayWriter
 from callbacks.prediction_table import PredictionTable as PredictionTable
 from callbacks.segmentation_pictures import SegmentationPictures as SegmentationPictures

@@ -77,6 +77,14 @@ def make_cifar():
     return data.CIFARDataModule(num_samples=(40, 20), batch_size=4, eval_batch_size=None, num_workers=0)
 
 
+def make_corrupted_cifar():
+    return data.CorruptedCIFARDataModule(num_samples=(40, 20), batch_size=4, num_workers=0)
+
+
+def make_digits():
+    return data.DigitsDataModule(num_samples=(30, 20), batch_size=4, num_workers=0)
+
+
 def make_bdd100k():
     return data.BDD100KDataModule(
         input_size=SIZE, sample_size=SIZE, num_sample_train=4, num_sample_val=2, batch_size=2, num_workers=0
@@ -102,6 +110,8 @@ DATA_MODULES = {
     data.CamVidDataModule: make_camvid,
     data.CamVidVideoDataModule: make_camvid_video,
     data.CIFARDataModule: make_cifar,
+    data.CorruptedCIFARDataModule: make_corrupted_cifar,
+    data.DigitsDataModule: make_digits,
     data.BDD100KDataModule: make_bdd100k,
 }
 

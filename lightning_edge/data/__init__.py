@@ -2,6 +2,7 @@
 
 from lightning_edge.data.augmentation import CropFlip as CropFlip
 from lightning_edge.data.augmentation import DetectionAugmentation as DetectionAugmentation
+from lightning_edge.data.augmentation import RandomShift as RandomShift
 from lightning_edge.data.augmentation import StreetAugmentation as StreetAugmentation
 from lightning_edge.data.base import EdgeDataModule as EdgeDataModule
 from lightning_edge.data.bdd100k import BDD100KDataModule as BDD100KDataModule
@@ -11,11 +12,16 @@ from lightning_edge.data.camvid import CamVidVideoDataModule as CamVidVideoDataM
 from lightning_edge.data.cifar import CIFARDataModule as CIFARDataModule
 from lightning_edge.data.cityscapes import CityscapesDataModule as CityscapesDataModule
 from lightning_edge.data.cityscapes import CityscapesVideoDataModule as CityscapesVideoDataModule
+from lightning_edge.data.corrupted_cifar import CorruptedCIFARDataModule as CorruptedCIFARDataModule
 from lightning_edge.data.detection import DetectionDataModule as DetectionDataModule
+from lightning_edge.data.digits import DigitsDataModule as DigitsDataModule
+from lightning_edge.data.domain_embeddings import AtRandom as AtRandom
 from lightning_edge.data.domain_embeddings import Estimated as Estimated
+from lightning_edge.data.domain_embeddings import ImageFeatures as ImageFeatures
 from lightning_edge.data.domain_embeddings import MeanFeatures as MeanFeatures
 from lightning_edge.data.domain_embeddings import OneHot as OneHot
 from lightning_edge.data.domain_embeddings import Shuffled as Shuffled
+from lightning_edge.data.drive import boxed_drive as boxed_drive
 from lightning_edge.data.drive import labelled_drive as labelled_drive
 from lightning_edge.data.frames import FramesDataModule as FramesDataModule
 from lightning_edge.data.partitions import ByAttributes as ByAttributes

@@ -64,7 +64,7 @@ class BDD100KDataModule(DetectionDataModule):
         root: str | Path | None = None,
         partition: Partition | None = None,
         embedding: DomainEmbedding | None = None,
-        only: Mapping[str, tuple[str, ...]] | None = None,
+        only: Mapping[str, Sequence[str]] | None = None,
         input_size: tuple[int, int] = (144, 256),
         train_transform: Transform | None = None,
         num_sample_train: int = 600,
@@ -78,10 +78,9 @@ class BDD100KDataModule(DetectionDataModule):
     ) -> None:
         partition = ByAttributes(("timeofday", "weather")) if partition is None else partition
         super().__init__(
-            input_size, train_transform, partition, embedding, batch_size, eval_batch_size, num_workers, seed
+            input_size, train_transform, partition, embedding, only, batch_size, eval_batch_size, num_workers, seed
         )
         self.root = root
-        self.only = _checked(only or {})
         self.num_sample_train = num_sample_train
         self.num_sample_val = num_sample_val
         self.sample_size = sample_size
@@ -104,30 +103,18 @@ class BDD100KDataModule(DetectionDataModule):
         root = self._folder()
         labels, folder = _labels_file(root, split), root / "images/100k" / split
         frames = read_labels(labels)
-        kept = [frame for frame in frames if self._is_wanted(frame)]
+        kept = [frame for frame in frames if self.is_wanted(frame.attributes)]
         if not kept:
             wanted = f" with only={self.only}, an empty domain" if self.only else ""
             raise ValueError(f"{labels}: expected images, got none of {len(frames)}{wanted}")
         _check_files(folder, labels, kept, frames)
         return [LabelledImage(folder / frame.name, ImageRecord(*frame[:2]), *frame[2:]) for frame in kept]
 
-    def _is_wanted(self, frame: LabelledFrame) -> bool:
-        return all(frame.attributes[attribute] in values for attribute, values in self.only.items())
-
     def _folder(self) -> Path:
         if self.root is not None:
             return Path(self.root).expanduser()
         height, width = self.sample_size
         return sample_bdd100k(self.num_sample_train, self.num_sample_val, height, width, self.sample_domains)
-
-
-def _checked(only: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    for attribute, values in only.items():
-        if attribute not in VOCABULARY:
-            raise ValueError(f"expected only with attributes among {list(VOCABULARY)}, got {attribute!r}")
-        if isinstance(values, str) or not set(values) <= set(VOCABULARY[attribute]):
-            raise ValueError(f"expected only[{attribute!r}] as a tuple of {VOCABULARY[attribute]}, got {values!r}")
-    return {attribute: tuple(values) for attribute, values in only.items()}
 
 
 def _labels_file(root: Path, split: str) -> Path:

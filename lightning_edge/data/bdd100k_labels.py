@@ -66,6 +66,15 @@ def read_labels(path: Path) -> list[LabelledFrame]:
     return read
 
 
+def labelled_frame(frame: dict[str, Any], source: Path = Path("a frame")) -> LabelledFrame:
+    """What one frame of a file says; boxes that are none are left out without a warning.
+
+    Raises:
+        ValueError: A category or an attribute's value is unknown.
+    """
+    return _labelled(source, _name(source, 0, frame), frame, {"lack a coordinate": [], "have no area": []})
+
+
 def _read_frames(path: Path) -> list[Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -104,9 +104,14 @@ class CIFARSplits:
         return others[_share_of_each_class(labels[others], self.train_fraction)]
 
 
-def _share_of_each_class(labels: np.ndarray, fraction: float) -> np.ndarray:
-    """Ascending indices of a share of each class, the first in one fixed random order and at least one."""
+def shuffled_classes(labels: Int64[np.ndarray, " images"]) -> list[np.ndarray]:
+    """Indices of the images of each class, in one fixed random order by which shares of a class are taken."""
     order = np.random.default_rng(0).permutation(len(labels))
-    of_classes = [order[labels[order] == label] for label in np.unique(labels)]
+    return [order[labels[order] == label] for label in np.unique(labels)]
+
+
+def _share_of_each_class(labels: np.ndarray, fraction: float) -> np.ndarray:
+    """Ascending indices of a share of each class, the first in a fixed order and at least one."""
+    of_classes = shuffled_classes(labels)
     # 0.7 * 10 is a little more than 7
     return np.sort(np.concatenate([images[: math.ceil(fraction * len(images) - 1e-9)] for images in of_classes]))

@@ -2,7 +2,7 @@
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,6 +56,7 @@ class DetectionDataModule(DomainDataModule):
             ``albumentations.NoOp()`` is none. ``scale`` in a batch remains that of the letterbox.
         partition: Which domain an image is of.
         embedding: How a domain is described.
+        only: Keeps the images with these values of some attributes.
         batch_size: images in a training batch of one process.
         eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
         num_workers: processes that read images, for each loader.
@@ -76,12 +77,13 @@ class DetectionDataModule(DomainDataModule):
         train_transform: Transform | None = None,
         partition: Partition | None = None,
         embedding: DomainEmbedding | None = None,
+        only: Mapping[str, Sequence[str]] | None = None,
         batch_size: int = 8,
         eval_batch_size: int | None = None,
         num_workers: int = 2,
         seed: int = 0,
     ) -> None:
-        super().__init__(partition, embedding, batch_size, eval_batch_size, num_workers, seed)
+        super().__init__(partition, embedding, only, batch_size, eval_batch_size, num_workers, seed)
         if min(input_size) < 1:
             raise ValueError(f"expected input_size of at least 1 x 1, got {input_size}")
         self.input_size = (input_size[0], input_size[1])

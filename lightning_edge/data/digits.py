@@ -4,9 +4,9 @@ Sources: MNIST, LeCun et al., *Gradient-based learning applied to document recog
 Lempitsky, arXiv:1409.7495.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import cv2
 import numpy as np
@@ -21,14 +21,14 @@ from lightning_edge.data.digits_archive import NUM_CLASSES, Digits, read_mnist, 
 from lightning_edge.data.domain_embeddings import DomainEmbedding
 from lightning_edge.data.domains import DomainDataModule
 from lightning_edge.data.labelled_images import LabelledImageDataset, LabelledImages
-from lightning_edge.data.partitions import ImageRecord, Partition
+from lightning_edge.data.partitions import ImageRecord, Partition, Vocabulary
 from lightning_edge.samples.digits import sample_digits
 
 BLUR_SIGMA_PX = 2.0
 """Of the domain ``blurred``; the strokes of a digit are about three pixels wide."""
 
 _PADDING_PX = 2
-"""On each side, from MNIST's 28 pixels to MNIST-M's 32."""
+"""On each side, from MNIST's 28 pixels to MNIST-M's 32, as that was made."""
 _COLOURED = "mnist_m"
 _MADE_OF_MNIST = ("mnist", "inverted", "blurred")
 
@@ -42,7 +42,7 @@ class DigitsDataModule(DomainDataModule):
     all four domains, so that a difference between domains is one of looks; images of a domain stand together.
 
     The writers of MNIST's testing file are no writers of its training file, but those of a digit of MNIST-M that is
-    judged may have written others that are trained on. Digits of MNIST-M are a seventh larger than those of MNIST.
+    judged may have written others that are trained on.
 
     Args:
         root: folder with ``mnist/`` and ``mnist_m/`` as published; small generated images in the same layout if
@@ -54,6 +54,7 @@ class DigitsDataModule(DomainDataModule):
             ``None``, and ``albumentations.NoOp()`` is none.
         partition: which domain an image is of; its ``source`` if ``None``.
         embedding: how a domain is described; by its number, one-hot, if ``None``.
+        only: keeps the images with these values of some attributes.
         batch_size: images in a training batch of one process.
         eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
         num_workers: processes that augment images, for each loader.
@@ -64,7 +65,7 @@ class DigitsDataModule(DomainDataModule):
     """
 
     batch_type = ClassificationBatch
-    vocabulary = {"source": ("mnist", "mnist_m", "inverted", "blurred")}  # noqa: RUF012
+    vocabulary: ClassVar[Vocabulary] = {"source": ("mnist", "mnist_m", "inverted", "blurred")}
     num_classes = NUM_CLASSES
     class_names = tuple(map(str, range(NUM_CLASSES)))
 
@@ -76,12 +77,13 @@ class DigitsDataModule(DomainDataModule):
         train_transform: Transform | None = None,
         partition: Partition | None = None,
         embedding: DomainEmbedding | None = None,
+        only: Mapping[str, Sequence[str]] | None = None,
         batch_size: int = 128,
         eval_batch_size: int | None = None,
         num_workers: int = 2,
         seed: int = 0,
     ) -> None:
-        super().__init__(partition, embedding, batch_size, eval_batch_size, num_workers, seed)
+        super().__init__(partition, embedding, only, batch_size, eval_batch_size, num_workers, seed)
         if num_train_per_domain < 1:
             raise ValueError(f"expected num_train_per_domain of at least 1, got {num_train_per_domain}")
         self.root = root
@@ -116,19 +118,20 @@ class DigitsDataModule(DomainDataModule):
 
     def _indices(self, split: LabelledSplit) -> Mapping[str, Int64[np.ndarray, " images"]]:
         """Where the images of each domain stand in their file."""
+        wanted = [source for source in self.vocabulary["source"] if self.is_wanted({"source": source})]
         archive = self._read()
         num_coloured, num_plain = len(archive.coloured.labels), len(archive.train.labels)
         val_begin, test_begin = num_coloured * 8 // 10, num_coloured * 9 // 10
         if split == "val":
-            return dict.fromkeys(self.vocabulary["source"], np.arange(val_begin, test_begin))
+            return dict.fromkeys(wanted, np.arange(val_begin, test_begin))
         if split == "test":
-            return dict.fromkeys(self.vocabulary["source"], np.arange(test_begin, num_coloured))
+            return dict.fromkeys(wanted, np.arange(test_begin, num_coloured))
         count = min(self.num_train_per_domain, val_begin, num_plain // len(_MADE_OF_MNIST))
         draw = np.random.default_rng(0)
         plain = draw.permutation(num_plain)
         of_plain = {source: plain[place :: len(_MADE_OF_MNIST)] for place, source in enumerate(_MADE_OF_MNIST)}
         chosen = of_plain | {_COLOURED: draw.permutation(val_begin)}
-        return {source: chosen[source][:count] for source in self.vocabulary["source"]}
+        return {source: chosen[source][:count] for source in wanted}
 
     def _images(self, source: str, split: LabelledSplit, indices: Int64[np.ndarray, " images"]) -> LabelledImages:
         archive = self._read()

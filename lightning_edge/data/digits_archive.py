@@ -100,8 +100,8 @@ def _read_idx(path: Path, num_axes: int) -> np.ndarray:
     magic, *sizes = struct.unpack(f">{1 + num_axes}I", content[:begin])
     if magic != _BYTES_MAGIC + num_axes:
         raise ValueError(
-            f"{path}: expected the magic number {_BYTES_MAGIC + num_axes}, of bytes along {num_axes} axes, got {magic}; "
-            "is this another file?"
+            f"{path}: expected the magic number of bytes along {num_axes} axes ({_BYTES_MAGIC + num_axes}), "
+            f"got {magic}; is this another file?"
         )
     if len(content) - begin != math.prod(sizes):
         raise ValueError(

@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 from typing_extensions import override
 
 from lightning_edge.data.image_features import num_features, read_features
-from lightning_edge.data.partitions import Assignment, Partition, Vocabulary
+from lightning_edge.data.partitions import Assignment, Partition, Vocabulary, draw_by_name
 
 
 class Description(NamedTuple):
@@ -69,6 +69,26 @@ class MeanFeatures(DomainEmbedding):
     def describe(self, of_split: Assignment, of_training: Assignment) -> Description:
         features = read_features(self.features, of_split.split, [image.name for image in of_split.images])
         return Description(_means(features, of_split.domain, len(of_split.domain_names)), of_split.domain)
+
+
+class ImageFeatures(DomainEmbedding):
+    """What a frozen encoder sees in the image itself, whatever its domain.
+
+    Args:
+        features: File of features of all images, as ``python -m recipes.ddn embed`` writes it.
+    """
+
+    def __init__(self, features: str | Path) -> None:
+        self.features = Path(features)
+
+    @override
+    def num_features(self, partition: Partition, vocabulary: Vocabulary) -> int:
+        return num_features(self.features)
+
+    @override
+    def describe(self, of_split: Assignment, of_training: Assignment) -> Description:
+        names = [image.name for image in of_split.images]
+        return Description(read_features(self.features, of_split.split, names), np.arange(len(names)))
 
 
 class Estimated(DomainEmbedding):
@@ -133,6 +153,31 @@ class Shuffled(DomainEmbedding):
         other = np.arange(len(told.table))
         other[cycle] = np.roll(cycle, 1)
         return Description(told.table, other[told.row])
+
+
+class AtRandom(DomainEmbedding):
+    """Another embedding, but each image has the description of any domain, in training too: a control.
+
+    A net learns to make nothing of it. Which domain it is, the name of the image and a seed decide.
+
+    Args:
+        embedding: Describes the domains; ``OneHot()`` if ``None``.
+        seed: Of the choice.
+    """
+
+    def __init__(self, embedding: DomainEmbedding | None = None, seed: int = 0) -> None:
+        self.embedding = OneHot() if embedding is None else embedding
+        self.seed = seed
+
+    @override
+    def num_features(self, partition: Partition, vocabulary: Vocabulary) -> int:
+        return self.embedding.num_features(partition, vocabulary)
+
+    @override
+    def describe(self, of_split: Assignment, of_training: Assignment) -> Description:
+        told = self.embedding.describe(of_split, of_training)
+        rows = np.unique(told.row)
+        return Description(told.table, rows[draw_by_name(of_split.images, len(rows), self.seed)])
 
 
 def _means(features: np.ndarray, domain: np.ndarray, num_domains: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Data whose images are of known domains: what their data modules share."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -23,6 +23,7 @@ class DomainDataModule(EdgeDataModule):
     Args:
         partition: Which domain an image is of.
         embedding: How a domain is described, and with it what is known of an image when it is seen.
+        only: Keeps the images with these values of some attributes, such as ``{"timeofday": ("night",)}``.
         batch_size: images in a training batch of one process.
         eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
         num_workers: processes that read images, for each loader.
@@ -35,6 +36,7 @@ class DomainDataModule(EdgeDataModule):
         self,
         partition: Partition | None = None,
         embedding: DomainEmbedding | None = None,
+        only: Mapping[str, Sequence[str]] | None = None,
         batch_size: int = 8,
         eval_batch_size: int | None = None,
         num_workers: int = 2,
@@ -43,10 +45,15 @@ class DomainDataModule(EdgeDataModule):
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
         self.partition = ByAttributes(tuple(self.vocabulary)) if partition is None else partition
         self.embedding = OneHot() if embedding is None else embedding
+        self.only = _checked(only or {}, self.vocabulary)
 
     @abstractmethod
     def records(self, split: LabelledSplit) -> Sequence[ImageRecord]:
         """Names and attributes of the images of a split, in the order of its dataset."""
+
+    def is_wanted(self, attributes: Mapping[str, str]) -> bool:
+        """Whether ``only`` keeps an image of these attributes; a subclass leaves out the others."""
+        return all(attributes[attribute] in values for attribute, values in self.only.items())
 
     @property
     def embedding_features(self) -> int:
@@ -72,6 +79,15 @@ class DomainDataModule(EdgeDataModule):
     def images_in_order(self, split: LabelledSplit) -> DataLoader:
         """All images of a split, in the order of :meth:`records` and without augmentation."""
         return self._eval_loader(split)
+
+
+def _checked(only: Mapping[str, Sequence[str]], vocabulary: Vocabulary) -> dict[str, tuple[str, ...]]:
+    for attribute, values in only.items():
+        if attribute not in vocabulary:
+            raise ValueError(f"expected only with attributes among {list(vocabulary)}, got {attribute!r}")
+        if not set(values) <= set(vocabulary[attribute]):
+            raise ValueError(f"expected only[{attribute!r}] as a tuple of {vocabulary[attribute]}, got {values!r}")
+    return {attribute: tuple(values) for attribute, values in only.items()}
 
 
 class DomainLookup:

@@ -73,6 +73,14 @@ class ByAttributes(Partition):
         domain = np.array([index[_name(value)] for value in values], np.int64)
         return Assignment(split, images, names, domain)
 
+    def values_of_domains(self, vocabulary: Vocabulary) -> dict[str, dict[str, str]]:
+        """The values that make up each domain, by its name and theirs."""
+        combinations = product(*(vocabulary[attribute] for attribute in self.attributes))
+        return {
+            name: dict(zip(self.attributes, values, strict=True))
+            for name, values in zip(self._names(vocabulary), combinations, strict=True)
+        }
+
     def _names(self, vocabulary: Vocabulary) -> tuple[str, ...]:
         unknown = [attribute for attribute in self.attributes if attribute not in vocabulary]
         if unknown:
@@ -98,8 +106,7 @@ class RandomDomains(Partition):
 
     @override
     def assign(self, split: LabelledSplit, images: Sequence[ImageRecord], vocabulary: Vocabulary) -> Assignment:
-        draws = (np.random.default_rng([self.seed, *image.name.encode()]) for image in images)
-        domain = np.array([draw.integers(self._num_domains) for draw in draws], np.int64)
+        domain = draw_by_name(images, self._num_domains, self.seed)
         return Assignment(split, images, _numbered(self._num_domains), domain)
 
 
@@ -147,6 +154,12 @@ class ByClusters(Partition):
         of_images = read_features(self.features, split, [image.name for image in images])
         domain = cdist(of_images, centres).argmin(1)
         return Assignment(split, images, _numbered(self._num_domains), domain)
+
+
+def draw_by_name(images: Sequence[ImageRecord], count: int, seed: int) -> Int64[np.ndarray, " images"]:
+    """A number below ``count`` for each image, which its name and a seed decide, whatever other images there are."""
+    draws = (np.random.default_rng([seed, *image.name.encode()]) for image in images)
+    return np.array([draw.integers(count) for draw in draws], np.int64)
 
 
 def _name(values: Sequence[str]) -> str:

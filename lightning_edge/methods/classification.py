@@ -9,13 +9,17 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_edge.contracts import ClassificationBatch, FrameBatch
 from lightning_edge.methods.base import Method, OptimizerCallable
+from lightning_edge.methods.domain_accuracy import DomainAccuracy
+from lightning_edge.methods.domain_names import domain_keys
 from lightning_edge.methods.schedules import Schedule
+from lightning_edge.nn.dynamic import in_domain
 
 
 class Classification(Method):
     """Train any net that maps images to scores of its classes, by cross-entropy.
 
-    Logs ``{val,test}/accuracy``, the share of images whose class has the highest score, and ``{val,test}/loss``.
+    Logs ``{val,test}/accuracy``, the share of images whose class has the highest score, and ``{val,test}/loss``; where
+    the data name domains, also ``{val,test}/accuracy_<domain>`` of those that have images.
 
     Args:
         net: Maps images ``[B, 3, H, W]`` in [0, 1] to scores ``[B, num_classes]``; has ``num_classes``.
@@ -41,6 +45,14 @@ class Classification(Method):
         self.label_smoothing = label_smoothing
         self.accuracy = MulticlassAccuracy(self.num_classes, average="micro", validate_args=False)
         self.mean_loss = MeanMetric()
+        self.domain_names: tuple[str, ...] = ()
+        self.domain_accuracy: DomainAccuracy | None = None
+
+    def setup(self, stage: str) -> None:
+        """Take over what the data's classes and domains are called."""
+        super().setup(stage)
+        self.domain_names = getattr(getattr(self.trainer, "datamodule", None), "domain_names", None) or ()
+        self.domain_accuracy = DomainAccuracy(len(self.domain_names)) if self.domain_names else None
 
     def forward(self, inputs: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
         """Scores (logits) of images in [0, 1]."""
@@ -48,18 +60,22 @@ class Classification(Method):
 
     def loss(self, batch: ClassificationBatch) -> Tensor:
         """Mean cross-entropy of the images."""
-        return F.cross_entropy(self(batch["image"]), batch["label"], label_smoothing=self.label_smoothing)
+        return F.cross_entropy(self._scores(batch), batch["label"], label_smoothing=self.label_smoothing)
 
     def on_validation_epoch_start(self) -> None:
         """Forget what an interrupted evaluation counted."""
         self.accuracy.reset()
         self.mean_loss.reset()
+        if self.domain_accuracy is not None:
+            self.domain_accuracy.reset()
 
     def validation_step(self, batch: ClassificationBatch, batch_idx: int) -> Float[Tensor, "batch classes"]:
         """Count right answers, and return the scores for callbacks."""
-        scores, label = self(batch["image"]), batch["label"]
+        scores, label = self._scores(batch), batch["label"]
         self.accuracy.update(scores, label)
         self.mean_loss.update(F.cross_entropy(scores.float(), label), weight=len(label))
+        if self.domain_accuracy is not None and "domain" in batch:
+            self.domain_accuracy.update(scores.argmax(1) == label, batch["domain"])
         return scores
 
     def on_validation_epoch_end(self) -> None:
@@ -80,7 +96,18 @@ class Classification(Method):
 
     def predict_step(self, batch: FrameBatch, batch_idx: int) -> Int64[Tensor, " batch"]:
         """Class of each image."""
-        return self(batch["image"]).argmax(1)
+        return self._scores(batch).argmax(1)
+
+    def _scores(self, batch: ClassificationBatch | FrameBatch) -> Float[Tensor, "batch classes"]:
+        with in_domain(self.net, batch.get("domain_embedding")):
+            return self(batch["image"])
 
     def _log_scores(self, stage: str) -> None:
-        self.log_dict({f"{stage}/accuracy": self.accuracy.compute(), f"{stage}/loss": self.mean_loss.compute()})
+        scores = {"accuracy": self.accuracy.compute(), "loss": self.mean_loss.compute()} | self._accuracy_by_domain()
+        self.log_dict({f"{stage}/{name}": value for name, value in scores.items()})
+
+    def _accuracy_by_domain(self) -> dict[str, Tensor]:
+        if self.domain_accuracy is None:
+            return {}
+        by_domain = zip(domain_keys(self.domain_names), self.domain_accuracy.compute(), strict=True)
+        return {f"accuracy_{key}": value for key, value in by_domain if not value.isnan()}

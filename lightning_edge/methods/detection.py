@@ -70,7 +70,9 @@ class Detection(Method):
         """Forget what an interrupted evaluation found."""
         self._images = []
 
-    def validation_step(self, batch: DetectionBatch, batch_idx: int) -> list[Detections]:
+    def validation_step(  # pyright: ignore[reportIncompatibleMethodOverride] (Lightning's own type leaves lists out)
+        self, batch: DetectionBatch, batch_idx: int
+    ) -> list[Detections]:
         """Keep what is found, and return it for callbacks."""
         with in_domain(self.net, batch.get("domain_embedding")):
             found = self(batch["image"])
@@ -85,7 +87,9 @@ class Detection(Method):
         """Forget what an interrupted evaluation found."""
         self._images = []
 
-    def test_step(self, batch: DetectionBatch, batch_idx: int) -> list[Detections]:
+    def test_step(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, batch: DetectionBatch, batch_idx: int
+    ) -> list[Detections]:
         """Keep what is found, and return it for callbacks."""
         return self.validation_step(batch, batch_idx)
 

@@ -102,4 +102,5 @@ def _plain(layer: DomainConv2d, embedding: Tensor) -> nn.Conv2d:
     conv.weight.data = layer.mixed_weight(embedding.to(layer.weight)[None])[0].detach()
     if layer.bias is not None:
         conv.bias = nn.Parameter(layer.bias.detach().clone())
-    return conv.train(layer.training)
+    conv.train(layer.training)
+    return conv

@@ -63,6 +63,10 @@ class FrozenEncoder(nn.Module):
         mean, std = features.mean(0), features.std(0, correction=0)
         self.mean, self.std = self.mean + mean * self.std, self.std * std.clamp(min=1e-6)
 
+    def scaled(self, features: Float[Tensor, "images features"]) -> Float[Tensor, "images features"]:
+        """Standardise features of the bare encoder."""
+        return (features - self.mean) / self.std
+
     def train(self, mode: bool = True) -> Self:
         """Stay as in evaluation: what is frozen notes no statistics."""
         return super().train(False)
@@ -70,4 +74,4 @@ class FrozenEncoder(nn.Module):
     @torch.no_grad()
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch features"]:
         """Features of images in [0, 1]."""
-        return (self.encoder(image) - self.mean) / self.std
+        return self.scaled(self.encoder(image))

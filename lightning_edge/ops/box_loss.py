@@ -12,8 +12,8 @@ def generalized_iou_loss(
 ) -> Float[Tensor, "*places"]:
     """One minus the generalised IoU (arXiv:1902.09630) of boxes with corners x1, y1, x2, y2, place by place.
 
-    As ``torchvision.ops.generalized_box_iou_loss``, which picks the overlapping ones out, so that a GPU has to be waited
-    for and no CUDA graph can hold it.
+    As ``torchvision.ops.generalized_box_iou_loss``, which picks the overlapping ones out: a GPU has to be waited for,
+    and no CUDA graph can hold that.
     """
     low, high = torch.maximum(boxes[..., :2], target[..., :2]), torch.minimum(boxes[..., 2:], target[..., 2:])
     outer_low, outer_high = (

@@ -1,11 +1,11 @@
-"""Pictures of segmentations as arrays: colours for classes, overlays, tiles."""
+"""Pictures of segmentations and detections as arrays: colours for classes, overlays, boxes, tiles."""
 
 import colorsys
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import Float, Integer, UInt8
 
 from lightning_edge.contracts import IGNORE_INDEX
 
@@ -13,6 +13,7 @@ Palette = Sequence[tuple[int, int, int]]
 """One RGB colour for each class, 0 to 255."""
 
 _HEADING_PX, _TITLE_SCALE = 20, 0.45
+_NAME_SCALE, _NAME_MARGIN_PX = 0.4, 2
 
 
 def default_palette(num_classes: int) -> Palette:
@@ -45,6 +46,62 @@ def overlay(
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Lay colours over an image; opacity 0 shows the image alone, 1 the colours alone."""
     return np.rint((1 - opacity) * image + opacity * colours).astype(np.uint8)
+
+
+def draw_boxes(
+    image: UInt8[np.ndarray, "height width 3"],
+    boxes_xyxy: Float[np.ndarray, "boxes 4"],
+    labels: Integer[np.ndarray, " boxes"],
+    palette: Palette,
+    names: Sequence[str],
+    scores: Float[np.ndarray, " boxes"] | None = None,
+    thickness: int = 1,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Outline boxes in the colours of their classes on a copy of the image, with names and scores as small text.
+
+    Args:
+        image: What to draw on.
+        boxes_xyxy: Pixel edges; what lies outside the image is drawn at its border.
+        labels: Class of each box.
+        palette: Colours of the classes.
+        names: Names of the classes; nothing is written for an empty one without scores.
+        scores: In [0, 1], where known; the surest box is drawn last, over the others.
+        thickness: Of the outlines, pixels.
+
+    Raises:
+        ValueError: if a box is of a class without colour or name.
+    """
+    num_classes = min(len(palette), len(names))
+    if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
+        raise ValueError(f"expected labels within 0 and {num_classes - 1}, got {labels.min()} to {labels.max()}")
+    drawn = np.ascontiguousarray(image).copy()
+    last = np.array(image.shape[1::-1]) - 1
+    top_left = np.rint(boxes_xyxy[:, :2]).astype(int).clip(0, last)
+    bottom_right = (np.rint(boxes_xyxy[:, 2:]).astype(int) - 1).clip(top_left, last)  # an edge is not a pixel
+    order = range(len(labels)) if scores is None else np.argsort(scores, kind="stable").tolist()
+    for index in order:
+        name = names[int(labels[index])]
+        text = name if scores is None else f"{name} {scores[index]:.2f}".strip()
+        if text:
+            _write_name(drawn, text, top_left[index].tolist(), palette[labels[index]])
+    for index in order:  # over all names, which would hide small boxes
+        colour = palette[labels[index]]
+        cv2.rectangle(drawn, top_left[index].tolist(), bottom_right[index].tolist(), colour, thickness)
+    return drawn
+
+
+def _write_name(
+    image: UInt8[np.ndarray, "height width 3"], text: str, corner: Sequence[int], colour: Sequence[int]
+) -> None:
+    """Write on a ground of the colour, above the corner where there is room and below it elsewhere."""
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, _NAME_SCALE, 1)
+    width, height = width + 2 * _NAME_MARGIN_PX, height + 2 * _NAME_MARGIN_PX
+    left = max(0, min(corner[0], image.shape[1] - width))
+    top = corner[1] - height if corner[1] >= height else corner[1]
+    cv2.rectangle(image, (left, top), (left + width - 1, top + height - 1), colour, cv2.FILLED)
+    ink = (0, 0, 0) if sum(colour) > 300 else (255, 255, 255)
+    at = (left + _NAME_MARGIN_PX, top + height - _NAME_MARGIN_PX - 1)
+    cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, _NAME_SCALE, ink, 1, cv2.LINE_AA)
 
 
 def tile(

@@ -15,6 +15,7 @@ from lightning_edge.contracts import check_batch
 from lightning_edge.data import BDD100KDataModule, ByAttributes, EachImage, MeanFeatures, Shuffled
 from lightning_edge.data.bdd100k_labels import read_labels
 from lightning_edge.data.image_features import write_features
+from lightning_edge.data.loading import Draw
 from lightning_edge.samples.bdd100k import sample_bdd100k
 
 REAL = Path(__file__).parents[3] / "shared/data/bdd100k_samples/labelled"
@@ -56,7 +57,7 @@ def read(root, frames):
 def sample(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIGHTNING_EDGE_CACHE", str(tmp_path_factory.mktemp("samples")))
-        yield sample_bdd100k(20, 10, 72, 128)
+        yield sample_bdd100k(10, 5, 72, 128)
 
 
 def test_both_formats_give_the_same(sample):
@@ -89,7 +90,7 @@ def test_sample_batches(sample):
         assert batch["scale"].tolist() == [1] * 4
         assert batch["domain_embedding"].shape == (4, data.embedding_features)
         assert (batch["domain_embedding"].argmax(1) == batch["domain"]).all()
-    assert len(data.dataset("val")) == len(data.dataset("test")) == 10
+    assert len(data.dataset("val")) == len(data.dataset("test")) == 5
     assert data.num_classes == len(data.class_names) == len(data.palette) == 10
 
 
@@ -184,16 +185,18 @@ def test_boxes_beyond_an_image_are_clipped_and_told_of_once(tmp_path):
 
 
 def test_a_box_that_float32_can_hardly_tell_from_none_is_no_error(tmp_path):
-    thin = [boxed(63.99999, 2, 64, 8), boxed(10, 3.0000001, 20, 3.0000003), boxed(1, 2, 9, 8)]
-    data = make(write(tmp_path, [frame("a", thin)]), batch_size=1)
-    for seed in range(20):
-        sample = data.dataset("train")[data.make_sampler(data.dataset("train"), 1, 0, 1).__iter__().__next__()]
-        assert torch.isfinite(sample["boxes_xyxy"]).all(), seed
+    thin = boxed(3, 6.147946834564209, 9, 6.147947311401367)  # equal after a division by the height
+    dataset = make(write(tmp_path, [frame("a", [thin, boxed(1, 2, 9, 8)])]), train_transform=A.NoOp()).dataset("train")
+    assert len(dataset[0]["boxes_xyxy"]) == 2
+    torch.testing.assert_close(dataset[Draw(0, 0, 0)]["boxes_xyxy"], torch.tensor([[1.0, 2, 9, 8]]))
 
 
 FAULTS = {
-    "cut short": ('[\n{"name": "a.jpg",\n "labels": [', r"fault in line 3, column 13: Expecting value; .* cut short"),
-    "empty": ("", "fault in line 1, column 1"),
+    "cut short": (
+        '[\n{"name": "a.jpg",\n "labels": [',
+        r"expected JSON, got a fault in line 3, column 13: Expecting value; .* cut short",
+    ),
+    "empty": ("", "expected JSON, got a fault in line 1, column 1"),
     "a number": ("3", "expected a list of frames, or a dict with them as 'frames', got 3"),
     "another dict": ('{"images": []}', r"expected a list of frames, .* got \{'images': \[\]\}"),
     "no name": ([frame("a"), {"labels": []}], r"expected frame 1 as a dict with a 'name', got \{'labels': \[\]\}"),
@@ -224,7 +227,7 @@ def test_a_faulty_file_is_named(fault, tmp_path):
 def test_bytes_that_are_no_text_are_named(tmp_path):
     path = tmp_path / "det_train.json"
     path.write_bytes(b'["\xff\xfe"]')
-    with pytest.raises(ValueError, match="det_train.json: expected JSON, got no text"):
+    with pytest.raises(ValueError, match=r"det_train\.json: expected JSON, got no text"):
         read_labels(path)
 
 
@@ -238,7 +241,9 @@ def test_missing_labels_are_named(tmp_path):
 def test_missing_images_are_counted(tmp_path):
     write(tmp_path, [frame("a"), frame("b"), frame("c")], images=False)
     cv2.imwrite(str(tmp_path / "images/100k/train/b.jpg"), np.zeros((*SIZE, 3), np.uint8))
-    with pytest.raises(FileNotFoundError, match=r"2 of 3 images of .*det_train.json are missing in .*the first is a.jpg"):
+    with pytest.raises(
+        FileNotFoundError, match=r"2 of 3 images of .*det_train.json are missing in .*the first is a.jpg"
+    ):
         make(tmp_path).setup("fit")
     (tmp_path / "images/100k/train/b.jpg").unlink()
     (tmp_path / "images/100k/train").rmdir()
@@ -249,10 +254,10 @@ def test_missing_images_are_counted(tmp_path):
 def test_images_without_a_frame_are_counted_once(tmp_path):
     write(tmp_path, [frame("a"), frame("b"), frame("c")])
     write(tmp_path, [frame("b")], images=False)
+    write(tmp_path, [frame("d")], split="val")
     data = make(tmp_path, batch_size=1)
     with pytest.warns(UserWarning, match=r"2 images in .*train have no frame in .*, the first is a.jpg") as caught:
-        data.dataset("train")
-        data.records("train")
+        data.setup("fit")
     assert len(caught) == 1
     assert len(data.dataset("train")) == 1
 
@@ -260,26 +265,25 @@ def test_images_without_a_frame_are_counted_once(tmp_path):
 def test_a_broken_image_is_named_at_setup(tmp_path):
     write(tmp_path, [frame("a"), frame("b")])
     (tmp_path / "images/100k/train/b.jpg").write_bytes(b"")
-    with pytest.raises(ValueError, match="b.jpg: the file is empty"):
+    with pytest.raises(ValueError, match=r"b\.jpg: the file is empty"):
         make(tmp_path).dataset("train")
 
 
 def test_only_some_images(sample):
-    night = make(sample, only={"timeofday": ["night"], "scene": ("residential", "highway")})
+    night = make(sample, only={"timeofday": ("night",), "scene": ("residential", "highway")})
     images = night.labelled_images("train")
     assert {image.record.attributes["timeofday"] for image in images} == {"night"}
-    assert len(images) == len(night.records("train")) == len(night.dataset("train")) == 2
-    assert len(make(sample).records("train")) == 20
+    assert len(images) == len(night.records("train")) == len(night.dataset("train")) == 1
+    assert len(make(sample).records("train")) == 10
     assert {night.domain_names[item] for item in night.dataset("train").domains.domain} == {"night clear"}
 
 
 @pytest.mark.parametrize(
     ("only", "message"),
     [
-        ({"weather": ("snowy",)}, r"got none of 20 with only=\{'weather': \('snowy',\)\}, an empty domain"),
-        ({"weather": ()}, "got none of 20 with only="),
+        ({"weather": ("snowy",)}, r"got none of 10 with only=\{'weather': \('snowy',\)\}, an empty domain"),
+        ({"weather": ()}, "got none of 10 with only="),
         ({"weather": ("hail",)}, r"expected only\['weather'\] as a tuple of \('clear', .*, got \('hail',\)"),
-        ({"weather": "rainy"}, r"expected only\['weather'\] as a tuple .*, got 'rainy'"),
         ({"season": ("spring",)}, r"expected only with attributes among \['timeofday', .*\], got 'season'"),
     ],
 )
@@ -289,7 +293,7 @@ def test_an_empty_or_unknown_domain_is_named(sample, only, message):
 
 
 def test_a_file_without_frames_is_named(tmp_path):
-    with pytest.raises(ValueError, match="det_train.json: expected images, got none of 0"):
+    with pytest.raises(ValueError, match=r"det_train\.json: expected images, got none of 0"):
         make(write(tmp_path, [])).dataset("train")
 
 
@@ -305,23 +309,23 @@ def test_the_command_line_can_say_all_of_it(sample):
     arguments = ["--data=lightning_edge.data.BDD100KDataModule", f"--data.root={sample}", "--data.input_size=[72, 96]"]
     arguments += ["--data.only={timeofday: [night]}", "--data.partition=lightning_edge.data.ByAttributes"]
     arguments += ["--data.partition.attributes=[scene]", "--data.embedding=lightning_edge.data.Shuffled"]
-    data = parser.instantiate_classes(parser.parse_args(arguments)).data
+    data = parser.instantiate(parser.parse_args(arguments)).data
     assert data.input_size == (72, 96)
     assert data.embedding_features == 7
     assert isinstance(data.embedding, Shuffled)
-    assert len(data.labelled_images("train")) == 4
+    assert len(data.labelled_images("train")) == 2
 
 
 def test_each_image_is_a_domain_with_features(sample, tmp_path):
     names = {split: [image.name for image in make(sample).records(split)] for split in ("train", "val")}
-    values = {split: np.random.default_rng(0).normal(size=(len(names[split]), 5)) for split in names}
+    values = {split: np.random.default_rng(0).random((len(names[split]), 5), np.float32) for split in names}
     path = tmp_path / "features.npz"
     write_features(path, {split: (names[split], values[split]) for split in names})
     data = make(sample, partition=EachImage(), embedding=MeanFeatures(path))
     assert (data.domain_names, data.embedding_features) == (None, 5)
     item = data.dataset("val")[3]
     assert item["domain"] == 3
-    assert torch.equal(item["domain_embedding"], torch.tensor(values["val"][3], dtype=torch.float32))
+    assert torch.equal(item["domain_embedding"], torch.from_numpy(values["val"][3]))
     with pytest.raises(ValueError, match="expected a partition into domains that recur for OneHot, got EachImage"):
         make(sample, partition=EachImage()).dataset("train")
 

@@ -1,6 +1,7 @@
 """Boxes that go with their images: through augmentation, into batches, and through the precision of a trainer."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import albumentations as A
 import cv2
@@ -23,7 +24,7 @@ class Rectangles(DetectionDataModule):
 
     num_classes = 3
     class_names = ("a", "b", "c")
-    vocabulary = {"light": ("day", "night")}
+    vocabulary: ClassVar = {"light": ("day", "night")}
 
     def __init__(self, folder: Path, boxes, ignored=(), size=(HEIGHT, WIDTH), input_size=(HEIGHT, WIDTH), **others):
         super().__init__(input_size, **{"num_workers": 0, "batch_size": 2} | others)
@@ -114,7 +115,7 @@ def test_boxes_over_scale_are_pixels_of_the_file(tmp_path):
 
 
 def test_a_box_as_large_as_the_image_stays_within_the_frame(tmp_path):
-    for size in ((97, 131), (720, 1280), (61, 33), (1080, 1920)):
+    for size in ((97, 131), (720, 1280), (61, 33), (1080, 1920), (1563, 640)):
         data = Rectangles(tmp_path, [(0, 0, size[1], size[0])], size=size, input_size=(101, 77))
         x1, y1, x2, y2 = data.dataset("val")[0]["boxes_xyxy"][0].tolist()
         assert (x1, y1) == (0, 0)
@@ -206,4 +207,4 @@ def test_fixed_samples_can_be_collated(tmp_path):
     data = Rectangles(tmp_path, BOXES)
     batch = data.on_after_batch_transfer(data.collate(data.fixed_samples("train", 3)), 0)
     check_batch(batch, data.batch_type)
-    assert batch["image_id"].tolist() == [0, 1, 3] or len(set(batch["image_id"].tolist())) == 3
+    assert len(set(batch["image_id"].tolist())) == 3

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lightning_edge.ops.drawing import colour_mask, default_palette, overlay, tile
+from lightning_edge.ops.drawing import colour_mask, default_palette, draw_boxes, overlay, tile
 
 PALETTE = ((10, 20, 30), (40, 50, 60))
 
@@ -63,3 +63,80 @@ def test_titles_stand_above_their_columns(width: int) -> None:
 def test_tile_refuses_nothing() -> None:
     with pytest.raises(ValueError, match="at least one image"):
         tile([[]])
+
+
+def boxes_and_labels(*boxes: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    return np.array(boxes, np.float32).reshape(-1, 4), np.arange(len(boxes))
+
+
+def test_a_box_is_outlined_on_the_pixels_within_its_edges() -> None:
+    image = np.zeros((60, 80, 3), np.uint8)
+    drawn = draw_boxes(image, *boxes_and_labels((10, 30, 70, 50)), [(200, 0, 9)], ["a"])
+    assert not image.any()
+    below_name = np.zeros((60, 80), bool)
+    below_name[30:50, 10:70] = True
+    below_name[31:49, 11:69] = False
+    assert np.array_equal((drawn[30:] == (200, 0, 9)).all(-1), below_name[30:])
+    assert not drawn[30:][~below_name[30:]].any()
+    name = drawn[:30].any(-1)
+    assert name.any()
+    assert not name[:, :10].any()
+
+
+@pytest.mark.parametrize("box", [(0, 0, 158, 58), (0, 40, 20, 60), (150, 40, 160, 60)])
+def test_names_stay_inside_the_image(box: tuple[float, ...]) -> None:
+    image, yellow, names = np.zeros((60, 160, 3), np.uint8), [(250, 250, 0)], ["a long name"]
+    with_room = draw_boxes(image, *boxes_and_labels((40, 30, 60, 50)), yellow, names)
+    assert ink(draw_boxes(image, *boxes_and_labels(box), yellow, names)) == ink(with_room) > 100
+
+
+def ink(drawn: np.ndarray) -> int:
+    """Number of pixels that letters take from a ground of yellow."""
+    is_letter = drawn.any(-1) & (drawn[..., 0] < 250)
+    return int(is_letter.sum())
+
+
+def test_edges_outside_are_drawn_at_the_border() -> None:
+    drawn = draw_boxes(np.zeros((60, 80, 3), np.uint8), *boxes_and_labels((-9, 30, 99, 90)), PALETTE[1:], ["a"])
+    border = (drawn[30:] == PALETTE[1]).all(-1)
+    assert border[:, 0].all()
+    assert border[:, -1].all()
+    assert border[-1].all()
+
+
+def test_the_surest_box_is_drawn_over_the_others() -> None:
+    boxes, labels = boxes_and_labels((10, 30, 70, 50), (10, 30, 70, 50))
+    for scores, colour in (((0.9, 0.3), PALETTE[0]), ((0.3, 0.9), PALETTE[1])):
+        drawn = draw_boxes(np.zeros((60, 80, 3), np.uint8), boxes, labels, PALETTE, ["a", "b"], np.array(scores))
+        assert tuple(drawn[49, 40]) == colour
+
+
+def test_a_score_follows_the_name() -> None:
+    arguments = np.zeros((60, 80, 3), np.uint8), *boxes_and_labels((10, 30, 70, 50)), PALETTE
+    assert np.array_equal(draw_boxes(*arguments, ["a"], np.array([0.254])), draw_boxes(*arguments, ["a 0.25"]))
+    assert not np.array_equal(draw_boxes(*arguments, ["a"]), draw_boxes(*arguments, ["a 0.25"]))
+
+
+def test_names_hide_no_box() -> None:
+    boxes, labels = boxes_and_labels((12, 20, 22, 28), (10, 30, 70, 50))  # the second name lies on the first box
+    drawn = draw_boxes(np.zeros((60, 80, 3), np.uint8), boxes, labels, PALETTE, ["", "b"])
+    assert (drawn[20, 12:22] == PALETTE[0]).all()
+    assert (drawn[27, 12:22] == PALETTE[0]).all()
+    assert (drawn[22:26, 10] == PALETTE[1]).all()
+
+
+def test_an_empty_name_is_not_written() -> None:
+    drawn = draw_boxes(np.zeros((60, 80, 3), np.uint8), *boxes_and_labels((10, 30, 70, 50)), PALETTE, ["", ""])
+    assert not drawn[:30].any()
+
+
+def test_no_boxes_leave_the_image_as_it_is() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    assert np.array_equal(draw_boxes(image, *boxes_and_labels(), PALETTE, ["a", "b"]), image)
+
+
+@pytest.mark.parametrize(("palette", "names"), [(PALETTE, ["a"]), (PALETTE[:1], ["a", "b"])])
+def test_draw_boxes_refuses_a_class_without_colour_or_name(palette: tuple, names: list[str]) -> None:
+    boxes, labels = boxes_and_labels((0, 0, 1, 1), (0, 0, 1, 1))
+    with pytest.raises(ValueError, match="expected labels within 0 and 0, got 0 to 1"):
+        draw_boxes(np.zeros((6, 8, 3), np.uint8), boxes, labels, palette, names)

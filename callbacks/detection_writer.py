@@ -1,0 +1,97 @@
+"""Found boxes as a table and drawn on the frames."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch.utilities import rank_zero_info
+from typing_extensions import override
+
+from callbacks._evaluation_pictures import pixels_of
+from callbacks._found_boxes import are_detections, boxes_of, classes_of
+from lightning_edge.contracts import Detections, FrameBatch
+from lightning_edge.ops.drawing import draw_boxes
+
+_COLUMNS = ("name", "frame_index", "x1", "y1", "x2", "y2", "score", "class")
+
+
+class DetectionWriter(BasePredictionWriter):
+    """Write all boxes that are predicted to ``predictions/boxes.csv`` in the run's folder, surest first in each frame.
+
+    Each frame goes to ``predictions/<name>.jpg`` with the boxes of which the detector is sure. Boxes are pixel edges in
+    the frame as the net saw it, and as it is drawn. Classes without a name are numbers.
+
+    Takes the predictions of any method whose ``predict_step`` maps a ``FrameBatch`` to a list of ``Detections``; leaves
+    other predictions alone. Names and colours of classes are ``class_names`` and ``palette`` of the module where it has
+    them. Each process after the first has a table of its own, with its number in the name.
+
+    Args:
+        min_score: How sure the detector must be of a box that is drawn, 0 to 1; the table has all.
+    """
+
+    def __init__(self, min_score: float = 0.3) -> None:
+        super().__init__(write_interval="batch")
+        if not 0 <= min_score <= 1:
+            raise ValueError(f"expected min_score within [0, 1], got {min_score}")
+        self.min_score = min_score
+
+    @override
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        number = f"_{trainer.global_rank}" if trainer.global_rank else ""
+        self._folder = Path(trainer.log_dir or trainer.default_root_dir) / "predictions"
+        self._path = self._folder / f"boxes{number}.csv"
+        self._num_written = 0
+
+    @override
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Any,
+        batch_indices: Sequence[int] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        if not are_detections(prediction):
+            return
+        keys = set(batch) if isinstance(batch, dict) else set()
+        if not FrameBatch.__required_keys__ <= keys:
+            raise ValueError(f"expected batches as FrameBatch, got {sorted(keys) or type(batch).__name__}")
+        if not self._num_written:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._append([_COLUMNS], mode="w")
+        frames = zip(batch["image"], batch["name"], batch["frame_index"].tolist(), prediction, strict=True)
+        for image, name, frame_index, found in frames:
+            self._append(_rows(pl_module, name, frame_index, found))
+            self._draw(pl_module, image, name, found)
+            self._num_written += 1
+
+    @override
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._num_written:
+            rank_zero_info(f"The boxes of {self._num_written} frames are in {self._path}")
+
+    def _append(self, rows: Iterable[Sequence[Any]], mode: str = "a") -> None:
+        with self._path.open(mode, newline="") as file:
+            csv.writer(file).writerows(rows)
+
+    def _draw(self, module: LightningModule, image: Any, name: str, found: Detections) -> None:
+        boxes = boxes_of(found, self.min_score)
+        names, palette = classes_of(module, boxes.label.tolist())
+        picture = draw_boxes(pixels_of(image), boxes.xyxy, boxes.label, palette, names, boxes.score, thickness=2)
+        path = self._folder / f"{name}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not cv2.imwrite(str(path), picture[..., ::-1]):
+            raise OSError(f"expected to write a picture to {path}, got no file: is the disk full?")
+
+
+def _rows(module: LightningModule, name: str, frame_index: int, found: Detections) -> Iterable[Sequence[Any]]:
+    names = getattr(module, "class_names", None) or ()
+    for box, score, label in zip(*(values.tolist() for values in found), strict=True):
+        called = names[label] if label < len(names) else label
+        yield name, frame_index, *(f"{edge:.2f}" for edge in box), f"{score:.4f}", called

@@ -1,0 +1,100 @@
+"""Scores of the domains of the data as a table that grows with the training."""
+
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.trainer.states import TrainerFn
+from typing_extensions import override
+
+from lightning_edge.ops.names import key_of
+
+_COLUMNS = ("epoch", "step", "metric", "domain", "value")
+
+
+class DomainTable(Callback):
+    """Collects what a method logs for each domain that the data module names in ``domain_names``.
+
+    That is every ``<stage>/<metric>_<domain>``, such as ``val/ap50_night``, in whose name all but the letters and
+    digits of the domain are underscores. After each validation and test they are appended to ``domains_<stage>.csv`` in
+    the run's folder, with the columns epoch, step, metric, domain and value, to which a run that is resumed there adds.
+    The sanity check is none. Where there are no domains, nothing happens.
+
+    ===================  ============================================================  ====
+    key                  meaning                                                       unit
+    ===================  ============================================================  ====
+    ``<stage>/domains``  table of domain, metric and value, to a ``WandbLogger`` only  -
+    ===================  ============================================================  ====
+
+    The table is that of the last validation of a training, and of each validation and test by itself.
+    """
+
+    def __init__(self) -> None:
+        self._folder: str | None = None
+        self._last_scores: list[_Score] = []
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._folder = trainer.log_dir  # asks all processes, so it cannot wait until only the first one writes
+        self._last_scores = []
+
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        self._last_scores = self._write(trainer, "val")
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            _log_table(trainer, "val", self._last_scores)
+
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        _log_table(trainer, "val", self._last_scores)
+
+    @override
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        _log_table(trainer, "test", self._write(trainer, "test"))
+
+    def _write(self, trainer: Trainer, stage: str) -> list["_Score"]:
+        scores = _scores(trainer, stage) if trainer.is_global_zero and not _is_trial(trainer) else []
+        if scores and self._folder is not None:
+            path = Path(self._folder) / f"domains_{stage}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            is_new = not path.exists()
+            with path.open("a", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerows([_COLUMNS] if is_new else [])
+                writer.writerows((trainer.current_epoch, trainer.global_step, *score) for score in scores)
+        return scores
+
+
+class _Score(NamedTuple):
+    metric: str
+    domain: str
+    value: float
+
+
+def _scores(trainer: Trainer, stage: str) -> list[_Score]:
+    """Scores of the domains, in the order of the data's names."""
+    names = getattr(getattr(trainer, "datamodule", None), "domain_names", None) or ()
+    scores = []
+    for key, value in trainer.callback_metrics.items():
+        # the longest name that fits: "night rain" has scores of its own beside "rain"
+        fitting = [name for name in names if key.startswith(f"{stage}/") and key.endswith(f"_{key_of(name)}")]
+        if fitting:
+            domain = max(fitting, key=lambda name: len(key_of(name)))
+            metric = key.removeprefix(f"{stage}/").removesuffix(f"_{key_of(domain)}")
+            scores.append(_Score(metric, domain, float(value)))
+    return sorted(scores, key=lambda score: (score.metric, names.index(score.domain)))
+
+
+def _log_table(trainer: Trainer, stage: str, scores: list[_Score]) -> None:
+    rows = [[score.domain, score.metric, score.value] for score in scores]
+    for logger in trainer.loggers if rows else ():
+        if isinstance(logger, WandbLogger):
+            logger.log_table(f"{stage}/domains", ["domain", "metric", "value"], rows, step=trainer.global_step)
+
+
+def _is_trial(trainer: Trainer) -> bool:
+    return bool(getattr(trainer, "fast_dev_run", False))

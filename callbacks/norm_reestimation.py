@@ -1,0 +1,55 @@
+"""Statistics of batch norm that fit the data of an evaluation."""
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from typing_extensions import override
+
+from lightning_edge.contracts import input_key
+from lightning_edge.nn.norm_statistics import reestimate_norms
+
+
+class NormReestimation(Callback):
+    """Before ``validate`` and ``test``, take the statistics of all batch norms anew from training images (AdaBN).
+
+    The weights stay as they are. With a data module of one domain's images, the net is so fitted to that domain without
+    learning anything: a baseline of domain adaptation. In ``fit`` nothing happens.
+
+    Works on modules whose ``forward`` takes the first item of a batch, and needs ``batch_type`` of the module, or
+    batches that begin with the images.
+
+    Args:
+        num_batches: Of training images at most.
+
+    Raises:
+        ValueError: ``num_batches`` is less than 1; later, the module has no batch norm, or there is no data module.
+    """
+
+    def __init__(self, num_batches: int = 100) -> None:
+        if num_batches < 1:
+            raise ValueError(f"expected num_batches of at least 1, got {num_batches}")
+        self.num_batches = num_batches
+
+    @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "validate":
+            self._reestimate(trainer, pl_module)
+
+    @override
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._reestimate(trainer, pl_module)
+
+    def _reestimate(self, trainer: Trainer, module: LightningModule) -> None:
+        data: Any = getattr(trainer, "datamodule", None)
+        if data is None:
+            raise ValueError("expected a data module with training images for NormReestimation, got none")
+        data.setup("fit")
+        batches = (batch for batch, _ in zip(data.train_dataloader(), range(self.num_batches), strict=False))
+        count = reestimate_norms(module, batches, lambda batch: module(self._inputs(trainer, module, batch)))
+        rank_zero_info(f"statistics of batch norm are those of {count} batches of training images")
+
+    def _inputs(self, trainer: Trainer, module: LightningModule, batch: Any) -> Any:
+        batch = module._apply_batch_transfer_handler(trainer.strategy.batch_to_device(batch), module.device)
+        batch_type = getattr(module, "batch_type", None)
+        return batch[input_key(batch_type)] if batch_type is not None else next(iter(batch))

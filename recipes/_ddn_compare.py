@@ -1,0 +1,169 @@
+"""The command that sets domain-aware nets beside their baselines."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recipes._cli import last_checkpoint, run_config
+from recipes._ddn_report import Scores, print_report, write_report
+from recipes._seeds import seed_plans
+
+_STATIC = ("--model.net.num_experts=1", "--model.net.gate=softmax")
+"""A net of one expert, whose only gate is 1: the body as it is."""
+_WIDTHS = {2: [23, 46, 91, 183], 4: [33, 65, 130, 261]}
+"""Channels of the four stages of a ``resnet10_quarter`` with as many parameters as one of 2 or 4 experts."""
+
+
+class Variant(NamedTuple):
+    """A row of the comparison."""
+
+    arguments: tuple[str, ...] = ()
+    """By which it differs."""
+    trained_as: str | None = None
+    """Variant whose training it uses; its own if ``None``."""
+    of_each_domain: bool = False
+    """Whether it has a net for each domain, made of that training."""
+    is_trained_on: bool = False
+    """Whether those nets are trained on, in place of an evaluation alone."""
+
+
+def make_variants(features: Path, width_option: str, fine_tuning: Sequence[str]) -> dict[str, Variant]:
+    """All rows by name.
+
+    Args:
+        features: File that ``embed`` wrote.
+        width_option: Argument that takes the channels of the encoder's stages.
+        fine_tuning: Arguments of ``fit`` for training on one domain.
+    """
+    file = f"--data.embedding.features={features}"
+    estimated = ("--data.embedding=Estimated", file)
+    inner_means = ("--data.embedding.embedding=MeanFeatures", f"--data.embedding.embedding.features={features}")
+    four = ("--model.net.num_experts=4",)
+    wide = {num: (*_STATIC, f'--{width_option}={{"channels": {width}}}') for num, width in _WIDTHS.items()}
+    return {
+        "static": Variant(_STATIC),
+        "wide2": Variant(wide[2]),
+        "wide4": Variant(wide[4]),
+        "condconv4": Variant(("--model.net=CondConvNet", *four)),
+        "fine_tuned": Variant(tuple(fine_tuning), "static", of_each_domain=True, is_trained_on=True),
+        "norms": Variant(("--trainer.callbacks+=NormReestimation",), "static", of_each_domain=True),
+        "ddn2": Variant(("--model.net.num_experts=2",)),
+        "ddn4": Variant(four),
+        "ddn4_estimated": Variant(estimated, "ddn4"),
+        "ddn4_shuffled": Variant(("--data.embedding=Shuffled",), "ddn4"),
+        "ddn4_random": Variant((*four, "--data.embedding=AtRandom")),
+        "means4": Variant((*four, "--data.embedding=MeanFeatures", file)),
+        "means4_estimated": Variant((*estimated, *inner_means), "means4"),
+        "means4_shuffled": Variant(("--data.embedding=Shuffled", *inner_means), "means4"),
+        "means4_of_image": Variant(("--data.embedding=ImageFeatures", file), "means4"),
+    }
+
+
+VARIANTS = tuple(make_variants(Path(), "", ()))
+
+
+def compare(
+    folder: Path = Path("runs/ddn_comparison"),
+    num_seeds: int = 3,
+    variants: tuple[str, ...] = VARIANTS,
+    overrides: tuple[str, ...] = (),
+    metric: str = "ap50",
+    width_option: str = "model.net.body.encoder_options",
+    fine_tuning: tuple[str, ...] = ("--trainer.max_epochs=4", "--model.optimizer.lr=2.0e-4"),
+) -> dict[str, float]:
+    """Fit domain-aware nets and their baselines under several seeds, and print their scores by domain.
+
+    A stopped comparison goes on where it was, and one with more seeds or variants uses those that are there.
+
+    Args:
+        folder: Where the runs lie, one folder for each seed; ``comparison.csv`` has a row for each variant and seed,
+            ``comparison.png`` shows the means over domains.
+        num_seeds: How many runs of each variant.
+        variants: Which ones; the card says what each is, and what it is told of domains.
+        overrides: Further arguments of ``fit`` for all runs, such as ``["-c", "ddn_digits.yaml"]``.
+        metric: What is compared: ``ap50`` of detectors, ``accuracy`` of classifiers.
+        width_option: Argument that takes the channels of the encoder's stages.
+        fine_tuning: Arguments of ``fit`` for training on one domain.
+
+    Raises:
+        ValueError: There is no such variant, none at all, or no seed.
+    """
+    from recipes.ddn import main
+
+    features = (folder / "features.npz").absolute()
+    known = make_variants(features, width_option, fine_tuning)
+    if not variants or not set(variants) <= known.keys():
+        raise ValueError(f"expected variants among {list(known)}, got {[v for v in variants if v not in known]}")
+    datamodule = main(["domains", *overrides]).datamodule
+    if not features.is_file():
+        main(["embed", *overrides, f"--file={features}"])
+    found: dict[str, list[Scores]] = {name: [] for name in variants}
+    for seed, plan in seed_plans(num_seeds, overrides).items():
+        runs = _Runs(folder / seed, plan, metric, known, _only(datamodule))
+        for name in variants:
+            found[name].append(runs.scores(name))
+            write_report(found, metric, folder)
+    print_report(found, metric)
+    return {f"{name}_{metric}": sum(score.mean for score in scores) / num_seeds for name, scores in found.items()}
+
+
+class _Runs:
+    """The runs of one seed.
+
+    Args:
+        folder: Where they lie.
+        plan: Arguments of all of them.
+        metric: What is read from them.
+        variants: All there are.
+        only: Argument that keeps the images of a domain, by its key in the logs.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        plan: Sequence[str],
+        metric: str,
+        variants: Mapping[str, Variant],
+        only: Mapping[str, str],
+    ) -> None:
+        self.folder, self.plan, self.metric, self.variants, self.only = folder, plan, metric, variants, only
+
+    def scores(self, name: str) -> Scores:
+        """Scores of a variant."""
+        variant = self.variants[name]
+        if not variant.of_each_domain:
+            metrics = self._run(name, variant, ())
+            of_domains = {key: metrics[f"val/{self.metric}_{key}"] for key in self.only}
+            return Scores.of(metrics[f"val/{self.metric}"], of_domains)
+        of_domains = {}
+        for key, only in self.only.items():
+            of_domains[key] = self._run(f"{name}/{key}", variant, (only,))[f"val/{self.metric}_{key}"]
+        return Scores.of(None, of_domains)
+
+    def _run(self, name: str, variant: Variant, extra: Sequence[str]) -> dict[str, float]:
+        folder = self.folder / name
+        if variant.trained_as is None:
+            return run_config("ddn", [*self.plan, *variant.arguments], folder)
+        trained = self.variants[variant.trained_as]
+        self._run(variant.trained_as, trained, ())
+        checkpoint = last_checkpoint(self.folder / variant.trained_as)
+        arguments = [*self.plan, *trained.arguments, *variant.arguments, *extra]
+        if variant.is_trained_on:
+            start = ("--trainer.callbacks+=WarmStart", f"--trainer.callbacks.checkpoint={checkpoint}")
+            return run_config("ddn", [*arguments, *start], folder)
+        return run_config("ddn", [*arguments, f"--ckpt_path={checkpoint}"], folder, "validate")
+
+
+def _only(datamodule: Any) -> dict[str, str]:
+    """For each domain that has images for training and validation, the argument that keeps them."""
+    from lightning_edge.ops.names import key_of
+    from recipes._ddn_domains import count_images
+
+    counts = [count_images(datamodule, split) for split in ("train", "val")]
+    values = datamodule.partition.values_of_domains(datamodule.vocabulary)
+    return {
+        key_of(name): "--data.only=" + json.dumps({attribute: [value] for attribute, value in values[name].items()})
+        for name in counts[0]
+        if name in counts[1]
+    }

@@ -1,0 +1,208 @@
+"""What a net is told of domains, and what may be known of an image's when it is seen."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from lightning_edge.data import ByAttributes, EachImage, Estimated, MeanFeatures, OneHot, Shuffled
+from lightning_edge.data.domains import DomainDataModule, DomainLookup
+from lightning_edge.data.image_features import num_features, read_features, write_features
+from lightning_edge.data.partitions import Assignment, ImageRecord
+
+VOCABULARY = {"light": ("day", "dusk", "night")}
+PARTITION = ByAttributes(("light",))
+TRAIN = ["day", "night", "day", "night", "night"]
+VAL = ["night", "day", "dusk"]
+FEATURES = {
+    "train": np.array([[0, 0], [8, 8], [2, 0], [10, 8], [9, 11]], np.float32),
+    "val": np.array([[2, 1], [0, 1], [9, 9]], np.float32),
+}
+
+
+def records(lights, split):
+    return [ImageRecord(f"{split}{number}", {"light": light}) for number, light in enumerate(lights)]
+
+
+def assigned(split, lights):
+    return PARTITION.assign(split, records(lights, split), VOCABULARY)
+
+
+OF_TRAINING, OF_VAL = assigned("train", TRAIN), assigned("val", VAL)
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "deeper" / "features.npz"
+    names = {"train": [image.name for image in OF_TRAINING.images], "val": [image.name for image in OF_VAL.images]}
+    write_features(path, {split: (names[split], FEATURES[split]) for split in ("train", "val")})
+    return path
+
+
+def told(embedding, of_split=OF_VAL):
+    description = embedding.describe(of_split, OF_TRAINING)
+    assert description.table.dtype == np.float32
+    assert description.table.shape[1] == embedding.num_features(PARTITION, VOCABULARY)
+    return description.table[description.row].tolist()
+
+
+def test_one_hot_says_which_domain():
+    assert told(OneHot()) == [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
+    assert told(OneHot(), OF_TRAINING)[:2] == [[1, 0, 0], [0, 0, 1]]
+
+
+def test_one_hot_refuses_domains_that_do_not_recur():
+    with pytest.raises(ValueError, match="domains that recur for OneHot, got EachImage: take MeanFeatures"):
+        OneHot().num_features(EachImage(), VOCABULARY)
+
+
+def test_mean_features_are_those_of_a_domain_in_its_own_split(path):
+    assert told(MeanFeatures(path), OF_TRAINING) == [[1, 0], [9, 9], [1, 0], [9, 9], [9, 9]]
+    assert told(MeanFeatures(path)) == FEATURES["val"].tolist()
+    both = assigned("val", ["night", "day", "night"])
+    assert told(MeanFeatures(path), both) == [[5.5, 5], [0, 1], [5.5, 5]]
+
+
+def test_the_table_of_mean_features_is_zero_where_no_image_is(path):
+    table = MeanFeatures(path).describe(OF_TRAINING, OF_TRAINING).table
+    assert table.tolist() == [[1, 0], [0, 0], [9, 9]]
+
+
+def test_an_estimated_domain_is_the_training_domain_that_looks_most_alike(path):
+    # by day, by day and by night it looks, whatever the attributes say
+    assert told(Estimated(path)) == [[1, 0, 0], [1, 0, 0], [0, 0, 1]]
+    assert told(Estimated(path, MeanFeatures(path))) == [[1, 0], [1, 0], [9, 9]]
+
+
+def test_in_training_domains_are_not_estimated(path):
+    mislabelled = assigned("train", TRAIN[::-1])
+    expected = OneHot().describe(mislabelled, mislabelled)
+    found = Estimated(path).describe(mislabelled, mislabelled)
+    assert np.array_equal(found.table[found.row], expected.table[expected.row])
+
+
+def test_a_domain_without_training_images_is_never_estimated(path):
+    """Its mean would be zero, which is nearest to what lies at the origin."""
+    write_features(path, {"train": ([image.name for image in OF_TRAINING.images], FEATURES["train"] + 5),
+                          "val": ([image.name for image in OF_VAL.images], FEATURES["val"] * 0)})  # fmt: skip
+    assert told(Estimated(path)) == [[1, 0, 0]] * 3
+
+
+def test_estimates_of_images_that_are_each_a_domain(path):
+    of_training, of_val = (EachImage().assign(made.split, made.images, VOCABULARY) for made in (OF_TRAINING, OF_VAL))
+    description = Estimated(path, MeanFeatures(path)).describe(of_val, of_training)
+    assert description.table[description.row].tolist() == [[2, 0], [0, 0], [8, 8]]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_shuffled_gives_each_domain_that_of_another(seed):
+    honest, shuffled = told(OneHot()), told(Shuffled(seed=seed))
+    assert all(one != other for one, other in zip(honest, shuffled, strict=True))
+    assert sorted(honest) == sorted(shuffled)
+    assert told(Shuffled(seed=seed), OF_TRAINING) == told(OneHot(), OF_TRAINING)
+    assert told(Shuffled(seed=seed)) == shuffled
+
+
+def test_shuffled_is_alike_for_all_images_of_a_domain_and_uses_no_absent_one():
+    found = told(Shuffled(), assigned("val", ["day", "night", "day", "night"]))
+    assert found == [[0, 0, 1], [1, 0, 0], [0, 0, 1], [1, 0, 0]]
+
+
+def test_seeds_shuffle_differently():
+    many = [f"l{number}" for number in range(8)]
+    names = tuple(many)
+    assignment = Assignment("val", records(many, "val"), names, np.arange(8))
+    rows = {tuple(Shuffled(seed=seed).describe(assignment, assignment).row) for seed in range(10)}
+    assert len(rows) == 10
+
+
+def test_one_domain_cannot_be_shuffled():
+    with pytest.raises(ValueError, match="expected two domains or more in the val split to shuffle, got 1"):
+        told(Shuffled(), assigned("val", ["day", "day"]))
+
+
+def test_estimates_can_be_shuffled(path):
+    assert told(Shuffled(Estimated(path))) == [[0, 0, 1], [0, 0, 1], [1, 0, 0]]
+
+
+def test_features_are_read_in_the_order_asked_for(path):
+    assert num_features(path) == 2
+    assert read_features(path, "val", ["val2", "val0"]).tolist() == [[9, 9], [2, 1]]
+    assert read_features(path, "val").tolist() == FEATURES["val"].tolist()
+    assert read_features(path, "val", []).shape == (0, 2)
+    assert [item.name for item in path.parent.iterdir()] == ["features.npz"]
+
+
+def test_missing_features_are_named(path, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.npz: expected a file of features .* recipes\.ddn embed"):
+        read_features(tmp_path / "none.npz", "train")
+    with pytest.raises(ValueError, match="expected features of the test split, got a file without"):
+        read_features(path, "test")
+    with pytest.raises(ValueError, match="of all 3 images of the val split, 2 are missing, such as x: was it written"):
+        read_features(path, "val", ["x", "val1", "y"])
+
+
+def faulty(path):
+    """What may lie there instead of the file."""
+    whole = path.read_bytes()
+    np.save(path.with_suffix(".npy"), np.zeros(3))
+    return {
+        "empty": b"",
+        "text": b"no features",
+        "cut short": whole[: len(whole) // 2],
+        "damaged": whole[:200] + b"\0" * 50 + whole[250:],
+        "one array": path.with_suffix(".npy").read_bytes(),
+    }
+
+
+@pytest.mark.parametrize("fault", ["empty", "text", "cut short", "damaged", "one array"])
+def test_a_faulty_file_of_features_is_named(fault, path):
+    path.write_bytes(faulty(path)[fault])
+    with pytest.raises(ValueError, match=r"features\.npz: expected (a file of )?features"):
+        read_features(path, "train")
+
+
+class Plain(DomainDataModule):
+    """Images that are but their domains."""
+
+    batch_type = dict
+    vocabulary = VOCABULARY
+    asked = ()
+
+    def records(self, split):
+        return records(TRAIN if split == "train" else VAL, split)
+
+    def make_dataset(self, split):
+        return Lights(self.domain_lookup(split), len(self.records(split)))
+
+
+class Lights(Dataset):
+    def __init__(self, domains: DomainLookup, count: int) -> None:
+        self.domains, self.count = domains, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return self.domains.of(index)
+
+
+def test_a_data_module_tells_the_domain_of_each_image(path):
+    data = Plain(batch_size=3, num_workers=0)
+    assert data.domain_names == ("day", "dusk", "night")
+    assert data.embedding_features == 3
+    (batch,) = data.images_in_order("val")
+    assert batch["domain"].tolist() == [2, 0, 1]
+    assert batch["domain_embedding"].tolist() == np.eye(3)[[2, 0, 1]].tolist()
+    assert torch.cat([batch["domain"] for batch in data.images_in_order("train")]).tolist() == [0, 2, 0, 2, 2]
+    data = Plain(embedding=Estimated(path), batch_size=3, num_workers=0)
+    (batch,) = data.images_in_order("val")
+    assert batch["domain"].tolist() == [2, 0, 1]  # the score is by what is, not by what is thought
+    assert batch["domain_embedding"].argmax(1).tolist() == [0, 0, 2]
+
+
+def test_an_embedding_that_cannot_describe_the_domains_is_refused():
+    data = Plain(EachImage(), num_workers=0)
+    assert data.domain_names is None
+    with pytest.raises(ValueError, match="expected a partition into domains that recur for OneHot"):
+        data.domain_lookup("train")
