@@ -37,11 +37,8 @@ def embed(
     datamodule.prepare_data()
     found = {split: features_of(net, datamodule, split) for split in _SPLITS}
     net.standardise(found["train"])
-    named: dict[LabelledSplit, tuple[list[str], Any]] = {
-        split: ([record.name for record in datamodule.records(split)], net.scaled(values).numpy())
-        for split, values in found.items()
-    }
-    write_features(file, named)
+    names = {split: [record.name for record in datamodule.records(split)] for split in _SPLITS}
+    write_features(file, {split: (names[split], net.scaled(found[split]).numpy()) for split in _SPLITS})
     num_images, num_features = sum(map(len, found.values())), found["train"].shape[1]
     _say(f"{num_features} features of {num_images} images are in {file}")
     return {"num_features": float(num_features), "num_images": float(num_images)}

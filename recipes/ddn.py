@@ -8,6 +8,7 @@ from recipes._cli import run
 from recipes._ddn_compare import compare
 from recipes._ddn_domains import domains
 from recipes._ddn_embed import embed
+from recipes._ddn_export import export
 from recipes._ddn_stream import stream
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ LINKS = {
 
 def main(args: Sequence[str] | None = None, folder: Path | None = None) -> "RecipeCLI":
     """Run the command line of this recipe."""
-    return run("ddn", args, commands=[compare, domains, embed, stream], links=LINKS, folder=folder)
+    return run("ddn", args, commands=[compare, domains, embed, export, stream], links=LINKS, folder=folder)
 
 
 if __name__ == "__main__":

@@ -99,6 +99,7 @@ def _plain(layer: DomainConv2d, embedding: Tensor) -> nn.Conv2d:
     kind = Conv2dSame if layer.pads_as_tensorflow else nn.Conv2d
     settings: Any = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
     conv = kind(layer.in_channels, layer.out_channels, *settings, bias=layer.bias is not None)
+    assert isinstance(conv, nn.Conv2d)
     conv.weight.data = layer.mixed_weight(embedding.to(layer.weight)[None])[0].detach()
     if layer.bias is not None:
         conv.bias = nn.Parameter(layer.bias.detach().clone())

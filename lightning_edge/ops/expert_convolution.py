@@ -10,8 +10,8 @@ Pair = tuple[int, int]
 _MANY = 4
 """Weights for an activation from which the images of a domain are better convolved together.
 
-With 5 domains in 16 images that is 2.9 times faster at 29 weights, 1.3 times faster at 4 and many of both, and not faster
-at 4 and few of both (tests/benchmarks/test_expert_convolution.py).
+With 5 domains in 16 images that is 2.9 times faster at 29 weights, 1.3 times faster at 4 and many of both, and not
+faster at 4 and few of both (tests/benchmarks/test_expert_convolution.py).
 """
 
 

@@ -1,7 +1,8 @@
 """Digits as if written by hand: 28x28 pixels, white on black, in the size and place of MNIST's.
 
 The strokes are our own, for the fonts of OpenCV differ between its versions. Slant, rotation, proportions, bend and
-width of the pen are random, and some digits are written in two ways.
+width of the pen are random, so far that a linear model that learns a thousand digits is right about four of five
+others, as of MNIST's; some digits are written in two ways.
 """
 
 import cv2
@@ -71,10 +72,10 @@ def draw_digit(digit: int, rng: np.random.Generator) -> UInt8[np.ndarray, f"{SIZ
 
 def _bent(strokes: list[_Stroke], rng: np.random.Generator) -> list[_Stroke]:
     """Strokes by another hand; what hung together still does."""
-    angle = rng.uniform(-0.2, 0.2)
+    angle = rng.uniform(-0.33, 0.33)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    slant = np.array([[rng.uniform(0.75, 1.15), 0], [rng.uniform(-0.45, 0.15), 1]])
-    bend = rng.uniform(-0.15, 0.15, (3, 2))
+    slant = np.array([[rng.uniform(0.55, 1.25), 0], [rng.uniform(-0.65, 0.35), 1]])
+    bend = rng.uniform(-0.34, 0.34, (3, 2))
     return [(stroke + _second_order(stroke) @ bend) @ slant @ turn for stroke in strokes]
 
 

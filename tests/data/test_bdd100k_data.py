@@ -284,6 +284,7 @@ def test_only_some_images(sample):
         ({"weather": ("snowy",)}, r"got none of 10 with only=\{'weather': \('snowy',\)\}, an empty domain"),
         ({"weather": ()}, "got none of 10 with only="),
         ({"weather": ("hail",)}, r"expected only\['weather'\] as a tuple of \('clear', .*, got \('hail',\)"),
+        ({"weather": "rainy"}, r"expected only\['weather'\] as a tuple .*, got 'rainy'"),
         ({"season": ("spring",)}, r"expected only with attributes among \['timeofday', .*\], got 'season'"),
     ],
 )

@@ -114,6 +114,7 @@ def test_as_many_clusters_as_images(features):
         name_of_each(ByClusters(features, num_domains=6))
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered", "ignore:One of the clusters is empty")
 def test_images_that_look_alike_leave_clusters_empty(tmp_path):
     path = tmp_path / "features.npz"
     write_features(path, {"train": (NAMES, np.ones((5, 2), np.float32))})

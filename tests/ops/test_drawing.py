@@ -91,9 +91,9 @@ def test_names_stay_inside_the_image(box: tuple[float, ...]) -> None:
 
 
 def ink(drawn: np.ndarray) -> int:
-    """Number of pixels that letters take from a ground of yellow."""
-    is_letter = drawn.any(-1) & (drawn[..., 0] < 250)
-    return int(is_letter.sum())
+    """Number of pixels at the edges of letters on yellow."""
+    is_edge = drawn.any(-1) & (drawn[..., 0] < 250)
+    return int(is_edge.sum())
 
 
 def test_edges_outside_are_drawn_at_the_border() -> None:

@@ -123,8 +123,8 @@ def test_an_image_of_mnist_m_is_that_of_mnist_on_a_patch(root):
     assert np.ptp(colours, axis=1).mean() > 20
 
 
-def test_a_linear_model_knows_most_grey_digits_and_few_coloured_ones(root):
-    """As of the real ones, where it is right about 92 % and a third: the data are neither trivial nor noise."""
+def test_a_linear_model_finds_them_as_hard_as_the_real_ones(root):
+    """The same fit to the first thousand real ones is right about 80 % of grey and 23 % of coloured digits."""
     grey, test = (read_mnist(root / "mnist", part) for part in ("train", "t10k"))
     coloured = read_mnist_m(root / "mnist_m").images.mean(3)
     inputs = np.pad(grey.images, ((0, 0), (2, 2), (2, 2)))
@@ -140,8 +140,8 @@ def test_a_linear_model_knows_most_grey_digits_and_few_coloured_ones(root):
         (model(flat(images)).argmax(1) == truth).float().mean().item()
         for images in (np.pad(test.images, ((0, 0), (2, 2), (2, 2))), coloured)
     )
-    assert 0.85 < on_grey < 1, on_grey
-    assert on_colours < 0.5, on_colours
+    assert 0.7 < on_grey < 0.9, on_grey
+    assert 0.13 < on_colours < 0.33, on_colours
 
 
 def flat(images):
