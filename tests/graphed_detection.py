@@ -167,7 +167,6 @@ def draw(
 def changed(data: Images, chosen: Tensor, changes: Changes) -> tuple[Tensor, PaddedBoxes, PaddedBoxes]:
     """Images in [0, 1] after flip, scale, shift and changes of colour, with their boxes."""
     image = data.image[chosen].float() / 255
-    height, width = image.shape[-2:]
     size = data.size
     zoom = changes.scale[:, None]
     # an enlarged image is cut anywhere, a shrunk one lies anywhere on black

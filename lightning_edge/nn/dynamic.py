@@ -151,7 +151,7 @@ class CondConv2d(ExpertConv2d):
 @contextmanager
 def in_domain(
     net: nn.Module,
-    embedding: Float[Tensor, "batch features"] | Float[Tensor, " features"] | None,
+    embedding: Float[Tensor, "rows features"] | Float[Tensor, " features"] | None,
     row: Int64[Tensor, " batch"] | None = None,
 ) -> Iterator[None]:
     """Tell a net, while it runs, which domain its images are of; nets without :class:`DomainConv2d` take no notice.

@@ -1,6 +1,5 @@
 """CIFAR spoiled in several ways: each image as its name says, dealt evenly, and always alike."""
 
-from collections import Counter
 from pathlib import Path
 
 import albumentations as A
@@ -53,8 +52,9 @@ def images_by_name(data, split):
 def test_images_are_what_their_names_say(split, severity, root):
     data = make(root, severity=severity)
     dataset = data.dataset(split)
+    archive = {part: read_cifar(root, 10, part) for part in ("train", "test")}
     for item_index, (part, index, corruption) in enumerate(map(parsed, data.records(split))):
-        images, labels = read_cifar(root, 10, part)
+        images, labels = archive[part]
         item = dataset[item_index]
         noise = np.random.default_rng([("train", "test").index(part), index])
         expected = corrupt(images[index], corruption, severity, noise)
@@ -62,8 +62,6 @@ def test_images_are_what_their_names_say(split, severity, root):
         assert item["label"] == labels[index]
         assert item["domain"] == CORRUPTIONS.index(corruption)
         assert item["domain_embedding"].tolist() == [float(corruption == name) for name in CORRUPTIONS]
-        if item_index == 60:
-            break
 
 
 def test_noise_differs_from_image_to_image(root):
@@ -168,7 +166,7 @@ def test_batches_are_as_promised(root):
 
 def test_other_partitions_go(root):
     data = make(root, partition=RandomDomains(2))
-    assert set(Counter(data.dataset("train").domains.domain.tolist())) == {0, 1}
+    assert set(data.dataset("train").domains.domain.tolist()) == {0, 1}
 
 
 def test_corruptions_are_chosen_on_the_command_line(root):
@@ -187,10 +185,9 @@ def test_corruptions_are_chosen_on_the_command_line(root):
         ({"corruptions": ()}, r"expected one or more corruptions, none of them twice, got \[\]"),
         ({"corruptions": ("dark", "dark")}, r"none of them twice, got \['dark', 'dark'\]"),
         ({"severity": 6}, r"expected severity within \[1, 5\], got 6"),
-        ({"num_classes": 20}, "expected num_classes of 10 or 100, got 20|num_classes"),
         ({"val_fraction": 1.0}, r"expected val_fraction within \[0, 1\), got 1.0"),
     ],
 )
 def test_mistakes_are_named(arguments, message):
-    with pytest.raises(Exception, match=message):
+    with pytest.raises(ValueError, match=message):
         make(**arguments)
