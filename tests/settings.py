@@ -91,16 +91,32 @@ def make_bdd100k():
     )
 
 
+def make_detection(num_classes):
+    return methods.Detection(nn.CenterDetector(ENCODER, num_classes, channels=16))
+
+
+def make_domain_aware_detection(num_classes):
+    net = nn.DomainNet(nn.CenterDetector(ENCODER, num_classes, channels=16), 28, 2, "encoder")
+    return methods.Detection(net)
+
+
+def make_two_stage_detection(num_classes):
+    backbone = nn.TimmBackbone(ENCODER, (4, 8, 16, 32), channels=16)
+    return methods.Detection(nn.FasterRCNNDetector(backbone, num_classes, anchor_sizes=(8, 16, 32, 64, 128)))
+
+
 METHODS = {
     methods.Classification: make_classification,
     methods.Segmentation: make_segmentation,
     methods.Accel: make_accel,
+    methods.Detection: make_detection,
 }
 """Makers of a method for a number of classes."""
 
 VARIANTS = {
     methods.Accel: (make_accel_of_features, make_deep_feature_flow),
     methods.Classification: (make_coupled_equations,),
+    methods.Detection: (make_domain_aware_detection, make_two_stage_detection),
 }
 """Further makers, of nets that take another way through the method."""
 

@@ -1,7 +1,5 @@
 """Frozen encoders, by whose features domains are told apart."""
 
-from typing import Self
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -54,7 +52,7 @@ class FrozenEncoder(nn.Module):
         self.register_buffer("std", torch.ones(1))
 
     @classmethod
-    def of(cls, model: str | None = None, weights: str | None = None) -> Self:
+    def of(cls, model: str | None = None, weights: str | None = None) -> "FrozenEncoder":
         """A model of timm by its name, or, without a name, plain statistics of light and colour."""
         return cls(ImageStatistics() if model is None else TimmEncoder(model, weights))
 
@@ -67,7 +65,7 @@ class FrozenEncoder(nn.Module):
         """Standardise features of the bare encoder."""
         return (features - self.mean) / self.std
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> "FrozenEncoder":
         """Stay as in evaluation: what is frozen notes no statistics."""
         return super().train(False)
 

@@ -1,0 +1,165 @@
+"""Commands of the ddn recipe on a few small images."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_edge.data.image_features import read_features
+from lightning_edge.nn.dynamic import in_domain
+from lightning_edge.nn.dynamic_conversion import specialise
+from recipes._ddn_compare import VARIANTS, make_variants
+from recipes._ddn_stream import _delays
+from recipes.ddn import main
+
+SMALL = [
+    "--data.sample_size=[64,96]",
+    "--data.input_size=[64,96]",
+    "--data.num_sample_train=10",
+    "--data.num_sample_val=5",
+    "--data.batch_size=2",
+    "--data.num_workers=0",
+]
+SHORT = [
+    *SMALL,
+    "--trainer.max_epochs=1",
+    "--trainer.limit_train_batches=1",
+    "--trainer.check_val_every_n_epoch=1",
+    "--trainer.logger=false",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.enable_model_summary=false",
+]
+FEW_CALLBACKS = '--trainer.callbacks=[{"class_path":"lightning.pytorch.callbacks.ModelCheckpoint"}]'
+DIGITS = ["-c", "ddn_digits.yaml", "--data.num_samples=[60,40]", "--data.batch_size=8", "--data.num_workers=0"]
+
+
+@pytest.fixture
+def features(tmp_path):
+    path = tmp_path / "features.npz"
+    main(["embed", *SMALL, f"--file={path}"])
+    return path
+
+
+def test_features_are_standardised_and_in_the_order_of_the_images(features):
+    of_training = read_features(features, "train")
+    assert of_training.shape == (10, 32)
+    np.testing.assert_allclose(of_training.mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(of_training.std(0), 1, atol=1e-3)
+    data = main(["domains", *SMALL]).datamodule
+    night = [index for index, record in enumerate(data.records("train")) if record.attributes["timeofday"] == "night"]
+    # the first numbers are means of colours
+    assert of_training[night, :12].mean() < -0.5
+    assert read_features(features, "val").shape == read_features(features, "test").shape == (5, 32)
+
+
+def test_a_net_is_made_for_as_many_features_as_the_data_give(features):
+    arguments = ["--data.embedding=MeanFeatures", f"--data.embedding.features={features}"]
+    cli = main(["fit", *SHORT, *arguments])
+    assert cli.model.net.body.encoder.conv1.router.in_features == 32
+    assert cli.metrics["val/ap50"] >= 0
+
+
+def test_domains_are_counted(capsys):
+    counts = main(["domains", *SMALL, '--data.only={"timeofday":["daytime"]}']).result
+    assert counts == {"daytime clear": 2, "daytime rainy": 2, "daytime foggy": 2}
+    assert "daytime foggy" in capsys.readouterr().out
+
+
+def test_one_expert_under_softmax_is_the_static_net():
+    variants = make_variants("features.npz", "model.net.body.encoder_options", ())
+    static = main(["domains", *SMALL]).datamodule  # without a model
+    assert static is not None
+    net = main(["validate", *SHORT, FEW_CALLBACKS, *variants["static"].arguments]).model.net.eval()
+    image = torch.rand(1, 3, 64, 96)
+    plain = specialise(net, torch.zeros(28))
+    with torch.no_grad():
+        for embedding in torch.eye(28)[[0, 13]]:
+            with in_domain(net, embedding):
+                torch.testing.assert_close(net(image), plain(image), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("width", "experts"), [("wide2", 2), ("wide4", 4)])
+def test_wide_nets_have_the_parameters_of_experts(width, experts):
+    from lightning_edge.nn.center_detector import CenterDetector
+    from lightning_edge.nn.domain_net import DomainNet
+
+    arguments = make_variants("", "width", ())[width].arguments
+    options = json.loads(arguments[-1].partition("=")[2])
+    wide = CenterDetector("resnet10_quarter", 10, encoder_options=options).encoder
+    dynamic = DomainNet(CenterDetector("resnet10_quarter", 10), 1, experts, "encoder").body.encoder
+    sizes = [sum(weight.numel() for weight in encoder.parameters()) for encoder in (wide, dynamic)]
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.01)
+
+
+def test_a_comparison_goes_on_where_it_was(tmp_path, capsys):
+    variants = ["static", "ddn4", "ddn4_estimated", "ddn4_shuffled", "norms"]
+    overrides = json.dumps([*SHORT, FEW_CALLBACKS])
+    arguments = ["compare", f"--folder={tmp_path}", "--num_seeds=1", f"--overrides={overrides}"]
+    main([*arguments, f"--variants={json.dumps(variants[:2])}"])
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("done.json")}
+    assert len(stamps) == 2
+    capsys.readouterr()
+    found = main([*arguments, f"--variants={json.dumps(variants)}"]).result
+    assert set(found) == {f"{name}_ap50" for name in variants}
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+    norms = sorted(path.name for path in (tmp_path / "seed_0/norms").iterdir())
+    assert norms == ["dawn_dusk_clear", "daytime_clear", "daytime_foggy", "daytime_rainy", "night_clear"]
+    with (tmp_path / "comparison.csv").open() as file:
+        rows = {row["variant"]: row for row in csv.DictReader(file)}
+    assert list(rows) == variants
+    assert rows["norms"]["overall"] == ""
+    assert (tmp_path / "comparison.png").is_file()
+    assert "ddn4_estimated" in capsys.readouterr().out
+
+
+def test_nets_are_trained_on_with_a_domain_of_any_data(tmp_path):
+    overrides = json.dumps([*DIGITS, *SHORT[len(SMALL) :], FEW_CALLBACKS])
+    arguments = ["compare", f"--folder={tmp_path}", "--num_seeds=1", f"--overrides={overrides}", "--metric=accuracy"]
+    found = main([*arguments, '--variants=["fine_tuned"]', '--fine_tuning=["--trainer.max_epochs=1"]']).result
+    assert 0 <= found["fine_tuned_accuracy"] <= 100
+    plans = [json.loads(path.read_text()) for path in tmp_path.glob("seed_0/fine_tuned/*/run.json")]
+    assert len(plans) == 4
+    assert {argument for plan in plans for argument in plan["arguments"] if "only" in argument} == {
+        f'--data.only={{"source": ["{name}"]}}' for name in ("mnist", "mnist_m", "inverted", "blurred")
+    }
+
+
+def test_an_unknown_variant_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"expected variants among \['static', .*, got \['dnn4'\]"):
+        main(["compare", f"--folder={tmp_path}", '--variants=["dnn4"]'])
+
+
+def test_every_variant_is_made():
+    assert tuple(make_variants("features.npz", "width", ("--x",))) == VARIANTS
+
+
+def test_delays_are_counted_from_each_change():
+    truth = [[0], [0], [0], [2], [2], [2], [1], [1], [1]]
+    noticed = [[None], [0], [0], [0], [0], [2], [2], [2], [2]]
+    assert _delays(noticed, truth, 3) == [[2, None]]
+
+
+def test_a_stream_is_driven_and_told_of(tmp_path, capsys, monkeypatch):
+    few = ["--num_frames=4", "--num_drives=1", "--window=2", "--layers_per_frame=0"]
+    result = main(["stream", *SMALL, f"--folder={tmp_path}", *few]).result
+    with (tmp_path / "stream.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["net"], int(row["frame"])) for row in rows] == [
+        (net, frame) for net in ("told", "notices") for frame in range(0, 12, 2)
+    ]
+    assert (tmp_path / "stream.png").is_file()
+    assert result["watching_ms"] > 0
+    assert "switches in 12 frames" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="expected num_drives of at least 1, got 0"):
+        main(["stream", *SMALL, "--num_drives=0"])
+
+
+def test_the_exported_graph_takes_the_weights_of_each_domain(tmp_path):
+    pytest.importorskip("onnxscript")
+    result = main(["export", *SMALL, f"--folder={tmp_path}", "--num_images=2"]).result
+    assert result["largest_difference"] < 1e-4
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
+        "dawn_dusk_clear.pt", "daytime_clear.pt", "daytime_foggy.pt", "daytime_rainy.pt", "net.onnx", "night_clear.pt",
+    ]  # fmt: skip
