@@ -10,8 +10,8 @@ Pair = tuple[int, int]
 _MANY = 4
 """Weights for an activation from which the images of a domain are better convolved together.
 
-With 5 domains in 16 images that is 2.9 times faster at 29 weights, 1.3 times faster at 4 and many of both, and not
-faster at 4 and few of both (tests/benchmarks/test_expert_convolution.py).
+With 5 domains in 16 images that is 3 times faster at 29 weights, 1.3 times faster at 4 and many of both, and alike at 4
+and few of both (tests/benchmarks/test_expert_convolution.py).
 """
 
 
@@ -43,7 +43,7 @@ def convolve_each(
         groups: Of channels.
     """
     # one call reads weights for each image anew, which costs more than its few activations where weights are many
-    are_weights_many = len(weight) < len(image) and weight[0].numel() > _MANY * image[0].numel()
+    are_weights_many = len(weight) < len(image) and weight[0].numel() >= _MANY * image[0].numel()
     if are_weights_many and image.device.type == "cpu":  # a GPU would have to be waited for
         return convolve_by_domain(image, weight, row, stride, padding, dilation, groups)
     return convolve_by_image(image, weight[row], stride, padding, dilation, groups)

@@ -4,8 +4,10 @@
 """
 
 import gc
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -210,4 +212,6 @@ if __name__ == "__main__":
     step = make_step(kind, encoder, make_batch())
     for _ in range(int(steps)):
         step()
-    sys.stdout.write(str(peak_memory_bytes(DEVICE)))
+    # not peak_memory_bytes: what the system counts for a process begins with the peak of the one that started it
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    sys.stdout.write(str(1024 * int(peak[1])))

@@ -5,7 +5,16 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from lightning_edge.data import ByAttributes, EachImage, Estimated, MeanFeatures, OneHot, Shuffled
+from lightning_edge.data import (
+    AtRandom,
+    ByAttributes,
+    EachImage,
+    Estimated,
+    ImageFeatures,
+    MeanFeatures,
+    OneHot,
+    Shuffled,
+)
 from lightning_edge.data.domains import DomainDataModule, DomainLookup
 from lightning_edge.data.image_features import num_features, read_features, write_features
 from lightning_edge.data.partitions import Assignment, ImageRecord
@@ -206,3 +215,19 @@ def test_an_embedding_that_cannot_describe_the_domains_is_refused():
     assert data.domain_names is None
     with pytest.raises(ValueError, match="expected a partition into domains that recur for OneHot"):
         data.domain_lookup("train")
+
+
+def test_features_of_the_image_are_its_own(path):
+    assert told(ImageFeatures(path)) == FEATURES["val"].tolist()
+
+
+def test_a_domain_at_random_is_one_that_occurs_and_is_alike_in_each_run():
+    many = assigned("train", ["day", "night"] * 50)
+    table, row = AtRandom(seed=1).describe(many, many)
+    assert table.tolist() == np.eye(3).tolist()
+    assert set(row.tolist()) == {0, 2}  # no image is of dusk
+    assert 30 < (row == 0).sum() < 70
+    assert 30 < (row == many.domain).sum() < 70
+    again = AtRandom(seed=1).describe(many, many).row
+    assert (row == again).all()
+    assert (row != AtRandom(seed=2).describe(many, many).row).any()
