@@ -1,5 +1,7 @@
 """Running systems that need no trainer."""
 
+from lightning_edge.systems.domain_stream import DomainStream as DomainStream
+from lightning_edge.systems.domain_watcher import DomainWatcher as DomainWatcher
 from lightning_edge.systems.keyframes import AdaptiveInterval as AdaptiveInterval
 from lightning_edge.systems.keyframes import FixedInterval as FixedInterval
 from lightning_edge.systems.keyframes import interval_within as interval_within

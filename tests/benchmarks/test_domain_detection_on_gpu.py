@@ -25,7 +25,7 @@ from lightning_edge.data import BDD100KDataModule
 from lightning_edge.methods import PolynomialDecay
 from lightning_edge.methods.average_precision import ScoredImage, ap50_by_domain, average_precision
 from lightning_edge.nn.center_detector import CenterDetector
-from lightning_edge.nn.domain_net import CondConvNet, DomainNet
+from lightning_edge.nn.ddn import CondConvNet, DomainNet
 from lightning_edge.nn.dynamic import in_domain
 from lightning_edge.nn.frozen_encoder import FrozenEncoder
 from lightning_edge.nn.norm_statistics import reestimate_norms

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from lightning_edge.costs import peak_memory_bytes
 from lightning_edge.nn.center_detector import CenterDetector
-from lightning_edge.nn.domain_net import CondConvNet, DomainNet
+from lightning_edge.nn.ddn import CondConvNet, DomainNet
 from lightning_edge.nn.dynamic import in_domain
 from lightning_edge.nn.dynamic_conversion import specialise
 from lightning_edge.ops.center_targets import pad_boxes

@@ -83,7 +83,7 @@ def test_one_expert_under_softmax_is_the_static_net():
 @pytest.mark.parametrize(("width", "experts"), [("wide2", 2), ("wide4", 4)])
 def test_wide_nets_have_the_parameters_of_experts(width, experts):
     from lightning_edge.nn.center_detector import CenterDetector
-    from lightning_edge.nn.domain_net import DomainNet
+    from lightning_edge.nn.ddn import DomainNet
 
     arguments = make_variants("", "width", ())[width].arguments
     options = json.loads(arguments[-1].partition("=")[2])

@@ -1,0 +1,124 @@
+"""Average precision: in pixels of the files, of all images once, without what is ignored."""
+
+import pytest
+import torch
+from torchmetrics.detection import MeanAveragePrecision
+
+from lightning_edge.contracts import Detections
+from lightning_edge.methods.average_precision import (
+    ScoredImage,
+    ap50_by_domain,
+    average_precision,
+    gather_images,
+    scored_images,
+)
+
+NAMES = ("a", "b", "c")
+
+
+def detections(boxes, scores, labels):
+    return Detections(
+        torch.tensor(boxes).reshape(-1, 4).float(), torch.tensor(scores).float(), torch.tensor(labels).long()
+    )
+
+
+def image(number, found, boxes, labels, ignored=(), domain=0):
+    is_ignored = torch.tensor([0] * (len(boxes) - len(ignored)) + [1] * len(ignored))
+    truth = torch.tensor(boxes).reshape(-1, 4).float()
+    return ScoredImage(number, domain, found, truth, torch.tensor(labels).long(), is_ignored)
+
+
+def make_batch(size, scale=1.0, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+
+    def boxes(count):
+        corner = 100 * torch.rand(count, 2, generator=generator)
+        return torch.cat([corner, corner + 5 + 60 * torch.rand(count, 2, generator=generator)], 1)
+
+    truth = [boxes(6) for _ in range(size)]
+    labels = [torch.randint(0, 3, (6,), generator=generator) for _ in range(size)]
+    found = []
+    for of_image, of_labels in zip(truth, labels, strict=True):
+        noisy = of_image + 4 * torch.randn(6, 4, generator=generator)
+        noisy[:, 2:] = noisy[:, 2:].maximum(noisy[:, :2] + 1)
+        found.append(Detections(scale * noisy.clamp(0, 200), torch.rand(6, generator=generator), of_labels))
+    batch = {
+        "image": torch.zeros(size, 3, 8, 8),
+        "boxes_xyxy": [scale * one[:4] for one in truth],
+        "label": [one[:4] for one in labels],
+        "ignored_xyxy": [scale * one[4:] for one in truth],
+        "ignored_label": [one[4:] for one in labels],
+        "scale": torch.full((size,), scale),
+        "original_size": torch.full((size, 2), 200),
+        "image_id": torch.arange(size),
+        "domain": torch.arange(size) % 2,
+    }
+    return batch, found, truth, labels
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5, 2.0])
+def test_scores_are_torchmetrics_in_pixels_of_the_files(scale):
+    batch, found, truth, labels = make_batch(8, scale)
+    scores = average_precision(scored_images(batch, found), NAMES)
+    metric = MeanAveragePrecision(backend="faster_coco_eval", class_metrics=True)
+    metric.update(
+        [{"boxes": one.boxes_xyxy / scale, "scores": one.score, "labels": one.label} for one in found],
+        [
+            {"boxes": boxes, "labels": of_image, "iscrowd": torch.tensor([0, 0, 0, 0, 1, 1])}
+            for boxes, of_image in zip(truth, labels, strict=True)
+        ],
+    )
+    expected = metric.compute()
+    for ours, theirs in (("ap", "map"), ("ap50", "map_50"), ("ap75", "map_75"), ("ap_small", "map_small")):
+        assert scores[ours] == pytest.approx(float(expected[theirs]), abs=1e-6)
+    assert [scores[f"ap_{name}"] for name in NAMES] == pytest.approx(expected["map_per_class"].tolist(), abs=1e-6)
+    assert 0.05 < scores["ap"] < 0.95
+
+
+def test_boxes_are_cut_at_the_border_of_the_file():
+    batch, found, *_ = make_batch(1)
+    batch["original_size"] = torch.tensor([[50, 120]])
+    (scored,) = scored_images(batch, found)
+    assert scored.found.boxes_xyxy[:, [0, 2]].max() <= 120
+    assert scored.found.boxes_xyxy[:, [1, 3]].max() <= 50
+
+
+def test_what_is_found_in_an_ignored_region_is_no_mistake():
+    box, region = [10, 10, 30, 30], [50, 50, 90, 90]
+    found = detections([region, [55, 55, 70, 70], box], [0.9, 0.8, 0.5], [0, 0, 0])
+    with_region = image(0, found, [box, region], [0, 0], ignored=[1])
+    assert average_precision([with_region], NAMES)["ap"] == pytest.approx(1)
+    # of another class it is one
+    of_another = image(0, found, [box, region], [0, 1], ignored=[1])
+    assert average_precision([of_another], NAMES)["ap"] == pytest.approx(1 / 3, abs=0.01)
+
+
+def test_what_no_object_defines_is_left_out():
+    only = image(0, detections([[0, 0, 20, 20]], [0.5], [1]), [[0, 0, 20, 20]], [1])
+    assert average_precision([only], NAMES) == pytest.approx({"ap": 1, "ap50": 1, "ap75": 1, "ap_small": 1, "ap_b": 1})
+    empty = image(0, detections([], [], []), [], [])
+    assert average_precision([empty], NAMES) == {}
+    assert ap50_by_domain([empty], ["day"]) == {}
+
+
+def test_each_domain_is_scored_by_its_own_images():
+    box = [0, 0, 20, 20]
+    right = detections([box], [0.5], [0])
+    wrong = detections([[50, 50, 90, 90]], [0.9], [0])
+    images = [image(0, right, [box], [0], domain=0), image(1, wrong, [box], [0], domain=2)]
+    assert ap50_by_domain(images, ["day", "dusk", "night"]) == pytest.approx({"day": 1, "night": 0})
+    assert 0 < average_precision(images, NAMES)["ap50"] < 1
+
+
+def test_images_of_all_processes_count_once(monkeypatch):
+    own = [image(number, detections([], [], []), [], []) for number in (0, 2, 4)]
+    other = [image(number, detections([], [], []), [], []) for number in (1, 3, 0)]  # one was repeated
+
+    def gather(parts, mine):
+        assert mine == own
+        parts[:] = [mine, other]
+
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    monkeypatch.setattr("torch.distributed.all_gather_object", gather)
+    assert [one.image_id for one in gather_images(own)] == [0, 1, 2, 3, 4]

@@ -1,0 +1,120 @@
+"""The light detector: what it learns, and what it makes of its maps."""
+
+import pytest
+import torch
+
+from lightning_edge.methods.average_precision import average_precision, scored_images
+from lightning_edge.nn.center_detector import CenterDetector, CenterMaps
+from lightning_edge.ops.center_targets import cell_centers, center_targets, pad_boxes
+
+ENCODER = "test_resnet"
+
+
+def make_batch(image, boxes, labels):
+    nothing = [torch.zeros(0, 4)] * len(image), [torch.zeros(0).long()] * len(image)
+    return {
+        "image": image,
+        "boxes_xyxy": boxes,
+        "label": labels,
+        "ignored_xyxy": nothing[0],
+        "ignored_label": nothing[1],
+        "scale": torch.ones(len(image)),
+        "original_size": torch.tensor([image.shape[-2:]] * len(image)),
+        "image_id": torch.arange(len(image)),
+    }
+
+
+@pytest.fixture
+def batch():
+    """Two images with bright and dark rectangles on grey."""
+    image = torch.full((2, 3, 64, 96), 0.5)
+    boxes = [torch.tensor([[8.0, 12, 40, 44], [60, 20, 84, 32]]), torch.tensor([[30.0, 4, 50, 60]])]
+    labels = [torch.tensor([0, 1]), torch.tensor([1])]
+    for picture, of_image, of_labels in zip(image, boxes, labels, strict=True):
+        for (x1, y1, x2, y2), label in zip(of_image.int().tolist(), of_labels.tolist(), strict=True):
+            picture[:, y1:y2, x1:x2] = float(label)
+    return make_batch(image, boxes, labels)
+
+
+def test_it_learns_a_batch(batch):
+    torch.manual_seed(0)
+    net = CenterDetector(ENCODER, 2, channels=16)
+    optimizer = torch.optim.AdamW(net.parameters(), 5e-3)
+    for _ in range(80):
+        optimizer.zero_grad()
+        sum(net.losses(batch).values()).backward()
+        optimizer.step()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # statistics of this batch
+            module.reset_running_stats()
+    with torch.no_grad():
+        net(batch["image"])
+        found = net.eval().detect(batch["image"])
+    scores = average_precision(scored_images(batch, found), ["dark", "bright"])
+    assert scores["ap50"] > 0.9
+    assert scores["ap75"] > 0.6
+
+
+def test_maps_that_say_the_targets_are_decoded_to_the_boxes(batch):
+    net = CenterDetector(ENCODER, 2)
+    height, width = 16, 24
+    targets = center_targets(pad_boxes(batch["boxes_xyxy"], batch["label"]), 2, height, width, 4)
+    center = cell_centers(height, width, 4, targets.boxes_xyxy)
+    sides = torch.cat([center - targets.boxes_xyxy[..., :2], targets.boxes_xyxy[..., 2:] - center], -1)
+    maps = CenterMaps(20 * targets.heat - 10, (sides.clamp(min=1e-3) / 4).log().movedim(-1, 1))
+    for found, boxes, labels in zip(net.decode(maps, 64, 96), batch["boxes_xyxy"], batch["label"], strict=True):
+        sure = found.score > 0.99
+        order = found.label[sure].argsort(stable=True)
+        torch.testing.assert_close(found.boxes_xyxy[sure][order], boxes, rtol=1e-4, atol=1e-3)
+        assert found.label[sure][order].tolist() == labels.tolist()
+        assert found.score.tolist() == sorted(found.score.tolist(), reverse=True)
+
+
+def test_ignored_regions_do_not_count(batch):
+    torch.manual_seed(0)
+    net = CenterDetector(ENCODER, 2, channels=16)
+    maps = net(batch["image"])
+    objects = pad_boxes(batch["boxes_xyxy"], batch["label"])
+    nothing = pad_boxes(batch["ignored_xyxy"], batch["ignored_label"])
+    everywhere = pad_boxes([torch.tensor([[0.0, 0, 96, 64]])] * 2, [torch.tensor([0])] * 2)
+    heat = maps.heat.detach().clone()
+    heat[:, 0] += 3 * (center_targets(objects, 2, 16, 24, 4).heat[:, 0] == 0)  # wrong yeses of class 0
+    louder = CenterMaps(heat, maps.sides)
+    assert net.losses_of(louder, objects, nothing)["middles"] > 1.1 * net.losses_of(maps, objects, nothing)["middles"]
+    torch.testing.assert_close(
+        net.losses_of(louder, objects, everywhere)["middles"], net.losses_of(maps, objects, everywhere)["middles"]
+    )
+
+
+@pytest.mark.parametrize("size", [(64, 96), (70, 101), (33, 50)])
+def test_images_of_any_size_and_without_boxes(size):
+    torch.manual_seed(0)
+    net = CenterDetector(ENCODER, 3, channels=8, max_detections=7)
+    batch = make_batch(torch.rand(1, 3, *size), [torch.zeros(0, 4)], [torch.zeros(0).long()])
+    losses = net.losses(batch)
+    assert losses["boxes"] == 0
+    sum(losses.values()).backward()
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in net.parameters())
+    with torch.no_grad():
+        (found,) = net.eval().detect(batch["image"])
+    assert len(found.score) <= 7
+    assert (found.boxes_xyxy >= 0).all()
+    assert (found.boxes_xyxy <= torch.tensor([size[1], size[0]] * 2)).all()
+
+
+def test_at_first_hardly_anything_is_found():
+    torch.manual_seed(0)
+    net = CenterDetector(ENCODER, 3)
+    with torch.no_grad():
+        probability = net(torch.rand(2, 3, 64, 64)).heat.sigmoid()
+    assert 0.003 < probability.mean() < 0.03
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match=r"expected stride among those of test_resnet, \[.*\], got 5"):
+        CenterDetector(ENCODER, 3, stride=5)
+    with pytest.raises(ValueError, match="expected encoder to be a timm model, such as .*, got 'resnet10_quater'"):
+        CenterDetector("resnet10_quater", 3)
+    wide = CenterDetector("resnet10_quarter", 3, encoder_options={"channels": [8, 8, 8, 24]})
+    assert wide.lateral[-1].in_channels == 24

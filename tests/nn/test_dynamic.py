@@ -1,0 +1,161 @@
+"""Layers of experts: what they mix by, and that a batch of several domains is each of its images."""
+
+import copy
+
+import pytest
+import torch
+from timm.layers import Conv2dSame
+from torch import nn
+
+from lightning_edge.nn.dynamic import CondConv2d, DomainConv2d, in_domain
+
+FEATURES = 3
+
+
+def make_layer(kind=nn.Conv2d, num_experts=4, gate="sigmoid", temperature=1.0, **settings):
+    torch.manual_seed(0)
+    conv = kind(4, 6, 3, **({"padding": 1} if kind is nn.Conv2d else {}) | settings)
+    layer = DomainConv2d(conv, num_experts, FEATURES, gate, temperature)
+    nn.init.normal_(layer.router.weight)  # so that domains differ
+    return conv, layer
+
+
+def run(layer, image, embedding, row=None):
+    with in_domain(layer, embedding, row):
+        return layer(image)
+
+
+@pytest.mark.parametrize("gate", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("num_experts", [1, 2, 4])
+def test_equal_gates_give_the_convolution_that_was(num_experts, gate):
+    conv, layer = make_layer(num_experts=num_experts, gate=gate)
+    nn.init.zeros_(layer.router.weight)
+    image = torch.rand(2, 4, 7, 7)
+    torch.testing.assert_close(run(layer, image, torch.rand(FEATURES)), conv(image))
+    weights = layer.weight.unflatten(0, (num_experts, 6))
+    if num_experts > 1:
+        assert (weights[0] - weights[1]).std() > 0.5 * weights.std()  # experts differ
+
+
+def test_one_expert_under_softmax_is_the_static_layer_in_every_domain():
+    conv, layer = make_layer(num_experts=1, gate="softmax")
+    image = torch.rand(2, 4, 7, 7)
+    torch.testing.assert_close(run(layer, image, torch.randn(2, FEATURES)), conv(image))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"stride": 2}, {"groups": 2}, {"dilation": 2}, {"padding": "same"}, {"bias": False}, {"padding": 0}],
+    ids=str,
+)
+def test_a_mixed_batch_is_each_of_its_images(settings):
+    _, layer = make_layer(**settings)
+    image, embedding = torch.rand(5, 4, 7, 7), torch.randn(3, FEATURES)[[0, 2, 0, 1, 2]]
+    together = run(layer, image, embedding)
+    alone = torch.cat([run(layer, image[i : i + 1], embedding[i]) for i in range(5)])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+    assert (alone[0] - run(layer, image[:1], embedding[1])).abs().max() > 0.1  # domains do differ
+
+
+def test_padding_as_of_tensorflow_stays():
+    conv, layer = make_layer(Conv2dSame, stride=2)
+    nn.init.zeros_(layer.router.weight)
+    image = torch.rand(3, 4, 7, 8)
+    torch.testing.assert_close(run(layer, image, torch.zeros(3, FEATURES)), conv(image))
+
+
+def test_gates_follow_the_paper():
+    _, layer = make_layer(temperature=2.0)
+    embedding = torch.randn(2, FEATURES)
+    scores = embedding @ layer.router.weight.T + layer.router.bias
+    torch.testing.assert_close(layer.gates(embedding), torch.sigmoid(scores / 2))
+    weights = layer.weight.unflatten(0, (4, 6))
+    expected = (torch.sigmoid(scores[1] / 2).view(-1, 1, 1, 1, 1) * weights).sum(0)
+    torch.testing.assert_close(layer.mixed_weight(embedding)[1], expected)
+    _, layer = make_layer(gate="softmax")
+    torch.testing.assert_close(layer.gates(embedding).sum(1), torch.ones(2))
+
+
+def test_a_table_and_rows_are_embeddings_of_images():
+    _, layer = make_layer()
+    image, table, row = torch.rand(4, 4, 7, 7), torch.randn(2, FEATURES), torch.tensor([1, 0, 0, 1])
+    torch.testing.assert_close(run(layer, image, table, row), run(layer, image, table[row]))
+
+
+def test_the_domain_is_taken_back():
+    _, layer = make_layer()
+    outer = torch.randn(FEATURES)
+    with pytest.raises(KeyError), in_domain(layer, outer):
+        raise KeyError
+    assert layer.domains is None
+    image = torch.rand(1, 4, 7, 7)
+    with in_domain(layer, outer):
+        before = layer(image)
+        run(layer, image, torch.randn(FEATURES))
+        assert torch.equal(layer(image), before)
+    with in_domain(layer, None):
+        assert layer.domains is None
+
+
+def test_an_unknown_domain_is_one_of_zeros_and_said():
+    _, layer = make_layer()
+    image = torch.rand(2, 4, 7, 7)
+    with pytest.warns(UserWarning, match="the domain of the images is not known"):
+        found = layer(image)
+    torch.testing.assert_close(found, run(layer, image, torch.zeros(FEATURES)))
+
+
+def test_wrong_embeddings_are_named():
+    _, layer = make_layer()
+    with pytest.raises(ValueError, match=r"as many features as the net was made for \(3\), got 5"):
+        run(layer, torch.rand(1, 4, 7, 7), torch.zeros(5))
+    with pytest.raises(ValueError, match=r"expected a domain embedding for each image \(2\), got 3"):
+        run(layer, torch.rand(2, 4, 7, 7), torch.randn(3, FEATURES))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_experts": 0}, "expected num_experts of at least 1, got 0"),
+        ({"num_features": 0}, "expected num_features of at least 1, got 0"),
+        ({"temperature": 0.0}, "expected temperature above 0, got 0"),
+    ],
+)
+def test_bad_arguments_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        DomainConv2d(nn.Conv2d(4, 6, 3), **{"num_experts": 2, "num_features": 3} | change)
+    with pytest.raises(ValueError, match="pads with zeros, got padding_mode='reflect'"):
+        DomainConv2d(nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect"), 2, 3)
+
+
+def test_all_experts_and_the_router_learn():
+    _, layer = make_layer()
+    run(layer, torch.rand(3, 4, 7, 7), torch.randn(3, FEATURES)).square().sum().backward()
+    assert (layer.weight.grad.unflatten(0, (4, 6)).flatten(1).abs().sum(1) > 0).all()
+    assert (layer.router.weight.grad.abs().sum(1) > 0).all()
+
+
+def test_other_types_and_memory_formats():
+    _, layer = make_layer()
+    image, embedding = torch.rand(3, 4, 7, 7), torch.randn(3, FEATURES)
+    expected = run(layer, image, embedding)
+    last = copy.deepcopy(layer).to(memory_format=torch.channels_last)
+    torch.testing.assert_close(run(last, image.to(memory_format=torch.channels_last), embedding), expected)
+    double = copy.deepcopy(layer).double()
+    torch.testing.assert_close(run(double, image.double(), embedding), expected.double(), rtol=1e-5, atol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = run(layer, image, embedding)
+    torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.05)
+
+
+def test_conditional_convolutions_mix_for_each_image_by_itself():
+    torch.manual_seed(0)
+    layer = CondConv2d(nn.Conv2d(4, 6, 3, padding=1), 3, 4)
+    nn.init.normal_(layer.router.weight, std=3)
+    image = torch.rand(4, 4, 7, 7)
+    alone = torch.cat([layer(one) for one in image.split(1)])
+    torch.testing.assert_close(layer(image), alone, rtol=1e-5, atol=1e-6)
+    gates, row = layer.gates_of(image)
+    torch.testing.assert_close(gates, layer.gates(image.mean((2, 3))))
+    assert row.tolist() == [0, 1, 2, 3]
+    assert gates.std(0).min() > 0

@@ -1,0 +1,114 @@
+"""Nets with experts, and the plain nets that they become for a domain."""
+
+import pytest
+import timm
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from lightning_edge.nn.center_detector import CenterDetector
+from lightning_edge.nn.ddn import CondConvNet, DomainNet
+from lightning_edge.nn.dynamic import DomainConv2d, ExpertConv2d, in_domain
+from lightning_edge.nn.dynamic_conversion import convert_to_condconv, convert_to_domains, domain_weights, specialise
+
+FEATURES = 5
+NETS = ["test_resnet", "resnet18", "mobilenetv3_small_050", "efficientnet_b0", "tf_efficientnet_lite0"]
+
+
+def make_net(name):
+    """A net whose domains differ much, beside one that was not converted."""
+    torch.manual_seed(0)
+    static = timm.create_model(name, num_classes=7).eval()
+    torch.manual_seed(0)
+    dynamic = timm.create_model(name, num_classes=7).eval()
+    convert_to_domains(dynamic, 4, FEATURES)
+    for layer in dynamic.modules():
+        if isinstance(layer, DomainConv2d):
+            nn.init.normal_(layer.router.weight, std=0.7)
+    return static, dynamic
+
+
+def shapes(net):
+    return {name: tuple(value.shape) for name, value in net.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_specialised_net_is_the_dynamic_one_at_the_cost_of_the_static_one(name):
+    static, dynamic = make_net(name)
+    image = torch.rand(2, 3, 64, 64)
+    embeddings = torch.eye(FEATURES)[[0, 3]]
+    found = []
+    for embedding in embeddings:
+        plain = specialise(dynamic, embedding)
+        with torch.no_grad(), in_domain(dynamic, embedding):
+            expected = dynamic(image)
+            found.append(plain(image))
+        # relative to the largest of the scores
+        assert (found[-1] - expected).abs().max() <= 1e-5 * expected.abs().max()
+        assert [(key, type(module)) for key, module in plain.named_modules()] == [
+            (key, type(module)) for key, module in static.named_modules()
+        ]
+        assert shapes(plain) == shapes(static)
+        flops = []
+        for net in (plain, static):
+            with FlopCounterMode(display=False) as counter:
+                net(image)
+            flops.append(counter.get_total_flops())
+        assert flops[0] == flops[1]
+    assert (found[0] - found[1]).abs().max() > 1e-3 * found[0].abs().max()  # domains do differ
+
+
+def test_the_dynamic_net_stays_and_shares_no_memory():
+    _, dynamic = make_net("test_resnet")
+    before = {name: value.clone() for name, value in dynamic.state_dict().items()}
+    plain = specialise(dynamic, torch.ones(FEATURES))
+    for value in plain.state_dict().values():
+        value.fill_(3)
+    assert all(torch.equal(value, before[name]) for name, value in dynamic.state_dict().items())
+
+
+def test_weights_of_a_domain_are_all_that_differs():
+    _, dynamic = make_net("test_resnet")
+    day, night = torch.eye(FEATURES)[:2]
+    plain = specialise(dynamic, day)
+    missing, unexpected = plain.load_state_dict(domain_weights(dynamic, night), strict=False)
+    assert not unexpected
+    assert missing
+    other = specialise(dynamic, night).state_dict()
+    assert all(torch.equal(value, other[name]) for name, value in plain.state_dict().items())
+
+
+@pytest.mark.parametrize("part", ["", "encoder"])
+def test_a_net_for_yaml_gives_its_body_back(part):
+    body = CenterDetector("test_resnet", 3, channels=8)
+    convolutions = sum(isinstance(module, nn.Conv2d) for module in body.get_submodule(part).modules())
+    net = DomainNet(body, FEATURES, 2, part)
+    assert sum(isinstance(module, ExpertConv2d) for module in net.modules()) == convolutions
+    assert sum(isinstance(module, nn.Conv2d) for module in net.modules()) == (0 if part == "" else 9)
+    assert net.num_classes == 3
+    assert type(specialise(net, torch.zeros(FEATURES))) is CenterDetector
+    with pytest.raises(ValueError, match=r"expected part to be the name of a module of the net, such as \['encoder'"):
+        DomainNet(CenterDetector("test_resnet", 3), FEATURES, part="backbone")
+
+
+def test_what_cannot_be_specialised_is_refused():
+    net = CondConvNet(CenterDetector("test_resnet", 3, channels=8), 2, "encoder")
+    with pytest.raises(ValueError, match="expected a net with DomainConv2d to specialise, got CondConvNet without"):
+        specialise(net, torch.zeros(FEATURES))
+    _, dynamic = make_net("test_resnet")
+    with pytest.raises(ValueError, match=r"expected embedding of the shape \(5,\), got \(2,\)"):
+        specialise(dynamic, torch.zeros(2))
+
+
+def test_convolutions_that_stay_are_told():
+    with pytest.warns(UserWarning, match="no convolution of Linear could be given experts"):
+        assert convert_to_domains(nn.Sequential(nn.Linear(2, 2))[0], 2, FEATURES) == 0
+    net = timm.create_model("resnetv2_50", num_classes=2, conv_layer=timm.layers.StdConv2d)
+    with pytest.warns(UserWarning, match="convolutions stay as they are, such as .*, a StdConv2d"):
+        convert_to_condconv(net, 2)
+
+
+def test_modes_and_names_of_weights_survive():
+    static, dynamic = make_net("test_resnet")
+    assert not any(module.training for module in dynamic.modules())
+    assert {name for name in dynamic.state_dict() if ".router." not in name} == set(static.state_dict())

@@ -1,0 +1,18 @@
+import torch
+from torchvision.ops import generalized_box_iou_loss
+
+from lightning_edge.ops.box_loss import generalized_iou_loss
+
+
+def test_the_loss_and_its_gradient_are_torchvisions():
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(2, 200, 4, generator=generator, dtype=torch.float64)
+    corners[..., 2:] += corners[..., :2] + 0.01
+    corners *= 100  # pixels
+    boxes, target = corners[0].requires_grad_(), corners[1]
+    losses = generalized_iou_loss(boxes, target), generalized_box_iou_loss(boxes, target)
+    torch.testing.assert_close(*losses, rtol=0, atol=1e-6)
+    gradients = [torch.autograd.grad(loss.sum(), boxes)[0] for loss in losses]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-5)
+    assert (losses[0] > 1).any()  # some do not overlap
+    assert generalized_iou_loss(target, target).abs().max() < 1e-4
