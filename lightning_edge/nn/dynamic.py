@@ -131,6 +131,11 @@ class DomainConv2d(ExpertConv2d):
     @override
     def gates_of(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
         if self.domains is None:
+            if torch._C._current_graph_task_id() != -1:  # a forward within a backward
+                raise RuntimeError(
+                    "expected no activation checkpointing in a net with DomainConv2d, for the domain is gone when it "
+                    "computes anew: turn it off, as by set_grad_checkpointing(False)"
+                )
             warnings.warn(_UNKNOWN, stacklevel=2)
             return self.gates(self.router.weight.new_zeros(1, self.router.in_features)), None
         embedding, row = self.domains

@@ -43,6 +43,11 @@ def convert_to_condconv(module: nn.Module, num_experts: int) -> int:
     return _convert(module, lambda conv: CondConv2d(conv, num_experts, conv.in_channels))
 
 
+def domain_layers(net: nn.Module) -> dict[str, DomainConv2d]:
+    """Layers whose experts are mixed by the domain, by their names in the net that :func:`specialise` gives."""
+    return {name: layer for name, layer in _body(net).named_modules() if isinstance(layer, DomainConv2d)}
+
+
 @torch.no_grad()
 def domain_weights(
     net: nn.Module, embedding: Float[Tensor, " features"]
@@ -55,8 +60,7 @@ def domain_weights(
     """
     return {
         f"{name}.weight": layer.mixed_weight(embedding.to(layer.weight)[None])[0]
-        for name, layer in net.named_modules()
-        if isinstance(layer, DomainConv2d)
+        for name, layer in domain_layers(net).items()
     }
 
 
@@ -70,7 +74,7 @@ def specialise(net: nn.Module, embedding: Float[Tensor, " features"]) -> nn.Modu
     Raises:
         ValueError: The net has no such convolution, or the embedding has another number of features.
     """
-    layers = [layer for layer in net.modules() if isinstance(layer, DomainConv2d)]
+    layers = list(domain_layers(net).values())
     if not layers:
         raise ValueError(f"expected a net with DomainConv2d to specialise, got {type(net).__name__} without")
     if embedding.shape != (layers[0].router.in_features,):
@@ -78,21 +82,27 @@ def specialise(net: nn.Module, embedding: Float[Tensor, " features"]) -> nn.Modu
             f"expected embedding of the shape ({layers[0].router.in_features},), got {tuple(embedding.shape)}"
         )
     # the experts are not copied, for they may be most of the net
-    plain = copy.deepcopy(net, {id(layer): _plain(layer, embedding) for layer in layers})
-    return plain.body if isinstance(plain, ConvertedNet) else plain  # pyright: ignore
+    return copy.deepcopy(_body(net), {id(layer): _plain(layer, embedding) for layer in layers})
+
+
+def _body(net: nn.Module) -> nn.Module:
+    return net.body if isinstance(net, ConvertedNet) else net
 
 
 def _convert(module: nn.Module, make: Callable[[nn.Conv2d], ExpertConv2d]) -> int:
-    convs = {name: child for name, child in module.named_modules() if isinstance(child, nn.Conv2d)}
+    # with those that stand in several places, which must go on sharing their weights
+    everything = module.named_modules(remove_duplicate=False)
+    convs = {name: child for name, child in everything if isinstance(child, nn.Conv2d)}
     plain = {name: conv for name, conv in convs.items() if type(conv) in (nn.Conv2d, Conv2dSame)}
     if left := [name for name in convs if name not in plain]:
         kind = type(convs[left[0]]).__name__
         warnings.warn(f"{len(left)} convolutions stay as they are, such as {left[0]}, a {kind}", stacklevel=4)
     if not plain:
         warnings.warn(f"no convolution of {type(module).__name__} could be given experts", stacklevel=4)
+    made = {conv: make(conv).train(conv.training) for conv in dict.fromkeys(plain.values())}
     for name, conv in plain.items():
-        module.set_submodule(name, make(conv).train(conv.training))
-    return len(plain)
+        module.set_submodule(name, made[conv])
+    return len(made)
 
 
 def _plain(layer: DomainConv2d, embedding: Tensor) -> nn.Conv2d:

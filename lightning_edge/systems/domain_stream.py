@@ -11,8 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lightning_edge.contracts import Detector
-from lightning_edge.nn.dynamic import DomainConv2d
-from lightning_edge.nn.dynamic_conversion import specialise
+from lightning_edge.nn.dynamic_conversion import domain_layers, specialise
 from lightning_edge.systems.domain_watcher import DomainWatcher
 
 
@@ -50,10 +49,9 @@ class DomainStream:
             raise ValueError(f"expected layers_per_frame of at least 0, got {layers_per_frame}")
         self.net, self.encoder, self.watcher, self.embeddings = net.eval(), encoder.eval(), watcher, embeddings
         self.layers_per_frame = layers_per_frame
-        self._layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, DomainConv2d)}
+        self._layers = domain_layers(net)
         self._serving = specialise(net, embeddings[0])
         self._spare = copy.deepcopy(self._serving)
-        self._prefix = "body." if hasattr(net, "body") else ""
         self.reset()
 
     def reset(self) -> None:
@@ -109,6 +107,6 @@ class DomainStream:
 
     def _mix_into_spare(self, embedding: Float[Tensor, " features"]) -> Iterator[None]:
         for name, layer in self._layers.items():
-            plain = self._spare.get_parameter(f"{name.removeprefix(self._prefix)}.weight")
+            plain = self._spare.get_parameter(f"{name}.weight")
             plain.data.copy_(layer.mixed_weight(embedding.to(plain)[None])[0])
             yield

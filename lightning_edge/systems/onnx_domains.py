@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from lightning_edge.nn.dynamic_conversion import domain_weights, specialise
 from lightning_edge.systems.onnx_graph import export_graph, open_session, run_session
 
-_PREFIX = "body."
-
 
 def export_domains(
     net: nn.Module,
@@ -49,9 +47,7 @@ def export_domains(
     ]
     for name, embedding in embeddings.items():
         files.append(folder / f"{name}.pt")
-        torch.save(
-            {key.removeprefix(_PREFIX): value for key, value in domain_weights(net, embedding).items()}, files[-1]
-        )
+        torch.save(domain_weights(net, embedding), files[-1])
     return files
 
 

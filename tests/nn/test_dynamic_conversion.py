@@ -112,3 +112,33 @@ def test_modes_and_names_of_weights_survive():
     static, dynamic = make_net("test_resnet")
     assert not any(module.training for module in dynamic.modules())
     assert {name for name in dynamic.state_dict() if ".router." not in name} == set(static.state_dict())
+
+
+def test_a_convolution_in_two_places_stays_one():
+    net = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU())
+    net.append(net[0])
+    assert convert_to_domains(net, 2, FEATURES) == 1
+    assert net[0] is net[2]
+    embedding, image = torch.randn(FEATURES), torch.rand(1, 3, 8, 8)
+    plain = specialise(net, embedding)
+    assert plain[0] is plain[2]
+    with in_domain(net, embedding):
+        torch.testing.assert_close(plain(image), net(image))
+
+
+def test_activation_checkpointing_is_refused_where_it_would_go_wrong():
+    _, dynamic = make_net("resnet18")
+    dynamic.set_grad_checkpointing(True)
+    with in_domain(dynamic.train(), torch.randn(2, FEATURES)):
+        loss = dynamic(torch.rand(2, 3, 64, 64)).sum()
+    with pytest.raises(RuntimeError, match="expected no activation checkpointing in a net with DomainConv2d"):
+        loss.backward()
+
+
+def test_weights_are_named_as_in_the_plain_net():
+    net = DomainNet(CenterDetector("test_resnet", 3, channels=8), FEATURES, 2, "encoder")
+    embedding = torch.randn(FEATURES)
+    plain = specialise(net, embedding).state_dict()
+    weights = domain_weights(net, embedding)
+    assert weights
+    assert all(torch.equal(value, plain[name]) for name, value in weights.items())
