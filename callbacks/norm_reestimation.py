@@ -7,6 +7,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from typing_extensions import override
 
 from lightning_edge.contracts import input_key
+from lightning_edge.nn.dynamic import in_domain
 from lightning_edge.nn.norm_statistics import reestimate_norms
 
 
@@ -46,10 +47,12 @@ class NormReestimation(Callback):
             raise ValueError("expected a data module with training images for NormReestimation, got none")
         data.setup("fit")
         batches = (batch for batch, _ in zip(data.train_dataloader(), range(self.num_batches), strict=False))
-        count = reestimate_norms(module, batches, lambda batch: module(self._inputs(trainer, module, batch)))
+        count = reestimate_norms(module, batches, lambda batch: self._run(trainer, module, batch))
         rank_zero_info(f"statistics of batch norm are those of {count} batches of training images")
 
-    def _inputs(self, trainer: Trainer, module: LightningModule, batch: Any) -> Any:
+    def _run(self, trainer: Trainer, module: LightningModule, batch: Any) -> None:
         batch = module._apply_batch_transfer_handler(trainer.strategy.batch_to_device(batch), module.device)
         batch_type = getattr(module, "batch_type", None)
-        return batch[input_key(batch_type)] if batch_type is not None else next(iter(batch))
+        embedding = batch.get("domain_embedding") if isinstance(batch, dict) else None
+        with in_domain(module, embedding):
+            module(batch[input_key(batch_type)] if batch_type is not None else next(iter(batch)))

@@ -70,7 +70,11 @@ def compare(
     overrides: tuple[str, ...] = (),
     metric: str = "ap50",
     width_option: str = "model.net.body.encoder_options",
-    fine_tuning: tuple[str, ...] = ("--trainer.max_epochs=4", "--model.optimizer.lr=2.0e-4"),
+    fine_tuning: tuple[str, ...] = (
+        "--trainer.max_epochs=4",
+        "--trainer.check_val_every_n_epoch=4",
+        "--model.optimizer.lr=2.0e-4",
+    ),
 ) -> dict[str, float]:
     """Fit domain-aware nets and their baselines under several seeds, and print their scores by domain.
 
@@ -83,11 +87,13 @@ def compare(
         variants: Which ones; the card says what each is, and what it is told of domains.
         overrides: Further arguments of ``fit`` for all runs, such as ``["-c", "ddn_digits.yaml"]``.
         metric: What is compared: ``ap50`` of detectors, ``accuracy`` of classifiers.
-        width_option: Argument that takes the channels of the encoder's stages.
+        width_option: Argument that takes the channels of the encoder's stages; the widths are those of a
+            ``resnet10_quarter``.
         fine_tuning: Arguments of ``fit`` for training on one domain.
 
     Raises:
-        ValueError: There is no such variant, none at all, or no seed.
+        ValueError: There is no such variant, none at all, or no seed; the data are not parted by attributes; a run
+            logged no such metric.
     """
     from recipes.ddn import main
 
@@ -134,12 +140,22 @@ class _Runs:
         variant = self.variants[name]
         if not variant.of_each_domain:
             metrics = self._run(name, variant, ())
-            of_domains = {key: metrics[f"val/{self.metric}_{key}"] for key in self.only}
+            of_domains = {key: self._metric_of(metrics, key) for key in self.only}
             return Scores.of(metrics[f"val/{self.metric}"], of_domains)
         of_domains = {}
         for key, only in self.only.items():
-            of_domains[key] = self._run(f"{name}/{key}", variant, (only,))[f"val/{self.metric}_{key}"]
+            of_domains[key] = self._metric_of(self._run(f"{name}/{key}", variant, (only,)), key)
         return Scores.of(None, of_domains)
+
+    def _metric_of(self, metrics: Mapping[str, float], domain: str) -> float:
+        name = f"val/{self.metric}_{domain}"
+        if name not in metrics:
+            logged = sorted(key for key in metrics if key.startswith("val/") and key.endswith(domain))
+            raise ValueError(
+                f"expected metric to be logged for each domain at the end of a run, as {name}, got {logged}: is the "
+                "last epoch validated?"
+            )
+        return metrics[name]
 
     def _run(self, name: str, variant: Variant, extra: Sequence[str]) -> dict[str, float]:
         folder = self.folder / name
@@ -157,9 +173,12 @@ class _Runs:
 
 def _only(datamodule: Any) -> dict[str, str]:
     """For each domain that has images for training and validation, the argument that keeps them."""
+    from lightning_edge.data.partitions import ByAttributes
     from lightning_edge.ops.names import key_of
     from recipes._ddn_domains import count_images
 
+    if not isinstance(datamodule.partition, ByAttributes):
+        raise ValueError(f"expected data parted ByAttributes, got {type(datamodule.partition).__name__}")
     counts = [count_images(datamodule, split) for split in ("train", "val")]
     values = datamodule.partition.values_of_domains(datamodule.vocabulary)
     return {

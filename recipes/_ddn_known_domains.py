@@ -18,7 +18,7 @@ class KnownDomains(NamedTuple):
     centers: "Tensor"
     """Mean features of the training images of each, ``[domains, features]``."""
     embeddings: "Tensor"
-    """What the net was told of each, ``[domains, embedding features]``."""
+    """Mean of what the net was told of the training images of each, ``[domains, embedding features]``."""
     encoder: "FrozenEncoder"
 
     def index_of(self, datamodule: Any, image: "ImageRecord") -> int:
@@ -52,6 +52,14 @@ def known_domains(datamodule: Any, encoder: str | None, weights: str | None) -> 
     domain, row = torch.from_numpy(assigned.domain), torch.from_numpy(told.row)
     present = domain.unique().tolist()
     centers = torch.stack([features[domain == index].mean(0) for index in present])
-    rows = [int(row[domain == index][0]) for index in present]
-    embeddings = torch.from_numpy(told.table)[rows]
+    table = torch.from_numpy(told.table)
+    embeddings = torch.stack([table[row[domain == index]].mean(0) for index in present])
     return KnownDomains(tuple(assigned.domain_names[index] for index in present), centers, embeddings, net)
+
+
+def check_detection(datamodule: Any) -> None:
+    """Raise ``ValueError`` for data without boxes."""
+    from lightning_edge.data import DetectionDataModule
+
+    if not isinstance(datamodule, DetectionDataModule):
+        raise ValueError(f"expected data of a DetectionDataModule, got {type(datamodule).__name__}")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from recipes._ddn_known_domains import KnownDomains, known_domains
+from recipes._ddn_known_domains import KnownDomains, check_detection, known_domains
 from recipes._ddn_stream_report import StreamScore, report_stream
 from recipes._weights import with_weights
 
@@ -64,13 +64,16 @@ def stream(
         weights: As there.
 
     Raises:
-        ValueError: A number is less than 1.
+        ValueError: A number is less than 1, ``window`` does not divide ``num_frames``, or the data have no boxes.
     """
     for name, value in (("num_frames", num_frames), ("num_drives", num_drives), ("window", window)):
         if value < 1:
             raise ValueError(f"expected {name} of at least 1, got {value}")
+    if num_frames % window:
+        raise ValueError(f"expected window to divide num_frames ({num_frames}), to be of one domain, got {window}")
     from rich.progress import track
 
+    check_detection(datamodule)
     net = with_weights(model, ckpt_path).net
     known = known_domains(datamodule, encoder, weights)
     streams = [_noticing(net, known, layers_per_frame) for _ in range(num_drives)]

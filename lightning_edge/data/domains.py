@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -60,7 +61,7 @@ class DomainDataModule(EdgeDataModule):
         """How many numbers describe a domain: what a net that is told of domains must take."""
         return self.embedding.num_features(self.partition, self.vocabulary)
 
-    @property
+    @cached_property
     def domain_names(self) -> tuple[str, ...] | None:
         """Names of the domains by their number in batches; ``None`` where each image is one."""
         if self.partition.num_domains(self.vocabulary) is None:

@@ -12,7 +12,7 @@ from lightning_edge.data.cityscapes import CityscapesDataModule
 from lightning_edge.samples.bdd100k import LIGHT_AND_WEATHER
 from lightning_edge.samples.bdd100k_labels import box_labels
 from lightning_edge.samples.camera import bdd100k_camera
-from lightning_edge.samples.frames import render_snippet
+from lightning_edge.samples.frames import MIN_SIZE_PX, Frame, check_at_least, render_snippet
 
 
 def labelled_drive(
@@ -49,8 +49,17 @@ def boxed_drive(
     Raises:
         ValueError: An argument is out of range.
     """
-    camera = bdd100k_camera(height, width)
-    frames = render_snippet(world_seed, num_frames, domain=domain, camera=camera)
+    if domain not in LIGHT_AND_WEATHER:
+        raise ValueError(f"expected domain among {list(LIGHT_AND_WEATHER)}, got {domain!r}")
+    for name, side in (("height", height), ("width", width)):
+        check_at_least(name, side, MIN_SIZE_PX)
+    frames = render_snippet(world_seed, num_frames, domain=domain, camera=bdd100k_camera(height, width))
+    return _boxed(frames, world_seed, domain)
+
+
+def _boxed(
+    frames: Iterator[Frame], world_seed: int, domain: str
+) -> Iterator[tuple[Float[Tensor, "3 height width"], LabelledFrame]]:
     time_of_day, weather = LIGHT_AND_WEATHER[domain]
     attributes = {"timeofday": time_of_day, "weather": weather, "scene": "city street"}
     for number, frame in enumerate(frames):

@@ -10,6 +10,7 @@ from torch import Tensor
 from torchmetrics.detection import MeanAveragePrecision
 
 from lightning_edge.contracts import DetectionBatch, Detections
+from lightning_edge.ops.names import key_of
 
 
 class ScoredImage(NamedTuple):
@@ -60,14 +61,15 @@ def average_precision(images: Sequence[ScoredImage], class_names: Sequence[str])
     one threshold, ``ap_small``, ``ap_medium`` and ``ap_large`` of objects below 32^2, below 96^2 and from 96^2 pixels,
     ``ap_<class>`` of a class (Lin et al., arXiv:1405.0312).
     """
-    metric = MeanAveragePrecision(class_metrics=True, backend="faster_coco_eval")
-    metric.warn_on_many_detections = False
+    if not images:
+        return {}
+    metric = _metric(class_metrics=True)
     metric.update(*_as_torchmetrics(images))
     found = metric.compute()
     sizes = {f"ap_{size}": found[f"map_{size}"] for size in ("small", "medium", "large")}
     scores = {"ap": found["map"], "ap50": found["map_50"], "ap75": found["map_75"], **sizes}
     classes = zip(found["classes"].flatten().tolist(), found["map_per_class"].flatten(), strict=True)
-    scores |= {f"ap_{class_names[label]}": value for label, value in classes}
+    scores |= {f"ap_{key_of(str(class_names[label]))}": value for label, value in classes}
     return {name: float(value) for name, value in scores.items() if value >= 0}
 
 
@@ -77,12 +79,22 @@ def ap50_by_domain(images: Sequence[ScoredImage], domain_names: Sequence[str]) -
     for domain, name in enumerate(domain_names):
         of_domain = [image for image in images if image.domain == domain]
         if of_domain:
-            metric = MeanAveragePrecision(iou_thresholds=[0.5], backend="faster_coco_eval")
-            metric.warn_on_many_detections = False
+            metric = _metric(iou_thresholds=[0.5])
             metric.update(*_as_torchmetrics(of_domain))
             score = float(metric.compute()["map"])
             scores |= {name: score} if score >= 0 else {}
     return scores
+
+
+def _metric(class_metrics: bool = False, iou_thresholds: list[float] | None = None) -> MeanAveragePrecision:
+    metric = MeanAveragePrecision(
+        class_metrics=class_metrics,
+        iou_thresholds=iou_thresholds,
+        backend="faster_coco_eval",
+        sync_on_compute=False,  # one process has the images of all, and the others do not ask
+    )
+    metric.warn_on_many_detections = False
+    return metric
 
 
 def _as_torchmetrics(images: Sequence[ScoredImage]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -60,6 +60,8 @@ class Method(LightningModule, ABC):
     """Names of the classes, once a data module or a checkpoint told them."""
     palette: tuple[tuple[int, int, int], ...] | None = None
     """Colours of the classes, RGB, once a data module or a checkpoint told them."""
+    domain_names: tuple[str, ...] = ()
+    """Names of the domains by their number in batches, where the data know domains that recur."""
     _plain_arguments: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Method":
@@ -124,6 +126,7 @@ class Method(LightningModule, ABC):
         ours, theirs = getattr(self, "num_classes", None), getattr(data, "num_classes", None)
         if ours is not None and theirs is not None and ours != theirs:
             raise ValueError(f"expected a net with the data module's num_classes ({theirs}), got {ours}")
+        self.domain_names = getattr(data, "domain_names", None) or ()
         names, palette = getattr(data, "class_names", None), getattr(data, "palette", None)
         if names is not None or palette is not None:  # together: names with the colours of other data mislead
             self.class_names, self.palette = names, palette

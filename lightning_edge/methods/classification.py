@@ -45,13 +45,12 @@ class Classification(Method):
         self.label_smoothing = label_smoothing
         self.accuracy = MulticlassAccuracy(self.num_classes, average="micro", validate_args=False)
         self.mean_loss = MeanMetric()
-        self.domain_names: tuple[str, ...] = ()
         self.domain_accuracy: DomainAccuracy | None = None
 
     def setup(self, stage: str) -> None:
         """Take over what the data's classes and domains are called."""
         super().setup(stage)
-        self.domain_names = getattr(getattr(self.trainer, "datamodule", None), "domain_names", None) or ()
+        domain_keys(self.domain_names)  # names that cannot be told apart show before training
         self.domain_accuracy = DomainAccuracy(len(self.domain_names)) if self.domain_names else None
 
     def forward(self, inputs: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:

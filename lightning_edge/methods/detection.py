@@ -46,13 +46,12 @@ class Detection(Method):
             raise ValueError(f"expected a detector with losses() and detect(), got {type(net).__name__}")
         self.net = net
         self.num_classes: int = net.num_classes
-        self.domain_names: tuple[str, ...] = ()
         self._images: list[ScoredImage] = []
 
     def setup(self, stage: str) -> None:
         """Take over what the data's classes and domains are called."""
         super().setup(stage)
-        self.domain_names = getattr(getattr(self.trainer, "datamodule", None), "domain_names", None) or ()
+        domain_keys(self.domain_names)  # names that cannot be told apart show before training
 
     def forward(self, inputs: Float[Tensor, "batch 3 height width"]) -> list[Detections]:
         """What is found in images in [0, 1]."""

@@ -9,7 +9,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,8 @@ class Domains(NamedTuple):
     embedding: Float[Tensor, "domains features"]
     row: Int64[Tensor, " batch"] | None
     """Domain of each image; ``None`` if there is one domain for all."""
+    num_images: int | None = None
+    """How many images it was told for; ``None`` if for any number."""
 
 
 class ExpertConv2d(nn.Module, ABC):
@@ -44,7 +46,7 @@ class ExpertConv2d(nn.Module, ABC):
 
     Args:
         conv: The convolution in whose place it stands. Mixed by equal gates the experts give its weights, so a net
-            begins as what it was; each expert differs from that by noise of the weights' own deviation.
+            begins as what it was; each expert differs from that by noise of about the weights' own deviation.
         num_experts: Sets of weights.
         num_features: Numbers that the gates follow from.
         gate: ``sigmoid``, each gate within [0, 1] by itself as in both papers, or ``softmax``, all gates together 1.
@@ -77,6 +79,7 @@ class ExpertConv2d(nn.Module, ABC):
         self.num_experts, self.gate, self.temperature = num_experts, gate, temperature
         # one expert below the other: weights of five axes could not be brought into torch.channels_last
         self.weight = nn.Parameter(_experts_around(conv.weight.detach(), num_experts, gate).flatten(0, 1))
+        self.weight.requires_grad_(conv.weight.requires_grad)
         self.bias = conv.bias
         self.router = nn.Linear(num_features, num_experts, device=conv.weight.device, dtype=conv.weight.dtype)
         nn.init.normal_(self.router.weight, std=_ROUTER_STD)
@@ -93,7 +96,8 @@ class ExpertConv2d(nn.Module, ABC):
 
     def mixed_weight(self, features: Float[Tensor, "rows features"]) -> Float[Tensor, "rows out in_group height width"]:
         """Weights of a plain convolution for each row of features."""
-        return self._mixed(self.gates(features))
+        with torch.autocast(self.weight.device.type, enabled=False):  # what is kept has the type of the experts
+            return self._mixed(self.gates(features))
 
     def forward(self, image: Float[Tensor, "batch in height width"]) -> Float[Tensor, "batch out new_height new_width"]:
         """Convolve each image by its own mixture."""
@@ -106,7 +110,7 @@ class ExpertConv2d(nn.Module, ABC):
         if row is None:
             return F.conv2d(image, weight[0], self.bias, *settings)  # pyright: ignore[reportCallIssue, reportArgumentType]
         found = convolve_each(image, weight, row, *settings)  # pyright: ignore[reportArgumentType]
-        return found if self.bias is None else found + self.bias.view(-1, 1, 1)
+        return found if self.bias is None else found + self.bias.to(found.dtype).view(-1, 1, 1)
 
     def _mixed(self, gates: Float[Tensor, "rows experts"]) -> Float[Tensor, "rows out in_group height width"]:
         return mix_experts(gates, self.weight.unflatten(0, (self.num_experts, self.out_channels)))
@@ -128,6 +132,10 @@ class DomainConv2d(ExpertConv2d):
 
     domains: Domains | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy gets: all but the domain of the images that are under way."""
+        return {**self.__dict__, "domains": None}
+
     @override
     def gates_of(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
         if self.domains is None:
@@ -136,11 +144,12 @@ class DomainConv2d(ExpertConv2d):
                     "expected no activation checkpointing in a net with DomainConv2d, for the domain is gone when it "
                     "computes anew: turn it off, as by set_grad_checkpointing(False)"
                 )
-            warnings.warn(_UNKNOWN, stacklevel=2)
+            if self.num_experts > 1 or self.gate == "sigmoid":
+                warnings.warn(_UNKNOWN, stacklevel=2)
             return self.gates(self.router.weight.new_zeros(1, self.router.in_features)), None
-        embedding, row = self.domains
-        if row is not None and len(row) != len(image):
-            raise ValueError(f"expected a domain embedding for each image ({len(image)}), got {len(row)}")
+        embedding, row, num_images = self.domains
+        if num_images not in (None, len(image)):
+            raise ValueError(f"expected a domain embedding for each image ({len(image)}), got {num_images}")
         return self.gates(embedding), row
 
 
@@ -191,14 +200,19 @@ def in_domain(
 
 
 def _domains(embedding: Tensor, row: Tensor | None) -> Domains:
-    if embedding.ndim == 1 or len(embedding) == 1:
-        return Domains(embedding.reshape(1, -1), None)
+    if embedding.ndim == 1:
+        return Domains(embedding[None], None)
+    if len(embedding) == 0:  # of no image
+        return Domains(embedding.new_zeros(1, embedding.shape[1]), None, 0)
+    if len(embedding) == 1:
+        return Domains(embedding, None, None if row is None else len(row))
     if row is not None:
-        return Domains(embedding, row)
-    if embedding.device.type != "cpu":  # to look for equal rows, a GPU would have to be waited for
-        return Domains(embedding, torch.arange(len(embedding), device=embedding.device))
+        return Domains(embedding, row, len(row))
+    # to look for equal rows, a GPU would have to be waited for; and what learns has no gradient through that
+    if embedding.device.type != "cpu" or embedding.requires_grad:
+        return Domains(embedding, torch.arange(len(embedding), device=embedding.device), len(embedding))
     different, row = embedding.unique(dim=0, return_inverse=True)
-    return Domains(different, row if len(different) > 1 else None)
+    return Domains(different, row if len(different) > 1 else None, len(row))
 
 
 def _experts_around(

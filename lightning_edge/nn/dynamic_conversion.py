@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from timm.layers import Conv2dSame  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from lightning_edge.nn.converted_net import ConvertedNet
 from lightning_edge.nn.dynamic import CondConv2d, DomainConv2d, ExpertConv2d, Gate
@@ -93,6 +94,8 @@ def _convert(module: nn.Module, make: Callable[[nn.Conv2d], ExpertConv2d]) -> in
     # with those that stand in several places, which must go on sharing their weights
     everything = module.named_modules(remove_duplicate=False)
     convs = {name: child for name, child in everything if isinstance(child, nn.Conv2d)}
+    if "" in convs:
+        raise ValueError(f"expected a module around convolutions, got {type(module).__name__}, itself one")
     plain = {name: conv for name, conv in convs.items() if type(conv) in (nn.Conv2d, Conv2dSame)}
     if left := [name for name in convs if name not in plain]:
         kind = type(convs[left[0]]).__name__
@@ -108,9 +111,12 @@ def _convert(module: nn.Module, make: Callable[[nn.Conv2d], ExpertConv2d]) -> in
 def _plain(layer: DomainConv2d, embedding: Tensor) -> nn.Conv2d:
     kind = Conv2dSame if layer.pads_as_tensorflow else nn.Conv2d
     settings: Any = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
-    conv = kind(layer.in_channels, layer.out_channels, *settings, bias=layer.bias is not None)
+    # without drawing weights, which would change the random numbers of a training that this is called in
+    conv = skip_init(kind, layer.in_channels, layer.out_channels, *settings, bias=layer.bias is not None)
     assert isinstance(conv, nn.Conv2d)
-    conv.weight.data = layer.mixed_weight(embedding.to(layer.weight)[None])[0].detach()
+    weight = layer.mixed_weight(embedding.to(layer.weight)[None])[0].detach()
+    is_last = layer.weight.is_contiguous(memory_format=torch.channels_last) and not layer.weight.is_contiguous()
+    conv.weight.data = weight.contiguous(memory_format=torch.channels_last) if is_last else weight
     if layer.bias is not None:
         conv.bias = nn.Parameter(layer.bias.detach().clone())
     conv.train(layer.training)

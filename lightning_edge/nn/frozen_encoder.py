@@ -8,6 +8,9 @@ from lightning_edge.nn.image_statistics import ImageStatistics
 from lightning_edge.nn.normalize import Normalize
 from lightning_edge.nn.timm_models import load_timm_classifier, make_timm_model
 
+_CONSTANT = 1e-6
+"""Deviation below which a feature is alike in all images."""
+
 
 class TimmEncoder(nn.Module):
     """Pooled features of a net of timm, as arXiv:1911.13237 takes those of a ResNet-50 trained on ImageNet.
@@ -48,8 +51,8 @@ class FrozenEncoder(nn.Module):
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder.requires_grad_(False).eval()
-        self.register_buffer("mean", torch.zeros(1))
-        self.register_buffer("std", torch.ones(1))
+        self.register_buffer("mean", torch.zeros(1), persistent=False)
+        self.register_buffer("std", torch.ones(1), persistent=False)
 
     @classmethod
     def of(cls, model: str | None = None, weights: str | None = None) -> "FrozenEncoder":
@@ -59,7 +62,8 @@ class FrozenEncoder(nn.Module):
     def standardise(self, features: Float[Tensor, "images features"]) -> None:
         """Take mean and deviation of the features that this encoder found in some images, those of training."""
         mean, std = features.mean(0), features.std(0, correction=0)
-        self.mean, self.std = self.mean + mean * self.std, self.std * std.clamp(min=1e-6)
+        std[std < _CONSTANT] = 1  # what is alike in all training images tells nothing of others
+        self.mean, self.std = self.mean + mean * self.std, self.std * std
 
     def scaled(self, features: Float[Tensor, "images features"]) -> Float[Tensor, "images features"]:
         """Standardise features of the bare encoder."""

@@ -20,7 +20,7 @@ def reestimate_norms(net: nn.Module, batches: Iterable[Any], run: Callable[[Any]
         run: Applies the net to a batch; ``net`` itself if ``None``.
 
     Returns:
-        How many batches there were; with none the statistics stay as they were.
+        How many batches there were; with none, or after an error, the statistics are as they were.
 
     Raises:
         ValueError: The net has no such batch norm.
@@ -29,6 +29,7 @@ def reestimate_norms(net: nn.Module, batches: Iterable[Any], run: Callable[[Any]
     if not norms:
         raise ValueError(f"expected a net with batch norms that note statistics, got {type(net).__name__} without")
     modes, momenta = {module: module.training for module in net.modules()}, [norm.momentum for norm in norms]
+    before = [{name: value.clone() for name, value in norm.named_buffers()} for norm in norms]
     num_batches = 0
     try:
         net.eval()
@@ -40,6 +41,11 @@ def reestimate_norms(net: nn.Module, batches: Iterable[Any], run: Callable[[Any]
                     norm.train()
             (run or net)(batch)
             num_batches += 1
+    except BaseException:
+        for norm, values in zip(norms, before, strict=True):
+            for name, value in values.items():
+                norm.get_buffer(name).copy_(value)
+        raise
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

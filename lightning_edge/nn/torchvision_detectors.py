@@ -43,7 +43,13 @@ class TorchvisionDetector(nn.Module, ABC):
         return self.detector(list(image))
 
     def losses(self, batch: DetectionBatch) -> dict[str, Tensor]:
-        """The detector's own losses, by its names."""
+        """The detector's own losses, by its names.
+
+        Raises:
+            ValueError: It is in evaluation mode, in which torchvision gives detections.
+        """
+        if not self.training:
+            raise ValueError("expected a detector in training mode for its losses, got evaluation mode: call train()")
         targets = [
             {"boxes": boxes, "labels": label + self.first_label}
             for boxes, label in zip(batch["boxes_xyxy"], batch["label"], strict=True)

@@ -1,7 +1,7 @@
 """What an anchor-free detector is to say at each cell: where middles of objects are, and how far their sides.
 
-After *Training-Time-Friendly Network* (arXiv:1909.00700): a box is learned not only in the middle of its object but in
-an ellipse around it, which takes far fewer steps.
+After *Training-Time-Friendly Network* (arXiv:1909.00700): a box is learned not only in the middle of its object but at
+the cells around it, which takes far fewer steps.
 """
 
 from typing import NamedTuple
@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-ELLIPSE = 0.54
-"""Size of the ellipse beside that of the box (arXiv:1909.00700, alpha = beta = 0.54)."""
+REACH = 0.54
+"""Share of a box, each way, whose cells learn of it (arXiv:1909.00700, alpha = beta = 0.54)."""
 
 
 class PaddedBoxes(NamedTuple):
@@ -27,9 +27,9 @@ class CenterTargets(NamedTuple):
     """Targets at each cell of a feature map."""
 
     heat: Float[Tensor, "batch classes h w"]
-    """1 in the middle of an object of the class, less around it, 0 outside of its ellipse."""
+    """1 in the middle of an object of the class, less around it, 0 out of its reach."""
     boxes_xyxy: Float[Tensor, "batch h w 4"]
-    """Box of the smallest object in whose ellipse the cell is, pixels; 0 elsewhere."""
+    """Box of the smallest object within whose reach the cell is, pixels; 0 elsewhere."""
     weight: Float[Tensor, "batch h w"]
     """Of the cell in the loss of boxes; 1 in sum for each object that is not wholly hidden by smaller ones."""
 
@@ -75,13 +75,13 @@ def cells_within(
 
 
 def _bumps(boxes: PaddedBoxes, height: int, width: int, stride: int) -> Float[Tensor, "batch boxes h w"]:
-    """For each object, 1 at the cell of its middle, falling as a Gaussian within its ellipse, 0 outside."""
+    """For each object, 1 at the cell of its middle, falling as a Gaussian within its reach, 0 outside."""
     low, high = boxes.boxes_xyxy[..., :2] / stride, boxes.boxes_xyxy[..., 2:] / stride
     middle = ((low + high) / 2).floor().clamp(min=0)
     middle = torch.stack([middle[..., 0].clamp(max=width - 1), middle[..., 1].clamp(max=height - 1)], -1)[
         :, :, None, None
     ]
-    radius = (ELLIPSE / 2 * (high - low)).floor()[:, :, None, None]
+    radius = (REACH / 2 * (high - low)).floor()[:, :, None, None]
     x, y = torch.arange(width, device=low.device), torch.arange(height, device=low.device)
     offset = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1) - middle
     sigma = (2 * radius + 1) / 6

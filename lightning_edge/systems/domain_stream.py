@@ -79,7 +79,17 @@ class DomainStream:
 
     @torch.inference_mode()
     def switch_to(self, domain: int) -> None:
-        """Serve a domain from the next frame on, whatever the watcher says: for one who knows."""
+        """Serve a domain from the next frame on, for one who knows; the watcher goes on from there.
+
+        Args:
+            domain: Its number.
+
+        Raises:
+            ValueError: There is no such domain; nothing changes then.
+        """
+        if not 0 <= domain < len(self.embeddings):
+            raise ValueError(f"expected domain of at least 0 and below {len(self.embeddings)}, got {domain}")
+        self.watcher.take(domain)
         self._begin(domain)
         self._go_on(len(self._layers) + 1)
 

@@ -8,8 +8,9 @@ from torch import Tensor
 class DomainWatcher:
     """Follows the mean features of recent frames, and names the known domain that they are nearest to.
 
-    A single strange frame changes nothing: another domain must be clearly nearer, for several frames on end. Once it is
-    taken, the way back is as long.
+    Another domain must be clearly nearer, for several frames on end; once it is taken, the way back is as long. A frame
+    beyond all domains counts no more than one between the nearest of them and its neighbour, so that a strange frame
+    alone changes nothing.
 
     Args:
         centers: Mean features of each known domain, ``[domains, features]``.
@@ -46,7 +47,11 @@ class DomainWatcher:
         """Domain of the stream; ``None`` before the first frame."""
         self.recent: Float[Tensor, " features"] | None = None
         """Mean features of recent frames."""
-        self._candidate, self._num_frames = -1, 0
+        self._num_frames = 0
+
+    def take(self, domain: int) -> None:
+        """Go on from a domain that somebody knows."""
+        self.domain, self.recent, self._num_frames = domain, self.centers[domain].clone(), 0
 
     def __call__(self, features: Float[Tensor, " features"]) -> int:
         """Domain of the stream after the next frame.
@@ -62,16 +67,26 @@ class DomainWatcher:
                 f"expected {self.centers.shape[1]} finite features of a frame, got {list(features.shape)}"
                 + ("" if torch.isfinite(features).all() else " with NaN or infinity")
             )
+        features = self._bounded(features)
         self.recent = features if self.recent is None else torch.lerp(features, self.recent, self.momentum)
         distances = torch.linalg.vector_norm(self.centers - self.recent, dim=1)
         nearest = int(distances.argmin())
         if self.domain is None:
             self.domain = nearest
             return nearest
-        is_clear = bool(distances[nearest] < self.margin * distances[self.domain])
-        is_same = nearest == self._candidate
-        self._num_frames = (self._num_frames + 1 if is_same else 1) if is_clear else 0
-        self._candidate = nearest
+        is_beaten = bool(distances[nearest] < self.margin * distances[self.domain])
+        self._num_frames = self._num_frames + 1 if is_beaten else 0
         if self._num_frames >= self.patience:
             self.domain, self._num_frames = nearest, 0
         return self.domain
+
+    def _bounded(self, features: Float[Tensor, " features"]) -> Float[Tensor, " features"]:
+        """Features at most as far from the nearest center as its neighbour is."""
+        if len(self.centers) == 1:
+            return features
+        away = features - self.centers
+        nearest = int(torch.linalg.vector_norm(away, dim=1).argmin())
+        distances = torch.linalg.vector_norm(self.centers - self.centers[nearest], dim=1)
+        distances[nearest] = torch.inf
+        length = torch.linalg.vector_norm(away[nearest]).clamp(min=1e-12)
+        return self.centers[nearest] + away[nearest] * (distances.min() / length).clamp(max=1)

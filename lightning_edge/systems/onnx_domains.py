@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from lightning_edge.nn.dynamic_conversion import domain_weights, specialise
 from lightning_edge.systems.onnx_graph import export_graph, open_session, run_session
 
+_WEIGHTS = ".weights.pt"
+
 
 def export_domains(
     net: nn.Module,
@@ -22,7 +24,7 @@ def export_domains(
     width: int,
     outputs: tuple[str, ...] = ("heat", "sides"),
 ) -> list[Path]:
-    """Write ``net.onnx``, a plain net for the first domain, and ``<domain>.pt`` with the weights of each.
+    """Write ``net.onnx``, a plain net for the first domain, and ``<domain>.weights.pt`` with the weights of each.
 
     Args:
         net: With experts, on the CPU; put in evaluation mode.
@@ -39,6 +41,8 @@ def export_domains(
     if not embeddings:
         raise ValueError("expected embeddings of one domain or more, got none")
     folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob(f"*{_WEIGHTS}"):  # those of another net would be taken for this one's
+        path.unlink()
     plain = specialise(net.eval(), next(iter(embeddings.values())))
     files = [
         export_graph(
@@ -46,7 +50,7 @@ def export_domains(
         )
     ]
     for name, embedding in embeddings.items():
-        files.append(folder / f"{name}.pt")
+        files.append(folder / f"{name}{_WEIGHTS}")
         torch.save(domain_weights(net, embedding), files[-1])
     return files
 
@@ -70,9 +74,9 @@ class OnnxDomains:
 
     def switch_to(self, domain: str) -> None:
         """Put the weights of another domain into the graph."""
-        path = self.folder / f"{domain}.pt"
+        path = self.folder / f"{domain}{_WEIGHTS}"
         if not path.is_file():
-            known = sorted(path.stem for path in self.folder.glob("*.pt"))
+            known = sorted(path.name.removesuffix(_WEIGHTS) for path in self.folder.glob(f"*{_WEIGHTS}"))
             raise FileNotFoundError(f"expected domain among those of {self.folder}, {known}, got {domain!r}")
         weights = torch.load(path, weights_only=True)
         self._session = open_session(self.folder / "net.onnx", self.num_threads, weights)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 _MISSING = 'ONNX needs the extra "export": pip install onnx onnxruntime onnxscript'
 
 try:
-    from onnxruntime import InferenceSession, OrtValue, SessionOptions  # pyright: ignore[reportAttributeAccessIssue]
+    from onnxruntime import InferenceSession, SessionOptions  # pyright: ignore[reportAttributeAccessIssue]
 except ImportError as error:
     raise ImportError(_MISSING) from error
 
@@ -57,22 +57,19 @@ def open_session(path: Path, num_threads: int, weights: Mapping[str, Tensor] | N
     Args:
         path: The file.
         num_threads: Of one operation.
-        weights: To take in place of those of the file, by name.
+        weights: To take in place of those of the file, by name, for which a device needs the package onnx, too.
 
     Raises:
         FileNotFoundError: if there is no such file.
+        ValueError: if the graph has no weights of these names and shapes.
     """
     if not path.is_file():
         raise FileNotFoundError(f"expected {path.name} in {path.parent}, as the export writes it, got no such file")
     options = SessionOptions()
     options.intra_op_num_threads = num_threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait leave cores to others
-    values = {name: OrtValue.ortvalue_from_numpy(weight.numpy()) for name, weight in (weights or {}).items()}
-    for name, value in values.items():
-        options.add_initializer(name, value)
-    session = InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    session.weights_in_use = values  # pyright: ignore[reportAttributeAccessIssue] (onnxruntime does not keep them)
-    return session
+    graph = str(path) if weights is None else _with_weights(path, weights)
+    return InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def run_session(session: InferenceSession, **inputs: Tensor) -> dict[str, Tensor]:
@@ -80,3 +77,21 @@ def run_session(session: InferenceSession, **inputs: Tensor) -> dict[str, Tensor
     names = [output.name for output in session.get_outputs()]
     arrays = session.run(names, {name: tensor.numpy() for name, tensor in inputs.items()})
     return {name: torch.from_numpy(array) for name, array in zip(names, arrays, strict=True)}
+
+
+def _with_weights(path: Path, weights: Mapping[str, Tensor]) -> bytes:
+    """The graph of a file with other weights.
+
+    ``add_initializer`` of onnxruntime would not do: it packs some of the file's weights before it looks there.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(path)
+    there = {initializer.name: initializer for initializer in model.graph.initializer}
+    for name, weight in weights.items():
+        if name not in there or tuple(there[name].dims) != tuple(weight.shape):
+            shape = list(there[name].dims) if name in there else "none"
+            raise ValueError(f"expected weights of {path}, got {name} of {list(weight.shape)}, where it has {shape}")
+        there[name].CopyFrom(numpy_helper.from_array(weight.numpy(), name))
+    return model.SerializeToString()

@@ -24,6 +24,13 @@ def test_bad_arguments_are_told_when_the_drive_is_asked_for():
         labelled_drive(0, 0)
 
 
+def test_bad_arguments_of_a_boxed_drive_are_told_when_it_is_asked_for():
+    with pytest.raises(ValueError, match=r"expected domain among .*, got 'plain'"):
+        boxed_drive(0, 1, domain="plain")
+    with pytest.raises(ValueError, match="expected num_frames of at least 1, got 0"):
+        boxed_drive(0, 0)
+
+
 def test_a_boxed_drive_has_the_labels_of_the_sample_data():
     snippet = list(render_snippet(7, 2, domain="rain", camera=bdd100k_camera(144, 256)))
     drive = list(boxed_drive(7, 2, domain="rain"))

@@ -69,7 +69,8 @@ def test_scores_are_torchmetrics_in_pixels_of_the_files(scale):
         ],
     )
     expected = metric.compute()
-    for ours, theirs in (("ap", "map"), ("ap50", "map_50"), ("ap75", "map_75"), ("ap_small", "map_small")):
+    names = {"ap": "map", "ap50": "map_50", "ap75": "map_75", "ap_small": "map_small", "ap_medium": "map_medium"}
+    for ours, theirs in names.items():
         assert scores[ours] == pytest.approx(float(expected[theirs]), abs=1e-6)
     assert [scores[f"ap_{name}"] for name in NAMES] == pytest.approx(expected["map_per_class"].tolist(), abs=1e-6)
     assert 0.05 < scores["ap"] < 0.95
@@ -122,3 +123,59 @@ def test_images_of_all_processes_count_once(monkeypatch):
     monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
     monkeypatch.setattr("torch.distributed.all_gather_object", gather)
     assert [one.image_id for one in gather_images(own)] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("side", "size"), [(31, "small"), (33, "medium"), (95, "medium"), (97, "large")])
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_small_and_large_are_in_pixels_of_the_file(side, size, scale):
+    batch, *_ = make_batch(1, scale)
+    box = torch.tensor([[10.0, 10, 10 + side, 10 + side]])
+    batch |= {"boxes_xyxy": [scale * box], "label": [torch.tensor([0])]}
+    batch |= {"ignored_xyxy": [torch.zeros(0, 4)], "ignored_label": [torch.zeros(0).long()]}
+    found = [Detections(scale * box, torch.tensor([0.5]), torch.tensor([0]))]
+    scores = average_precision(scored_images(batch, found), NAMES)
+    assert {name for name in scores if name in ("ap_small", "ap_medium", "ap_large")} == {f"ap_{size}"}
+
+
+def test_each_image_has_its_own_scale_and_number():
+    batch, found, *_ = make_batch(2)
+    batch["scale"], batch["image_id"] = torch.tensor([1.0, 0.25]), torch.tensor([7, 3])
+    first, second = scored_images(batch, found)
+    assert (first.image_id, second.image_id, first.domain, second.domain) == (7, 3, 0, 1)
+    torch.testing.assert_close(first.boxes_xyxy[:4], batch["boxes_xyxy"][0])
+    torch.testing.assert_close(second.boxes_xyxy[:4], 4 * batch["boxes_xyxy"][1])
+    torch.testing.assert_close(second.boxes_xyxy[4:], 4 * batch["ignored_xyxy"][1])
+    torch.testing.assert_close(second.found.boxes_xyxy, (4 * found[1].boxes_xyxy).clamp(0, 200))
+    assert first.is_ignored.tolist() == [0, 0, 0, 0, 1, 1]
+    del batch["domain"]
+    assert [one.domain for one in scored_images(batch, found)] == [None, None]
+
+
+def test_nothing_at_all_is_no_score():
+    assert average_precision([], NAMES) == {}
+    assert ap50_by_domain([], ["day"]) == {}
+    assert gather_images([]) == []
+
+
+def test_one_process_counts_an_image_once():
+    nothing = detections([], [], [])
+    images = [image(number, nothing, [], []) for number in (2, 0, 2, 1)]
+    assert [one.image_id for one in gather_images(images)] == [0, 1, 2]
+
+
+def test_an_image_of_no_domain_counts_for_all_of_them_only():
+    box = [0, 0, 20, 20]
+    wrong, right = detections([[50, 50, 90, 90]], [0.9], [0]), detections([box], [0.5], [0])
+    images = [image(0, right, [box], [0], domain=0), image(1, wrong, [box], [0], domain=None)]
+    assert ap50_by_domain(images, ["day", "night"]) == pytest.approx({"day": 1})
+    assert average_precision(images, NAMES)["ap50"] < 1
+
+
+def test_what_is_missed_and_what_is_not_there_both_cost():
+    box, other = [0, 0, 20, 20], [50, 50, 90, 90]
+    missed = image(0, detections([box], [0.5], [0]), [box, other], [0, 0])
+    assert average_precision([missed], NAMES)["ap"] == pytest.approx(0.5, abs=0.01)
+    invented = image(0, detections([other, box], [0.9, 0.5], [0, 0]), [box], [0])
+    assert average_precision([invented], NAMES)["ap"] == pytest.approx(0.5, abs=0.01)
+    wrong_class = image(0, detections([box], [0.9], [1]), [box], [0])
+    assert average_precision([wrong_class], NAMES)["ap"] == 0

@@ -82,3 +82,18 @@ def test_each_term_of_the_loss_is_logged(tmp_path):
 def test_a_net_that_is_no_detector_is_refused():
     with pytest.raises(ValueError, match=r"expected a detector with losses\(\) and detect\(\), got Linear"):
         Detection(nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize("num_val", [9, 10])
+def test_two_processes_are_scored_together(num_val, tmp_path):
+    """Of nine images, one is evaluated twice."""
+    scores = []
+    for arguments in ({}, {"strategy": "ddp_fork", "devices": 2}):
+        torch.manual_seed(0)
+        method = Detection(CenterDetector("test_resnet", 10, channels=8))
+        trainer = make_trainer(tmp_path, **arguments)
+        trainer.validate(method, make_data(num_sample_val=num_val), verbose=False)
+        scores.append({name: float(value) for name, value in trainer.callback_metrics.items()})
+    assert scores[0].keys() == scores[1].keys()
+    assert "val/ap50_night_clear" in scores[0]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-6)

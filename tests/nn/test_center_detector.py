@@ -118,3 +118,89 @@ def test_bad_arguments_are_named():
         CenterDetector("resnet10_quater", 3)
     wide = CenterDetector("resnet10_quarter", 3, encoder_options={"channels": [8, 8, 8, 24]})
     assert wide.lateral[-1].in_channels == 24
+
+
+def test_ignored_regions_of_a_batch_reach_the_loss(batch):
+    torch.manual_seed(0)
+    net = CenterDetector(ENCODER, 2, channels=16).eval()
+    torch.nn.init.zeros_(net.heat[-1].bias)  # wrong yeses everywhere
+    everywhere = {
+        "ignored_xyxy": [torch.tensor([[0.0, 0, 96, 64]] * 2)] * 2,
+        "ignored_label": [torch.tensor([0, 1])] * 2,
+    }
+    counted, uncounted = net.losses(batch), net.losses(batch | everywhere)
+    assert uncounted["middles"] < 0.5 * counted["middles"]
+    assert uncounted["boxes"] == counted["boxes"]
+    # of the first class only: what is left is more
+    first = {key: [value[:1] for value in values] for key, values in everywhere.items()}
+    assert uncounted["middles"] < net.losses(batch | first)["middles"] < counted["middles"]
+
+
+def test_every_parameter_learns(batch):
+    torch.manual_seed(0)
+    net = CenterDetector(ENCODER, 2, channels=8)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.ones_(module.weight)  # timm begins with 0 at the end of a residual, and nothing before learns
+    sum(net.losses(batch).values()).backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_a_loss_is_of_an_object_not_of_an_image(batch):
+    """Twice the images, twice the objects: the mean stays."""
+    torch.manual_seed(0)
+    net = CenterDetector(ENCODER, 2, channels=8).eval()
+    twice = {key: torch.cat([value] * 2) if torch.is_tensor(value) else value * 2 for key, value in batch.items()}
+    once, doubled = net.losses(batch), net.losses(twice)
+    for name in once:
+        torch.testing.assert_close(doubled[name], once[name])
+
+
+def test_an_image_is_found_in_alone_as_in_a_batch(batch):
+    torch.manual_seed(0)
+    net = CenterDetector(ENCODER, 2, channels=8).eval()
+    with torch.no_grad():
+        together = net.detect(batch["image"])
+        alone = [net.detect(image[None])[0] for image in batch["image"]]
+    for ours, theirs in zip(together, alone, strict=True):
+        sure = ours.score > 0
+        assert sure.sum() == (theirs.score > 0).sum() > 0
+        for found, expected in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(found[sure], expected[theirs.score > 0], rtol=1e-3, atol=1e-3)
+
+
+def maps_of(*places, size=(8, 8), classes=2):
+    """Maps that are sure of boxes of 2 cells each way at some (class, row, column), a little less with each."""
+    heat, sides = torch.full((1, classes, *size), -10.0), torch.zeros(1, 4, *size)
+    for number, place in enumerate(places):
+        heat[0, *place] = 5 - number
+    return CenterMaps(heat, sides)
+
+
+def test_of_boxes_that_overlap_the_surest_of_a_class_stays():
+    net = CenterDetector(ENCODER, 2)
+    maps = maps_of((0, 4, 2), (0, 4, 4), (1, 4, 2))
+    maps.sides[:] = torch.log(torch.tensor(8.0))  # 16 cells each way: two cells aside, boxes share 7 / 9
+    (found,) = net.decode(maps, 10_000, 10_000)
+    sure = found.score > 0.5
+    assert found.label[sure].tolist() == [0, 1]
+    apart = maps_of((0, 4, 1), (0, 4, 6), (1, 4, 1))
+    (found,) = net.decode(apart, 32, 32)
+    assert found.label[found.score > 0.5].tolist() == [0, 0, 1]
+    assert found.boxes_xyxy[0].tolist() == [2, 14, 10, 22]  # x 1.5 cells, y 4.5 cells, a cell to each side
+
+
+def test_no_more_boxes_than_asked_and_the_surest():
+    net = CenterDetector(ENCODER, 2, max_detections=2)
+    (found,) = net.decode(maps_of((0, 1, 1), (1, 5, 5), (0, 1, 5)), 32, 32)
+    assert found.label.tolist() == [0, 1]
+    torch.testing.assert_close(found.score, torch.tensor([5.0, 4.0]).sigmoid())
+
+
+def test_a_coarser_map_starts_at_its_stage():
+    net = CenterDetector(ENCODER, 2, channels=8, stride=8)
+    assert len(net.lateral) == len(CenterDetector(ENCODER, 2).lateral) - 1
+    assert net(torch.rand(2, 3, 64, 96)).heat.shape == (2, 2, 8, 12)

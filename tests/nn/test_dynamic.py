@@ -26,7 +26,7 @@ def run(layer, image, embedding, row=None):
 
 
 @pytest.mark.parametrize("gate", ["sigmoid", "softmax"])
-@pytest.mark.parametrize("num_experts", [1, 2, 4])
+@pytest.mark.parametrize("num_experts", [1, 2, 3, 4])
 def test_equal_gates_give_the_convolution_that_was(num_experts, gate):
     conv, layer = make_layer(num_experts=num_experts, gate=gate)
     nn.init.zeros_(layer.router.weight)
@@ -148,6 +148,35 @@ def test_other_types_and_memory_formats():
     torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.05)
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_outputs_have_one_type_whatever_the_number_of_domains(rows):
+    _, layer = make_layer()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (
+            run(layer, torch.rand(3, 4, 7, 7), torch.randn(rows, FEATURES).repeat(3 // rows, 1)).dtype == torch.bfloat16
+        )
+
+
+def test_copies_and_empty_batches_and_frozen_layers():
+    _, layer = make_layer()
+    with in_domain(layer, torch.randn(FEATURES)):
+        assert copy.deepcopy(layer).domains is None
+        assert layer.domains is not None
+    assert run(layer, torch.rand(0, 4, 7, 7), torch.randn(0, FEATURES)).shape == (0, 6, 7, 7)
+    frozen = DomainConv2d(nn.Conv2d(4, 6, 3).requires_grad_(False), 2, FEATURES)
+    assert [parameter.requires_grad for parameter in (frozen.weight, frozen.bias, frozen.router.weight)] == [
+        False,
+        False,
+        True,
+    ]
+
+
+def test_the_static_layer_needs_no_domain(recwarn):
+    _, layer = make_layer(num_experts=1, gate="softmax")
+    layer(torch.rand(1, 4, 7, 7))
+    assert not recwarn.list
+
+
 def test_conditional_convolutions_mix_for_each_image_by_itself():
     torch.manual_seed(0)
     layer = CondConv2d(nn.Conv2d(4, 6, 3, padding=1), 3, 4)
@@ -159,3 +188,98 @@ def test_conditional_convolutions_mix_for_each_image_by_itself():
     torch.testing.assert_close(gates, layer.gates(image.mean((2, 3))))
     assert row.tolist() == [0, 1, 2, 3]
     assert gates.std(0).min() > 0
+
+
+@pytest.mark.parametrize("kind", [nn.Conv2d, Conv2dSame])
+@pytest.mark.parametrize("gate", ["sigmoid", "softmax"])
+def test_gradients_of_a_mixed_batch_are_those_of_its_images(kind, gate):
+    _, layer = make_layer(kind, gate=gate, stride=2)
+    layer.double()
+    image = torch.rand(5, 4, 7, 8, dtype=torch.float64)
+    embedding = torch.randn(3, FEATURES, dtype=torch.float64)[[0, 2, 0, 1, 2]]
+    together = run(layer, image, embedding)
+    alone = torch.cat([run(layer, image[i : i + 1], embedding[i]) for i in range(5)])
+    torch.testing.assert_close(together, alone, rtol=1e-10, atol=1e-10)
+    factor = torch.rand_like(alone)
+    gradients = [torch.autograd.grad((found * factor).sum(), list(layer.parameters())) for found in (together, alone)]
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
+
+
+def test_a_domain_may_be_told_in_several_forms():
+    _, layer = make_layer()
+    image, embedding = torch.rand(3, 4, 7, 7), torch.randn(FEATURES)
+    expected = run(layer, image, embedding)
+    torch.testing.assert_close(run(layer, image, embedding[None]), expected)
+    torch.testing.assert_close(run(layer, image, embedding.repeat(3, 1)), expected)
+    torch.testing.assert_close(run(layer, image, embedding[None], torch.zeros(3).long()), expected)
+    torch.testing.assert_close(run(layer, image[:1], embedding[None]), expected[:1], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(run(layer, image, embedding.double()), expected)
+
+
+@pytest.mark.parametrize(
+    ("embedding", "row"),
+    [(torch.ones(3, FEATURES), None), (torch.ones(1, FEATURES), [0, 0, 0]), (torch.eye(FEATURES), [0, 2, 1])],
+    ids=["equal rows", "a table of one", "a table"],
+)
+def test_too_many_embeddings_show_even_where_they_are_alike(embedding, row):
+    _, layer = make_layer()
+    with pytest.raises(ValueError, match=r"expected a domain embedding for each image \(2\), got 3"):
+        run(layer, torch.rand(2, 4, 7, 7), embedding, None if row is None else torch.tensor(row))
+
+
+def test_an_embedding_may_learn():
+    _, layer = make_layer()
+    layer.double()
+    image = torch.rand(3, 4, 7, 7, dtype=torch.float64)
+    embedding = torch.randn(2, FEATURES, dtype=torch.float64)[[0, 1, 0]].requires_grad_()
+    together = run(layer, image, embedding)
+    alone = torch.cat([run(layer, image[i : i + 1], embedding[i]) for i in range(3)])
+    gradients = [torch.autograd.grad(found.square().sum(), embedding)[0] for found in (together, alone)]
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
+    assert gradients[0].abs().min() > 0
+
+
+def test_an_error_within_gives_the_outer_domain_back():
+    net = nn.Sequential(make_layer()[1], make_layer()[1])
+    net[1].in_channels = 6
+    with in_domain(net, torch.ones(FEATURES)):
+        before = [layer.domains for layer in net]
+        with pytest.raises(KeyError), in_domain(net, torch.zeros(FEATURES)):
+            assert all(layer.domains is not outer for layer, outer in zip(net, before, strict=True))
+            raise KeyError
+        assert all(layer.domains is outer for layer, outer in zip(net, before, strict=True))
+        with pytest.raises(ValueError, match="as many features"), in_domain(net, torch.zeros(FEATURES + 1)):
+            pass
+        assert all(layer.domains is outer for layer, outer in zip(net, before, strict=True))
+    assert [layer.domains for layer in net] == [None, None]
+
+
+def test_a_state_dict_is_all_there_is_to_a_layer():
+    _, layer = make_layer()
+    other = DomainConv2d(nn.Conv2d(4, 6, 3, padding=1), 4, FEATURES)
+    other.load_state_dict(layer.state_dict())
+    image, embedding = torch.rand(2, 4, 7, 7), torch.randn(2, FEATURES)
+    assert torch.equal(run(other, image, embedding), run(layer, image, embedding))
+
+
+@pytest.mark.parametrize(("num_experts", "gate"), [(2, "softmax"), (1, "sigmoid")])
+def test_only_the_static_layer_goes_without_a_warning(num_experts, gate):
+    _, layer = make_layer(num_experts=num_experts, gate=gate)
+    with pytest.warns(UserWarning, match="the domain of the images is not known"):
+        layer(torch.rand(1, 4, 7, 7))
+
+
+def test_conditional_convolutions_are_as_if_told_what_they_see():
+    """CondConv is the domain layer whose embedding is the mean of its input; gradients go through the router, too."""
+    torch.manual_seed(0)
+    layer = CondConv2d(nn.Conv2d(4, 6, 3, padding=1), 3, 4).double()
+    nn.init.normal_(layer.router.weight, std=3)
+    told = DomainConv2d(nn.Conv2d(4, 6, 3, padding=1), 3, 4).double()
+    told.load_state_dict(layer.state_dict())
+    image = torch.rand(3, 4, 7, 7, dtype=torch.float64)
+    found, expected = layer(image), run(told, image, image.mean((2, 3)))
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    for net, output in ((layer, found), (told, expected)):
+        output.square().sum().backward()
+        assert net.router.weight.grad.abs().min() > 0
+    torch.testing.assert_close(layer.router.weight.grad, told.router.weight.grad, rtol=1e-10, atol=1e-10)

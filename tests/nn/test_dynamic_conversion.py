@@ -67,6 +67,19 @@ def test_the_dynamic_net_stays_and_shares_no_memory():
     assert all(torch.equal(value, before[name]) for name, value in dynamic.state_dict().items())
 
 
+def test_specialising_neither_rounds_nor_draws():
+    _, dynamic = make_net("test_resnet")
+    state, embedding = torch.get_rng_state(), torch.randn(FEATURES, generator=torch.Generator().manual_seed(1))
+    expected = specialise(dynamic, embedding).state_dict()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = specialise(dynamic, embedding).state_dict()
+    assert all(torch.equal(value, found[name]) and value.dtype == torch.float32 for name, value in expected.items()
+               if value.is_floating_point())  # fmt: skip
+    assert torch.equal(torch.get_rng_state(), state)
+    last = specialise(dynamic.to(memory_format=torch.channels_last), embedding)
+    assert last(torch.rand(1, 3, 32, 32)).isfinite().all()
+
+
 def test_weights_of_a_domain_are_all_that_differs():
     _, dynamic = make_net("test_resnet")
     day, night = torch.eye(FEATURES)[:2]
@@ -142,3 +155,60 @@ def test_weights_are_named_as_in_the_plain_net():
     weights = domain_weights(net, embedding)
     assert weights
     assert all(torch.equal(value, plain[name]) for name, value in weights.items())
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_one_expert_under_softmax_is_the_static_net_in_every_domain(name):
+    static, _ = make_net(name)
+    torch.manual_seed(0)
+    net = timm.create_model(name, num_classes=7).eval()
+    convert_to_domains(net, 1, FEATURES, "softmax")
+    for layer in net.modules():
+        if isinstance(layer, DomainConv2d):
+            nn.init.normal_(layer.router.weight)
+    image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), in_domain(net, torch.eye(FEATURES)[:2]):
+        found, expected = net(image), static(image)
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "mobilenetv3_small_050", "tf_efficientnet_lite0"])
+def test_a_mixed_batch_is_the_plain_nets_side_by_side(name):
+    _, dynamic = make_net(name)
+    image = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    embedding = torch.eye(FEATURES)[[2, 0, 2]]
+    with torch.no_grad(), in_domain(dynamic, embedding):
+        found = dynamic(image)
+    with torch.no_grad():
+        expected = torch.cat([specialise(dynamic, embedding[i])(image[i : i + 1]) for i in range(3)])
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_parameters_are_as_many_and_in_the_order_of_the_static_net(name):
+    static, dynamic = make_net(name)
+    plain = specialise(dynamic, torch.ones(FEATURES))
+    for part in ("state_dict", "named_parameters", "named_buffers"):
+        ours, theirs = (list(dict(getattr(net, part)())) for net in (plain, static))
+        assert ours == theirs
+    assert sum(p.numel() for p in plain.parameters()) == sum(p.numel() for p in static.parameters())
+    # and four sets of weights before
+    static_convs = sum(conv.weight.numel() for conv in static.modules() if isinstance(conv, nn.Conv2d))
+    experts = sum(layer.weight.numel() for layer in dynamic.modules() if isinstance(layer, ExpertConv2d))
+    assert experts == 4 * static_convs
+
+
+def test_a_plain_net_learns_by_itself():
+    _, dynamic = make_net("test_resnet")
+    plain = specialise(dynamic, torch.ones(FEATURES))
+    plain(torch.rand(1, 3, 32, 32)).sum().backward()
+    assert all(parameter.grad is not None for parameter in plain.parameters())
+    assert all(parameter.grad is None for parameter in dynamic.parameters())
+
+
+@pytest.mark.parametrize(
+    "convert", [lambda net: convert_to_domains(net, 2, FEATURES), lambda net: convert_to_condconv(net, 2)]
+)
+def test_a_convolution_itself_is_refused(convert):
+    with pytest.raises(ValueError, match="expected a module around convolutions, got Conv2d, itself one"):
+        convert(nn.Conv2d(3, 3, 3))

@@ -33,3 +33,9 @@ def test_features_are_standardised_by_those_it_was_shown(model):
     torch.testing.assert_close(features.std(0, correction=0)[varies], torch.ones(int(varies.sum())), rtol=0, atol=1e-2)
     assert varies.float().mean() > 0.5
     assert not features.requires_grad
+
+
+def test_what_is_alike_in_all_training_images_is_not_blown_up():
+    encoder = FrozenEncoder(torch.nn.Flatten())
+    encoder.standardise(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))
+    torch.testing.assert_close(encoder.scaled(torch.tensor([[3.0, 5.01]])), torch.tensor([[1.0, 0.01]]))

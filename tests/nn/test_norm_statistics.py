@@ -42,6 +42,7 @@ def test_modes_and_momentum_are_as_before(net):
         reestimate_norms(net, torch.rand(2, 4, 3, 6, 6), fail)
     assert net[1].momentum == 0.3
     assert not net[1].training
+    assert (net[1].running_var != 1).any()  # those of before the error
 
 
 def test_without_batches_nothing_changes(net):

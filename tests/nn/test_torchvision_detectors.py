@@ -69,3 +69,74 @@ def test_bad_arguments_are_named():
         TimmBackbone(ENCODER, (3,))
     with pytest.raises(ValueError, match=r"expected an anchor size for each level \(5\), got \(16, 32\)"):
         FasterRCNNDetector(TimmBackbone(ENCODER, (4, 8, 16, 32), 16), 3, anchor_sizes=(16, 32))
+
+
+ONE_MAP = {
+    "FCOS on one map": lambda: FCOSDetector(TimmBackbone(ENCODER, (16,)), 3, max_detections=5),
+    "RetinaNet on one map": lambda: RetinaNetDetector(TimmBackbone(ENCODER, (16,)), 3, max_detections=5),
+    "Faster R-CNN on one map": lambda: FasterRCNNDetector(TimmBackbone(ENCODER, (16,)), 3, max_detections=5),
+}
+
+
+@pytest.mark.parametrize("name", [*MAKERS, *ONE_MAP])
+def test_no_boxes_in_images_of_odd_sizes(name):
+    torch.manual_seed(0)
+    net = (MAKERS | ONE_MAP)[name]()
+    batch = make_batch(torch.rand(2, 3, 70, 101), [torch.zeros(0, 4)] * 2, [torch.zeros(0).long()] * 2)
+    losses = net.losses(batch)
+    assert all(value.isfinite() for value in losses.values())
+    sum(losses.values()).backward()
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in net.parameters())
+    for attribute in ("score_thresh", "roi_heads"):  # all that is found, however unsure
+        if isinstance(getattr(net.detector, attribute, None), float):
+            setattr(net.detector, attribute, 0.0)
+        elif hasattr(net.detector, attribute):
+            net.detector.roi_heads.score_thresh = 0.0
+    with torch.no_grad():
+        found = net.eval().detect(batch["image"])
+    for one in found:
+        assert len(one.score) > 0
+        assert len(one.score) <= (5 if name in ONE_MAP else 100)
+        assert (one.boxes_xyxy >= 0).all()
+        assert (one.boxes_xyxy <= torch.tensor([101, 70, 101, 70])).all()
+        assert one.score.tolist() == sorted(one.score.tolist(), reverse=True)
+        assert set(one.label.tolist()) <= {0, 1, 2}
+
+
+def test_images_reach_the_detector_as_they_are(batch, monkeypatch):
+    """Neither scaled nor normalised nor padded anew, for all that is done before."""
+    net, seen = MAKERS["FCOS"](), []
+    forward = net.backbone.forward
+    monkeypatch.setattr(net.backbone, "forward", lambda image: seen.append(image) or forward(image))
+    net.losses(batch)
+    torch.testing.assert_close(seen[0], batch["image"], rtol=0, atol=0)
+
+
+def test_losses_in_evaluation_are_refused(batch):
+    with pytest.raises(ValueError, match="expected a detector in training mode for its losses, got evaluation mode"):
+        MAKERS["FCOS"]().eval().losses(batch)
+
+
+@pytest.mark.parametrize("strides", [(), (8, 64), (5,)])
+def test_strides_that_the_encoder_lacks_are_named(strides):
+    with pytest.raises(ValueError, match=r"expected strides among those of test_resnet, \[.*\], got \("):
+        TimmBackbone(ENCODER, strides)
+
+
+@pytest.mark.parametrize("strides", [(8, 16, 32), (32, 8, 16), (4, 8, 16, 32)])
+def test_a_pyramid_has_a_map_for_each_stride_and_more_on_top(strides):
+    backbone = TimmBackbone(ENCODER, strides, 32)
+    maps = backbone(torch.rand(1, 3, 128, 128))
+    assert backbone.strides == tuple(sorted(strides))
+    assert len(maps) == backbone.num_levels == 5
+    assert {one.shape[1] for one in maps.values()} == {backbone.out_channels} == {32}
+    assert [128 // one.shape[-1] for one in maps.values()] == [
+        strides[0] * 2**i if strides[0] < 32 else 8 * 2**i for i in range(5)
+    ]
+
+
+def test_anchors_are_cells_in_fcos_and_four_of_them_in_retinanet():
+    fcos, retina = (MAKERS[name]().detector.anchor_generator.sizes for name in ("FCOS", "RetinaNet"))
+    assert fcos == ((8,), (16,), (32,), (64,), (128,))
+    assert retina[0] == (32, 40, 51)  # 32 * 2^(1/3), 32 * 2^(2/3)
+    assert [sizes[0] for sizes in retina] == [32, 64, 128, 256, 512]

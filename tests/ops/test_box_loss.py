@@ -16,3 +16,19 @@ def test_the_loss_and_its_gradient_are_torchvisions():
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-5)
     assert (losses[0] > 1).any()  # some do not overlap
     assert generalized_iou_loss(target, target).abs().max() < 1e-4
+
+
+def test_boxes_without_an_area_give_finite_gradients():
+    """Where no object is, the target is (0, 0, 0, 0), and its weight 0 must not meet a NaN."""
+    boxes = torch.tensor([[0.0, 0, 0, 0], [3, 3, 3, 3], [-5, -5, 900, 900], [0, 0, 1e-4, 1e-4]], requires_grad=True)
+    loss = generalized_iou_loss(boxes, torch.zeros(4, 4))
+    loss.sum().backward()
+    assert loss.isfinite().all()
+    assert boxes.grad.isfinite().all()
+
+
+def test_any_axes_before_the_sides():
+    boxes = torch.tensor([[[0.0, 0, 2, 2]], [[4, 0, 6, 2]]])
+    found = generalized_iou_loss(boxes, torch.tensor([0.0, 0, 2, 2]).expand(2, 1, 4))
+    # alike: 0; apart: of a hull of 12, 4 are in neither
+    torch.testing.assert_close(found, torch.tensor([[0.0], [1 + 4 / 12]]))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lightning_edge.ops.center_targets import (
-    ELLIPSE,
+    REACH,
     PaddedBoxes,
     cell_centers,
     cells_within,
@@ -27,7 +27,7 @@ def by_loop(boxes, labels):
         x1, y1, x2, y2 = (side / STRIDE for side in (x1, y1, x2, y2))
         column = min(max(math.floor((x1 + x2) / 2), 0), WIDTH - 1)
         row = min(max(math.floor((y1 + y2) / 2), 0), HEIGHT - 1)
-        reach_x, reach_y = math.floor(ELLIPSE / 2 * (x2 - x1)), math.floor(ELLIPSE / 2 * (y2 - y1))
+        reach_x, reach_y = math.floor(REACH / 2 * (x2 - x1)), math.floor(REACH / 2 * (y2 - y1))
         for y in range(HEIGHT):
             for x in range(WIDTH):
                 if abs(x - column) > reach_x or abs(y - row) > reach_y:
@@ -110,9 +110,10 @@ def test_centers_are_middles_of_cells():
 
 
 def test_focal_loss_is_its_formula():
-    scores, target = torch.randn(1, 2, 3, 4), torch.rand(1, 2, 3, 4)
+    generator = torch.Generator().manual_seed(0)
+    scores, target = torch.randn(1, 2, 3, 4, generator=generator), torch.rand(1, 2, 3, 4, generator=generator)
     target[0, 0, 1, 1] = 1
-    counts = torch.rand(1, 2, 3, 4) > 0.3
+    counts = torch.rand(1, 2, 3, 4, generator=generator) > 0.3
     expected = 0.0
     for score, goal, is_counted in zip(scores.flatten(), target.flatten(), counts.flatten(), strict=True):
         p = score.sigmoid()
@@ -123,3 +124,20 @@ def test_focal_loss_is_its_formula():
     torch.testing.assert_close(center_focal_loss(scores, target, counts), expected)
     extreme = center_focal_loss(100 * torch.sign(scores), target, counts)
     assert extreme.isfinite()
+
+
+def test_a_middle_counts_even_where_it_is_ignored():
+    """An object in an ignored region is still to be found."""
+    scores, target = torch.zeros(1, 1, 1, 2), torch.tensor([[[[1.0, 0]]]])
+    nothing = torch.zeros(1, 1, 1, 2, dtype=torch.bool)
+    expected = 0.25 * math.log(2)  # (1 - p)^2 log(1 / p) at p = 1 / 2
+    assert center_focal_loss(scores, target, nothing).item() == pytest.approx(expected)
+    assert center_focal_loss(scores, target, ~nothing).item() == pytest.approx(2 * expected)
+
+
+def test_an_object_that_smaller_ones_hide_is_in_the_heat_only():
+    boxes = [torch.tensor([[8.0, 8, 12, 12], [9.0, 9, 11, 11]])]
+    found = center_targets(pad_boxes(boxes, [torch.tensor([0, 1])]), CLASSES, HEIGHT, WIDTH, STRIDE)
+    assert found.heat[0, :, 2, 2].tolist() == [1, 1, 0]
+    assert found.boxes_xyxy[0, 2, 2].tolist() == [9, 9, 11, 11]
+    assert found.weight.sum() == 1

@@ -131,6 +131,16 @@ def test_an_unknown_variant_is_named(tmp_path):
         main(["compare", f"--folder={tmp_path}", '--variants=["dnn4"]'])
 
 
+def test_a_metric_that_is_not_logged_is_named(tmp_path):
+    overrides = json.dumps([*SHORT, FEW_CALLBACKS])
+    arguments = ["compare", f"--folder={tmp_path}", "--num_seeds=1", f"--overrides={overrides}", "--metric=ap"]
+    with pytest.raises(ValueError, match=r"expected metric to be logged for each domain .*, as val/ap_.*val/ap50_"):
+        main([*arguments, '--variants=["static"]'])
+    overrides = json.dumps([*SHORT, "--data.partition=RandomDomains"])
+    with pytest.raises(ValueError, match="expected data parted ByAttributes, got RandomDomains"):
+        main(["compare", f"--folder={tmp_path}", f"--overrides={overrides}"])
+
+
 def test_every_variant_is_made():
     assert tuple(make_variants("features.npz", "width", ("--x",))) == VARIANTS
 
@@ -152,8 +162,14 @@ def test_a_stream_is_driven_and_told_of(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "stream.png").is_file()
     assert result["watching_ms"] > 0
     assert "switches in 12 frames" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="expected num_drives of at least 1, got 0"):
-        main(["stream", *SMALL, "--num_drives=0"])
+    for arguments, message in (
+        (["--num_drives=0"], "expected num_drives of at least 1, got 0"),
+        (["--window=7"], r"expected window to divide num_frames \(60\), to be of one domain, got 7"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            main(["stream", *SMALL, *arguments])
+    with pytest.raises(ValueError, match="expected data of a DetectionDataModule, got DigitsDataModule"):
+        main(["stream", *DIGITS])
 
 
 def test_the_exported_graph_takes_the_weights_of_each_domain(tmp_path):
@@ -161,5 +177,6 @@ def test_the_exported_graph_takes_the_weights_of_each_domain(tmp_path):
     result = main(["export", *SMALL, f"--folder={tmp_path}", "--num_images=2"]).result
     assert result["largest_difference"] < 1e-4
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
-        "dawn_dusk_clear.pt", "daytime_clear.pt", "daytime_foggy.pt", "daytime_rainy.pt", "net.onnx", "night_clear.pt",
+        "dawn_dusk_clear.weights.pt", "daytime_clear.weights.pt", "daytime_foggy.weights.pt",
+        "daytime_rainy.weights.pt", "net.onnx", "night_clear.weights.pt",
     ]  # fmt: skip

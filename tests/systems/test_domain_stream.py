@@ -74,6 +74,14 @@ def test_one_who_knows_may_say_so():
     assert stream.domain == 1
     stream.switch_to(1)
     assert stream.num_switches == 1
+    served = []
+    for _ in range(12):
+        stream(frame(0.5))
+        served.append(stream.domain)
+    assert served == [1] * 12
+    stream.switch_to(0)
+    stream(frame(0.5))
+    assert stream.domain == 0  # until it is clear that it is otherwise
 
 
 def test_a_fault_in_a_frame_loses_nothing():
@@ -104,3 +112,100 @@ def test_bad_arguments_are_named():
         DomainStream(net, ImageStatistics((1, 1)), watcher, EMBEDDINGS)
     with pytest.raises(ValueError, match="expected layers_per_frame of at least 0, got -1"):
         make_stream(net, layers_per_frame=-1)
+
+
+def test_a_domain_that_comes_back_before_the_next_net_is_whole_goes_on():
+    net = make_net()
+    stream = make_stream(net, layers_per_frame=1)
+    plain = [specialise(net, embedding) for embedding in EMBEDDINGS]
+    for number, light in enumerate([0.1] * 3 + [0.9] * 4 + [0.1] * 30 + [0.9] * 40):
+        image = frame(light, number)
+        found = stream(image)
+        assert stream.domain == (2 if stream.num_switches else 0)
+        with torch.inference_mode():
+            torch.testing.assert_close(found, plain[stream.domain](image[None])[0])
+        if number < 37:
+            assert stream.num_switches == 0
+    assert stream.num_switches == 1
+
+
+def test_one_who_knows_interrupts_the_making_of_a_net():
+    net = make_net()
+    stream = make_stream(net, layers_per_frame=1)
+    for light in [0.1] * 3 + [0.9] * 4:  # the net of the third domain is under way
+        stream(frame(light))
+    stream.switch_to(1)
+    plain = specialise(net, EMBEDDINGS[1])
+    for number in range(30):
+        found = stream(frame(0.5, number))
+        with torch.inference_mode():
+            torch.testing.assert_close(found, plain(frame(0.5, number)[None])[0])
+    assert (stream.domain, stream.num_switches) == (1, 1)
+
+
+def test_one_who_knows_may_say_so_before_the_first_frame():
+    net = make_net()
+    stream = make_stream(net)
+    stream.switch_to(2)
+    found = stream(frame(0.9))
+    with torch.inference_mode():
+        torch.testing.assert_close(found, specialise(net, EMBEDDINGS[2])(frame(0.9)[None])[0])
+    assert (stream.domain, stream.num_switches) == (2, 0)
+
+
+@pytest.mark.parametrize("domain", [-1, 3])
+def test_domains_that_are_not_there_are_named(domain):
+    stream = make_stream(make_net())
+    stream(frame(0.1))
+    with pytest.raises(ValueError, match=f"expected domain of at least 0 and below 3, got {domain}"):
+        stream.switch_to(domain)
+    stream(frame(0.1))
+    assert (stream.domain, stream.watcher.domain, stream.num_switches) == (0, 0, 0)
+
+
+def test_a_reset_gives_up_the_net_under_way():
+    net = make_net()
+    stream = make_stream(net, layers_per_frame=1)
+    for light in [0.1] * 3 + [0.9] * 4:
+        stream(frame(light))
+    stream.reset()
+    found = stream(frame(0.5))
+    with torch.inference_mode():
+        torch.testing.assert_close(found, specialise(net, EMBEDDINGS[1])(frame(0.5)[None])[0])
+    assert (stream.domain, stream.num_switches, stream.num_frames) == (1, 0, 1)
+
+
+@pytest.mark.parametrize("layers_per_frame", [1, 0])
+def test_a_detector_is_served_as_its_plain_nets_detect(layers_per_frame):
+    torch.manual_seed(0)
+    net = DomainNet(CenterDetector("test_resnet", 2, channels=8, max_detections=3), 3, 2, "encoder").eval()
+    for layer in net.modules():
+        if isinstance(layer, DomainConv2d):
+            nn.init.normal_(layer.router.weight, std=1)
+    stream = make_stream(net, layers_per_frame=layers_per_frame)
+    plain = [specialise(net, embedding) for embedding in EMBEDDINGS]
+    served = set()
+    for number, light in enumerate([0.1] * 3 + [0.9] * 25):
+        image = frame(light, number)
+        found = stream(image)
+        with torch.inference_mode():
+            expected = plain[stream.domain].detect(image[None])[0]
+            other = plain[2 - stream.domain].detect(image[None])[0]
+        for ours, theirs in zip(found, expected, strict=True):
+            torch.testing.assert_close(ours, theirs)
+        assert found.score[0] != other.score[0]
+        served.add(stream.domain)
+    assert served == {0, 2}
+
+
+def test_the_dynamic_net_stays_as_it_is():
+    net = make_net()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    stream = make_stream(net)
+    for light in [0.1] * 3 + [0.9] * 20:
+        stream(frame(light))
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    serving, spare = (
+        {value.data_ptr() for value in part.state_dict().values()} for part in (stream._serving, stream._spare)
+    )
+    assert not serving & spare

@@ -1,0 +1,50 @@
+"""Statistics of light and colour against a loop over cells."""
+
+import pytest
+import torch
+
+from lightning_edge.nn.image_statistics import ImageStatistics
+
+
+def cells(picture, rows, columns):
+    """Cells of a picture, row by row; as in adaptive pooling, neighbours share a line where sides do not divide."""
+    height, width = picture.shape
+    for i in range(rows):
+        for j in range(columns):
+            top, bottom = i * height // rows, -(-(i + 1) * height // rows)
+            left, right = j * width // columns, -(-(j + 1) * width // columns)
+            yield picture[top:bottom, left:right]
+
+
+def by_loop(image, rows, columns):
+    mean = [cell.mean() for colour in image for cell in cells(colour, rows, columns)]
+    deviation = [cell.std(correction=0) for colour in image for cell in cells(colour, rows, columns)]
+    grey = image.mean(0)
+    down, across = (grey[1:] - grey[:-1]).abs(), (grey[:, 1:] - grey[:, :-1]).abs()
+    rough = [cell.mean() for steps in (down, across) for cell in cells(steps, rows, columns)]
+    return torch.stack(mean + deviation + rough)
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (2, 2), (1, 3), (3, 2)])
+@pytest.mark.parametrize("size", [(12, 18), (13, 17)])
+def test_statistics_are_those_of_a_loop(grid, size):
+    image = torch.rand(3, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    statistics = ImageStatistics(grid)
+    found = statistics(image)
+    assert found.shape == (3, statistics.num_features)
+    torch.testing.assert_close(found, torch.stack([by_loop(one, *grid) for one in image]), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.7, 1.0])
+def test_an_even_image_has_its_colour_and_no_more(value):
+    """The root must not be of a number below 0, as a mean of squares of single precision less a square may be."""
+    mean, rest = ImageStatistics()(torch.full((1, 3, 30, 50), value)).split([12, 20], 1)
+    torch.testing.assert_close(mean, torch.full((1, 12), value))
+    assert rest.isfinite().all()
+    assert rest.abs().max() < 5e-3  # root of a sum's rounding: 375 pixels to a cell lose up to 1e-5
+
+
+def test_there_is_nothing_to_learn_nor_to_keep():
+    statistics = ImageStatistics()
+    assert not list(statistics.parameters())
+    assert not statistics.state_dict()
