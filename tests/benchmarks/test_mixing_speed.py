@@ -1,6 +1,6 @@
 """Ways to convolve a batch of several domains: what a net with experts costs in training, and what it costs nothing.
 
-``pytest -m benchmark tests/benchmarks/test_expert_convolution.py -s``; on a GPU where there is one.
+``pytest -m benchmark tests/benchmarks/test_mixing_speed.py -s``; on a GPU where there is one.
 """
 
 import gc
