@@ -212,7 +212,7 @@ def _domains(embedding: Tensor, row: Tensor | None) -> Domains:
     if embedding.device.type != "cpu" or embedding.requires_grad:
         return Domains(embedding, torch.arange(len(embedding), device=embedding.device), len(embedding))
     different, row = embedding.unique(dim=0, return_inverse=True)
-    return Domains(different, row if len(different) > 1 else None, len(row))
+    return Domains(different, row if len(different) > 1 else None, len(embedding))
 
 
 def _experts_around(

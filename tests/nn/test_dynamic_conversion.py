@@ -65,6 +65,11 @@ def test_the_dynamic_net_stays_and_shares_no_memory():
     for value in plain.state_dict().values():
         value.fill_(3)
     assert all(torch.equal(value, before[name]) for name, value in dynamic.state_dict().items())
+    with_bias = nn.Sequential(nn.Conv2d(3, 3, 3))
+    convert_to_domains(with_bias, 2, FEATURES)
+    before = with_bias[0].bias.clone()
+    specialise(with_bias, torch.ones(FEATURES))[0].bias.data.fill_(3)
+    assert torch.equal(with_bias[0].bias, before)
 
 
 def test_specialising_neither_rounds_nor_draws():
