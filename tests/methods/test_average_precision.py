@@ -179,3 +179,10 @@ def test_what_is_missed_and_what_is_not_there_both_cost():
     assert average_precision([invented], NAMES)["ap"] == pytest.approx(0.5, abs=0.01)
     wrong_class = image(0, detections([box], [0.9], [1]), [box], [0])
     assert average_precision([wrong_class], NAMES)["ap"] == 0
+
+
+@pytest.mark.parametrize(("side", "score"), [(12, 1), (9, 0)])
+def test_a_domain_is_scored_at_half_of_the_union(side, score):
+    """Boxes share 12 / 20 or 9 / 20."""
+    one = image(0, detections([[0, 0, side, 20]], [0.5], [0]), [[0, 0, 20, 20]], [0])
+    assert ap50_by_domain([one], ["day"])["day"] == pytest.approx(score)

@@ -6,6 +6,7 @@ import torch
 from lightning_edge.methods.average_precision import average_precision, scored_images
 from lightning_edge.nn.center_detector import CenterDetector, CenterMaps
 from lightning_edge.ops.center_targets import cell_centers, center_targets, pad_boxes
+from lightning_edge.ops.focal import center_focal_loss
 
 ENCODER = "test_resnet"
 
@@ -157,6 +158,9 @@ def test_a_loss_is_of_an_object_not_of_an_image(batch):
     once, doubled = net.losses(batch), net.losses(twice)
     for name in once:
         torch.testing.assert_close(doubled[name], once[name])
+    heat = net(batch["image"]).heat
+    target = center_targets(pad_boxes(batch["boxes_xyxy"], batch["label"]), 2, 16, 24, 4).heat
+    torch.testing.assert_close(once["middles"], center_focal_loss(heat, target, target >= 0) / 3)
 
 
 def test_an_image_is_found_in_alone_as_in_a_batch(batch):
@@ -204,3 +208,12 @@ def test_a_coarser_map_starts_at_its_stage():
     net = CenterDetector(ENCODER, 2, channels=8, stride=8)
     assert len(net.lateral) == len(CenterDetector(ENCODER, 2).lateral) - 1
     assert net(torch.rand(2, 3, 64, 96)).heat.shape == (2, 2, 8, 12)
+
+
+def test_only_the_highest_of_neighbours_is_a_middle():
+    """Though boxes of two cells each way share a third only, in cells side by side."""
+    net = CenterDetector(ENCODER, 2)
+    (found,) = net.decode(maps_of((0, 4, 2), (0, 4, 3), (0, 5, 3), (1, 4, 3)), 32, 32)
+    sure = found.score > 0.5
+    assert found.label[sure].tolist() == [0, 1]
+    assert found.boxes_xyxy[sure].tolist() == [[6, 14, 14, 22], [10, 14, 18, 22]]

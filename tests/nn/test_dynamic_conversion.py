@@ -129,6 +129,8 @@ def test_convolutions_that_stay_are_told():
 def test_modes_and_names_of_weights_survive():
     static, dynamic = make_net("test_resnet")
     assert not any(module.training for module in dynamic.modules())
+    assert not any(module.training for module in specialise(dynamic, torch.ones(FEATURES)).modules())
+    assert all(module.training for module in specialise(dynamic.train(), torch.ones(FEATURES)).modules())
     assert {name for name in dynamic.state_dict() if ".router." not in name} == set(static.state_dict())
 
 

@@ -108,8 +108,9 @@ def test_images_reach_the_detector_as_they_are(batch, monkeypatch):
     net, seen = MAKERS["FCOS"](), []
     forward = net.backbone.forward
     monkeypatch.setattr(net.backbone, "forward", lambda image: seen.append(image) or forward(image))
-    net.losses(batch)
-    torch.testing.assert_close(seen[0], batch["image"], rtol=0, atol=0)
+    image = batch["image"][..., :61, :95].contiguous()
+    net.losses(batch | {"image": image})
+    torch.testing.assert_close(seen[0], image, rtol=0, atol=0)
 
 
 def test_losses_in_evaluation_are_refused(batch):

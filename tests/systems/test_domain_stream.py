@@ -209,3 +209,15 @@ def test_the_dynamic_net_stays_as_it_is():
         {value.data_ptr() for value in part.state_dict().values()} for part in (stream._serving, stream._spare)
     )
     assert not serving & spare
+
+
+def test_the_watcher_goes_on_from_what_one_who_knows_said():
+    """It takes its patience again to say otherwise, and does not go back at once."""
+    stream = make_stream(make_net(), layers_per_frame=0)
+    stream(frame(0.1))
+    stream.switch_to(1)
+    served = []
+    for _ in range(3):
+        stream(frame(0.1))
+        served.append(stream.domain)
+    assert served == [1, 0, 0]
