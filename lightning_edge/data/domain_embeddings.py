@@ -33,6 +33,21 @@ class DomainEmbedding(ABC):
         """Describe the domains of a split's images; what was learned of training images may be used for others."""
 
 
+class _OfFeatures(DomainEmbedding):
+    """An embedding whose numbers are those of a file of features.
+
+    Args:
+        features: File of features of all images, as ``python -m recipes.ddn embed`` writes it.
+    """
+
+    def __init__(self, features: str | Path) -> None:
+        self.features = Path(features)
+
+    @override
+    def num_features(self, partition: Partition, vocabulary: Vocabulary) -> int:
+        return num_features(self.features)
+
+
 class OneHot(DomainEmbedding):
     """A place for each domain: 1 at its own, 0 at all others. It says which domain it is, and no more."""
 
@@ -51,19 +66,12 @@ class OneHot(DomainEmbedding):
         return Description(np.eye(len(of_split.domain_names), dtype=np.float32), of_split.domain)
 
 
-class MeanFeatures(DomainEmbedding):
+class MeanFeatures(_OfFeatures):
     """Mean features of a domain's images, as in arXiv:1911.13237: those of its own split, training and others apart.
 
     Args:
         features: File of features of all images, as ``python -m recipes.ddn embed`` writes it.
     """
-
-    def __init__(self, features: str | Path) -> None:
-        self.features = Path(features)
-
-    @override
-    def num_features(self, partition: Partition, vocabulary: Vocabulary) -> int:
-        return num_features(self.features)
 
     @override
     def describe(self, of_split: Assignment, of_training: Assignment) -> Description:
@@ -71,19 +79,12 @@ class MeanFeatures(DomainEmbedding):
         return Description(_means(features, of_split.domain, len(of_split.domain_names)), of_split.domain)
 
 
-class ImageFeatures(DomainEmbedding):
+class ImageFeatures(_OfFeatures):
     """What a frozen encoder sees in the image itself, whatever its domain.
 
     Args:
         features: File of features of all images, as ``python -m recipes.ddn embed`` writes it.
     """
-
-    def __init__(self, features: str | Path) -> None:
-        self.features = Path(features)
-
-    @override
-    def num_features(self, partition: Partition, vocabulary: Vocabulary) -> int:
-        return num_features(self.features)
 
     @override
     def describe(self, of_split: Assignment, of_training: Assignment) -> Description:

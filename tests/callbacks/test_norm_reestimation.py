@@ -7,7 +7,7 @@ from toys import make_trainer
 from callbacks import NormReestimation
 from lightning_edge.data import DigitsDataModule
 from lightning_edge.methods import Classification
-from lightning_edge.nn import TimmClassifier
+from lightning_edge.nn import DomainNet, TimmClassifier
 
 
 @pytest.fixture
@@ -61,3 +61,10 @@ def test_bad_arguments_and_missing_data_are_named(method, data, tmp_path):
     trainer = make_trainer(tmp_path, callbacks=[NormReestimation()])
     with pytest.raises(ValueError, match="expected a data module with training images for NormReestimation, got none"):
         trainer.validate(method, data.val_dataloader(), verbose=False)
+
+
+def test_a_net_with_experts_is_told_the_domain(data, tmp_path, recwarn):
+    torch.manual_seed(0)
+    net = DomainNet(TimmClassifier("resnet10_quarter", 10), data.embedding_features, 2)
+    make_trainer(tmp_path, callbacks=[NormReestimation()]).validate(Classification(net), data, verbose=False)
+    assert not [warning for warning in recwarn.list if "domain of the images is not known" in str(warning.message)]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from inspect import signature
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ import torch
 from lightning_edge.data.image_features import read_features
 from lightning_edge.nn.dynamic import in_domain
 from lightning_edge.nn.dynamic_conversion import specialise
-from recipes._ddn_compare import VARIANTS, make_variants
+from recipes._cli import last_checkpoint, run_config
+from recipes._ddn_compare import VARIANTS, compare, make_variants
+from recipes._ddn_known_domains import known_domains
 from recipes._ddn_stream import _delays
 from recipes.ddn import main
 
@@ -180,3 +183,21 @@ def test_the_exported_graph_takes_the_weights_of_each_domain(tmp_path):
         "dawn_dusk_clear.weights.pt", "daytime_clear.weights.pt", "daytime_foggy.weights.pt",
         "daytime_rainy.weights.pt", "net.onnx", "night_clear.weights.pt",
     ]  # fmt: skip
+
+
+def test_what_a_domain_is_told_is_the_mean_of_its_images(features):
+    arguments = ["--data.embedding=ImageFeatures", f"--data.embedding.features={features}"]
+    known = known_domains(main(["domains", *SMALL, *arguments]).datamodule, None, None)
+    torch.testing.assert_close(known.embeddings, known.centers, rtol=1e-3, atol=1e-3)
+
+
+def test_fine_tuning_is_validated_when_it_ends():
+    default = dict(argument.split("=") for argument in signature(compare).parameters["fine_tuning"].default)
+    assert default["--trainer.max_epochs"] == default["--trainer.check_val_every_n_epoch"]
+
+
+def test_a_static_net_rides_along(tmp_path):
+    with_file = [argument for argument in SHORT if "logger" not in argument]
+    run_config("ddn", [*with_file, "--model.net.num_experts=1", "--model.net.gate=softmax"], tmp_path / "static")
+    few = ["--num_frames=2", "--num_drives=1", "--window=2", f"--static={last_checkpoint(tmp_path / 'static')}"]
+    assert "static_ap50" in main(["stream", *SMALL, f"--folder={tmp_path}", *few]).result
