@@ -85,6 +85,11 @@ class ExpertConv2d(nn.Module, ABC):
         nn.init.normal_(self.router.weight, std=_ROUTER_STD)
         nn.init.zeros_(self.router.bias)
 
+    @property
+    def experts(self) -> Float[Tensor, "experts out in_group height width"]:
+        """Weights of each expert."""
+        return self.weight.unflatten(0, (self.num_experts, self.out_channels))
+
     @abstractmethod
     def gates_of(self, image: Tensor) -> tuple[Float[Tensor, "rows experts"], Int64[Tensor, " batch"] | None]:
         """Gates of some domains, and which of them each image is of; ``None`` if all are of the only one."""
@@ -97,23 +102,20 @@ class ExpertConv2d(nn.Module, ABC):
     def mixed_weight(self, features: Float[Tensor, "rows features"]) -> Float[Tensor, "rows out in_group height width"]:
         """Weights of a plain convolution for each row of features."""
         with torch.autocast(self.weight.device.type, enabled=False):  # what is kept has the type of the experts
-            return self._mixed(self.gates(features))
+            return mix_experts(self.gates(features), self.experts)
 
     def forward(self, image: Float[Tensor, "batch in height width"]) -> Float[Tensor, "batch out new_height new_width"]:
         """Convolve each image by its own mixture."""
         gates, row = self.gates_of(image)
-        weight = self._mixed(gates).to(image.dtype)
         padding = self.padding
         if self.pads_as_tensorflow:
             image, padding = pad_same(image, self.kernel_size, self.stride, self.dilation), (0, 0)  # pyright: ignore
         settings = (self.stride, padding, self.dilation, self.groups)
         if row is None:
-            return F.conv2d(image, weight[0], self.bias, *settings)  # pyright: ignore[reportCallIssue, reportArgumentType]
-        found = convolve_each(image, weight, row, *settings)  # pyright: ignore[reportArgumentType]
+            weight = mix_experts(gates, self.experts)[0]
+            return F.conv2d(image, weight, self.bias, *settings)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        found = convolve_each(image, self.experts, gates, row, *settings)  # pyright: ignore[reportArgumentType]
         return found if self.bias is None else found + self.bias.to(found.dtype).view(-1, 1, 1)
-
-    def _mixed(self, gates: Float[Tensor, "rows experts"]) -> Float[Tensor, "rows out in_group height width"]:
-        return mix_experts(gates, self.weight.unflatten(0, (self.num_experts, self.out_channels)))
 
     def extra_repr(self) -> str:
         """What differs from a plain convolution."""

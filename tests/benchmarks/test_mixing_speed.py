@@ -23,6 +23,7 @@ from lightning_edge.nn.dynamic_conversion import specialise
 from lightning_edge.ops.center_targets import pad_boxes
 from lightning_edge.ops.expert_convolution import (
     convolve_by_domain,
+    convolve_by_expert,
     convolve_by_image,
     convolve_each,
     mix_experts,
@@ -54,8 +55,11 @@ CONVOLUTIONS = [
     (128, 18, 32, 1, 1, 1),
     (96, 18, 32, 3, 1, 96),
     (256, 18, 32, 3, 1, 1),
+    (32, 4, 4, 3, 1, 1),
+    (128, 2, 2, 3, 1, 1),
+    (128, 1, 1, 3, 1, 1),
 ]
-WAYS = ("static", "loop", "by image", "by domain", "chosen")
+WAYS = ("static", "loop", "by image", "by domain", "by expert", "chosen")
 
 
 @pytest.mark.parametrize("num_domains", [DOMAINS, BATCH])
@@ -91,7 +95,8 @@ def make_ways(channels, height, width, kernel, stride, groups, num_domains):
         "loop": loop,
         "by image": lambda: convolve_by_image(image, mix_experts(gates, experts)[row], *settings),
         "by domain": lambda: convolve_by_domain(image, mix_experts(gates, experts), row, *settings),
-        "chosen": lambda: convolve_each(image, mix_experts(gates, experts), row, *settings),
+        "by expert": lambda: convolve_by_expert(image, experts, gates[row], *settings),
+        "chosen": lambda: convolve_each(image, experts, gates, row, *settings),
     }
 
     def step(way):

@@ -6,14 +6,22 @@ import torch.nn.functional as F
 
 from lightning_edge.ops.expert_convolution import (
     convolve_by_domain,
+    convolve_by_expert,
     convolve_by_image,
     convolve_each,
     mix_experts,
 )
 
 WAYS = {
-    "by image": lambda image, weight, row, *settings: convolve_by_image(image, weight[row], *settings),
-    "by domain": convolve_by_domain,
+    "by image": lambda image, experts, gates, row, *settings: convolve_by_image(
+        image, mix_experts(gates, experts)[row], *settings
+    ),
+    "by domain": lambda image, experts, gates, row, *settings: convolve_by_domain(
+        image, mix_experts(gates, experts), row, *settings
+    ),
+    "by expert": lambda image, experts, gates, row, *settings: convolve_by_expert(
+        image, experts, gates[row], *settings
+    ),
     "chosen": convolve_each,
 }
 SETTINGS = {
@@ -27,16 +35,20 @@ SETTINGS = {
 }
 
 
-def draw(channels, out, kernel, groups, num_domains, batch, side=7):
+def draw(channels, out, kernel, groups, num_domains, batch, side=7, num_experts=3):
     generator = torch.Generator().manual_seed(0)
-    image = torch.rand(batch, channels, side, side, dtype=torch.float64, generator=generator, requires_grad=True)
-    shape = (num_domains, out, channels // groups, kernel, kernel)
-    weight = torch.rand(shape, dtype=torch.float64, generator=generator, requires_grad=True)
-    return image, weight
+    shapes = [
+        (batch, channels, side, side),
+        (num_experts, out, channels // groups, kernel, kernel),
+        (num_domains, num_experts),
+    ]
+    return [torch.rand(shape, dtype=torch.float64, generator=generator, requires_grad=True) for shape in shapes]
 
 
-def loop(image, weight, row, *settings):
-    return torch.cat([F.conv2d(image[i : i + 1], weight[row[i]], None, *settings) for i in range(len(image))])
+def loop(image, experts, gates, row, *settings):
+    weights = [sum(gate * expert for gate, expert in zip(gates[domain], experts, strict=True)) for domain in row]
+    each = zip(image.split(1), weights, strict=True)
+    return torch.cat([F.conv2d(one, weight, None, *settings) for one, weight in each])
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -44,30 +56,40 @@ def loop(image, weight, row, *settings):
 @pytest.mark.parametrize("row", [[1, 0, 1, 3, 0], [0, 1, 2, 3, 4], [2], [1, 1, 1]], ids=str)
 def test_all_ways_are_a_loop_over_images(way, name, row):
     channels, out, kernel, settings = SETTINGS[name]
-    image, weight = draw(channels, out, kernel, settings[-1], 5, len(row))
+    drawn = draw(channels, out, kernel, settings[-1], 5, len(row))
     row = torch.tensor(row)
-    ours, theirs = WAYS[way](image, weight, row, *settings), loop(image, weight, row, *settings)
+    ours, theirs = WAYS[way](*drawn, row, *settings), loop(*drawn, row, *settings)
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
     factor = torch.rand(ours.shape, dtype=torch.float64)
-    gradients = [torch.autograd.grad((found * factor).sum(), [image, weight]) for found in (ours, theirs)]
+    gradients = [torch.autograd.grad((found * factor).sum(), drawn) for found in (ours, theirs)]
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
 
 
-def test_the_way_follows_from_sizes_and_neither_changes_the_result(monkeypatch):
+SAME = ((1, 1), (1, 1), (1, 1), 1)
+CHOICES = {
+    "many weights, few places": (2, [0, 0, 1], SAME, "convolve_by_domain"),
+    "few weights, many places": (30, [0, 0, 1], SAME, "convolve_by_image"),
+    "no domain twice, many places": (30, [0, 1], SAME, "convolve_by_image"),
+    "no domain twice, few places": (4, [0, 1], SAME, "convolve_by_expert"),
+    "few places by the stride": (8, [0, 1], ((2, 2), (1, 1), (1, 1), 1), "convolve_by_expert"),
+    "no domain twice, few places, groups": (4, [0, 1], ((1, 1), (1, 1), (1, 1), 8), "convolve_by_image"),
+}
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_the_way_follows_from_sizes_and_changes_no_result(choice, monkeypatch):
+    side, row, settings, expected = CHOICES[choice]
     called = []
-    for name in ("convolve_by_domain", "convolve_by_image"):
+    for name in ("convolve_by_domain", "convolve_by_image", "convolve_by_expert"):
         way = globals()[name]
         monkeypatch.setattr(
             f"lightning_edge.ops.expert_convolution.{name}",
             lambda *args, way=way, name=name: called.append(name) or way(*args),
         )
-    for side, row in ((2, [0, 0, 1]), (30, [0, 0, 1]), (2, [0, 1])):
-        image, weight = draw(8, 8, 3, 1, 2, len(row), side)
-        settings = ((1, 1), (1, 1))
-        row = torch.tensor(row)
-        torch.testing.assert_close(convolve_each(image, weight, row, *settings), loop(image, weight, row, *settings))
-    # many weights for few pixels; few for many; no domain twice
-    assert called == ["convolve_by_domain", "convolve_by_image", "convolve_by_image"]
+    drawn = draw(8, 8, 3, settings[-1], 2, len(row), side)
+    row = torch.tensor(row)
+    torch.testing.assert_close(convolve_each(*drawn, row, *settings), loop(*drawn, row, *settings))
+    assert called == [expected]
 
 
 def test_mixtures_are_sums_of_experts():
