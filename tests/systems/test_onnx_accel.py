@@ -1,3 +1,5 @@
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import nn
@@ -51,22 +53,28 @@ def test_a_stream_in_onnxruntime_agrees_with_torch(arguments, names, clips, tmp_
     assert found.share_equal >= 0.999
 
 
-def test_agreement_is_of_every_frame(clips, tmp_path):
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A net and the folder of its export; tests change neither."""
+    net, folder = make_net(flow=DISFlow()), tmp_path_factory.mktemp("exported")
+    export_accel(net, folder, 64, 96)
+    return net, folder
+
+
+def test_agreement_is_of_every_frame(clips, exported):
     """A net that differs on carried frames only is found out."""
-    net = make_net(flow=DISFlow())
-    export_accel(net, tmp_path, 64, 96)
+    net, folder = deepcopy(exported[0]), exported[1]
     with torch.no_grad():
         net.fusion.bias[0] += 1
-    assert compare(net, OnnxAccel(tmp_path, net.flow), clips[:, :1]).largest_difference < 1e-4
-    assert compare(net, OnnxAccel(tmp_path, net.flow), clips).largest_difference == pytest.approx(1, abs=1e-3)
+    assert compare(net, OnnxAccel(folder, net.flow), clips[:, :1]).largest_difference < 1e-4
+    assert compare(net, OnnxAccel(folder, net.flow), clips).largest_difference == pytest.approx(1, abs=1e-3)
     with pytest.raises(ValueError, match="expected at least one clip"):
         compare(net, net, [])
 
 
-def test_the_streaming_runtime_runs_it(clips, tmp_path):
-    net = make_net(flow=DISFlow())
-    export_accel(net, tmp_path, 64, 96)
-    ours, theirs = (VideoStream(each, interval=3) for each in (net, OnnxAccel(tmp_path, net.flow)))
+def test_the_streaming_runtime_runs_it(clips, exported):
+    net, folder = exported
+    ours, theirs = (VideoStream(each, interval=3) for each in (net, OnnxAccel(folder, net.flow)))
     for frame in clips[0]:
         assert (ours(frame) == theirs(frame)).float().mean() >= 0.999
 
@@ -79,26 +87,22 @@ def test_another_export_takes_the_place_of_the_first(clips, tmp_path):
 
 
 @pytest.mark.parametrize(("asked", "got"), [(None, torch.get_num_threads()), (1, 1)])
-def test_threads_are_those_of_torch_or_as_asked(asked, got, tmp_path):
-    export_accel(make_net(), tmp_path, 64, 96)
-    net = OnnxAccel(tmp_path, num_threads=asked)
+def test_threads_are_those_of_torch_or_as_asked(asked, got, exported):
+    net = OnnxAccel(exported[1], exported[0].flow, num_threads=asked)
     for session in (net._key, net._carried):
         assert session.get_session_options().intra_op_num_threads == got
 
 
-def test_frames_of_another_size_are_refused(tmp_path):
-    net = make_net(flow=DISFlow())
-    export_accel(net, tmp_path, 64, 96)
+def test_frames_of_another_size_are_refused(exported):
+    net, folder = exported
     with pytest.raises(ValueError, match=r"shape of the export, \[1, 3, 64, 96\], got \[1, 3, 32, 96\]"):
-        OnnxAccel(tmp_path, net.flow).start(torch.zeros(1, 3, 32, 96))
+        OnnxAccel(folder, net.flow).start(torch.zeros(1, 3, 32, 96))
 
 
-def test_errors_name_what_is_missing(tmp_path):
+def test_errors_name_what_is_missing(exported, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"expected key\.onnx in "):
         OnnxAccel(tmp_path)
-    net = make_net(flow=DISFlow())
     with pytest.raises(ValueError, match="expected a net in evaluation mode"):
-        export_accel(net.train(), tmp_path, 64, 96)
-    export_accel(net.eval(), tmp_path, 64, 96)
+        export_accel(make_net().train(), tmp_path, 64, 96)
     with pytest.raises(ValueError, match=r"expected a flow for .*such as DISFlow"):
-        OnnxAccel(tmp_path)
+        OnnxAccel(exported[1])
