@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from scipy.cluster.vq import kmeans2
 from scipy.spatial.distance import cdist
 from typing_extensions import override
@@ -144,6 +145,12 @@ class ByClusters(Partition):
 
     @override
     def assign(self, split: LabelledSplit, images: Sequence[ImageRecord], vocabulary: Vocabulary) -> Assignment:
+        of_images = read_features(self.features, split, [image.name for image in images])
+        domain = cdist(of_images, self._centres).argmin(1)
+        return Assignment(split, images, _numbered(self._num_domains), domain)
+
+    @cached_property
+    def _centres(self) -> Float[np.ndarray, "domains features"]:
         of_training = read_features(self.features, "train")
         if len(of_training) < self._num_domains:
             raise ValueError(
@@ -151,9 +158,7 @@ class ByClusters(Partition):
                 f"got {self._num_domains}"
             )
         centres, _ = kmeans2(of_training, self._num_domains, minit="++", rng=np.random.default_rng(self.seed))
-        of_images = read_features(self.features, split, [image.name for image in images])
-        domain = cdist(of_images, centres).argmin(1)
-        return Assignment(split, images, _numbered(self._num_domains), domain)
+        return centres
 
 
 def draw_by_name(images: Sequence[ImageRecord], count: int, seed: int) -> Int64[np.ndarray, " images"]:

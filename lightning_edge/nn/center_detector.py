@@ -139,6 +139,8 @@ def _height_width(maps: Tensor) -> tuple[int, int]:
 
 
 def _distinct(boxes: Tensor, score: Tensor, label: Tensor) -> Detections:
+    found = score > 0  # elsewhere a neighbour is surer
+    boxes, score, label = boxes[found], score[found], label[found]
     kept = batched_nms(boxes, score, label, NMS_IOU)
     return Detections(boxes[kept], score[kept], label[kept])
 

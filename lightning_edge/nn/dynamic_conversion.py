@@ -96,7 +96,7 @@ def _convert(module: nn.Module, make: Callable[[nn.Conv2d], ExpertConv2d]) -> in
     convs = {name: child for name, child in everything if isinstance(child, nn.Conv2d)}
     if "" in convs:
         raise ValueError(f"expected a module around convolutions, got {type(module).__name__}, itself one")
-    plain = {name: conv for name, conv in convs.items() if type(conv) in (nn.Conv2d, Conv2dSame)}
+    plain = {name: conv for name, conv in convs.items() if _only_convolves(conv)}
     if left := [name for name in convs if name not in plain]:
         kind = type(convs[left[0]]).__name__
         warnings.warn(f"{len(left)} convolutions stay as they are, such as {left[0]}, a {kind}", stacklevel=4)
@@ -108,6 +108,11 @@ def _convert(module: nn.Module, make: Callable[[nn.Conv2d], ExpertConv2d]) -> in
     return len(made)
 
 
+def _only_convolves(conv: nn.Conv2d) -> bool:
+    # hooks are how torch.nn.utils.weight_norm makes weights, and spectral_norm
+    return type(conv) in (nn.Conv2d, Conv2dSame) and not (conv._forward_pre_hooks or conv._forward_hooks)
+
+
 def _plain(layer: DomainConv2d, embedding: Tensor) -> nn.Conv2d:
     kind = Conv2dSame if layer.pads_as_tensorflow else nn.Conv2d
     settings: Any = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
@@ -117,7 +122,8 @@ def _plain(layer: DomainConv2d, embedding: Tensor) -> nn.Conv2d:
     weight = layer.mixed_weight(embedding.to(layer.weight)[None])[0].detach()
     is_last = layer.weight.is_contiguous(memory_format=torch.channels_last) and not layer.weight.is_contiguous()
     conv.weight.data = weight.contiguous(memory_format=torch.channels_last) if is_last else weight
+    conv.weight.requires_grad_(layer.weight.requires_grad)
     if layer.bias is not None:
-        conv.bias = nn.Parameter(layer.bias.detach().clone())
+        conv.bias = nn.Parameter(layer.bias.detach().clone(), layer.bias.requires_grad)
     conv.train(layer.training)
     return conv

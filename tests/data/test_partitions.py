@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.cluster.vq import kmeans2
 
-from lightning_edge.data import ByAttributes, ByClusters, EachImage, RandomDomains
+from lightning_edge.data import ByAttributes, ByClusters, EachImage, RandomDomains, partitions
 from lightning_edge.data.image_features import write_features
 from lightning_edge.data.partitions import ImageRecord
 
@@ -106,6 +107,15 @@ def test_clusters_follow_from_the_seed_and_not_from_the_images_asked_for(feature
     )
     assert partition.assign("train", IMAGES[2:3], VOCABULARY).domain == of_all[2]
     assert len(partition.assign("train", [], VOCABULARY).domain) == 0
+
+
+def test_clusters_are_found_once(features, monkeypatch):
+    calls = []
+    monkeypatch.setattr(partitions, "kmeans2", lambda *args, **kwargs: calls.append(1) or kmeans2(*args, **kwargs))
+    partition = ByClusters(features, num_domains=2)
+    for images in (IMAGES, IMAGES[:2]):
+        partition.assign("train", images, VOCABULARY)
+    assert calls == [1]
 
 
 def test_as_many_clusters_as_images(features):

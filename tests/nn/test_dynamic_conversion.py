@@ -126,6 +126,22 @@ def test_convolutions_that_stay_are_told():
         convert_to_condconv(net, 2)
 
 
+def test_weights_that_are_made_anew_at_each_call_stay():
+    net = nn.Sequential(nn.utils.weight_norm(nn.Conv2d(3, 4, 3)), nn.Conv2d(4, 4, 3))
+    with pytest.warns(UserWarning, match="1 convolutions stay as they are, such as 0, a Conv2d"):
+        assert convert_to_domains(net, 2, FEATURES) == 1
+
+
+def test_what_is_frozen_stays_frozen():
+    net = timm.create_model("test_resnet")
+    net.conv1.requires_grad_(False)
+    before = [parameter.requires_grad for parameter in net.parameters()]
+    convert_to_domains(net, 2, FEATURES)
+    plain = specialise(net, torch.zeros(FEATURES))
+    assert [parameter.requires_grad for parameter in plain.parameters()] == before
+    assert not all(before)
+
+
 def test_modes_and_names_of_weights_survive():
     static, dynamic = make_net("test_resnet")
     assert not any(module.training for module in dynamic.modules())
