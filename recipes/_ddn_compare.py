@@ -68,7 +68,6 @@ def compare(
     num_seeds: int = 3,
     variants: tuple[str, ...] = VARIANTS,
     overrides: tuple[str, ...] = (),
-    metric: str = "ap50",
     width_option: str = "model.net.body.encoder_options",
     fine_tuning: tuple[str, ...] = (
         "--trainer.max_epochs=4",
@@ -78,6 +77,9 @@ def compare(
 ) -> dict[str, float]:
     """Fit domain-aware nets and their baselines under several seeds, and print their scores by domain.
 
+    AP50 of detectors, accuracy of classifiers. All variants under three seeds take as long as some 27 fits, so name a
+    few variants to begin with.
+
     A stopped comparison goes on where it was, and one with more seeds or variants uses those that are there.
 
     Args:
@@ -86,15 +88,15 @@ def compare(
         num_seeds: How many runs of each variant.
         variants: Which ones; the card says what each is, and what it is told of domains.
         overrides: Further arguments of ``fit`` for all runs, such as ``["-c", "ddn_digits.yaml"]``.
-        metric: What is compared: ``ap50`` of detectors, ``accuracy`` of classifiers.
-        width_option: Argument that takes the channels of the encoder's stages; the widths are those of a
-            ``resnet10_quarter``.
+        width_option: Argument that widens the net for the ``wide`` variants: it takes the channels of the encoder's
+            stages, and is given those for a ``resnet10_quarter``; ``model.net.body.model_options`` for classifiers.
         fine_tuning: Arguments of ``fit`` for training on one domain.
 
     Raises:
         ValueError: There is no such variant, none at all, or no seed; the data are not parted by attributes; a run
-            logged no such metric.
+            logged no score of a domain.
     """
+    from lightning_edge.data import DetectionDataModule
     from recipes.ddn import main
 
     features = (folder / "features.npz").absolute()
@@ -102,6 +104,7 @@ def compare(
     if not variants or not set(variants) <= known.keys():
         raise ValueError(f"expected variants among {list(known)}, got {[v for v in variants if v not in known]}")
     datamodule = main(["domains", *overrides]).datamodule
+    metric = "ap50" if isinstance(datamodule, DetectionDataModule) else "accuracy"
     if not features.is_file():
         main(["embed", *overrides, f"--file={features}"])
     found: dict[str, list[Scores]] = {name: [] for name in variants}
@@ -152,8 +155,8 @@ class _Runs:
         if name not in metrics:
             logged = sorted(key for key in metrics if key.startswith("val/") and key.endswith(domain))
             raise ValueError(
-                f"expected metric to be logged for each domain at the end of a run, as {name}, got {logged}: is the "
-                "last epoch validated?"
+                f"expected {name} to be logged at the end of a run, got {logged}: validate the last epoch "
+                "(trainer.check_val_every_n_epoch) on all images (trainer.limit_val_batches)"
             )
         return metrics[name]
 

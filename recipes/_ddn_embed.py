@@ -4,10 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from lightning_edge.contracts import LabelledSplit
-    from lightning_edge.nn.frozen_encoder import FrozenEncoder
 
 _SPLITS: "tuple[LabelledSplit, ...]" = ("train", "val", "test")
 
@@ -32,6 +29,7 @@ def embed(
     """
     from lightning_edge.data.image_features import write_features
     from lightning_edge.nn.frozen_encoder import FrozenEncoder
+    from lightning_edge.systems.known_domains import features_of
 
     net = FrozenEncoder.of(encoder, weights)
     datamodule.prepare_data()
@@ -39,19 +37,10 @@ def embed(
     net.standardise(found["train"])
     names = {split: [record.name for record in datamodule.records(split)] for split in _SPLITS}
     write_features(file, {split: (names[split], net.scaled(found[split]).numpy()) for split in _SPLITS})
-    num_images, num_features = sum(map(len, found.values())), found["train"].shape[1]
-    _say(f"{num_features} features of {num_images} images are in {file}")
-    return {"num_features": float(num_features), "num_images": float(num_images)}
-
-
-def features_of(net: "FrozenEncoder", datamodule: Any, split: "LabelledSplit") -> "Tensor":
-    """Features of the images of a split, in the order of the data module's records."""
-    import torch
-    from rich.progress import track
-
-    loader = datamodule.images_in_order(split)
-    batches = (datamodule.on_after_batch_transfer(batch, 0)["image"] for batch in loader)
-    return torch.cat([net(image) for image in track(batches, f"{split} images", total=len(loader), transient=True)])
+    counts = ", ".join(f"{len(found[split])} of {split}" for split in _SPLITS)
+    num_features = found["train"].shape[1]
+    _say(f"{num_features} features of each image ({counts}) are in {file}")
+    return {"num_features": float(num_features), "num_images": float(sum(map(len, found.values())))}
 
 
 def _say(line: str) -> None:

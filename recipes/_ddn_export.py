@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from recipes._ddn_known_domains import check_detection, known_domains
+from recipes._ddn_detection import check_detection
 from recipes._weights import with_weights
 
 
@@ -31,6 +31,7 @@ def export(
 
     from lightning_edge.methods.domain_names import domain_keys
     from lightning_edge.nn.dynamic_conversion import specialise
+    from lightning_edge.systems.known_domains import KnownDomains
     from lightning_edge.systems.onnx_domains import OnnxDomains, export_domains
     from lightning_edge.timing import interleave
 
@@ -38,7 +39,7 @@ def export(
         raise ValueError(f"expected num_images of at least 1, got {num_images}")
     check_detection(datamodule)
     net = with_weights(model, ckpt_path).net
-    known = known_domains(datamodule, None, None)
+    known = KnownDomains.of(datamodule)
     embeddings = dict(zip(domain_keys(known.names), known.embeddings, strict=True))
     height, width = datamodule.input_size
     files = export_domains(net, embeddings, folder, height, width)

@@ -62,7 +62,7 @@ def print_report(found: Mapping[str, Sequence[Scores]], metric: str) -> None:
         padding=0,
     )
     table.add_column("variant", no_wrap=True)
-    for heading in ("all", "mean", "-static", *domains):
+    for heading in ("all", "mean", "-static", *(key.replace("_", "\n") for key in domains)):
         table.add_column(heading, justify="right")
     for name, scores in found.items():
         overall = [score.overall for score in scores if score.overall is not None]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from recipes._ddn_known_domains import KnownDomains, check_detection, known_domains
+from recipes._ddn_detection import check_detection
 from recipes._ddn_stream_report import StreamScore, report_stream
 from recipes._weights import with_weights
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lightning_edge.data.bdd100k_labels import LabelledFrame
     from lightning_edge.methods.average_precision import ScoredImage
     from lightning_edge.systems.domain_stream import DomainStream
+    from lightning_edge.systems.known_domains import KnownDomains
 
 _SEED = 90_000
 """Of the first world; those of the sample data are drawn, and lie far apart."""
@@ -73,9 +74,11 @@ def stream(
         raise ValueError(f"expected window to divide num_frames ({num_frames}), to be of one domain, got {window}")
     from rich.progress import track
 
+    from lightning_edge.systems.known_domains import KnownDomains
+
     check_detection(datamodule)
     net = with_weights(model, ckpt_path).net
-    known = known_domains(datamodule, encoder, weights)
+    known = KnownDomains.of(datamodule, encoder, weights)
     streams = [_noticing(net, known, layers_per_frame) for _ in range(num_drives)]
     runners = _runners(net, known, streams, None if static is None else _static_net(static))
     drives = [_drive(_SEED + 100 * number, domains, num_frames, datamodule, known) for number in range(num_drives)]
@@ -94,7 +97,7 @@ def stream(
     return report_stream(scores, _delays(noticed, truth, num_frames), streams, domains, num_frames, folder)
 
 
-def _noticing(net: Any, known: KnownDomains, layers_per_frame: int) -> "DomainStream":
+def _noticing(net: Any, known: "KnownDomains", layers_per_frame: int) -> "DomainStream":
     from lightning_edge.systems.domain_stream import DomainStream
     from lightning_edge.systems.domain_watcher import DomainWatcher
 
@@ -102,7 +105,7 @@ def _noticing(net: Any, known: KnownDomains, layers_per_frame: int) -> "DomainSt
 
 
 def _runners(
-    net: Any, known: KnownDomains, streams: "Sequence[DomainStream]", static: Any
+    net: Any, known: "KnownDomains", streams: "Sequence[DomainStream]", static: Any
 ) -> "dict[str, Callable[[int, _Frame], Detections]]":
     """What is compared: each takes the number of a drive and its next frame."""
     import torch
@@ -141,7 +144,7 @@ def _static_net(checkpoint: Path) -> Any:
 
 
 def _drive(
-    seed: int, domains: Sequence[str], num_frames: int, datamodule: Any, known: KnownDomains
+    seed: int, domains: Sequence[str], num_frames: int, datamodule: Any, known: "KnownDomains"
 ) -> Iterator[_Frame]:
     from lightning_edge.data.drive import boxed_drive
     from lightning_edge.data.partitions import ImageRecord

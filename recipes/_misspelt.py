@@ -12,6 +12,8 @@ _UNKNOWN_CLASS = re.compile(r"Expected a dot import path string: (\w+)")
 _MISSING = re.compile(r"the following arguments are required: ([\w, ]+)")
 _NO_MODULE = re.compile(r"No module named '([\w.]+)'")
 _NO_CLASS_YET = re.compile(r"Given value: NestedArg\(key='([\w.]+)\.(\w+)'")
+_REFUSED = re.compile(r'Parser key "(\w+)":\s+Expected an? (.+?)\. Got value: (.*)')
+_CHOICES = re.compile(r"typing\.Literal\[(.+)\]")
 _NO_LIST = re.compile(r'Parser key "([\w.]+)":\s+Expected a <class \'(?:tuple|list)\'>\. Got value: (.*)')
 _CLASS_PATH = re.compile(r"given class_path '([\w.]+)'")
 
@@ -38,11 +40,20 @@ def explain(message: str, arguments: Iterable[str], classes: Iterable[str]) -> s
     if unknown := _NO_MODULE.search(message):
         return f"there is no module {unknown[1]!r}, neither installed nor where this runs"
     if nested := _NO_CLASS_YET.search(message):
+        for name, kind, given in _REFUSED.findall(message):
+            if name == nested[2]:  # the class was there
+                return f"expected {name!r} {_as_words(kind)}, got {given}"
         return f"{nested[2]!r} needs a class for {nested[1]!r} before it"
     if value := _NO_LIST.search(message):
         name, given = value.groups()
         return f"expected {name} as a list in brackets, such as --{name}='[{given.strip(',')}]', got {given}"
     return message
+
+
+def _as_words(kind: str) -> str:
+    if choices := _CHOICES.fullmatch(kind):
+        return f"as one of {choices[1]}"
+    return "as a list in brackets" if kind in ("<class 'tuple'>", "<class 'list'>") else f"of the type {kind}"
 
 
 def _last_class(message: str) -> str:

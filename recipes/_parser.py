@@ -165,7 +165,8 @@ class RecipeCLI(LightningCLI):
                 if checkpoint is not None:
                     check_checkpoint(checkpoint, runs=Path(config.trainer.default_root_dir or ".").parent)
                 config.data = parser.instantiate(Namespace(data=config.data)).data
-                self._link(config)
+                if command not in self._commands or "model" in _wanted_objects(self._commands[command]):
+                    self._link(config)
             self.config_init = Namespace({command: parser.instantiate(config)})
         except ValueError as error:
             raise _cause(error) from None

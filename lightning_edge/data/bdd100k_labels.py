@@ -60,7 +60,7 @@ def read_labels(path: Path) -> list[LabelledFrame]:
     if len(set(names)) < len(names):
         twice = next(name for index, name in enumerate(names) if name in names[:index])
         raise ValueError(f"{path}: expected each image once, got {twice} twice")
-    faults: dict[str, list[str]] = {"lack a coordinate": [], "have no area": []}
+    faults: dict[str, list[str]] = {"are not four numbers": [], "have no area": []}
     read = [_labelled(path, name, frame, faults) for name, frame in zip(names, frames, strict=True)]
     _warn_of_faults(path, faults)
     return read
@@ -72,7 +72,7 @@ def labelled_frame(frame: dict[str, Any], source: Path = Path("a frame")) -> Lab
     Raises:
         ValueError: A category or an attribute's value is unknown.
     """
-    return _labelled(source, _name(source, 0, frame), frame, {"lack a coordinate": [], "have no area": []})
+    return _labelled(source, _name(source, 0, frame), frame, {"are not four numbers": [], "have no area": []})
 
 
 def _read_frames(path: Path) -> list[Any]:
@@ -107,7 +107,7 @@ def _labelled(path: Path, name: str, frame: dict[str, Any], faults: dict[str, li
             raise ValueError(f"{path}: expected a category among {known}, got {category!r} for {where}")
         box = _box(label["box2d"])
         if box is None:
-            faults["lack a coordinate"].append(where)
+            faults["are not four numbers"].append(where)
         elif box[2] <= box[0] or box[3] <= box[1]:
             faults["have no area"].append(where)
         else:

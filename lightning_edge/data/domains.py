@@ -1,5 +1,6 @@
 """Data whose images are of known domains: what their data modules share."""
 
+import copy
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -70,16 +71,40 @@ class DomainDataModule(EdgeDataModule):
 
     def domain_lookup(self, split: LabelledSplit) -> "DomainLookup":
         """Domains of the images of a split and their descriptions."""
-        _ = self.embedding_features  # an embedding that cannot describe the domains says so
+        num_features = self.embedding_features  # an embedding that cannot describe the domains says so
         of_training = self.partition.assign("train", self.records("train"), self.vocabulary)
         of_split = of_training
         if split != "train":
             of_split = self.partition.assign(split, self.records(split), self.vocabulary)
-        return DomainLookup(of_split, self.embedding.describe(of_split, of_training))
+        description = self.embedding.describe(of_split, of_training)
+        _check(of_split, type(self.partition).__name__, description, type(self.embedding).__name__)
+        if description.table.shape[1] != num_features:
+            raise ValueError(
+                f"expected {type(self.embedding).__name__} to describe domains by as many numbers as its num_features "
+                f"({num_features}), got {description.table.shape[1]}"
+            )
+        return DomainLookup(of_split, description)
 
     def images_in_order(self, split: LabelledSplit) -> DataLoader:
-        """All images of a split, in the order of :meth:`records` and without augmentation."""
-        return self._eval_loader(split)
+        """All images of a split, in the order of :meth:`records` and without augmentation.
+
+        They are of one domain here: a partition or an embedding may be waiting for what is found in them.
+        """
+        undivided = copy.copy(self)
+        undivided.partition, undivided.embedding, undivided._datasets = ByAttributes(()), OneHot(), {}
+        return undivided._eval_loader(split)
+
+
+def _check(assignment: Assignment, partition: str, description: Description, embedding: str) -> None:
+    for maker, what, numbers, limit in (
+        (partition, "domain", assignment.domain, len(assignment.domain_names)),
+        (embedding, "row", description.row, len(description.table)),
+    ):
+        if numbers.shape != (len(assignment.images),) or not ((numbers >= 0) & (numbers < limit)).all():
+            raise ValueError(
+                f"expected {maker} to give each of {len(assignment.images)} images a {what} of at least 0 and below "
+                f"{limit}, got {numbers.shape} of at most {numbers.max(initial=0)}"
+            )
 
 
 def _checked(only: Mapping[str, Sequence[str]], vocabulary: Vocabulary) -> dict[str, tuple[str, ...]]:

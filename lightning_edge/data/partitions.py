@@ -55,12 +55,12 @@ class ByAttributes(Partition):
     """A domain for each combination of the values of some attributes; of no attribute, one domain for all.
 
     Args:
-        attributes: Names of attributes of the data set, such as ``timeofday`` and ``weather`` of BDD100K, the
+        attributes: Name or names of attributes of the data set, such as ``timeofday`` and ``weather`` of BDD100K, the
             partition after which the main runs of arXiv:1911.13237's code are named.
     """
 
-    def __init__(self, attributes: tuple[str, ...] = ("timeofday", "weather")) -> None:
-        self.attributes = tuple(attributes)
+    def __init__(self, attributes: tuple[str, ...] | str = ("timeofday", "weather")) -> None:
+        self.attributes = (attributes,) if isinstance(attributes, str) else tuple(attributes)
 
     @override
     def num_domains(self, vocabulary: Vocabulary) -> int:

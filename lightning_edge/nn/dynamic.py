@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from timm.layers import Conv2dSame, pad_same  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor, nn
 from typing_extensions import override
@@ -167,7 +167,7 @@ class CondConv2d(ExpertConv2d):
 @contextmanager
 def in_domain(
     net: nn.Module,
-    embedding: Float[Tensor, "rows features"] | Float[Tensor, " features"] | None,
+    embedding: Shaped[Tensor, "rows features"] | Shaped[Tensor, " features"] | None,
     row: Int64[Tensor, " batch"] | None = None,
 ) -> Iterator[None]:
     """Tell a net, while it runs, which domain its images are of; nets without :class:`DomainConv2d` take no notice.
@@ -179,12 +179,15 @@ def in_domain(
         row: With it, ``embedding`` has a row for each domain, and this is the one of each image.
 
     Raises:
-        ValueError: The embedding has another number of features than the net takes.
+        ValueError: The embedding has another number of features than the net takes, or is none but a number of a
+            domain.
     """
     layers = [module for module in net.modules() if isinstance(module, DomainConv2d)]
     if not layers or embedding is None:
         yield
         return
+    if not embedding.is_floating_point():
+        raise ValueError(f"expected embedding of floats, got {embedding.dtype}: numbers of domains go to row")
     if embedding.shape[-1] != layers[0].router.in_features:
         raise ValueError(
             f"expected embedding of as many features as the net was made for ({layers[0].router.in_features}), "

@@ -66,8 +66,19 @@ class DomainStream:
         self._work: Iterator[None] = iter(())
 
     @torch.inference_mode()
-    def __call__(self, frame: Float[Tensor, "3 height width"]) -> Any:
-        """What the serving net finds in the next frame, in [0, 1]: detections, or scores of classes."""
+    def __call__(self, frame: Tensor) -> Any:
+        """What the serving net finds in the next frame: detections, or scores of classes.
+
+        Args:
+            frame: ``[3, height, width]``, in [0, 1].
+
+        Raises:
+            ValueError: The frame is bytes, or one of a batch.
+        """
+        if frame.ndim != 3 or not frame.is_floating_point():
+            raise ValueError(
+                f"expected frame as floats of [3, height, width], got {frame.dtype} of {list(frame.shape)}"
+            )
         image = frame[None]
         start = perf_counter()
         noticed = self.watcher(self.encoder(image)[0])

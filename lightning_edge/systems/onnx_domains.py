@@ -67,8 +67,8 @@ class OnnxDomains:
         FileNotFoundError: A file is missing.
     """
 
-    def __init__(self, folder: Path, domain: str, num_threads: int | None = None) -> None:
-        self.folder = folder
+    def __init__(self, folder: str | Path, domain: str, num_threads: int | None = None) -> None:
+        self.folder = Path(folder)
         self.num_threads = torch.get_num_threads() if num_threads is None else num_threads
         self.switch_to(domain)
 

@@ -15,6 +15,7 @@ from lightning_edge.data import (
     OneHot,
     Shuffled,
 )
+from lightning_edge.data.domain_embeddings import Description
 from lightning_edge.data.domains import DomainDataModule, DomainLookup
 from lightning_edge.data.image_features import num_features, read_features, write_features
 from lightning_edge.data.partitions import Assignment, ImageRecord
@@ -200,14 +201,53 @@ def test_a_data_module_tells_the_domain_of_each_image(path):
     data = Plain(batch_size=3, num_workers=0)
     assert data.domain_names == ("day", "dusk", "night")
     assert data.embedding_features == 3
-    (batch,) = data.images_in_order("val")
+    (batch,) = data.val_dataloader()
     assert batch["domain"].tolist() == [2, 0, 1]
     assert batch["domain_embedding"].tolist() == np.eye(3)[[2, 0, 1]].tolist()
-    assert torch.cat([batch["domain"] for batch in data.images_in_order("train")]).tolist() == [0, 2, 0, 2, 2]
+    assert [int(item["domain"]) for item in map(data.dataset("train").__getitem__, range(5))] == [0, 2, 0, 2, 2]
     data = Plain(embedding=Estimated(path), batch_size=3, num_workers=0)
-    (batch,) = data.images_in_order("val")
+    (batch,) = data.val_dataloader()
     assert batch["domain"].tolist() == [2, 0, 1]  # the score is by what is, not by what is thought
     assert batch["domain_embedding"].argmax(1).tolist() == [0, 0, 2]
+
+
+def test_images_may_be_looked_at_before_their_features_are_known(tmp_path):
+    waiting = {"partition": EachImage(), "embedding": MeanFeatures(tmp_path / "none.npz")}
+    data = Plain(**waiting, batch_size=2, num_workers=0)
+    assert sum(len(batch["domain"]) for batch in data.images_in_order("train")) == len(TRAIN)
+    assert {name: getattr(data, name) for name in waiting} == waiting
+
+
+class Faulty(OneHot):
+    """Describes domains as it is told to."""
+
+    def __init__(self, table, row):
+        self.described = Description(np.array(table, np.float32), np.array(row))
+
+    def describe(self, of_split, of_training):
+        return self.described
+
+
+class Beyond(ByAttributes):
+    """Counts domains from one."""
+
+    def assign(self, split, images, vocabulary):
+        made = super().assign(split, images, vocabulary)
+        return made._replace(domain=made.domain + 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"embedding": Faulty(np.eye(3), [0, 0])}, r"expected Faulty to give each of 5 images a row .* got \(2,\)"),
+        ({"embedding": Faulty(np.eye(3), [0, 1, 2, 3, 0])}, r"row of at least 0 and below 3, got \(5,\) of at most 3"),
+        ({"embedding": Faulty(np.eye(4), [0] * 5)}, r"as many numbers as its num_features \(3\), got 4"),
+        ({"partition": Beyond(("light",))}, "expected Beyond to give each of 5 images a domain .* below 3, got .* 3"),
+    ],
+)
+def test_own_parts_that_are_wrong_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Plain(**arguments, num_workers=0).setup("fit")
 
 
 def test_an_embedding_that_cannot_describe_the_domains_is_refused():

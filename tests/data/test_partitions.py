@@ -33,6 +33,10 @@ def test_attributes_name_a_domain():
     assert partition.num_domains(VOCABULARY) == 6
 
 
+def test_a_single_attribute_needs_no_tuple():
+    assert name_of_each(ByAttributes("light")) == name_of_each(ByAttributes(("light",)))
+
+
 def test_the_order_of_attributes_is_that_of_the_arguments():
     assert name_of_each(ByAttributes(("sky", "light")))[:2] == ["clear night", "rainy day"]
     assert name_of_each(ByAttributes(("light",))) == ["night", "day", "day", "night", "day"]

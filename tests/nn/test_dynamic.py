@@ -111,6 +111,10 @@ def test_wrong_embeddings_are_named():
         run(layer, torch.rand(1, 4, 7, 7), torch.zeros(5))
     with pytest.raises(ValueError, match=r"expected a domain embedding for each image \(2\), got 3"):
         run(layer, torch.rand(2, 4, 7, 7), torch.randn(3, FEATURES))
+    with pytest.raises(
+        ValueError, match=r"expected embedding of floats, got torch\.int64: numbers of domains go to row"
+    ):
+        run(layer, torch.rand(3, 4, 7, 7), torch.tensor([0, 1, 2]))
 
 
 @pytest.mark.parametrize(

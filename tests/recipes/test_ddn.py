@@ -11,9 +11,9 @@ import torch
 from lightning_edge.data.image_features import read_features
 from lightning_edge.nn.dynamic import in_domain
 from lightning_edge.nn.dynamic_conversion import specialise
+from lightning_edge.systems import KnownDomains
 from recipes._cli import last_checkpoint, run_config
 from recipes._ddn_compare import VARIANTS, compare, make_variants
-from recipes._ddn_known_domains import known_domains
 from recipes._ddn_stream import _delays
 from recipes.ddn import main
 
@@ -55,6 +55,31 @@ def test_features_are_standardised_and_in_the_order_of_the_images(features):
     # the first numbers are means of colours
     assert of_training[night, :12].mean() < -0.5
     assert read_features(features, "val").shape == read_features(features, "test").shape == (5, 32)
+
+
+@pytest.mark.parametrize("kind", ["embedding=MeanFeatures", "embedding=Estimated", "partition=ByClusters"])
+def test_features_are_written_for_data_that_wait_for_them(kind, tmp_path):
+    path = tmp_path / "features.npz"
+    waiting = [f"--data.{kind}", f"--data.{kind.partition('=')[0]}.features={path}"]
+    if "partition" in kind:
+        waiting.append("--data.partition.num_domains=3")
+    main(["embed", *SMALL, *waiting, f"--file={path}"])
+    assert len(main(["domains", *SMALL, *waiting]).result) >= 3
+
+
+def test_domains_are_counted_before_features_are_known(tmp_path):
+    waiting = ["--data.embedding=MeanFeatures", f"--data.embedding.features={tmp_path / 'none.npz'}"]
+    assert len(main(["domains", *SMALL, *waiting]).result) == 5
+
+
+def test_a_refused_value_is_named_with_what_is_expected(capsys):
+    for argument, said in (
+        ("--model.net.gate=softmx", "expected 'gate' as one of 'sigmoid', 'softmax', got softmx"),
+        ("--data.partition.num_domains=many", "expected 'num_domains' of the type <class 'int'>, got many"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            main(["fit", "--data.partition=RandomDomains", argument])
+        assert capsys.readouterr().err.splitlines()[0] == f"error: {said}"
 
 
 def test_a_net_is_made_for_as_many_features_as_the_data_give(features):
@@ -119,7 +144,7 @@ def test_a_comparison_goes_on_where_it_was(tmp_path, capsys):
 
 def test_nets_are_trained_on_with_a_domain_of_any_data(tmp_path):
     overrides = json.dumps([*DIGITS, *SHORT[len(SMALL) :], FEW_CALLBACKS])
-    arguments = ["compare", f"--folder={tmp_path}", "--num_seeds=1", f"--overrides={overrides}", "--metric=accuracy"]
+    arguments = ["compare", f"--folder={tmp_path}", "--num_seeds=1", f"--overrides={overrides}"]
     found = main([*arguments, '--variants=["fine_tuned"]', '--fine_tuning=["--trainer.max_epochs=1"]']).result
     assert 0 <= found["fine_tuned_accuracy"] <= 100
     plans = [json.loads(path.read_text()) for path in tmp_path.glob("seed_0/fine_tuned/*/run.json")]
@@ -134,10 +159,10 @@ def test_an_unknown_variant_is_named(tmp_path):
         main(["compare", f"--folder={tmp_path}", '--variants=["dnn4"]'])
 
 
-def test_a_metric_that_is_not_logged_is_named(tmp_path):
-    overrides = json.dumps([*SHORT, FEW_CALLBACKS])
-    arguments = ["compare", f"--folder={tmp_path}", "--num_seeds=1", f"--overrides={overrides}", "--metric=ap"]
-    with pytest.raises(ValueError, match=r"expected metric to be logged for each domain .*, as val/ap_.*val/ap50_"):
+def test_a_domain_without_a_score_is_named(tmp_path):
+    overrides = json.dumps([*SHORT, FEW_CALLBACKS, "--trainer.limit_val_batches=1"])
+    arguments = ["compare", f"--folder={tmp_path}", "--num_seeds=1", f"--overrides={overrides}"]
+    with pytest.raises(ValueError, match=r"expected val/ap50_\w+ to be logged .* all images .*limit_val_batches"):
         main([*arguments, '--variants=["static"]'])
     overrides = json.dumps([*SHORT, "--data.partition=RandomDomains"])
     with pytest.raises(ValueError, match="expected data parted ByAttributes, got RandomDomains"):
@@ -187,7 +212,7 @@ def test_the_exported_graph_takes_the_weights_of_each_domain(tmp_path):
 
 def test_what_a_domain_is_told_is_the_mean_of_its_images(features):
     arguments = ["--data.embedding=ImageFeatures", f"--data.embedding.features={features}"]
-    known = known_domains(main(["domains", *SMALL, *arguments]).datamodule, None, None)
+    known = KnownDomains.of(main(["domains", *SMALL, *arguments]).datamodule)
     torch.testing.assert_close(known.embeddings, known.centers, rtol=1e-3, atol=1e-3)
 
 

@@ -114,6 +114,14 @@ def test_bad_arguments_are_named():
         make_stream(net, layers_per_frame=-1)
 
 
+@pytest.mark.parametrize("image", [torch.zeros(3, 32, 32, dtype=torch.uint8), torch.rand(1, 3, 32, 32)])
+def test_what_is_no_frame_is_named(image):
+    stream = make_stream(make_net())
+    with pytest.raises(ValueError, match=r"expected frame as floats of \[3, height, width\], got torch\."):
+        stream(image)
+    assert (stream.domain, stream.num_frames) == (None, 0)
+
+
 def test_a_domain_that_comes_back_before_the_next_net_is_whole_goes_on():
     net = make_net()
     stream = make_stream(net, layers_per_frame=1)

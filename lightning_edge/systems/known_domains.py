@@ -1,0 +1,95 @@
+"""What a device that runs a domain-aware net must have with it: the domains of training, and how to tell them."""
+
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lightning_edge.contracts import LabelledSplit
+from lightning_edge.nn.frozen_encoder import FrozenEncoder
+
+
+@runtime_checkable
+class DomainData(Protocol):
+    """What is asked of data: all that a ``DomainDataModule`` is."""
+
+    partition: Any
+    embedding: Any
+    vocabulary: Any
+
+    def prepare_data(self) -> None:
+        """Make sure that the files are there."""
+        ...
+
+    def records(self, split: LabelledSplit) -> Any:
+        """Names and attributes of the images of a split."""
+        ...
+
+    def images_in_order(self, split: LabelledSplit) -> Any:
+        """Loader of all images of a split."""
+        ...
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Turn bytes into numbers."""
+        ...
+
+
+class KnownDomains(NamedTuple):
+    """Domains that training images were of."""
+
+    names: tuple[str, ...]
+    centers: Float[Tensor, "domains features"]
+    """Mean features of the training images of each."""
+    embeddings: Float[Tensor, "domains embedding_features"]
+    """Mean of what the net was told of the training images of each."""
+    encoder: FrozenEncoder
+    """Gives the features, standardised by those of the training images."""
+
+    @classmethod
+    def of(cls, datamodule: DomainData, encoder: str | None = None, weights: str | None = None) -> "KnownDomains":
+        """Look at all training images.
+
+        Args:
+            datamodule: The data that the net learned from, a ``DomainDataModule``.
+            encoder: Name of a model of timm; plain statistics of light and colour if ``None``.
+            weights: File of its weights; random ones if ``None``.
+        """
+        net = FrozenEncoder.of(encoder, weights)
+        datamodule.prepare_data()
+        features = features_of(net, datamodule, "train")
+        net.standardise(features)
+        features = net.scaled(features)
+        assigned = datamodule.partition.assign("train", datamodule.records("train"), datamodule.vocabulary)
+        told = datamodule.embedding.describe(assigned, assigned)
+        domain, row = torch.from_numpy(assigned.domain), torch.from_numpy(told.row)
+        present = domain.unique().tolist()
+        centers = torch.stack([features[domain == index].mean(0) for index in present])
+        table = torch.from_numpy(told.table)
+        embeddings = torch.stack([table[row[domain == index]].mean(0) for index in present])
+        return cls(tuple(assigned.domain_names[index] for index in present), centers, embeddings, net)
+
+    def index_of(self, datamodule: DomainData, image: Any) -> int:
+        """Number of the domain that an image is of by its attributes.
+
+        Args:
+            datamodule: The data.
+            image: Its record.
+
+        Raises:
+            ValueError: No training image was of that domain.
+        """
+        found = datamodule.partition.assign("val", [image], datamodule.vocabulary)
+        name = found.domain_names[found.domain[0]]
+        if name not in self.names:
+            raise ValueError(f"expected domains that training images are of, {list(self.names)}, got {name!r}")
+        return self.names.index(name)
+
+
+def features_of(encoder: nn.Module, datamodule: DomainData, split: LabelledSplit) -> Float[Tensor, "images features"]:
+    """Features of the images of a split, in the order of the data module's records."""
+    from rich.progress import track
+
+    loader = datamodule.images_in_order(split)
+    batches = (datamodule.on_after_batch_transfer(batch, 0)["image"] for batch in loader)
+    return torch.cat([encoder(image) for image in track(batches, f"{split} images", total=len(loader), transient=True)])
