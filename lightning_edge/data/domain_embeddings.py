@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Float32, Int64
 from scipy.spatial.distance import cdist
 from typing_extensions import override
 
 from lightning_edge.data.image_features import num_features, read_features
 from lightning_edge.data.partitions import Assignment, Partition, Vocabulary, draw_by_name
+from lightning_edge.ops.discriminant import discriminant_map
 
 
 class Description(NamedTuple):
@@ -96,7 +98,8 @@ class Estimated(DomainEmbedding):
     """Another embedding, of the training domain that an image looks most like: no attribute is known when it is seen.
 
     In training the domains are known. For all other images the nearest of the mean features of the training domains
-    decides.
+    decides, by a distance in which features count that vary little within a domain
+    (:func:`~lightning_edge.ops.discriminant.discriminant_map`).
 
     Args:
         features: File of features of all images, as ``python -m recipes.ddn embed`` writes it.
@@ -118,9 +121,10 @@ class Estimated(DomainEmbedding):
             return Description(table, of_split.domain)
         known = np.unique(of_training.domain)
         learned = read_features(self.features, "train", [image.name for image in of_training.images])
-        means = _means(learned, of_training.domain, len(of_training.domain_names))[known]
+        apart = discriminant_map(torch.from_numpy(learned), torch.from_numpy(of_training.domain)).numpy().T
+        means = _means(learned @ apart, of_training.domain, len(of_training.domain_names))[known]
         features = read_features(self.features, of_split.split, [image.name for image in of_split.images])
-        return Description(table, known[cdist(features, means).argmin(1)])
+        return Description(table, known[cdist(features @ apart, means).argmin(1)])
 
 
 class Shuffled(DomainEmbedding):

@@ -26,7 +26,7 @@ class DomainWatcher:
     def __init__(
         self,
         centers: Float[Tensor, "domains features"],
-        momentum: float = 0.8,
+        momentum: float = 0.7,
         margin: float = 0.9,
         patience: int = 5,
     ) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lightning_edge.contracts import LabelledSplit
 from lightning_edge.nn.frozen_encoder import FrozenEncoder
+from lightning_edge.ops.discriminant import discriminant_map
 
 
 @runtime_checkable
@@ -43,8 +44,8 @@ class KnownDomains(NamedTuple):
     """Mean features of the training images of each."""
     embeddings: Float[Tensor, "domains embedding_features"]
     """Mean of what the net was told of the training images of each."""
-    encoder: FrozenEncoder
-    """Gives the features, standardised by those of the training images."""
+    encoder: nn.Module
+    """Gives the features, on scales on which images of a domain vary alike (``ops.discriminant``)."""
 
     @classmethod
     def of(cls, datamodule: DomainData, encoder: str | None = None, weights: str | None = None) -> "KnownDomains":
@@ -64,10 +65,14 @@ class KnownDomains(NamedTuple):
         told = datamodule.embedding.describe(assigned, assigned)
         domain, row = torch.from_numpy(assigned.domain), torch.from_numpy(told.row)
         present = domain.unique().tolist()
+        apart = nn.Linear(features.shape[1], features.shape[1], bias=False).requires_grad_(False)
+        apart.weight.copy_(discriminant_map(features, domain))
+        features = apart(features)
         centers = torch.stack([features[domain == index].mean(0) for index in present])
         table = torch.from_numpy(told.table)
         embeddings = torch.stack([table[row[domain == index]].mean(0) for index in present])
-        return cls(tuple(assigned.domain_names[index] for index in present), centers, embeddings, net)
+        names = tuple(assigned.domain_names[index] for index in present)
+        return cls(names, centers, embeddings, nn.Sequential(net, apart).eval())
 
     def index_of(self, datamodule: DomainData, image: Any) -> int:
         """Number of the domain that an image is of by its attributes.
