@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def domains(datamodule: Any) -> dict[str, float]:
-    """Print the domains that the data have, and how many images of each.
+    """Print the domains that the data have, and how many images of each; only their number where each image is one.
 
     Args:
         datamodule: The data.
@@ -18,6 +18,9 @@ def domains(datamodule: Any) -> dict[str, float]:
     from rich.table import Table
 
     counts = {split: count_images(datamodule, split) for split in ("train", "val")}
+    if datamodule.domain_names is None:
+        Console().print(f"each image is a domain: {len(counts['train'])} of train, {len(counts['val'])} of val")
+        return {split: float(len(of_split)) for split, of_split in counts.items()}
     table = Table(title="Images of each domain", box=box.SIMPLE, padding=0)
     table.add_column("domain")
     for split in counts:

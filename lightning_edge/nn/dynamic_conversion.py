@@ -18,7 +18,9 @@ from lightning_edge.nn.dynamic import CondConv2d, DomainConv2d, ExpertConv2d, Ga
 def convert_to_domains(
     module: nn.Module, num_experts: int, num_features: int, gate: Gate = "sigmoid", temperature: float = 1.0
 ) -> int:
-    """Give each convolution several experts, mixed by the domain, in place.
+    """Give each convolution several experts, mixed by the domain, in place; all other layers stay as they are.
+
+    An optimiser is made after that, for the weights are others.
 
     Args:
         module: Any net, such as one of timm's; not a convolution itself.

@@ -95,6 +95,11 @@ def test_domains_are_counted(capsys):
     assert "daytime foggy" in capsys.readouterr().out
 
 
+def test_images_that_are_each_a_domain_are_not_listed(capsys):
+    assert main(["domains", *SMALL, "--data.partition=EachImage"]).result == {"train": 10, "val": 5}
+    assert capsys.readouterr().out.splitlines()[-1] == "each image is a domain: 10 of train, 5 of val"
+
+
 def test_one_expert_under_softmax_is_the_static_net():
     variants = make_variants("features.npz", "model.net.body.encoder_options", ())
     static = main(["domains", *SMALL]).datamodule  # without a model
