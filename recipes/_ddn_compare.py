@@ -96,7 +96,7 @@ def compare(
         ValueError: There is no such variant, none at all, or no seed; the data are not parted by attributes; a run
             logged no score of a domain.
     """
-    from lightning_edge.data import DetectionDataModule
+    from lightning_edge.contracts import DetectionBatch
     from recipes.ddn import main
 
     features = (folder / "features.npz").absolute()
@@ -104,7 +104,7 @@ def compare(
     if not variants or not set(variants) <= known.keys():
         raise ValueError(f"expected variants among {list(known)}, got {[v for v in variants if v not in known]}")
     datamodule = main(["domains", *overrides]).datamodule
-    metric = "ap50" if isinstance(datamodule, DetectionDataModule) else "accuracy"
+    metric = "ap50" if getattr(datamodule, "batch_type", None) is DetectionBatch else "accuracy"
     if not features.is_file():
         main(["embed", *overrides, f"--file={features}"])
     found: dict[str, list[Scores]] = {name: [] for name in variants}

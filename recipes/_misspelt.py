@@ -12,7 +12,7 @@ _UNKNOWN_CLASS = re.compile(r"Expected a dot import path string: (\w+)")
 _MISSING = re.compile(r"the following arguments are required: ([\w, ]+)")
 _NO_MODULE = re.compile(r"No module named '([\w.]+)'")
 _NO_CLASS_YET = re.compile(r"Given value: NestedArg\(key='([\w.]+)\.(\w+)'")
-_REFUSED = re.compile(r'Parser key "(\w+)":\s+Expected an? (.+?)\. Got value: (.*)')
+_REFUSED = re.compile(r'Parser key "(\w+)":\s+Expected an? (.+?)\. Got value: (.*?)(?:\. Got value:|$)', re.M)
 _CHOICES = re.compile(r"typing\.Literal\[(.+)\]")
 _NO_LIST = re.compile(r'Parser key "([\w.]+)":\s+Expected a <class \'(?:tuple|list)\'>\. Got value: (.*)')
 _CLASS_PATH = re.compile(r"given class_path '([\w.]+)'")
@@ -53,7 +53,8 @@ def explain(message: str, arguments: Iterable[str], classes: Iterable[str]) -> s
 def _as_words(kind: str) -> str:
     if choices := _CHOICES.fullmatch(kind):
         return f"as one of {choices[1]}"
-    return "as a list in brackets" if kind in ("<class 'tuple'>", "<class 'list'>") else f"of the type {kind}"
+    name = kind.removeprefix("<class '").removesuffix("'>")
+    return f"of the type {name}"
 
 
 def _last_class(message: str) -> str:

@@ -78,10 +78,10 @@ class DomainDataModule(EdgeDataModule):
             of_split = self.partition.assign(split, self.records(split), self.vocabulary)
         description = self.embedding.describe(of_split, of_training)
         _check(of_split, type(self.partition).__name__, description, type(self.embedding).__name__)
-        if description.table.shape[1] != num_features:
+        if description.table.shape[1:] != (num_features,):
             raise ValueError(
                 f"expected {type(self.embedding).__name__} to describe domains by as many numbers as its num_features "
-                f"({num_features}), got {description.table.shape[1]}"
+                f"({num_features}), got a table of {description.table.shape}"
             )
         return DomainLookup(of_split, description)
 
@@ -103,7 +103,7 @@ def _check(assignment: Assignment, partition: str, description: Description, emb
         if numbers.shape != (len(assignment.images),) or not ((numbers >= 0) & (numbers < limit)).all():
             raise ValueError(
                 f"expected {maker} to give each of {len(assignment.images)} images a {what} of at least 0 and below "
-                f"{limit}, got {numbers.shape} of at most {numbers.max(initial=0)}"
+                f"{limit}, got {numbers.shape} from {numbers.min(initial=0)} to {numbers.max(initial=0)}"
             )
 
 

@@ -84,6 +84,7 @@ class ExpertConv2d(nn.Module, ABC):
         self.router = nn.Linear(num_features, num_experts, device=conv.weight.device, dtype=conv.weight.dtype)
         nn.init.normal_(self.router.weight, std=_ROUTER_STD)
         nn.init.zeros_(self.router.bias)
+        self.router.requires_grad_(conv.weight.requires_grad)  # what is frozen stays as it is in every domain
 
     @property
     def experts(self) -> Float[Tensor, "experts out in_group height width"]:
@@ -112,9 +113,10 @@ class ExpertConv2d(nn.Module, ABC):
             image, padding = pad_same(image, self.kernel_size, self.stride, self.dilation), (0, 0)  # pyright: ignore
         settings = (self.stride, padding, self.dilation, self.groups)
         if row is None:
-            weight = mix_experts(gates, self.experts)[0]
+            weight = mix_experts(gates, self.experts)[0].to(image.dtype)
             return F.conv2d(image, weight, self.bias, *settings)  # pyright: ignore[reportCallIssue, reportArgumentType]
-        found = convolve_each(image, self.experts, gates, row, *settings)  # pyright: ignore[reportArgumentType]
+        experts, gates = self.experts.to(image.dtype), gates.to(image.dtype)
+        found = convolve_each(image, experts, gates, row, *settings)  # pyright: ignore[reportArgumentType]
         return found if self.bias is None else found + self.bias.to(found.dtype).view(-1, 1, 1)
 
     def extra_repr(self) -> str:
@@ -182,12 +184,12 @@ def in_domain(
         ValueError: The embedding has another number of features than the net takes, or is none but a number of a
             domain.
     """
+    if embedding is not None and not embedding.is_floating_point():
+        raise ValueError(f"expected embedding of floats, got {embedding.dtype}: numbers of domains go to row")
     layers = [module for module in net.modules() if isinstance(module, DomainConv2d)]
     if not layers or embedding is None:
         yield
         return
-    if not embedding.is_floating_point():
-        raise ValueError(f"expected embedding of floats, got {embedding.dtype}: numbers of domains go to row")
     if embedding.shape[-1] != layers[0].router.in_features:
         raise ValueError(
             f"expected embedding of as many features as the net was made for ({layers[0].router.in_features}), "

@@ -100,7 +100,8 @@ def _convert(module: nn.Module, make: Callable[[nn.Conv2d], ExpertConv2d]) -> in
         raise ValueError(f"expected a module around convolutions, got {type(module).__name__}, itself one")
     plain = {name: conv for name, conv in convs.items() if _only_convolves(conv)}
     if left := [name for name in convs if name not in plain]:
-        kind = type(convs[left[0]]).__name__
+        first = convs[left[0]]
+        kind = type(first).__name__ + (" with hooks" if type(first) in (nn.Conv2d, Conv2dSame) else "")
         warnings.warn(f"{len(left)} convolutions stay as they are, such as {left[0]}, a {kind}", stacklevel=4)
     if not plain:
         warnings.warn(f"no convolution of {type(module).__name__} could be given experts", stacklevel=4)

@@ -14,10 +14,13 @@ With 5 domains in 16 images that is 3 times faster at 29 weights, 1.3 times fast
 and few of both (tests/benchmarks/test_mixing_speed.py).
 """
 
+_VERY_MANY = 12
 _FEW = 64
-"""Places of the output times experts up to which an image is better convolved with all experts than with a mixture.
+"""Weights for an activation from which, and experts times places up to which, an image that has a mixture of its own is
+better convolved with all experts.
 
-With 4 experts that is as fast or up to 1.6 times faster at 16 places, and 20 times at 1 (the same benchmark).
+With 16 images and 4 experts that is alike at 16 places and 18 weights, and 5 times faster at 1 and 1152 (the same
+benchmark).
 """
 
 
@@ -54,10 +57,12 @@ def convolve_each(
     if image.device.type == "cpu":  # by domain a GPU would have to be waited for; by expert is not measured there
         # one call reads weights for each image anew, which costs more than its few activations where weights are many
         is_domain_shared = len(gates) < len(image)
-        if is_domain_shared and experts[0].numel() >= _MANY * image[0].numel():
+        per_activation = experts[0].numel() / image.shape[1:].numel()
+        if is_domain_shared and per_activation >= _MANY:
             return convolve_by_domain(image, mix_experts(gates, experts), row, *settings)
-        places = image[0, 0].numel() / (stride[0] * stride[1])
-        if not is_domain_shared and groups == 1 and places * len(experts) <= _FEW:
+        places = image.shape[2:].numel() / (stride[0] * stride[1])  # of the output, but for its edges
+        are_places_few = per_activation >= _VERY_MANY and places * len(experts) <= _FEW
+        if not is_domain_shared and groups == 1 and are_places_few:
             return convolve_by_expert(image, experts, gates[row], *settings)
     return convolve_by_image(image, mix_experts(gates, experts)[row], *settings)
 

@@ -75,7 +75,7 @@ class DomainStream:
         Raises:
             ValueError: The frame is bytes, or one of a batch.
         """
-        if frame.ndim != 3 or not frame.is_floating_point():
+        if frame.ndim != 3 or frame.shape[0] != 3 or not frame.is_floating_point():
             raise ValueError(
                 f"expected frame as floats of [3, height, width], got {frame.dtype} of {list(frame.shape)}"
             )

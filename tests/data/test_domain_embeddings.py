@@ -84,6 +84,21 @@ def test_an_estimated_domain_is_the_training_domain_that_looks_most_alike(path):
     assert told(Estimated(path, MeanFeatures(path))) == [[1, 0], [1, 0], [9, 9]]
 
 
+def test_what_varies_within_a_domain_does_not_decide_on_it(tmp_path):
+    """The domain shows in the difference of two features that vary together, far more than they differ."""
+    rng, path, lights, features = np.random.default_rng(0), tmp_path / "features.npz", {}, {}
+    for split, count in (("train", 400), ("val", 100)):
+        lights[split] = ["day", "night"] * (count // 2)
+        common, night = rng.normal(0, 1.2, count), np.arange(count) % 2
+        features[split] = np.stack([common + night, common], 1).astype(np.float32) + rng.normal(0, 0.1, (count, 2))
+    of = {split: assigned(split, lights[split]) for split in lights}
+    write_features(path, {s: ([image.name for image in of[s].images], features[s].astype(np.float32)) for s in of})
+    right = Estimated(path).describe(of["val"], of["train"]).row == of["val"].domain
+    means = [features["train"][of["train"].domain == domain].mean(0) for domain in (0, 2)]
+    nearest = 2 * np.linalg.norm(features["val"][:, None] - np.stack(means), axis=2).argmin(1)
+    assert right.mean() > 0.8 > 0.7 > (nearest == of["val"].domain).mean()
+
+
 def test_in_training_domains_are_not_estimated(path):
     mislabelled = assigned("train", TRAIN[::-1])
     expected = OneHot().describe(mislabelled, mislabelled)
@@ -216,6 +231,9 @@ def test_images_may_be_looked_at_before_their_features_are_known(tmp_path):
     data = Plain(**waiting, batch_size=2, num_workers=0)
     assert sum(len(batch["domain"]) for batch in data.images_in_order("train")) == len(TRAIN)
     assert {name: getattr(data, name) for name in waiting} == waiting
+    known = Plain(batch_size=2, num_workers=0)
+    assert sum(len(batch["domain"]) for batch in known.images_in_order("val")) == len(VAL)
+    assert [int(known.dataset("val")[index]["domain"]) for index in range(3)] == [2, 0, 1]
 
 
 class Faulty(OneHot):
@@ -240,9 +258,20 @@ class Beyond(ByAttributes):
     ("arguments", "message"),
     [
         ({"embedding": Faulty(np.eye(3), [0, 0])}, r"expected Faulty to give each of 5 images a row .* got \(2,\)"),
-        ({"embedding": Faulty(np.eye(3), [0, 1, 2, 3, 0])}, r"row of at least 0 and below 3, got \(5,\) of at most 3"),
-        ({"embedding": Faulty(np.eye(4), [0] * 5)}, r"as many numbers as its num_features \(3\), got 4"),
-        ({"partition": Beyond(("light",))}, "expected Beyond to give each of 5 images a domain .* below 3, got .* 3"),
+        ({"embedding": Faulty(np.eye(3), [0, 1, 2, 3, 0])}, r"row of at least 0 and below 3, got \(5,\) from 0 to 3"),
+        ({"embedding": Faulty(np.eye(3), [0, 1, 2, -1, 0])}, r"row of at least 0 and below 3, got \(5,\) from -1 to 2"),
+        (
+            {"embedding": Faulty(np.ones(3), [0] * 5)},
+            r"its num_features \(3\), got a table of \(3,\)",
+        ),
+        (
+            {"embedding": Faulty(np.eye(4), [0] * 5)},
+            r"its num_features \(3\), got a table of \(4, 4\)",
+        ),
+        (
+            {"partition": Beyond(("light",))},
+            "expected Beyond to give each of 5 images a domain .* below 3, got .* 3",
+        ),
     ],
 )
 def test_own_parts_that_are_wrong_are_named(arguments, message):

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy.cluster.vq import kmeans2
 
-from lightning_edge.data import ByAttributes, ByClusters, EachImage, RandomDomains, partitions
-from lightning_edge.data.image_features import write_features
+from lightning_edge.data import ByAttributes, ByClusters, EachImage, RandomDomains
+from lightning_edge.data.image_features import read_features, write_features
 from lightning_edge.data.partitions import ImageRecord
 
 VOCABULARY = {"light": ("day", "night"), "sky": ("clear", "partly cloudy", "rainy")}
@@ -113,13 +112,15 @@ def test_clusters_follow_from_the_seed_and_not_from_the_images_asked_for(feature
     assert len(partition.assign("train", [], VOCABULARY).domain) == 0
 
 
-def test_clusters_are_found_once(features, monkeypatch):
-    calls = []
-    monkeypatch.setattr(partitions, "kmeans2", lambda *args, **kwargs: calls.append(1) or kmeans2(*args, **kwargs))
+def test_clusters_stay_when_the_file_changes(features):
     partition = ByClusters(features, num_domains=2)
-    for images in (IMAGES, IMAGES[:2]):
-        partition.assign("train", images, VOCABULARY)
-    assert calls == [1]
+    names = name_of_each(partition)
+    of_val = [ImageRecord("b", {}), ImageRecord("a", {})]
+    before = name_of_each(partition, "val", of_val)
+    kept = read_features(features, "val", ["a", "b"])
+    write_features(features, {"train": (NAMES, np.zeros((5, 2), np.float32)), "val": (["a", "b"], kept)})
+    assert name_of_each(partition, "val", of_val) == before
+    assert len(set(names)) == 2
 
 
 def test_as_many_clusters_as_images(features):

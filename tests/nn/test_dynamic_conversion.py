@@ -127,19 +127,27 @@ def test_convolutions_that_stay_are_told():
 
 
 def test_weights_that_are_made_anew_at_each_call_stay():
-    net = nn.Sequential(nn.utils.weight_norm(nn.Conv2d(3, 4, 3)), nn.Conv2d(4, 4, 3))
-    with pytest.warns(UserWarning, match="1 convolutions stay as they are, such as 0, a Conv2d"):
+    watched = nn.Conv2d(4, 4, 3)
+    watched.register_forward_hook(lambda *args: None)
+    net = nn.Sequential(nn.utils.weight_norm(nn.Conv2d(3, 4, 3)), nn.Conv2d(4, 4, 3), watched)
+    with pytest.warns(UserWarning, match="2 convolutions stay as they are, such as 0, a Conv2d with hooks"):
         assert convert_to_domains(net, 2, FEATURES) == 1
 
 
 def test_what_is_frozen_stays_frozen():
-    net = timm.create_model("test_resnet")
-    net.conv1.requires_grad_(False)
-    before = [parameter.requires_grad for parameter in net.parameters()]
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3))
+    net[0].requires_grad_(False)
+    net[1].bias.requires_grad_(False)
+    before = {name: parameter.requires_grad for name, parameter in net.named_parameters()}
     convert_to_domains(net, 2, FEATURES)
-    plain = specialise(net, torch.zeros(FEATURES))
-    assert [parameter.requires_grad for parameter in plain.parameters()] == before
-    assert not all(before)
+    night = torch.ones(FEATURES)
+    first = specialise(net, night)
+    assert {name: parameter.requires_grad for name, parameter in first.named_parameters()} == before
+    with in_domain(net, night):
+        net(torch.rand(1, 3, 8, 8)).square().sum().backward()
+    torch.optim.SGD(net.parameters(), 0.1).step()
+    after = specialise(net, night).named_parameters()
+    assert {name: not torch.equal(value, first.get_parameter(name)) for name, value in after} == before
 
 
 def test_modes_and_names_of_weights_survive():

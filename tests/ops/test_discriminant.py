@@ -42,8 +42,18 @@ def test_too_few_samples_and_none_that_vary_give_a_map(features):
     assert torch.isfinite(discriminant_map(features, torch.tensor([0, 1, 3, 3]))).all()
 
 
-def test_of_groups_of_one_sample_order_of_distances_stays():
-    features = torch.randn(5, 3)
-    apart = discriminant_map(features, torch.arange(5))
-    before, after = torch.pdist(features), torch.pdist(features @ apart.T)
-    torch.testing.assert_close(after / after.sum(), before / before.sum())
+@pytest.mark.parametrize("features", [torch.zeros(0, 3), torch.tensor([[0.0, torch.nan]])])
+def test_what_gives_no_map_is_refused(features):
+    with pytest.raises(ValueError, match=r"expected finite features of one sample or more, got \["):
+        discriminant_map(features, torch.zeros(len(features), dtype=torch.int64))
+
+
+def test_groups_of_one_sample_stay_where_they_are():
+    assert torch.equal(discriminant_map(torch.randn(5, 3), torch.arange(5)), torch.eye(3))
+
+
+def test_deviations_are_those_of_groups_of_any_size():
+    torch.manual_seed(0)
+    features = torch.randn(4000, 2)
+    apart = discriminant_map(features, torch.arange(4000) // 2)
+    torch.testing.assert_close(apart, torch.eye(2), atol=0.1, rtol=0)

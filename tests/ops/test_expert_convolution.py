@@ -70,15 +70,20 @@ CHOICES = {
     "many weights, few places": (2, [0, 0, 1], SAME, "convolve_by_domain"),
     "few weights, many places": (30, [0, 0, 1], SAME, "convolve_by_image"),
     "no domain twice, many places": (30, [0, 1], SAME, "convolve_by_image"),
-    "no domain twice, few places": (4, [0, 1], SAME, "convolve_by_expert"),
-    "few places by the stride": (8, [0, 1], ((2, 2), (1, 1), (1, 1), 1), "convolve_by_expert"),
-    "no domain twice, few places, groups": (4, [0, 1], ((1, 1), (1, 1), (1, 1), 8), "convolve_by_image"),
+    "no domain twice, few places and weights": (4, [0, 1], SAME, "convolve_by_image"),
+}
+WIDE_CHOICES = {
+    "few places, many weights": (4, 4, SAME, "convolve_by_expert"),
+    "one expert more": (4, 5, SAME, "convolve_by_image"),
+    "one row more": (5, 4, SAME, "convolve_by_image"),
+    "few places by the stride": (5, 4, ((2, 2), (1, 1), (1, 1), 1), "convolve_by_expert"),
+    "groups": (2, 2, ((1, 1), (1, 1), (1, 1), 2), "convolve_by_image"),
 }
 
 
-@pytest.mark.parametrize("choice", CHOICES)
-def test_the_way_follows_from_sizes_and_changes_no_result(choice, monkeypatch):
-    side, row, settings, expected = CHOICES[choice]
+@pytest.fixture
+def called(monkeypatch):
+    """Names of the ways that were taken."""
     called = []
     for name in ("convolve_by_domain", "convolve_by_image", "convolve_by_expert"):
         way = globals()[name]
@@ -86,10 +91,32 @@ def test_the_way_follows_from_sizes_and_changes_no_result(choice, monkeypatch):
             f"lightning_edge.ops.expert_convolution.{name}",
             lambda *args, way=way, name=name: called.append(name) or way(*args),
         )
+    return called
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_the_way_follows_from_sizes_and_changes_no_result(choice, called):
+    side, row, settings, expected = CHOICES[choice]
     drawn = draw(8, 8, 3, settings[-1], 2, len(row), side)
     row = torch.tensor(row)
     torch.testing.assert_close(convolve_each(*drawn, row, *settings), loop(*drawn, row, *settings))
     assert called == [expected]
+
+
+@pytest.mark.parametrize("choice", WIDE_CHOICES)
+def test_an_image_of_its_own_mixture_meets_all_experts_where_places_are_few(choice, called):
+    side, num_experts, settings, expected = WIDE_CHOICES[choice]
+    drawn = draw(40, 40, 3, settings[-1], 2, 2, side, num_experts)
+    row = torch.tensor([1, 0])
+    torch.testing.assert_close(convolve_each(*drawn, row, *settings), loop(*drawn, row, *settings))
+    assert called == [expected]
+
+
+@pytest.mark.parametrize("row", [[0, 0, 1], [0, 1]], ids=str)
+def test_beside_a_cpu_nothing_waits_for_numbers(row, called):
+    drawn = [tensor.to("meta") for tensor in draw(40, 40, 3, 1, 2, len(row), 2)]
+    assert convolve_each(*drawn, torch.tensor(row, device="meta"), (1, 1), (1, 1)).shape == (len(row), 40, 2, 2)
+    assert called == ["convolve_by_image"]
 
 
 def test_mixtures_are_sums_of_experts():
