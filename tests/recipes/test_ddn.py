@@ -166,7 +166,7 @@ def test_an_unknown_variant_is_named(tmp_path):
 
 
 def test_a_domain_without_a_score_is_named(tmp_path):
-    overrides = json.dumps([*SHORT, FEW_CALLBACKS, "--trainer.limit_val_batches=1"])
+    overrides = json.dumps([*SHORT, FEW_CALLBACKS, "--trainer.check_val_every_n_epoch=2"])
     arguments = ["compare", f"--folder={tmp_path}", "--num_seeds=1", f"--overrides={overrides}"]
     with pytest.raises(ValueError, match=r"expected val/ap50_\w+ to be logged .* all images .*limit_val_batches"):
         main([*arguments, '--variants=["static"]'])
