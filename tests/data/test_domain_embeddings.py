@@ -2,12 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
-from torch.utils.data import Dataset
+from lights import FEATURES, OF_TRAINING, OF_VAL, PARTITION, TRAIN, VOCABULARY, assigned, records, write
 
 from lightning_edge.data import (
     AtRandom,
-    ByAttributes,
     EachImage,
     Estimated,
     ImageFeatures,
@@ -15,38 +13,13 @@ from lightning_edge.data import (
     OneHot,
     Shuffled,
 )
-from lightning_edge.data.domain_embeddings import Description
-from lightning_edge.data.domains import DomainDataModule, DomainLookup
 from lightning_edge.data.image_features import num_features, read_features, write_features
-from lightning_edge.data.partitions import Assignment, ImageRecord
-
-VOCABULARY = {"light": ("day", "dusk", "night")}
-PARTITION = ByAttributes(("light",))
-TRAIN = ["day", "night", "day", "night", "night"]
-VAL = ["night", "day", "dusk"]
-FEATURES = {
-    "train": np.array([[0, 0], [8, 8], [2, 0], [10, 8], [9, 11]], np.float32),
-    "val": np.array([[2, 1], [0, 1], [9, 9]], np.float32),
-}
-
-
-def records(lights, split):
-    return [ImageRecord(f"{split}{number}", {"light": light}) for number, light in enumerate(lights)]
-
-
-def assigned(split, lights):
-    return PARTITION.assign(split, records(lights, split), VOCABULARY)
-
-
-OF_TRAINING, OF_VAL = assigned("train", TRAIN), assigned("val", VAL)
+from lightning_edge.data.partitions import Assignment
 
 
 @pytest.fixture
 def path(tmp_path):
-    path = tmp_path / "deeper" / "features.npz"
-    names = {"train": [image.name for image in OF_TRAINING.images], "val": [image.name for image in OF_VAL.images]}
-    write_features(path, {split: (names[split], FEATURES[split]) for split in ("train", "val")})
-    return path
+    return write(tmp_path / "deeper" / "features.npz")
 
 
 def told(embedding, of_split=OF_VAL):
@@ -90,9 +63,10 @@ def test_what_varies_within_a_domain_does_not_decide_on_it(tmp_path):
     for split, count in (("train", 400), ("val", 100)):
         lights[split] = ["day", "night"] * (count // 2)
         common, night = rng.normal(0, 1.2, count), np.arange(count) % 2
-        features[split] = np.stack([common + night, common], 1).astype(np.float32) + rng.normal(0, 0.1, (count, 2))
+        noise = rng.normal(0, 0.1, (count, 2))
+        features[split] = (np.stack([common + night, 2.5 * common], 1) + noise).astype(np.float32)
     of = {split: assigned(split, lights[split]) for split in lights}
-    write_features(path, {s: ([image.name for image in of[s].images], features[s].astype(np.float32)) for s in of})
+    write_features(path, {s: ([image.name for image in of[s].images], features[s]) for s in of})
     right = Estimated(path).describe(of["val"], of["train"]).row == of["val"].domain
     means = [features["train"][of["train"].domain == domain].mean(0) for domain in (0, 2)]
     nearest = 2 * np.linalg.norm(features["val"][:, None] - np.stack(means), axis=2).argmin(1)
@@ -185,105 +159,6 @@ def test_a_faulty_file_of_features_is_named(fault, path):
     path.write_bytes(faulty(path)[fault])
     with pytest.raises(ValueError, match=r"features\.npz: expected (a file of )?features"):
         read_features(path, "train")
-
-
-class Plain(DomainDataModule):
-    """Images that are but their domains."""
-
-    batch_type = dict
-    vocabulary = VOCABULARY
-    asked = ()
-
-    def records(self, split):
-        return records(TRAIN if split == "train" else VAL, split)
-
-    def make_dataset(self, split):
-        return Lights(self.domain_lookup(split), len(self.records(split)))
-
-
-class Lights(Dataset):
-    def __init__(self, domains: DomainLookup, count: int) -> None:
-        self.domains, self.count = domains, count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return self.domains.of(index)
-
-
-def test_a_data_module_tells_the_domain_of_each_image(path):
-    data = Plain(batch_size=3, num_workers=0)
-    assert data.domain_names == ("day", "dusk", "night")
-    assert data.embedding_features == 3
-    (batch,) = data.val_dataloader()
-    assert batch["domain"].tolist() == [2, 0, 1]
-    assert batch["domain_embedding"].tolist() == np.eye(3)[[2, 0, 1]].tolist()
-    assert [int(item["domain"]) for item in map(data.dataset("train").__getitem__, range(5))] == [0, 2, 0, 2, 2]
-    data = Plain(embedding=Estimated(path), batch_size=3, num_workers=0)
-    (batch,) = data.val_dataloader()
-    assert batch["domain"].tolist() == [2, 0, 1]  # the score is by what is, not by what is thought
-    assert batch["domain_embedding"].argmax(1).tolist() == [0, 0, 2]
-
-
-def test_images_may_be_looked_at_before_their_features_are_known(tmp_path):
-    waiting = {"partition": EachImage(), "embedding": MeanFeatures(tmp_path / "none.npz")}
-    data = Plain(**waiting, batch_size=2, num_workers=0)
-    assert sum(len(batch["domain"]) for batch in data.images_in_order("train")) == len(TRAIN)
-    assert {name: getattr(data, name) for name in waiting} == waiting
-    known = Plain(batch_size=2, num_workers=0)
-    assert sum(len(batch["domain"]) for batch in known.images_in_order("val")) == len(VAL)
-    assert [int(known.dataset("val")[index]["domain"]) for index in range(3)] == [2, 0, 1]
-
-
-class Faulty(OneHot):
-    """Describes domains as it is told to."""
-
-    def __init__(self, table, row):
-        self.described = Description(np.array(table, np.float32), np.array(row))
-
-    def describe(self, of_split, of_training):
-        return self.described
-
-
-class Beyond(ByAttributes):
-    """Counts domains from one."""
-
-    def assign(self, split, images, vocabulary):
-        made = super().assign(split, images, vocabulary)
-        return made._replace(domain=made.domain + 1)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"embedding": Faulty(np.eye(3), [0, 0])}, r"expected Faulty to give each of 5 images a row .* got \(2,\)"),
-        ({"embedding": Faulty(np.eye(3), [0, 1, 2, 3, 0])}, r"row of at least 0 and below 3, got \(5,\) from 0 to 3"),
-        ({"embedding": Faulty(np.eye(3), [0, 1, 2, -1, 0])}, r"row of at least 0 and below 3, got \(5,\) from -1 to 2"),
-        (
-            {"embedding": Faulty(np.ones(3), [0] * 5)},
-            r"its num_features \(3\), got a table of \(3,\)",
-        ),
-        (
-            {"embedding": Faulty(np.eye(4), [0] * 5)},
-            r"its num_features \(3\), got a table of \(4, 4\)",
-        ),
-        (
-            {"partition": Beyond(("light",))},
-            "expected Beyond to give each of 5 images a domain .* below 3, got .* 3",
-        ),
-    ],
-)
-def test_own_parts_that_are_wrong_are_named(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        Plain(**arguments, num_workers=0).setup("fit")
-
-
-def test_an_embedding_that_cannot_describe_the_domains_is_refused():
-    data = Plain(EachImage(), num_workers=0)
-    assert data.domain_names is None
-    with pytest.raises(ValueError, match="expected a partition into domains that recur for OneHot"):
-        data.domain_lookup("train")
 
 
 def test_features_of_the_image_are_its_own(path):
