@@ -58,6 +58,8 @@ class EdgeDataModule(LightningDataModule, ABC):
         self.num_workers = num_workers
         self.seed = seed
         self._datasets: dict[Split, Dataset[Any]] = {}
+        self._train_loader: ResumableLoader | None = None
+        self._train_state: dict[str, int] | None = None
 
     @abstractmethod
     def make_dataset(self, split: Split) -> Dataset[Any]:
@@ -75,6 +77,7 @@ class EdgeDataModule(LightningDataModule, ABC):
 
     def setup(self, stage: str | None = None) -> None:
         """Make the datasets that a stage needs, so that faulty data shows before training."""
+        self._train_loader = self._train_state = None  # of an earlier run
         for split in _SPLITS[stage]:
             self.dataset(split)
 
@@ -96,13 +99,56 @@ class EdgeDataModule(LightningDataModule, ABC):
         return SeededSampler(dataset, self.batch_size, num_replicas, rank, self.seed, accumulate)  # pyright: ignore[reportArgumentType]
 
     def train_dataloader(self) -> ResumableLoader:
-        """Seeded and resumable batches of the train split."""
+        """Seeded and resumable batches of the train split.
+
+        Raises:
+            ValueError: if the trainer limits an epoch to batches that do not make whole optimizer steps.
+        """
         dataset = self.dataset("train")
         accumulate = 1 if self.trainer is None else self.trainer.accumulate_grad_batches
         sampler = self.make_sampler(dataset, **self._share_of_processes(), accumulate=accumulate)
-        return ResumableLoader(
+        loader = ResumableLoader(
             dataset, batch_size=self.batch_size, sampler=sampler, drop_last=True, **self.loader_arguments()
         )
+        self._check_limit(len(loader), accumulate)
+        loader.num_batches_in_work = self._num_batches_in_work
+        if self._train_state is not None:
+            loader.load_state_dict(self._train_state)
+        self._train_loader = loader
+        return loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """Position in the training data.
+
+        Lightning keeps that of the loader too, but does not restore it where something asked the trainer for its
+        number of steps before the checkpoint was read.
+        """
+        return {} if self._train_loader is None else {"train_loader": self._train_loader.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue after the samples that the training of a checkpoint has used."""
+        self._train_state = state_dict.get("train_loader")
+        if self._train_loader is not None and self._train_state is not None:
+            self._train_loader.load_state_dict(self._train_state)
+
+    def _num_batches_in_work(self) -> int:
+        if self.trainer is None:
+            return 0
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        return progress.ready - progress.processed
+
+    def _check_limit(self, num_batches: int, accumulate: int) -> None:
+        if self.trainer is None or self.trainer.fast_dev_run:
+            return
+        limit = self.trainer.limit_train_batches
+        limited = int(num_batches * limit) if isinstance(limit, float) else min(limit, num_batches)
+        if limited % accumulate:
+            whole = [n for n in (limited - limited % accumulate, limited + accumulate - limited % accumulate) if n > 0]
+            raise ValueError(
+                f"expected limit_train_batches to leave a multiple of accumulate_grad_batches ({accumulate}), got "
+                f"{limit}, which leaves {limited} batches and a smaller last step in every epoch: use "
+                f"{' or '.join(map(str, whole))}"
+            )
 
     def val_dataloader(self) -> DataLoader[Any]:
         """The validation split, in order."""

@@ -1,10 +1,10 @@
-"""Training loaders whose samples follow from a seed, so that a run can stop and go on anywhere.
+"""Training loaders whose samples follow from a seed, so that a run can stop anywhere and resume.
 
 Everything random is a function of (seed, epoch, index): neither the number of workers, nor a resume in the middle of
 an epoch, nor the number of processes changes what a sample looks like.
 """
 
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -100,27 +100,29 @@ class _Position(NamedTuple):
 
 
 class ResumableLoader(DataLoader[Any]):
-    """A ``DataLoader`` that knows which samples were handed out, so that a resumed run sees the others only.
+    """A ``DataLoader`` that knows which samples were used, so that a resumed run gets the others only.
 
     Built with a :class:`SeededSampler`, its batch size and ``drop_last=True``. The state counts samples of all
     processes in the batches that the trainer received, not those that workers fetched ahead. Passing through the
     loader again in one epoch, as Lightning does with the shorter of two loaders, gives a new order (``cycle``).
-
-    A checkpoint that is written within a step, on an exception or a signal, counts the batch of that step as handed
-    out, so the resumed run does not see it again. Checkpoints between steps are exact.
     """
 
     # no constructor: Lightning rebuilds loaders from the arguments of DataLoader
+    num_batches_in_work: Callable[[], int] = staticmethod(lambda: 0)
+    """How many of the batches that were handed out are not processed yet, as when a step fails: they come again."""
     _position: _Position | None = None
     _is_resumed = False
 
     def state_dict(self) -> dict[str, int]:
-        """Epoch, cycle and the number of samples handed out in it."""
+        """Epoch, cycle and the number of samples used in it."""
         position = self._position or _Position(getattr(self.sampler, "epoch", 0), 0, 0)
+        if self._position is not None and isinstance(self.sampler, SeededSampler):
+            in_work = self.num_batches_in_work() * self.sampler.global_batch_size
+            position = position._replace(samples=position.samples - in_work)
         return position._asdict()
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on after the samples of a state; it has no effect on any other epoch than its own."""
+        """Continue after the samples of a state; it has no effect on any other epoch than its own."""
         self._position = _Position(**state_dict)
         self._is_resumed = True
 

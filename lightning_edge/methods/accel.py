@@ -200,6 +200,7 @@ class Accel(Method):
 
     def on_train_start(self) -> None:
         """Undo what an interrupted training left."""
+        super().on_train_start()
         self.on_train_end()
 
     def on_train_end(self) -> None:

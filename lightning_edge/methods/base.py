@@ -8,20 +8,25 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
 from lightning.pytorch.utilities.parsing import save_hyperparameters
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_edge.contracts import input_key, serves_as
-from lightning_edge.methods.schedules import PolynomialDecay, Schedule
+from lightning_edge.methods.schedules import PolynomialDecay, Schedule, update_learning_rates
 
 OptimizerCallable = Callable[[Iterable], Optimizer]
 """Makes an optimiser of parameters (or parameter groups), such as ``torch.optim.AdamW`` or a ``functools.partial``."""
 
 CLASSES_KEY = "classes"
 """Where a checkpoint keeps names and colours of the classes."""
+GRADIENTS_KEY = "accumulated_gradients"
+"""Where a checkpoint that is written between two steps keeps the gradients of the batches since the last step."""
 
 
 class LossTerms(UserDict[str, Callable[[Any], Tensor]]):
@@ -84,7 +89,8 @@ class Method(LightningModule, ABC):
         self.loss_terms = LossTerms()
         self._optimizer = optimizer
         self._schedule = PolynomialDecay() if schedule is None else schedule
-        self._num_steps: float = 1
+        self._scheduler: LambdaLR | None = None
+        self._accumulated_gradients: dict[str, Tensor] = {}
         # the command line gives Lightning a record of how modules and callables are made, which is saved as it is;
         # the method save_hyperparameters would compare our arguments with each of the constructor's, arrays too
         recorded = _given_hyperparameters.get()
@@ -115,7 +121,12 @@ class Method(LightningModule, ABC):
         return self.total_loss(batch)
 
     def setup(self, stage: str) -> None:
-        """Take over what the data's classes are called; refuse data of other batches or another number of classes."""
+        """Take over what the data's classes are called; refuse data of other batches or another number of classes.
+
+        Raises:
+            ValueError: if the data do not fit, or ``GradientAccumulationScheduler`` would change the number of steps.
+        """
+        self._refuse_changing_accumulation(stage)
         data = getattr(self.trainer, "datamodule", None)
         given = getattr(data, "batch_type", None)
         if stage != "predict" and given is not None and not serves_as(given, self.batch_type):
@@ -131,54 +142,108 @@ class Method(LightningModule, ABC):
         if names is not None or palette is not None:  # together: names with the colours of other data mislead
             self.class_names, self.palette = names, palette
 
+    def _refuse_changing_accumulation(self, stage: str) -> None:
+        schedulers = [c for c in self.trainer.callbacks if isinstance(c, GradientAccumulationScheduler)]  # pyright: ignore[reportAttributeAccessIssue]
+        if stage == "fit" and schedulers:
+            # the schedule and the sampler need to know the steps of an epoch before the first, and Lightning forgets
+            # the factor of the epoch when it resumes within one
+            raise ValueError(
+                "expected one accumulation factor for the whole training, got a GradientAccumulationScheduler "
+                f"({schedulers[0].scheduling}): use Trainer(accumulate_grad_batches=...) in its place"
+            )
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep plain hyper-parameters, and names and colours of the classes for prediction on data that have none."""
+        """Keep what prediction and a resumed run need beside the weights.
+
+        These are plain hyper-parameters, names and colours of the classes, and the gradients that have been
+        accumulated since the last step.
+        """
         if "_instantiator" not in self.hparams:  # which stands in the command line's record alone
             checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = plain_values(self.hparams)
         checkpoint[CLASSES_KEY] = {"class_names": self.class_names, "palette": self.palette}
+        if self._is_between_steps:
+            if self.trainer.world_size > 1:  # each process has gradients of its own, and one of them writes
+                rank_zero_warn(
+                    "This checkpoint is written between two optimizer steps by several processes. It does not keep "
+                    "the gradients accumulated so far; a run that resumes from it makes one smaller step."
+                )
+            else:
+                checkpoint[GRADIENTS_KEY] = {
+                    name: parameter.grad for name, parameter in self.named_parameters() if parameter.grad is not None
+                }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take names and colours of the classes from where the weights come from, unless the data told them."""
+        """Take what ``on_save_checkpoint`` kept; names and colours of the classes only if the data gave none."""
+        self._accumulated_gradients = checkpoint.get(GRADIENTS_KEY, {})
         if CLASSES_KEY in checkpoint and self.class_names is None and self.palette is None:
             self.class_names, self.palette = (checkpoint[CLASSES_KEY][name] for name in ("class_names", "palette"))
 
-    def on_fit_start(self) -> None:
-        """See when the training ends: here, because a subclass may have a ``configure_optimizers`` of its own."""
-        self._num_steps = max(1, self.trainer.estimated_stepping_batches)
+    def on_train_start(self) -> None:
+        """Set the learning rate of the first step, and go on with the gradients that a checkpoint kept.
+
+        Raises:
+            ValueError: if the learning rate follows a schedule and the trainer has no end.
+        """
+        if any(config.scheduler is self._scheduler for config in self.trainer.lr_scheduler_configs):
+            steps = self._num_planned_steps
+            if not 0 <= steps < float("inf"):  # negative for data without a length
+                raise ValueError(
+                    "expected a trainer with max_steps, or with max_epochs over data of a known length, for the "
+                    "schedule to follow, got neither"
+                )
+            update_learning_rates(self._scheduler)
+        parameters = dict(self.named_parameters())
+        for name, gradient in self._accumulated_gradients.items():
+            parameters[name].grad = gradient.to(parameters[name].device)
+        self._accumulated_gradients = {}
+
+    @property
+    def _is_between_steps(self) -> bool:
+        """Whether batches have been processed whose gradients are not part of a step yet."""
+        if self._trainer is None or not self.automatic_optimization:
+            return False
+        num_batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        is_epoch_end = num_batches >= self.trainer.num_training_batches
+        return num_batches % self.trainer.accumulate_grad_batches > 0 and not is_epoch_end
+
+    @property
+    def _num_planned_steps(self) -> float:
+        """Steps of the whole training; 1 before the trainer has made its loaders, which tell their number.
+
+        Asking the trainer before that would make the loaders, and Lightning would not restore their position then.
+        """
+        trainer = self.trainer
+        is_known = trainer.max_epochs == -1 or trainer.train_dataloader is not None
+        return trainer.estimated_stepping_batches if is_known else 1
 
     @property
     def share_done(self) -> float:
         """Share of the training that is done, in [0, 1]; it goes on where a resumed run stopped."""
-        if self.automatic_optimization or self._trainer is None:
-            return min(1.0, self.global_step / self._num_steps)
+        if self._trainer is None:
+            return 0.0
+        steps = max(1, self._num_planned_steps)
+        if self.automatic_optimization:
+            return min(1.0, self.global_step / steps)
         # global_step and max_steps count the steps of all optimisers, but the trainer expects a number of batches
         batches, max_steps = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed, self.trainer.max_steps
-        return min(1.0, max(batches / self._num_steps, self.global_step / max_steps if max_steps > 0 else 0.0))
+        return min(1.0, max(batches / steps, self.global_step / max_steps if max_steps > 0 else 0.0))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Trainable parameters; a group's ``lr_scale``, if it has one, is a factor of its learning rate."""
         return [{"params": [parameter for parameter in self.parameters() if parameter.requires_grad]}]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser, its learning rate scheduled over the steps that the trainer expects.
-
-        Raises:
-            ValueError: if the trainer has no end.
-        """
-        steps = self.trainer.estimated_stepping_batches
-        if not 0 <= steps < float("inf"):  # negative for data without a length
-            raise ValueError(
-                "expected a trainer with max_steps, or with max_epochs over data of a known length, for the schedule "
-                "to follow, got neither"
-            )
+        """The optimizer, its learning rate scheduled over the steps that the trainer expects."""
         optimizer = self._optimizer(self.parameter_groups())
         for group in optimizer.param_groups:
             group["lr"] *= group.pop("lr_scale", 1.0)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer,
-            lambda step: self._schedule(min(1.0, (step + 0.5) / max(1, steps))),  # the middle of each step's share
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        # a lambda, for of any other callable the scheduler's state would hold what it refers to
+        self._scheduler = LambdaLR(optimizer, lambda step: self._learning_rate_factor(step))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._scheduler, "interval": "step"}}
+
+    def _learning_rate_factor(self, step: int) -> float:
+        """Factor of the learning rate in the middle of a step's share of the training."""
+        return self._schedule(min(1.0, (step + 0.5) / max(1, self._num_planned_steps)))
 
 
 def plain_values(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
 Schedule = Callable[[float], float]
 """Maps the share of training that is done, in [0, 1], to a factor of the learning rate."""
 
@@ -49,3 +52,14 @@ class StepSchedule:
         """Return the factor of the learning rate."""
         rise = min(1.0, 0.1 + 0.9 * done / self.warmup) if self.warmup > 0 else 1.0
         return rise * self.factors[sum(done >= share for share in self.at)]
+
+
+def update_learning_rates(scheduler: LambdaLR) -> None:
+    """Set the rates of a scheduler's present step once more, where its factors have changed since it was reached."""
+    groups = scheduler.optimizer.param_groups
+    for group, rate, factor in zip(groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True):
+        rate = rate * factor(scheduler.last_epoch)
+        if isinstance(group["lr"], Tensor):  # an optimizer may have captured it
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate

@@ -23,9 +23,14 @@ def make_batch(num_frames=3):
 
 def at_step(method, step):
     """A method of two stages of two steps each that believes to be at a step, without a trainer."""
-    method.branch_share, method._num_steps = 0.5, 4
-    method._trainer = type("Stub", (), {"global_step": step})()
+    method.branch_share = 0.5
+    method._trainer = stub_trainer(num_steps=4, global_step=step)
     return method
+
+
+def stub_trainer(num_steps, global_step=0):
+    values = {"max_epochs": -1, "estimated_stepping_batches": num_steps, "global_step": global_step}
+    return type("Stub", (), values | {"lr_scheduler_configs": []})()
 
 
 def touched(method):
@@ -161,7 +166,7 @@ def test_a_loss_of_the_fusion_alone_holds_nothing_that_does_not_learn():
 )
 def test_data_with_clips_too_short_are_refused_before_training(data, message):
     method = Accel(make_net())
-    method._trainer = type("Stub", (), {"datamodule": type("Data", (), data)()})()
+    method._trainer = type("Stub", (), {"datamodule": type("Data", (), data)(), "callbacks": []})()
     with pytest.raises(ValueError, match=message):
         method.setup("fit")
 
@@ -169,14 +174,14 @@ def test_data_with_clips_too_short_are_refused_before_training(data, message):
 def test_parameters_that_a_callback_registers_are_optimised():
     method = Accel(make_net())
     method.critic = torch.nn.Linear(2, 2)
-    method._trainer = type("Stub", (), {"estimated_stepping_batches": 10})()
+    method._trainer = stub_trainer(num_steps=10)
     groups = method.configure_optimizers()["optimizer"].param_groups
     assert {id(p) for group in groups for p in group["params"]} == {id(p) for p in method.parameters()}
 
 
 def test_fusion_has_a_learning_rate_of_its_own():
     method = Accel(make_net(), fusion_lr_scale=4.0, schedule=PolynomialDecay(power=0, warmup=0))
-    method._trainer = type("Stub", (), {"estimated_stepping_batches": 10})()
+    method._trainer = stub_trainer(num_steps=10)
     others, fusion = method.configure_optimizers()["optimizer"].param_groups
     assert fusion["lr"] == pytest.approx(4 * others["lr"])
     assert {id(p) for p in fusion["params"]} == {id(p) for p in method.net.fusion.parameters()}

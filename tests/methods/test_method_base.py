@@ -197,7 +197,7 @@ def test_a_trainer_without_an_end_is_refused(tmp_path):
 def test_data_of_other_batches_are_refused(stage, is_refused):
     method, data = Segmentation(PlainBranch(4)), CityscapesVideoDataModule()
     data.num_classes = method.num_classes
-    method._trainer = type("Stub", (), {"datamodule": data})()
+    method._trainer = type("Stub", (), {"datamodule": data, "callbacks": []})()
     expected = (
         "expected data of SegmentationBatch for Segmentation, got CityscapesVideoDataModule, which gives ClipBatch"
     )

@@ -1,0 +1,130 @@
+"""A run of a recipe that resumes from a checkpoint within an epoch is the run that was never interrupted."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+from lightning_edge.methods import Method
+from recipes import accel, anodev2, ddn, segmentation, shift
+
+QUIET = ["--trainer.logger=false", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+WITHOUT_EVALUATION = ["--trainer.limit_val_batches=0", "--trainer.max_epochs=2"]
+IMAGES = ["--data.num_samples=[44,10]", "--data.val_fraction=0", "--data.batch_size=4", "--data.num_workers=0"]
+STREETS = ["--data.sample_size=[64,96]", "--data.num_sample_train=6", "--data.num_sample_val=1", "--data.batch_size=1"]
+STREETS += ["--data.num_workers=0"]
+SHIFT = ["--model.net.model_options.expansion=1"]
+
+SMALL = {
+    "shift": (shift, [*IMAGES, *SHIFT]),
+    "anodev2": (anodev2, IMAGES),
+    "segmentation": (segmentation, STREETS),
+    "accel": (accel, STREETS),
+    "ddn": (ddn, [*STREETS, "--data.input_size=[64,96]"]),
+}
+"""Recipes by name with arguments that leave eleven or six batches in an epoch."""
+
+
+def checkpoints(folder: Path, **options: object) -> list[str]:
+    """Arguments that add a callback which keeps every checkpoint that it writes."""
+    options = {"dirpath": folder, "filename": "{step}", "save_top_k": -1, **options}
+    values = [f"--trainer.callbacks.{name}={value}" for name, value in options.items()]
+    return ["--trainer.callbacks+=ModelCheckpoint", *values]
+
+
+def fit(recipe, folder: Path, *arguments: str) -> dict[str, torch.Tensor]:
+    """Final weights and statistics of a run."""
+    recipe.main(["fit", *QUIET, f"--trainer.default_root_dir={folder}", *arguments])
+    last = max(folder.rglob("last.ckpt"), key=lambda path: path.stat().st_mtime)
+    return torch.load(last, weights_only=True)["state_dict"]
+
+
+def assert_equal(resumed: dict[str, torch.Tensor], whole: dict[str, torch.Tensor]) -> None:
+    torch.testing.assert_close(resumed, whole, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_recipe(name, tmp_path):
+    recipe, small = SMALL[name]
+    arguments = [*small, *WITHOUT_EVALUATION]
+    whole = fit(recipe, tmp_path / "whole", *arguments, *checkpoints(tmp_path / "kept", every_n_train_steps=4))
+    resumed = fit(recipe, tmp_path / "resumed", *arguments, f"--ckpt_path={tmp_path}/kept/step=4.ckpt")
+    assert_equal(resumed, whole)
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        (["--trainer.accumulate_grad_batches=2"], [3, 7]),
+        (["--data.num_workers=2"], [4]),
+        (["--trainer.reload_dataloaders_every_n_epochs=1"], [4, 15]),
+        (["--trainer.limit_train_batches=6"], [4, 9]),
+        (["--trainer.max_steps=18"], [4, 15]),
+    ],
+    ids=lambda value: value[0].split(".")[-1] if isinstance(value[0], str) else "",
+)
+def test_every_setting_of_the_trainer(options, steps, tmp_path):
+    arguments = [*IMAGES, *SHIFT, *WITHOUT_EVALUATION, *options]
+    whole = fit(shift, tmp_path / "whole", *arguments, *checkpoints(tmp_path / "kept", every_n_train_steps=1))
+    for step in steps:
+        resumed = fit(shift, tmp_path / f"from_{step}", *arguments, f"--ckpt_path={tmp_path}/kept/step={step}.ckpt")
+        assert_equal(resumed, whole)
+
+
+class EveryBatch(Callback):
+    """Writes a checkpoint after every batch, as one of a time interval may be written after any."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        trainer.save_checkpoint(self.folder / f"epoch={trainer.current_epoch}-batch={batch_idx}.ckpt")
+
+
+def test_a_checkpoint_between_two_steps(tmp_path):
+    """Of the three batches of a step the first ones are processed: their gradients must not be lost."""
+    arguments = [*IMAGES, *SHIFT, *WITHOUT_EVALUATION, "--trainer.accumulate_grad_batches=3"]
+    every_batch = [f"--trainer.callbacks+={__name__}.EveryBatch", f"--trainer.callbacks.folder={tmp_path}/kept"]
+    whole = fit(shift, tmp_path / "whole", *arguments, *every_batch)
+    for name in ("epoch=0-batch=3", "epoch=0-batch=4", "epoch=1-batch=7"):
+        assert_equal(fit(shift, tmp_path / name, *arguments, f"--ckpt_path={tmp_path}/kept/{name}.ckpt"), whole)
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_a_checkpoint_of_a_validation_within_an_epoch(accumulate, tmp_path):
+    arguments = [*IMAGES, *SHIFT, "--trainer.max_epochs=2", "--trainer.val_check_interval=4"]
+    arguments += [f"--trainer.accumulate_grad_batches={accumulate}", "--trainer.limit_val_batches=1"]
+    after_validation = checkpoints(tmp_path / "kept", filename="{epoch}-{step}", mode="max")
+    whole = fit(shift, tmp_path / "whole", *arguments, *after_validation)
+    kept = sorted((tmp_path / "kept").glob("*.ckpt"))
+    assert len(kept) == 4
+    for path in kept[::2]:
+        assert_equal(fit(shift, tmp_path / path.stem, *arguments, f"--ckpt_path={path}"), whole)
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_checkpoint_of_a_step_that_failed(accumulate, num_workers, tmp_path, monkeypatch):
+    """The batch of that step has not been learned from: it comes again."""
+    arguments = [*IMAGES, *SHIFT, *WITHOUT_EVALUATION, f"--trainer.accumulate_grad_batches={accumulate}"]
+    arguments += [f"--data.num_workers={num_workers}"]
+    whole = fit(shift, tmp_path / "whole", *arguments)
+    on_exception = ["--trainer.callbacks+=OnExceptionCheckpoint", f"--trainer.callbacks.dirpath={tmp_path}/kept"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Method, "training_step", _fail_at(4))
+        with pytest.raises(RuntimeError, match="power cut"):
+            fit(shift, tmp_path / "failed", *arguments, *on_exception)
+    checkpoint = next((tmp_path / "kept").glob("*.ckpt"))
+    assert_equal(fit(shift, tmp_path / "resumed", *arguments, f"--ckpt_path={checkpoint}"), whole)
+
+
+def _fail_at(batch):
+    training_step = Method.training_step
+
+    def fail(method, data, batch_idx):
+        if batch_idx == batch:
+            raise RuntimeError("power cut")
+        return training_step(method, data, batch_idx)
+
+    return fail
