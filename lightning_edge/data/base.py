@@ -106,7 +106,11 @@ class EdgeDataModule(LightningDataModule, ABC):
         """
         dataset = self.dataset("train")
         accumulate = 1 if self.trainer is None else self.trainer.accumulate_grad_batches
-        sampler = self.make_sampler(dataset, **self._share_of_processes(), accumulate=accumulate)
+        share = self._share_of_processes()
+        if self._train_loader is not None:  # BatchSizeFinder tries ever larger batches within a run
+            largest = len(dataset) // (share["num_replicas"] * accumulate)  # pyright: ignore[reportArgumentType]
+            self.batch_size = min(self.batch_size, max(1, largest))
+        sampler = self.make_sampler(dataset, **share, accumulate=accumulate)
         loader = ResumableLoader(
             dataset, batch_size=self.batch_size, sampler=sampler, drop_last=True, **self.loader_arguments()
         )

@@ -1,11 +1,17 @@
 """The learning rate over a training, and how far a training is."""
 
+from functools import partial
+
 import pytest
 import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import BatchSizeFinder, GradientAccumulationScheduler
 from torch import nn
+from torch.optim import SGD
 from toys import NUM_CLASSES, PlainBranch, ToyImages, make_trainer
 
-from lightning_edge.methods import PolynomialDecay, Segmentation, StepSchedule
+from lightning_edge.data import CIFARDataModule
+from lightning_edge.methods import Classification, PolynomialDecay, Segmentation, StepSchedule
 from lightning_edge.nn import DeepLab
 
 
@@ -45,6 +51,92 @@ def test_schedule_spans_the_training(tmp_path):
     make_trainer(tmp_path, max_epochs=2).fit(method, ToyImages())
     rates = torch.tensor(seen) / 1e-3
     torch.testing.assert_close(rates, torch.tensor([0.875, 0.625, 0.375, 0.125]), atol=1e-6, rtol=0)
+
+
+class Rates(Callback):
+    """Learning rate of every optimizer step."""
+
+    def __init__(self):
+        self.values = []
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        self.values.append(optimizer.param_groups[0]["lr"])
+
+
+LINEAR = PolynomialDecay(power=1.0, warmup=0.0)
+
+
+def linear_rates(num_steps):
+    """The middle of each step's share, by hand."""
+    return [(num_steps - step - 0.5) / num_steps for step in range(num_steps)]
+
+
+class LinearNet(nn.Sequential):
+    num_classes = 10
+
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
+
+
+def classification():
+    return Classification(LinearNet(), partial(SGD, lr=1), LINEAR)
+
+
+def test_schedule_follows_a_batch_size_that_is_found_at_the_start(tmp_path):
+    rates, finder = Rates(), BatchSizeFinder(init_val=4, steps_per_trial=1)
+    data = CIFARDataModule(num_samples=(40, 10), val_fraction=0, batch_size=4, num_workers=0)
+    trainer = make_trainer(tmp_path, max_epochs=3, callbacks=[finder, rates], enable_checkpointing=True)
+    trainer.fit(classification(), data)
+    assert data.batch_size == finder.optimal_batch_size == 40
+    assert rates.values == pytest.approx(linear_rates(3))
+
+
+def test_schedule_follows_a_training_that_is_made_longer(tmp_path):
+    def fit(**arguments):
+        rates = Rates()
+        data = CIFARDataModule(num_samples=(40, 10), val_fraction=0, batch_size=10, num_workers=0)
+        trainer = make_trainer(tmp_path, callbacks=[rates], limit_val_batches=0, **arguments)
+        return trainer, rates, classification(), data
+
+    trainer, rates, *parts = fit(max_epochs=1)
+    trainer.fit(*parts)
+    trainer.save_checkpoint(tmp_path / "short.ckpt")
+    assert rates.values == pytest.approx(linear_rates(4))
+    trainer, rates, *parts = fit(max_epochs=3)
+    trainer.fit(*parts, ckpt_path=tmp_path / "short.ckpt", weights_only=True)
+    assert rates.values == pytest.approx(linear_rates(12)[4:])
+
+
+@pytest.mark.parametrize(("accumulate", "num_steps"), [(1, 10), (2, 4), (3, 2)])
+def test_schedule_counts_whole_steps(accumulate, num_steps, tmp_path):
+    """Ten samples in batches of two: an epoch has one step for each ``accumulate`` batches, the rest is dropped."""
+    rates = Rates()
+    data = CIFARDataModule(num_samples=(10, 10), val_fraction=0, batch_size=2, num_workers=0)
+    make_trainer(
+        tmp_path, max_epochs=2, callbacks=[rates], limit_val_batches=0, accumulate_grad_batches=accumulate
+    ).fit(classification(), data)
+    assert rates.values == pytest.approx(linear_rates(num_steps))
+
+
+def test_a_schedule_without_an_end_is_refused(tmp_path):
+    data = CIFARDataModule(num_samples=(10, 10), val_fraction=0, batch_size=2, num_workers=0)
+    with pytest.raises(ValueError, match="expected a trainer with max_steps, or with max_epochs over data of a known"):
+        make_trainer(tmp_path, max_epochs=-1).fit(classification(), data)
+
+
+def test_accumulation_that_changes_is_refused(tmp_path):
+    data = CIFARDataModule(num_samples=(10, 10), val_fraction=0, batch_size=2, num_workers=0)
+    trainer = make_trainer(tmp_path, max_epochs=2, callbacks=[GradientAccumulationScheduler({0: 1, 1: 5})])
+    with pytest.raises(ValueError, match=r"one accumulation factor .* use Trainer\(accumulate_grad_batches=...\)"):
+        trainer.fit(classification(), data)
+
+
+@pytest.mark.parametrize("limit", [3, 0.3])
+def test_a_limit_that_leaves_part_of_a_step_is_refused(limit, tmp_path):
+    data = CIFARDataModule(num_samples=(20, 10), val_fraction=0, batch_size=2, num_workers=0)
+    trainer = make_trainer(tmp_path, accumulate_grad_batches=2, limit_train_batches=limit)
+    with pytest.raises(ValueError, match="multiple of accumulate_grad_batches .* leaves 3 batches .* use 2 or 4"):
+        trainer.fit(classification(), data)
 
 
 class TwoOptimizers(Segmentation):
