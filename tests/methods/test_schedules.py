@@ -135,7 +135,7 @@ def test_accumulation_that_changes_is_refused(tmp_path):
 def test_a_limit_that_leaves_part_of_a_step_is_refused(limit, tmp_path):
     data = CIFARDataModule(num_samples=(20, 10), val_fraction=0, batch_size=2, num_workers=0)
     trainer = make_trainer(tmp_path, accumulate_grad_batches=2, limit_train_batches=limit)
-    with pytest.raises(ValueError, match="multiple of accumulate_grad_batches .* leaves 3 batches .* use 2 or 4"):
+    with pytest.raises(ValueError, match=r"multiple of accumulate_grad_batches .* leaves 3 batches .* use 2 or 4"):
         trainer.fit(classification(), data)
 
 
