@@ -16,6 +16,7 @@ NET_TITLES = {
     "update": "update net, every frame",
     "copy": "features copied",
     "dff": "Deep Feature Flow",
+    "trained_dff": "Deep Feature Flow, trained as itself",
     "accel": "Accel",
 }
 _CAPTION = "worst: on the last frame before the next key frame. x reference: share of its time, 95 % interval"
@@ -61,6 +62,19 @@ def print_intervals(runs: Sequence[Sequence[TradeoffRow]]) -> None:
         mious.setdefault((row.net, row.interval), []).append(100 * row.miou)
     for interval in sorted({interval for _, interval in mious}):
         table.add_row(str(interval), *(mean_with_interval(mious.get((net, interval), [])) for net in nets))
+    Console().print(table)
+
+
+def print_gain(runs: Sequence[Sequence[TradeoffRow]], net: str, rival: str) -> None:
+    """Print by how much one net is more accurate than another at every interval, paired by run."""
+    table = Table(title=f"{NET_TITLES[net]} minus {NET_TITLES[rival]}: mIoU %, with 95 % interval over seeds")
+    for heading in ("n", "all frames", "last frame"):
+        table.add_column(heading, justify="right")
+    for interval in sorted({row.interval for row in runs[0] if row.net == net and row.interval > 1}):
+        pairs = [at_interval(rows, interval) for rows in runs]
+        gains = [100 * (pair[net].miou - pair[rival].miou) for pair in pairs]
+        worst = [100 * (pair[net].miou_worst - pair[rival].miou_worst) for pair in pairs]
+        table.add_row(str(interval), mean_with_interval(gains), mean_with_interval(worst))
     Console().print(table)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from fake_clock import FakeClock
+from file_times import FileTimes
 from jaxtyping import install_import_hook
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the network for a newer version at import
@@ -17,6 +18,7 @@ torch.set_num_threads(1)
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check every annotated shape and type, unless times are taken, to which a check would add its own."""
+    config.pluginmanager.register(FileTimes())
     if "benchmark" in config.option.markexpr.replace("not benchmark", ""):
         return
     # the numeric tower lets an int stand where a float is asked for (PEP 484)

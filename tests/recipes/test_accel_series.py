@@ -37,7 +37,13 @@ def test_repeat_averages_the_seeds(split, capsys):
     suffix = "_test" if split == "test" else ""
     first, second = (mious(folder / f"seed_{seed}{suffix}") for seed in (0, 1))
     assert first != second
-    assert found == pytest.approx({name: (first[name] + second[name]) / 2 for name in first})
+    means = {name: (first[name] + second[name]) / 2 for name in first}
+    rivals = [mious(folder / f"seed_{seed}_dff{suffix}") for seed in (0, 1)]
+    means |= {f"trained_dff_miou_n{n}": sum(rival[f"accel_miou_n{n}"] for rival in rivals) / 2 for n in (1, 2, 3)}
+    assert found == pytest.approx(means)
+    trained = weights(folder / "seed_0_dff", "net.")
+    assert not any(name.startswith(("net.update", "net.fusion")) for name in trained)
+    assert not same(weights(folder / "seed_0_dff", "net.reference"), weights(folder / "seed_0", "net.reference"))
     assert (folder / "tradeoff.png").stat().st_size > 10_000
     assert "mean of 2 seeds" in capsys.readouterr().out
 
