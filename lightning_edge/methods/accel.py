@@ -9,12 +9,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from lightning_edge.contracts import ClipBatch, FrameBatch, IntervalScore
-from lightning_edge.methods.base import Method, OptimizerCallable
+from lightning_edge.contracts import IGNORE_INDEX, ClipBatch, FrameBatch, IntervalScore
+from lightning_edge.methods.base import OptimizerCallable
+from lightning_edge.methods.evaluated import EvaluatedMethod
 from lightning_edge.methods.schedules import Schedule
 from lightning_edge.methods.segmentation import pixel_loss
 from lightning_edge.nn.accel import AccelNet, states_by_distance
-from lightning_edge.nn.keyframe_iou import KeyframeIoU, KeyframeScores
+from lightning_edge.nn.keyframe_iou import KeyframeIoU
 from lightning_edge.ops.classes import most_likely
 from lightning_edge.ops.distillation import distillation_loss
 from lightning_edge.ops.resize import resize_scores
@@ -25,7 +26,7 @@ CARRYING_NETS = ("accel", "dff", "copy")
 """Names of the nets that carry features from key frames to the frames after them."""
 
 
-class Accel(Method):
+class Accel(EvaluatedMethod):
     """Two-stage training of Accel (arXiv:1807.06667) in one fit, and its evaluation beside what it is compared with.
 
     At first both branches learn from the labelled frame alone; after ``branch_share`` of the training the loss is that
@@ -62,6 +63,7 @@ class Accel(Method):
     """
 
     batch_type = ClipBatch
+    labeled_thing = "pixel"
 
     def __init__(
         self,
@@ -226,14 +228,15 @@ class Accel(Method):
             "accel": self.net,
         }
 
-    def on_validation_epoch_start(self) -> None:
-        """Forget what an interrupted evaluation counted."""
+    def reset_scores(self) -> None:
+        """Forget what was counted."""
         for iou in self._iou:
             iou.reset()
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
         """Count the predictions of all nets on the labelled frame, for a key frame at every distance from it."""
         clip, mask = self._evaluated_frames(batch["frames"]), batch["mask"]
+        self.evidence.update((mask != IGNORE_INDEX).sum())
         starts = [self.net.start(frame) for frame in clip]
         observed = self.net.observe(clip[-1])  # for all key frames
         for (name, net), iou in zip(self.video_nets().items(), self._iou, strict=True):
@@ -243,23 +246,27 @@ class Accel(Method):
                 states = [starts[-1] if name == "reference" else net.start(clip[-1])]
             for distance, state in enumerate(states):
                 scores = net.scores(state._replace(observed=observed))
+                self.evidence.update(0, scores)
                 iou.update(most_likely(scores), mask, distance)
 
-    def on_validation_epoch_end(self) -> None:
-        """Log the scores of the validation data."""
-        self._log_scores("val")
-
-    def on_test_epoch_start(self) -> None:
-        """Forget what an interrupted evaluation counted."""
-        self.on_validation_epoch_start()
-
-    def test_step(self, batch: ClipBatch, batch_idx: int) -> None:
-        """Count predictions as in validation."""
-        self.validation_step(batch, batch_idx)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the scores of the test data."""
-        self._log_scores("test")
+    def scores(self) -> dict[str, float]:
+        """Mean IoUs of all nets at ``interval``, and at each distance from the key frame."""
+        found = {name: iou.compute() for name, iou in zip(self.video_nets(), self._iou, strict=True)}
+        if not self.trainer.sanity_checking:
+            self.interval_scores = [
+                IntervalScore(name, interval, average, worst)
+                for name, scores in found.items()
+                for interval, (average, worst) in enumerate(zip(scores.by_interval, scores.by_distance, strict=True), 1)
+                if interval == 1 or name in CARRYING_NETS
+            ]
+        logged = {"miou": found["accel"].by_interval[self.interval - 1]}
+        for name in [name for name in found if name not in CARRYING_NETS]:
+            logged[f"{name}_miou"] = found[name].by_interval[0]
+        for name in CARRYING_NETS:
+            logged[f"{name}_miou"] = found[name].by_interval[self.interval - 1]
+            logged[f"{name}_miou_worst"] = found[name].by_distance[self.interval - 1]
+            logged |= {f"{name}_miou_d{distance}": iou for distance, iou in enumerate(found[name].by_distance)}
+        return logged
 
     def on_predict_start(self) -> None:
         """Begin a stream.
@@ -280,24 +287,3 @@ class Accel(Method):
         if frames.shape[1] < self.max_interval:
             raise ValueError(f"expected clips of max_interval ({self.max_interval}) frames, got {frames.shape[1]}")
         return list(frames[:, -self.max_interval :].unbind(1))
-
-    def _log_scores(self, stage: str) -> None:
-        found: dict[str, KeyframeScores] = {}
-        for name, iou in zip(self.video_nets(), self._iou, strict=True):
-            found[name] = iou.compute()
-        if self.trainer.sanity_checking:
-            return
-        self.interval_scores = [
-            IntervalScore(name, interval, average, worst)
-            for name, scores in found.items()
-            for interval, (average, worst) in enumerate(zip(scores.by_interval, scores.by_distance, strict=True), 1)
-            if interval == 1 or name in CARRYING_NETS
-        ]
-        logged = {f"{stage}/miou": found["accel"].by_interval[self.interval - 1]}
-        for name in [name for name in found if name not in CARRYING_NETS]:
-            logged[f"{stage}/{name}_miou"] = found[name].by_interval[0]
-        for name in CARRYING_NETS:
-            logged[f"{stage}/{name}_miou"] = found[name].by_interval[self.interval - 1]
-            logged[f"{stage}/{name}_miou_worst"] = found[name].by_distance[self.interval - 1]
-            logged |= {f"{stage}/{name}_miou_d{distance}": iou for distance, iou in enumerate(found[name].by_distance)}
-        self.log_dict(logged)
