@@ -54,7 +54,8 @@ class Accel(EvaluatedMethod):
         branch_weight: Weight of each branch's own loss in the second stage, the reference's by what it carries (0 in
             the paper).
         reference_weight: Weight of the reference's loss on the labelled frame itself in the second stage, in place of
-            the one by what it carries. It keeps the reference accurate on single frames, for another pass of it a step.
+            the one by what it carries. It keeps the reference accurate on single frames, for another pass of it a step,
+            in which its batch norms see the labelled frame beside the key frame.
         distillation_weight: Weight of a loss of the first stage by which the update branch learns the reference's
             scores on all pixels, labelled or not (0 in the paper).
         interval: Key-frame interval of the logged scores, and of ``predict`` without ``keyframes``.
@@ -149,8 +150,10 @@ class Accel(EvaluatedMethod):
             raise ValueError("expected training clips of at least 2 frames, got 1")
         else:
             loss = self._joint_loss(batch)
-        # DDP waits for a gradient of every parameter at every step, in both stages
-        return loss + 0.0 * sum(parameter.sum() for parameter in self.net.parameters() if parameter.requires_grad)
+        # DDP waits for a gradient of every parameter at every step, in both stages: that of an empty part is zero, and
+        # a NaN in a parameter that does not learn yet stays out of the loss
+        learning = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
+        return loss + sum(parameter.flatten()[:0].sum() for parameter in learning)
 
     def _branch_loss(self, batch: ClipBatch) -> Tensor:
         frame, mask = batch["frames"][:, -1], batch["mask"]

@@ -92,6 +92,19 @@ class EvaluatedMethod(Method):
     def scores(self) -> dict[str, Any]:
         """Scores of what was counted in all processes, by the names under which they are logged after the stage."""
 
+    def on_train_epoch_start(self) -> None:
+        """Refuse validation data without a batch, of which Lightning would log no score.
+
+        Raises:
+            ValueError: The validation loader is empty.
+        """
+        num_batches = self.trainer.num_val_batches
+        if self.trainer.limit_val_batches and num_batches and not any(num_batches):
+            raise ValueError(
+                "The validation data are empty, so there is no score: expected at least one batch, or "
+                "trainer.limit_val_batches=0 for a training without validation."
+            )
+
     def on_validation_epoch_start(self) -> None:
         """Forget what an interrupted evaluation counted."""
         self.evidence.reset()
