@@ -22,8 +22,9 @@ _COLUMNS = ("name", "frame_index", "x1", "y1", "x2", "y2", "score", "class")
 class DetectionWriter(BasePredictionWriter):
     """Write all boxes that are predicted to ``predictions/boxes.csv`` in the run's folder, surest first in each frame.
 
-    Each frame goes to ``predictions/<name>.jpg`` with the boxes of which the detector is sure. Boxes are pixel edges in
-    the frame as the net saw it, and as it is drawn. Classes without a name are numbers.
+    Each frame goes to ``predictions/<name>.jpg`` with the boxes of which the detector is sure. Boxes are in pixels of
+    the frame as the net saw it, and as it is drawn; their edges mean what they meant in the labels that the net learned
+    from, so x2 and y2 are the last pixels inside after BDD100K. Classes without a name are numbers.
 
     Takes the predictions of any method whose ``predict_step`` maps a ``FrameBatch`` to a list of ``Detections``; leaves
     other predictions alone. Names and colours of classes are ``class_names`` and ``palette`` of the module where it has

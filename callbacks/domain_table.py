@@ -18,9 +18,10 @@ class DomainTable(Callback):
     """Collects what a method logs for each domain that the data module names in ``domain_names``.
 
     That is every ``<stage>/<metric>_<domain>``, such as ``val/ap50_night``, in whose name all but the letters and
-    digits of the domain are underscores. After each validation and test they are appended to ``domains_<stage>.csv`` in
-    the run's folder, with the columns epoch, step, metric, domain and value, to which a run that is resumed there adds.
-    The sanity check is none. Where there are no domains, nothing happens.
+    digits of the domain are underscores. A module that has ``domain_metrics`` names those metrics in it, and other
+    scores are left out, such as that of a class with the name of a domain. After each validation and test they are
+    appended to ``domains_<stage>.csv`` in the run's folder, with the columns epoch, step, metric, domain and value, to
+    which a run that is resumed there adds. The sanity check is none. Where there are no domains, nothing happens.
 
     ===================  ============================================================  ====
     key                  meaning                                                       unit
@@ -44,7 +45,7 @@ class DomainTable(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
             return
-        self._last_scores = self._write(trainer, "val")
+        self._last_scores = self._write(trainer, pl_module, "val")
         if trainer.state.fn == TrainerFn.VALIDATING:
             _log_table(trainer, "val", self._last_scores)
 
@@ -54,10 +55,10 @@ class DomainTable(Callback):
 
     @override
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        _log_table(trainer, "test", self._write(trainer, "test"))
+        _log_table(trainer, "test", self._write(trainer, pl_module, "test"))
 
-    def _write(self, trainer: Trainer, stage: str) -> list["_Score"]:
-        scores = _scores(trainer, stage) if trainer.is_global_zero and not _is_trial(trainer) else []
+    def _write(self, trainer: Trainer, module: LightningModule, stage: str) -> list["_Score"]:
+        scores = _scores(trainer, module, stage) if trainer.is_global_zero and not _is_trial(trainer) else []
         if scores and self._folder is not None:
             path = Path(self._folder) / f"domains_{stage}.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,8 +76,9 @@ class _Score(NamedTuple):
     value: float
 
 
-def _scores(trainer: Trainer, stage: str) -> list[_Score]:
+def _scores(trainer: Trainer, module: LightningModule, stage: str) -> list[_Score]:
     """Scores of the domains, in the order of the data's names."""
+    metrics = getattr(module, "domain_metrics", None)
     names = getattr(getattr(trainer, "datamodule", None), "domain_names", None) or ()
     scores = []
     for key, value in trainer.callback_metrics.items():
@@ -85,7 +87,8 @@ def _scores(trainer: Trainer, stage: str) -> list[_Score]:
         if fitting:
             domain = max(fitting, key=lambda name: len(key_of(name)))
             metric = key.removeprefix(f"{stage}/").removesuffix(f"_{key_of(domain)}")
-            scores.append(_Score(metric, domain, float(value)))
+            if metrics is None or metric in metrics:
+                scores.append(_Score(metric, domain, float(value)))
     return sorted(scores, key=lambda score: (score.metric, names.index(score.domain)))
 
 

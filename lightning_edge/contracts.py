@@ -24,7 +24,7 @@ from typing import (
 )
 
 import torch
-from jaxtyping import Float, Int64, jaxtyped
+from jaxtyping import Bool, Float, Int64, jaxtyped
 from torch import Tensor
 
 IGNORE_INDEX = 255
@@ -56,6 +56,10 @@ class DetectionBatch(TypedDict):
     Images of one batch have one size: each was scaled to fit and padded at its right and at its bottom, so that
     ``boxes / scale`` are pixels of the file. Boxes are pixel edges, a full image being (0, 0, width, height).
 
+    Where ``has_inclusive_edges`` is true, x2 and y2 are in the file the last pixels inside a box, which is so x2 - x1 +
+    1 pixels wide for the official evaluation of the data set. A net learns and predicts the coordinates of the labels
+    all the same; the score counts the last pixels in.
+
     What a detector finds in ``ignored_xyxy`` counts neither for nor against it, where it is of the class in
     ``ignored_label``. ``image_id`` is different for each image of a split; domains are as in
     :class:`ClassificationBatch`.
@@ -70,6 +74,7 @@ class DetectionBatch(TypedDict):
     original_size: Int64[Tensor, "batch 2"]
     """Height and width of the file, pixels."""
     image_id: Int64[Tensor, " batch"]
+    has_inclusive_edges: NotRequired[Bool[Tensor, " batch"]]
     domain: NotRequired[Int64[Tensor, " batch"]]
     domain_embedding: NotRequired[Float[Tensor, "batch features"]]
 

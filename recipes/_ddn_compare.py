@@ -177,15 +177,15 @@ class _Runs:
 def _only(datamodule: Any) -> dict[str, str]:
     """For each domain that has images for training and validation, the argument that keeps them."""
     from lightning_edge.data.partitions import ByAttributes
-    from lightning_edge.ops.names import key_of
+    from lightning_edge.ops.names import distinct_keys
     from recipes._ddn_domains import count_images
 
     if not isinstance(datamodule.partition, ByAttributes):
         raise ValueError(f"expected data parted ByAttributes, got {type(datamodule.partition).__name__}")
     counts = [count_images(datamodule, split) for split in ("train", "val")]
     values = datamodule.partition.values_of_domains(datamodule.vocabulary)
+    names = [name for name in counts[0] if name in counts[1]]
     return {
-        key_of(name): "--data.only=" + json.dumps({attribute: [value] for attribute, value in values[name].items()})
-        for name in counts[0]
-        if name in counts[1]
+        key: "--data.only=" + json.dumps({attribute: [value] for attribute, value in values[name].items()})
+        for key, name in zip(distinct_keys(names, "domain"), names, strict=True)
     }

@@ -29,8 +29,8 @@ def export(
     import torch
     from rich.console import Console
 
-    from lightning_edge.methods.domain_names import domain_keys
     from lightning_edge.nn.dynamic_conversion import specialise
+    from lightning_edge.ops.names import distinct_keys
     from lightning_edge.systems.known_domains import KnownDomains
     from lightning_edge.systems.onnx_domains import OnnxDomains, export_domains
     from lightning_edge.timing import interleave
@@ -40,7 +40,7 @@ def export(
     check_detection(datamodule)
     net = with_weights(model, ckpt_path).net
     known = KnownDomains.of(datamodule)
-    embeddings = dict(zip(domain_keys(known.names), known.embeddings, strict=True))
+    embeddings = dict(zip(distinct_keys(known.names, "domain"), known.embeddings, strict=True))
     height, width = datamodule.input_size
     files = export_domains(net, embeddings, folder, height, width)
     graph = OnnxDomains(folder, next(iter(embeddings)))

@@ -160,13 +160,14 @@ def _drive(
 def _scored(frame: _Frame, found: "Detections") -> "ScoredImage":
     import torch
 
-    from lightning_edge.methods.average_precision import ScoredImage
+    from lightning_edge.methods.average_precision import ScoredImage, outer_edges
 
     truth = frame.truth
     boxes = torch.cat([torch.from_numpy(truth.boxes_xyxy), torch.from_numpy(truth.ignored_xyxy)])
     label = torch.cat([torch.from_numpy(truth.label), torch.from_numpy(truth.ignored_label)])
     is_ignored = (torch.arange(len(label)) >= len(truth.label)).long()
-    return ScoredImage(frame.position, frame.domain, found, boxes, label, is_ignored)
+    found = found._replace(boxes_xyxy=outer_edges(found.boxes_xyxy))  # as the evaluation of BDD100K has it
+    return ScoredImage(frame.position, frame.domain, found, outer_edges(boxes), label, is_ignored)
 
 
 def _ap50(frames: "Sequence[Sequence[ScoredImage]]") -> float:

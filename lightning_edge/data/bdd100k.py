@@ -31,8 +31,9 @@ class BDD100KDataModule(DetectionDataModule):
 
     ``root`` holds ``images/100k/{train,val}`` and the labels, either ``labels/det_20/det_{train,val}.json`` of 2020,
     which is preferred, or ``labels/bdd100k_labels_images_{train,val}.json`` of 2018. Categories are mapped as in the
-    official evaluation: other persons, other vehicles, trailers and crowds are ignored. The labels of the test split
-    are not public, so the test loader serves the validation split.
+    official evaluation: other persons, other vehicles, trailers and crowds are ignored. It takes x2 and y2 as the last
+    pixels inside a box (``box2d_to_bbox`` of https://github.com/scalabel/scalabel, label/transforms.py), and so does
+    the score. The labels of the test split are not public, so the test loader serves the validation split.
 
     Args:
         root: Folder of the data set; small generated scenes in the same layout if ``None``.
@@ -58,6 +59,7 @@ class BDD100KDataModule(DetectionDataModule):
     class_names = CLASS_NAMES
     palette = tuple(_COLOURS[name] for name in CLASS_NAMES)
     vocabulary = VOCABULARY
+    has_inclusive_edges = True
 
     def __init__(
         self,

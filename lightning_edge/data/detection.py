@@ -67,6 +67,8 @@ class DetectionDataModule(DomainDataModule):
     """
 
     batch_type = DetectionBatch
+    has_inclusive_edges = False
+    """Whether x2 and y2 are the last pixels inside a box, by the official evaluation of the data set."""
     num_classes: int
     class_names: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
@@ -107,7 +109,9 @@ class DetectionDataModule(DomainDataModule):
             raise ValueError(f"expected labelled_images({split!r}) of {type(self).__name__} to give some, got none")
         first, *_ = [read_image(image.path) for image in images[:_NUM_CHECKED]]
         _warn_of_boxes_beyond(images, first.shape[0], first.shape[1])
-        return _DetectionDataset(images, self.domain_lookup(split), self.input_size, self.train_transform)
+        return _DetectionDataset(
+            images, self.domain_lookup(split), self.input_size, self.train_transform, self.has_inclusive_edges
+        )
 
     @staticmethod
     def collate(samples: list[dict[str, Tensor]]) -> dict[str, Any]:
@@ -126,11 +130,17 @@ class DetectionDataModule(DomainDataModule):
 
 class _DetectionDataset(Dataset[dict[str, Tensor]]):
     def __init__(
-        self, images: Sequence[LabelledImage], domains: DomainLookup, input_size: tuple[int, int], transform: Transform
+        self,
+        images: Sequence[LabelledImage],
+        domains: DomainLookup,
+        input_size: tuple[int, int],
+        transform: Transform,
+        has_inclusive_edges: bool,
     ) -> None:
         self.images = images
         self.domains = domains
         self.input_size = input_size
+        self.has_inclusive_edges = has_inclusive_edges
         # the filter of invalid ones: what is thinner than float32 can tell would be refused as upside down
         boxes = A.BboxParams("pascal_voc", ["box_index"], min_visibility=LEAST_LEFT_BY_CROP, filter_invalid_bboxes=True)
         self.transform = A.Compose([transform], boxes)
@@ -159,6 +169,7 @@ class _DetectionDataset(Dataset[dict[str, Tensor]]):
             "scale": torch.tensor(scale, dtype=torch.float32),
             "original_size": torch.tensor(original.shape[:2]),
             "image_id": torch.tensor(index),
+            "has_inclusive_edges": torch.tensor(self.has_inclusive_edges),
             **self.domains.of(index),
         }
 

@@ -9,12 +9,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from lightning_edge.contracts import ClipBatch, FrameBatch, IntervalScore
-from lightning_edge.methods.base import Method, OptimizerCallable
+from lightning_edge.contracts import IGNORE_INDEX, ClipBatch, FrameBatch, IntervalScore
+from lightning_edge.methods.base import OptimizerCallable
+from lightning_edge.methods.evaluated import EvaluatedMethod
 from lightning_edge.methods.schedules import Schedule
 from lightning_edge.methods.segmentation import pixel_loss
 from lightning_edge.nn.accel import AccelNet, states_by_distance
-from lightning_edge.nn.keyframe_iou import KeyframeIoU, KeyframeScores
+from lightning_edge.nn.keyframe_iou import KeyframeIoU
 from lightning_edge.ops.classes import most_likely
 from lightning_edge.ops.distillation import distillation_loss
 from lightning_edge.ops.resize import resize_scores
@@ -25,7 +26,7 @@ CARRYING_NETS = ("accel", "dff", "copy")
 """Names of the nets that carry features from key frames to the frames after them."""
 
 
-class Accel(Method):
+class Accel(EvaluatedMethod):
     """Two-stage training of Accel (arXiv:1807.06667) in one fit, and its evaluation beside what it is compared with.
 
     At first both branches learn from the labelled frame alone; after ``branch_share`` of the training the loss is that
@@ -53,7 +54,8 @@ class Accel(Method):
         branch_weight: Weight of each branch's own loss in the second stage, the reference's by what it carries (0 in
             the paper).
         reference_weight: Weight of the reference's loss on the labelled frame itself in the second stage, in place of
-            the one by what it carries. It keeps the reference accurate on single frames, for another pass of it a step.
+            the one by what it carries. It keeps the reference accurate on single frames, for another pass of it a step,
+            in which its batch norms see the labelled frame beside the key frame.
         distillation_weight: Weight of a loss of the first stage by which the update branch learns the reference's
             scores on all pixels, labelled or not (0 in the paper).
         interval: Key-frame interval of the logged scores, and of ``predict`` without ``keyframes``.
@@ -62,6 +64,7 @@ class Accel(Method):
     """
 
     batch_type = ClipBatch
+    labeled_thing = "pixel"
 
     def __init__(
         self,
@@ -147,8 +150,10 @@ class Accel(Method):
             raise ValueError("expected training clips of at least 2 frames, got 1")
         else:
             loss = self._joint_loss(batch)
-        # DDP waits for a gradient of every parameter at every step, in both stages
-        return loss + 0.0 * sum(parameter.sum() for parameter in self.net.parameters() if parameter.requires_grad)
+        # DDP waits for a gradient of every parameter at every step, in both stages: that of an empty part is zero, and
+        # a NaN in a parameter that does not learn yet stays out of the loss
+        learning = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
+        return loss + sum(parameter.flatten()[:0].sum() for parameter in learning)
 
     def _branch_loss(self, batch: ClipBatch) -> Tensor:
         frame, mask = batch["frames"][:, -1], batch["mask"]
@@ -227,14 +232,15 @@ class Accel(Method):
             "accel": self.net,
         }
 
-    def on_validation_epoch_start(self) -> None:
-        """Forget what an interrupted evaluation counted."""
+    def reset_scores(self) -> None:
+        """Forget what was counted."""
         for iou in self._iou:
             iou.reset()
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
         """Count the predictions of all nets on the labelled frame, for a key frame at every distance from it."""
         clip, mask = self._evaluated_frames(batch["frames"]), batch["mask"]
+        self.evidence.update((mask != IGNORE_INDEX).sum())
         starts = [self.net.start(frame) for frame in clip]
         observed = self.net.observe(clip[-1])  # for all key frames
         for (name, net), iou in zip(self.video_nets().items(), self._iou, strict=True):
@@ -244,23 +250,27 @@ class Accel(Method):
                 states = [starts[-1] if name == "reference" else net.start(clip[-1])]
             for distance, state in enumerate(states):
                 scores = net.scores(state._replace(observed=observed))
+                self.evidence.update(0, scores)
                 iou.update(most_likely(scores), mask, distance)
 
-    def on_validation_epoch_end(self) -> None:
-        """Log the scores of the validation data."""
-        self._log_scores("val")
-
-    def on_test_epoch_start(self) -> None:
-        """Forget what an interrupted evaluation counted."""
-        self.on_validation_epoch_start()
-
-    def test_step(self, batch: ClipBatch, batch_idx: int) -> None:
-        """Count predictions as in validation."""
-        self.validation_step(batch, batch_idx)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the scores of the test data."""
-        self._log_scores("test")
+    def scores(self) -> dict[str, float]:
+        """Mean IoUs of all nets at ``interval``, and at each distance from the key frame."""
+        found = {name: iou.compute() for name, iou in zip(self.video_nets(), self._iou, strict=True)}
+        if not self.trainer.sanity_checking:
+            self.interval_scores = [
+                IntervalScore(name, interval, average, worst)
+                for name, scores in found.items()
+                for interval, (average, worst) in enumerate(zip(scores.by_interval, scores.by_distance, strict=True), 1)
+                if interval == 1 or name in CARRYING_NETS
+            ]
+        logged = {"miou": found["accel"].by_interval[self.interval - 1]}
+        for name in [name for name in found if name not in CARRYING_NETS]:
+            logged[f"{name}_miou"] = found[name].by_interval[0]
+        for name in CARRYING_NETS:
+            logged[f"{name}_miou"] = found[name].by_interval[self.interval - 1]
+            logged[f"{name}_miou_worst"] = found[name].by_distance[self.interval - 1]
+            logged |= {f"{name}_miou_d{distance}": iou for distance, iou in enumerate(found[name].by_distance)}
+        return logged
 
     def on_predict_start(self) -> None:
         """Begin a stream.
@@ -281,24 +291,3 @@ class Accel(Method):
         if frames.shape[1] < self.max_interval:
             raise ValueError(f"expected clips of max_interval ({self.max_interval}) frames, got {frames.shape[1]}")
         return list(frames[:, -self.max_interval :].unbind(1))
-
-    def _log_scores(self, stage: str) -> None:
-        found: dict[str, KeyframeScores] = {}
-        for name, iou in zip(self.video_nets(), self._iou, strict=True):
-            found[name] = iou.compute()
-        if self.trainer.sanity_checking:
-            return
-        self.interval_scores = [
-            IntervalScore(name, interval, average, worst)
-            for name, scores in found.items()
-            for interval, (average, worst) in enumerate(zip(scores.by_interval, scores.by_distance, strict=True), 1)
-            if interval == 1 or name in CARRYING_NETS
-        ]
-        logged = {f"{stage}/miou": found["accel"].by_interval[self.interval - 1]}
-        for name in [name for name in found if name not in CARRYING_NETS]:
-            logged[f"{stage}/{name}_miou"] = found[name].by_interval[0]
-        for name in CARRYING_NETS:
-            logged[f"{stage}/{name}_miou"] = found[name].by_interval[self.interval - 1]
-            logged[f"{stage}/{name}_miou_worst"] = found[name].by_distance[self.interval - 1]
-            logged |= {f"{stage}/{name}_miou_d{distance}": iou for distance, iou in enumerate(found[name].by_distance)}
-        self.log_dict(logged)

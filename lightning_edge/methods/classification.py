@@ -4,18 +4,19 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.optim import AdamW
-from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_edge.contracts import ClassificationBatch, FrameBatch
-from lightning_edge.methods.base import Method, OptimizerCallable
+from lightning_edge.methods.base import OptimizerCallable
 from lightning_edge.methods.domain_accuracy import DomainAccuracy
-from lightning_edge.methods.domain_names import domain_keys
+from lightning_edge.methods.evaluated import EvaluatedMethod
+from lightning_edge.methods.mean_loss import MeanLoss
 from lightning_edge.methods.schedules import Schedule
 from lightning_edge.nn.dynamic import in_domain
+from lightning_edge.ops.names import distinct_keys
 
 
-class Classification(Method):
+class Classification(EvaluatedMethod):
     """Train any net that maps images to scores of its classes, by cross-entropy.
 
     Logs ``{val,test}/accuracy``, the share of images whose class has the highest score, and ``{val,test}/loss``; where
@@ -29,6 +30,8 @@ class Classification(Method):
     """
 
     batch_type = ClassificationBatch
+    labeled_thing = "image"
+    domain_metrics = ("accuracy",)
 
     def __init__(
         self,
@@ -44,13 +47,12 @@ class Classification(Method):
         self.num_classes: int = net.num_classes  # pyright: ignore
         self.label_smoothing = label_smoothing
         self.accuracy = MulticlassAccuracy(self.num_classes, average="micro", validate_args=False)
-        self.mean_loss = MeanMetric()
+        self.mean_loss = MeanLoss()
         self.domain_accuracy: DomainAccuracy | None = None
 
     def setup(self, stage: str) -> None:
         """Take over what the data's classes and domains are called."""
         super().setup(stage)
-        domain_keys(self.domain_names)  # names that cannot be told apart show before training
         self.domain_accuracy = DomainAccuracy(len(self.domain_names)) if self.domain_names else None
 
     def forward(self, inputs: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
@@ -59,10 +61,10 @@ class Classification(Method):
 
     def loss(self, batch: ClassificationBatch) -> Tensor:
         """Mean cross-entropy of the images."""
-        return F.cross_entropy(self._scores(batch), batch["label"], label_smoothing=self.label_smoothing)
+        return F.cross_entropy(self._logits(batch), batch["label"], label_smoothing=self.label_smoothing)
 
-    def on_validation_epoch_start(self) -> None:
-        """Forget what an interrupted evaluation counted."""
+    def reset_scores(self) -> None:
+        """Forget what was counted."""
         self.accuracy.reset()
         self.mean_loss.reset()
         if self.domain_accuracy is not None:
@@ -70,43 +72,29 @@ class Classification(Method):
 
     def validation_step(self, batch: ClassificationBatch, batch_idx: int) -> Float[Tensor, "batch classes"]:
         """Count right answers, and return the scores for callbacks."""
-        scores, label = self._scores(batch), batch["label"]
+        scores, label = self._logits(batch), batch["label"]
+        self.evidence.update(len(label), scores)
         self.accuracy.update(scores, label)
-        self.mean_loss.update(F.cross_entropy(scores.float(), label), weight=len(label))
+        self.mean_loss.update(F.cross_entropy(scores.float(), label), len(label))
         if self.domain_accuracy is not None and "domain" in batch:
             self.domain_accuracy.update(scores.argmax(1) == label, batch["domain"])
         return scores
 
-    def on_validation_epoch_end(self) -> None:
-        """Log the scores of the validation data."""
-        self._log_scores("val")
-
-    def on_test_epoch_start(self) -> None:
-        """Forget what an interrupted evaluation counted."""
-        self.on_validation_epoch_start()
-
-    def test_step(self, batch: ClassificationBatch, batch_idx: int) -> Float[Tensor, "batch classes"]:
-        """Count right answers, and return the scores for callbacks."""
-        return self.validation_step(batch, batch_idx)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the scores of the test data."""
-        self._log_scores("test")
+    def scores(self) -> dict[str, Tensor]:
+        """Accuracy and loss, and the accuracy in each domain that has images."""
+        return {"accuracy": self.accuracy.compute(), "loss": self.mean_loss.compute()} | self._accuracy_by_domain()
 
     def predict_step(self, batch: FrameBatch, batch_idx: int) -> Int64[Tensor, " batch"]:
         """Class of each image."""
-        return self._scores(batch).argmax(1)
+        return self._logits(batch).argmax(1)
 
-    def _scores(self, batch: ClassificationBatch | FrameBatch) -> Float[Tensor, "batch classes"]:
+    def _logits(self, batch: ClassificationBatch | FrameBatch) -> Float[Tensor, "batch classes"]:
         with in_domain(self.net, batch.get("domain_embedding")):
             return self(batch["image"])
-
-    def _log_scores(self, stage: str) -> None:
-        scores = {"accuracy": self.accuracy.compute(), "loss": self.mean_loss.compute()} | self._accuracy_by_domain()
-        self.log_dict({f"{stage}/{name}": value for name, value in scores.items()})
 
     def _accuracy_by_domain(self) -> dict[str, Tensor]:
         if self.domain_accuracy is None:
             return {}
-        by_domain = zip(domain_keys(self.domain_names), self.domain_accuracy.compute(), strict=True)
+        keys = distinct_keys(self.domain_names, "domain")
+        by_domain = zip(keys, self.domain_accuracy.compute(), strict=True)
         return {f"accuracy_{key}": value for key, value in by_domain if not value.isnan()}

@@ -1,21 +1,21 @@
 """Semantic segmentation of single images."""
 
-from typing import Any
-
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.optim import AdamW
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from lightning_edge.contracts import IGNORE_INDEX, FrameBatch, SegmentationBatch
-from lightning_edge.methods.base import Method, OptimizerCallable
+from lightning_edge.methods.base import OptimizerCallable
+from lightning_edge.methods.confusion import Confusion
+from lightning_edge.methods.evaluated import EvaluatedMethod
 from lightning_edge.methods.schedules import Schedule
 from lightning_edge.ops.classes import most_likely
 from lightning_edge.ops.iou import class_iou, mean_iou
+from lightning_edge.ops.names import distinct_keys
 
 
-class Segmentation(Method):
+class Segmentation(EvaluatedMethod):
     """Train any net that maps images to scores of its classes, by cross-entropy over the labelled pixels.
 
     Logs ``{val,test}/miou`` and ``{val,test}/iou_<class>`` in [0, 1], of one confusion matrix summed over the data.
@@ -27,6 +27,7 @@ class Segmentation(Method):
     """
 
     batch_type = SegmentationBatch
+    labeled_thing = "pixel"
 
     def __init__(
         self,
@@ -37,7 +38,7 @@ class Segmentation(Method):
         super().__init__(optimizer, schedule)
         self.net = net
         self.num_classes: int = net.num_classes  # pyright: ignore
-        self.confusion = MulticlassConfusionMatrix(self.num_classes, ignore_index=IGNORE_INDEX, validate_args=False)
+        self.confusion = Confusion(self.num_classes)
 
     def forward(self, inputs: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes height width"]:
         """Scores (logits) of images in [0, 1]."""
@@ -47,40 +48,26 @@ class Segmentation(Method):
         """Mean cross-entropy of the labelled pixels."""
         return pixel_loss(self(batch["image"]), batch["mask"])
 
-    def on_validation_epoch_start(self) -> None:
-        """Forget what an interrupted evaluation counted."""
+    def reset_scores(self) -> None:
+        """Forget what was counted."""
         self.confusion.reset()
 
     def validation_step(self, batch: SegmentationBatch, batch_idx: int) -> None:
         """Count predictions."""
-        self.confusion.update(most_likely(self(batch["image"])), batch["mask"])
+        logits, mask = self(batch["image"]), batch["mask"]
+        self.evidence.update((mask != IGNORE_INDEX).sum(), logits)
+        self.confusion.update(most_likely(logits), mask)
 
-    def on_validation_epoch_end(self) -> None:
-        """Log the scores of the validation data."""
-        self._log_scores("val")
-
-    def on_test_epoch_start(self) -> None:
-        """Forget what an interrupted evaluation counted."""
-        self.confusion.reset()
-
-    def test_step(self, batch: SegmentationBatch, batch_idx: int) -> None:
-        """Count predictions."""
-        self.validation_step(batch, batch_idx)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the scores of the test data."""
-        self._log_scores("test")
+    def scores(self) -> dict[str, Tensor]:
+        """Mean IoU, and the IoU of each class that occurs in the truth or the predictions."""
+        confusion = self.confusion.compute()
+        keys = distinct_keys(self._names_of_classes(), "class")
+        by_class = zip(keys, class_iou(confusion), strict=True)
+        return {"miou": mean_iou(confusion)} | {f"iou_{key}": iou for key, iou in by_class if not iou.isnan()}
 
     def predict_step(self, batch: FrameBatch, batch_idx: int) -> Int64[Tensor, "batch height width"]:
         """Class of each pixel."""
         return most_likely(self(batch["image"]))
-
-    def _log_scores(self, stage: str) -> None:
-        confusion = self.confusion.compute()
-        scores: dict[str, Any] = {f"{stage}/miou": mean_iou(confusion)}
-        for name, iou in zip(self.class_names or range(self.num_classes), class_iou(confusion), strict=True):
-            scores[f"{stage}/iou_{name}"] = iou
-        self.log_dict({key: value for key, value in scores.items() if not value.isnan()})
 
 
 def pixel_loss(

@@ -13,14 +13,19 @@ def confusion_matrix(
     """Counts of true (rows) and predicted classes (columns) over the pixels that are labelled.
 
     Raises:
-        ValueError: if a label is no class.
+        ValueError: A label is neither a class nor ``IGNORE_INDEX``, or the prediction of a labelled pixel is no class.
     """
     counted = mask != IGNORE_INDEX
-    cells = mask[counted] * num_classes + prediction[counted]
-    counts = torch.bincount(cells, minlength=num_classes**2)
-    if len(counts) > num_classes**2:
-        raise ValueError(f"expected labels below num_classes ({num_classes}), got {mask[counted].max().item()}")
-    return counts.view(num_classes, num_classes)
+    label, predicted = mask[counted], prediction[counted]
+    for name, classes in (("labels", label), ("predictions", predicted)):
+        if len(classes):
+            least, greatest = (int(value) for value in classes.aminmax())
+            if greatest >= num_classes:
+                raise ValueError(f"expected {name} below num_classes ({num_classes}), got {greatest}")
+            if least < 0:
+                raise ValueError(f"expected {name} of at least 0, got {least}")
+    cells = label.long() * num_classes + predicted.long()
+    return torch.bincount(cells, minlength=num_classes**2).view(num_classes, num_classes)
 
 
 def class_iou(confusion: Int[Tensor, "*batch classes classes"]) -> Float[Tensor, "*batch classes"]:

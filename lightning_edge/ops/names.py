@@ -1,8 +1,35 @@
-"""Names of classes and domains as parts of keys."""
+"""Names of classes and domains as parts of the keys of scores."""
 
 import re
+from collections import Counter
+from collections.abc import Collection, Sequence
 
 
 def key_of(name: str) -> str:
-    """A name in which all but letters and digits are underscores, for a slash would part a key in the logs."""
-    return re.sub(r"[^0-9A-Za-z]+", "_", name).strip("_")
+    """A name in which all but letters and digits are underscores, because a slash would split a key in the logs."""
+    return re.sub(r"[\W_]+", "_", name).strip("_")
+
+
+def distinct_keys(names: Sequence[str], kind: str, taken: Collection[str] = ()) -> tuple[str, ...]:
+    """A part of a key for each name: ``dawn_dusk_clear`` of "dawn/dusk clear".
+
+    Args:
+        names: Names of classes or domains.
+        kind: What is named, such as "class".
+        taken: Keys of other scores; a name that would give one of them has its kind behind it, ``small_class``.
+
+    Raises:
+        ValueError: Two names would have the same key, so that one score would overwrite the other, or a name has
+            neither letters nor digits.
+    """
+    keys = tuple(f"{key}_{kind}" if key in taken else key for key in map(key_of, names))
+    for key, count in Counter(keys).items():
+        same = [name for name, own in zip(names, keys, strict=True) if own == key]
+        if not key:
+            raise ValueError(f"expected the name of each {kind} to have a letter or a digit, got {same[0]!r}")
+        if count > 1:
+            raise ValueError(
+                f"expected the name of each {kind} to differ from the others in letters or digits, because scores are "
+                f"logged by name, got {same}: rename one of them"
+            )
+    return keys

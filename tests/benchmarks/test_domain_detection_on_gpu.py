@@ -23,7 +23,7 @@ from rich.table import Table
 
 from lightning_edge.data import BDD100KDataModule
 from lightning_edge.methods import PolynomialDecay
-from lightning_edge.methods.average_precision import ScoredImage, ap50_by_domain, average_precision
+from lightning_edge.methods.average_precision import ScoredImage, ap50_by_domain, average_precision, outer_edges
 from lightning_edge.nn.center_detector import CenterDetector
 from lightning_edge.nn.ddn import CondConvNet, DomainNet
 from lightning_edge.nn.dynamic import in_domain
@@ -128,8 +128,10 @@ def scored(net, judged, told=None, indices=None):
             boxes = torch.cat([truth["boxes_xyxy"], truth["ignored_xyxy"]])
             labels = torch.cat([truth["label"], truth["ignored_label"]])
             on_cpu = type(detections)(*(values.cpu() for values in detections))
+            on_cpu = on_cpu._replace(boxes_xyxy=outer_edges(on_cpu.boxes_xyxy))
             is_ignored = (torch.arange(len(labels)) >= number).long()
-            images.append(ScoredImage(index, int(judged.domain[index]), on_cpu, boxes, labels, is_ignored))
+            domain = int(judged.domain[index])
+            images.append(ScoredImage(index, domain, on_cpu, outer_edges(boxes), labels, is_ignored))
     net.train()
     return images
 

@@ -283,3 +283,15 @@ def test_training_clips_of_one_frame_are_refused_in_the_second_stage():
     method = at_step(Accel(make_net()), 2)
     with pytest.raises(ValueError, match="expected training clips of at least 2 frames, got 1"):
         method.loss(make_batch(1))
+
+
+def test_a_broken_part_that_does_not_learn_yet_is_none_of_the_loss():
+    """All parameters have a gradient nevertheless, for which DDP waits."""
+    method = at_step(Accel(make_net()), 0)
+    with torch.no_grad():
+        for parameter in method.net.fusion.parameters():
+            parameter.fill_(torch.nan)
+    loss = method.loss(make_batch())
+    loss.backward()
+    assert loss.isfinite()
+    assert all(not parameter.grad.any() for parameter in method.net.fusion.parameters())

@@ -1,5 +1,6 @@
 """Average precision: in pixels of the files, of all images once, without what is ignored."""
 
+import numpy as np
 import pytest
 import torch
 from torchmetrics.detection import MeanAveragePrecision
@@ -60,7 +61,12 @@ def make_batch(size, scale=1.0, seed=0):
 def test_scores_are_torchmetrics_in_pixels_of_the_files(scale):
     batch, found, truth, labels = make_batch(8, scale)
     scores = average_precision(scored_images(batch, found), NAMES)
-    metric = MeanAveragePrecision(backend="faster_coco_eval", class_metrics=True)
+    metric = MeanAveragePrecision(
+        backend="faster_coco_eval",
+        class_metrics=True,
+        iou_thresholds=np.linspace(0.5, 0.95, 10).tolist(),  # its own are float32, and some of them too high
+        rec_thresholds=np.linspace(0, 1, 101).tolist(),
+    )
     metric.update(
         [{"boxes": one.boxes_xyxy / scale, "scores": one.score, "labels": one.label} for one in found],
         [
@@ -70,6 +76,7 @@ def test_scores_are_torchmetrics_in_pixels_of_the_files(scale):
     )
     expected = metric.compute()
     names = {"ap": "map", "ap50": "map_50", "ap75": "map_75", "ap_small": "map_small", "ap_medium": "map_medium"}
+    names |= {"ar1": "mar_1", "ar10": "mar_10", "ar100": "mar_100", "ar_small": "mar_small", "ar_medium": "mar_medium"}
     for ours, theirs in names.items():
         assert scores[ours] == pytest.approx(float(expected[theirs]), abs=1e-6)
     assert [scores[f"ap_{name}"] for name in NAMES] == pytest.approx(expected["map_per_class"].tolist(), abs=1e-6)
@@ -96,7 +103,8 @@ def test_what_is_found_in_an_ignored_region_is_no_mistake():
 
 def test_what_no_object_defines_is_left_out():
     only = image(0, detections([[0, 0, 20, 20]], [0.5], [1]), [[0, 0, 20, 20]], [1])
-    assert average_precision([only], NAMES) == pytest.approx({"ap": 1, "ap50": 1, "ap75": 1, "ap_small": 1, "ap_b": 1})
+    defined = {"ap", "ap50", "ap75", "ap_small", "ap_b", "ar1", "ar10", "ar100", "ar_small"}
+    assert average_precision([only], NAMES) == pytest.approx(dict.fromkeys(defined, 1))
     empty = image(0, detections([], [], []), [], [])
     assert average_precision([empty], NAMES) == {}
     assert ap50_by_domain([empty], ["day"]) == {}

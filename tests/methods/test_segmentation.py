@@ -110,3 +110,10 @@ def test_predictions_are_the_classes_of_the_highest_scores():
         scores = method.net(image)
     assert predicted.unique().numel() == NUM_CLASSES
     assert torch.equal(scores.gather(1, predicted[:, None])[:, 0], scores.max(1).values)
+
+
+def test_a_label_that_is_no_class_is_named(tmp_path):
+    data = ToyImages()
+    data.batches[1]["mask"][0, -1, -1] = NUM_CLASSES
+    with pytest.raises(ValueError, match=r"expected labels below num_classes \(5\), got 5"):
+        make_trainer(tmp_path).validate(make_method(), data, verbose=False)

@@ -77,3 +77,18 @@ def test_intervals_sum_the_distances_before_the_ratio():
 def test_a_label_that_is_no_class_is_told():
     with pytest.raises(ValueError, match=r"expected labels below num_classes \(3\), got 3"):
         confusion_matrix(torch.tensor([0, 1]), torch.tensor([3, 255]), 3)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "mask", "message"),
+    [
+        ([0, 3], [0, 1], r"expected predictions below num_classes \(3\), got 3"),
+        ([0, -1], [0, 1], r"expected predictions of at least 0, got -1"),
+        ([0, 0], [0, -1], r"expected labels of at least 0, got -1"),
+    ],
+)
+def test_what_would_count_in_another_cell_is_refused(prediction, mask, message):
+    with pytest.raises(ValueError, match=message):
+        confusion_matrix(torch.tensor(prediction), torch.tensor(mask), 3)
+    unlabelled = torch.full((2,), 255)
+    assert confusion_matrix(torch.tensor(prediction), unlabelled, 3).sum() == 0
