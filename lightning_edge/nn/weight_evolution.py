@@ -24,9 +24,9 @@ class ReactionDiffusionAdvection(nn.Module):
 
     The kernel is a picture with periodic borders for each pair of channels, on which a step of any duration is exact in
     Fourier space. An even size has one frequency of which its cells hold the cosine but not the sine. Its slope is zero
-    in every cell, so along that axis it does not drift. The coefficients learn; at first the diffusion is slight and the others are none. Diffusion is
-    positive, for its reverse has no solution. The nonlinearity follows each step whatever its duration, so that with it
-    another number of steps is another model.
+    in every cell, so along that axis it does not drift. The coefficients learn; at first the diffusion is slight and
+    the others are none. Diffusion is positive, for its reverse has no solution. The nonlinearity follows each step
+    whatever its duration, so that with it another number of steps is another model.
 
     Args:
         shape: Of the kernel: filters, channels, height, width.
