@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +15,6 @@ from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signatu
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
-from torch.utils.hooks import RemovableHandle
 from typing_extensions import override
 
 from callbacks._batch import batch_size_of, part_of, rows_left_whole
@@ -34,7 +34,8 @@ class GradientNoiseScale(Callback):
     without momentum, which makes that larger. Source: McCandlish et al., arXiv:1812.06162.
 
     It comes from gradients of parts of a step and of their mean. Where a step takes several batches
-    (``accumulate_grad_batches``) or several processes (DDP), those are the parts, and nothing is computed twice. Else a
+    (``accumulate_grad_batches``) or several processes (DDP), those are the parts, and nothing is computed twice; while
+    a step of several batches is measured, there is one more copy of the gradients. Else a
     batch is split, and its parts go through ``training_step`` once more: the measured steps take nearly twice the time,
     what ``training_step`` itself counts is counted again, and weights, gradients, buffers, random numbers and logs stay
     as they were. Examples are the rows of a batch's tensors, or the items of lists that have as many.
@@ -74,8 +75,6 @@ class GradientNoiseScale(Callback):
         self._clock = Elapsed()
         self._parts: _Parts | None = None
         self._size_of_part = 0
-        self._weights: list[nn.Parameter] = []
-        self._handles: list[RemovableHandle] = []
         self._said: set[str] = set()
 
     @property
@@ -117,6 +116,11 @@ class GradientNoiseScale(Callback):
             self._size_of_part = batch_size_of(batch)
 
     @override
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        if self._parts is not None:  # now gradients of an earlier step are gone, those of earlier batches are there
+            self._parts.begin()
+
+    @override
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._parts is not None:  # a step that returns None has no backward pass and is no part
             self._parts.count(self._size_of_part)
@@ -154,15 +158,14 @@ class GradientNoiseScale(Callback):
     def _watch(self, trainer: Trainer, module: LightningModule) -> "_Parts":
         """See the gradients of single batches from now on."""
         groups = trainer.optimizers[0].param_groups
-        self._weights = [weight for group in groups for weight in group["params"] if weight.requires_grad]
-        parts = self._parts = _Parts(module.device)
-        self._handles = [weight.register_hook(parts.add) for weight in self._weights]
+        weights = [weight for group in groups for weight in group["params"] if weight.requires_grad]
+        parts = self._parts = _Parts(weights, module.device)
         return parts
 
     def _stop(self) -> "_Parts | None":
-        for handle in self._handles:
-            handle.remove()
-        parts, self._parts, self._handles = self._parts, None, []
+        parts, self._parts = self._parts, None
+        if parts is not None:
+            parts.end()
         return parts
 
     def _split(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -188,6 +191,7 @@ class GradientNoiseScale(Callback):
                 loss = _training_loss(trainer, module, part_of(batch, size, start, stop), batch_idx)
                 if loss is None:
                     break
+                parts.begin()
                 (loss * scale).backward()
                 parts.count(stop - start)
             else:
@@ -199,7 +203,7 @@ class GradientNoiseScale(Callback):
         parts = self._stop()
         if parts is None or not parts.num_batches:
             return
-        gradients = [weight.grad for weight in self._weights if weight.grad is not None]
+        gradients = [weight.grad for weight in parts.weights if weight.grad is not None]
         whole = _square(gradients) * (divisor / scale / parts.num_batches) ** 2
         sums = parts.sums((divisor / loss_scale(trainer)) ** 2)
         self._average(trainer, trainer.strategy.reduce(sums, reduce_op="sum"), whole)
@@ -221,26 +225,52 @@ class GradientNoiseScale(Callback):
 
 
 class _Parts:
-    """Sums over the parts of one step."""
+    """Sums over the parts of one step.
 
-    def __init__(self, device: torch.device) -> None:
-        self.square = torch.zeros((), device=device)
+    The gradient of a part is what its backward pass adds to ``weight.grad``, not what flows to the weight: a pass may
+    compute other gradients on its way, as the continuous adjoint does, or come to a weight several times, as
+    checkpoints do. It is read as soon as it is there, for DDP then puts the mean over processes in its place.
+    """
+
+    def __init__(self, weights: list[nn.Parameter], device: torch.device) -> None:
+        self.weights = weights
+        self._square = torch.zeros((), device=device)
         self._inverse_size = 0.0
         self.num_batches = 0
+        self._before: list[Tensor | None] = []
+        self._square_of: dict[int, Tensor] = {}
+        self._handles = [
+            weight.register_post_accumulate_grad_hook(partial(self._see, index)) for index, weight in enumerate(weights)
+        ]
 
-    def add(self, gradient: Tensor) -> None:
-        """See a weight's gradient of one batch on one process, before it is summed up."""
-        self.square += _square([gradient])
+    def begin(self) -> None:
+        """Note the gradients that are there before the backward pass of a part."""
+        self._before = [None if weight.grad is None else weight.grad.clone() for weight in self.weights]
+        self._square_of = {}
 
     def count(self, size: int) -> None:
-        """Count a part of so many examples."""
+        """Count the part, of so many examples."""
+        self._square = self._square + sum(self._square_of.values())
         self._inverse_size += 1 / size
         self.num_batches += 1
 
+    def end(self) -> None:
+        """See nothing more."""
+        for handle in self._handles:
+            handle.remove()
+        self._before, self._square_of = [], {}
+
+    @torch.no_grad()
+    def _see(self, index: int, weight: Tensor) -> None:
+        """Take the square of what a part has added to a weight's gradient so far."""
+        if weight.grad is not None and self._before:
+            before = self._before[index]
+            self._square_of[index] = _square([weight.grad if before is None else weight.grad - before])
+
     def sums(self, factor: float) -> Tensor:
         """Squared norms, times a factor, 1 / examples, and 1, each summed over the parts."""
-        others = self.square.new_tensor([self._inverse_size, self.num_batches])
-        return torch.cat([self.square[None] * factor, others])
+        others = self._square.new_tensor([self._inverse_size, self.num_batches])
+        return torch.cat([self._square[None] * factor, others])
 
 
 def _square(gradients: list[Tensor]) -> Tensor:

@@ -1,5 +1,7 @@
 """Statistics of batch norm that fit the data of an evaluation."""
 
+from functools import partial
+from itertools import islice
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -15,13 +17,14 @@ class NormReestimation(Callback):
     """Before ``validate`` and ``test``, take the statistics of all batch norms anew from training images (AdaBN).
 
     The weights stay as they are. With a data module of one domain's images, the net is so fitted to that domain without
-    learning anything: a baseline of domain adaptation. In ``fit`` nothing happens.
+    learning anything: a baseline of domain adaptation. Several processes share the batches, and all have the statistics
+    of all of them. In ``fit`` nothing happens.
 
     Works on modules whose ``forward`` takes the first item of a batch, and needs ``batch_type`` of the module, or
     batches that begin with the images.
 
     Args:
-        num_batches: Of training images at most.
+        num_batches: Of training images at most, in all processes together.
 
     Raises:
         ValueError: ``num_batches`` is less than 1; later, the module has no batch norm, or there is no data module.
@@ -46,8 +49,13 @@ class NormReestimation(Callback):
         if data is None:
             raise ValueError("expected a data module with training images for NormReestimation, got none")
         data.setup("fit")
-        batches = (batch for batch, _ in zip(data.train_dataloader(), range(self.num_batches), strict=False))
-        count = reestimate_norms(module, batches, lambda batch: self._run(trainer, module, batch))
+        share = len(range(trainer.global_rank, self.num_batches, trainer.world_size))
+        count = reestimate_norms(
+            module,
+            islice(data.train_dataloader(), share),
+            lambda batch: self._run(trainer, module, batch),
+            partial(trainer.strategy.reduce, reduce_op="sum"),
+        )
         rank_zero_info(f"statistics of batch norm are those of {count} batches of training images")
 
     def _run(self, trainer: Trainer, module: LightningModule, batch: Any) -> None:

@@ -95,7 +95,7 @@ class ODEBlock(nn.Module):
             passed = passed[-1:]
 
         def field(time: float, state: Tensor) -> Tensor:
-            parts = weights_at(passed, time) | (self.statistics(time) if self.statistics else {})
+            parts = weights_at(passed, time) | (self.statistics.rows(self.net, time) if self.statistics else {})
             slope = functional_call(self.net, parts, (self._with_time(state, time),))
             if slope.shape != state.shape:
                 shapes = f"{tuple(state.shape)}, got {tuple(slope.shape)}"

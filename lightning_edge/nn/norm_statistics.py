@@ -1,26 +1,39 @@
 """Statistics of batch norm taken anew, which fits a net to other images without learning anything."""
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+_KINDS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 @torch.no_grad()
-def reestimate_norms(net: nn.Module, batches: Iterable[Any], run: Callable[[Any], object] | None = None) -> int:
-    """Replace the running statistics of all batch norms by plain means over some batches, as in AdaBN.
+def reestimate_norms(
+    net: nn.Module,
+    batches: Iterable[Any],
+    run: Callable[[Any], object] | None = None,
+    sum_over_processes: Callable[[Tensor], Tensor] = lambda values: values,
+) -> int:
+    """Replace the running statistics of all batch norms by those of all values in some batches, as in AdaBN.
 
-    Source: Li et al., *Revisiting Batch Normalization for Practical Domain Adaptation*, arXiv:1603.04779.
+    Each norm gets the mean and the variance of all that it sees, whatever the sizes of the batches and however they are
+    shared among processes. Meanwhile it normalizes by the statistics of each batch, as in training. Norms that see
+    nothing keep their statistics. Source: Li et al., *Revisiting Batch Normalization for Practical Domain Adaptation*,
+    arXiv:1603.04779.
 
     Args:
         net: With batch norms that note statistics; all parts of it keep their mode.
-        batches: What ``run`` takes.
+        batches: What ``run`` takes, in each process its own ones, or none.
         run: Applies the net to a batch; ``net`` itself if ``None``.
+        sum_over_processes: Adds a tensor to those of the other processes, all of which call this function.
 
     Returns:
-        How many batches there were; with none, or after an error, the statistics are as they were.
+        How many batches there were in all processes; with none, or after an error, the statistics are as they were.
 
     Raises:
         ValueError: The net has no such batch norm.
@@ -28,27 +41,80 @@ def reestimate_norms(net: nn.Module, batches: Iterable[Any], run: Callable[[Any]
     norms = [module for module in net.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     if not norms:
         raise ValueError(f"expected a net with batch norms that note statistics, got {type(net).__name__} without")
-    modes, momenta = {module: module.training for module in net.modules()}, [norm.momentum for norm in norms]
-    before = [{name: value.clone() for name, value in norm.named_buffers()} for norm in norms]
     num_batches = 0
-    try:
-        net.eval()
+    # the norms note statistics by hooks, which a net that is compiled already would pass by
+    with _pooling(net, norms) as pools, torch.compiler.set_stance("force_eager"):
         for batch in batches:
-            if num_batches == 0:
-                for norm in norms:
-                    norm.reset_running_stats()
-                    norm.momentum = None  # a plain mean over all batches
-                    norm.train()
             (run or net)(batch)
             num_batches += 1
-    except BaseException:
-        for norm, values in zip(norms, before, strict=True):
-            for name, value in values.items():
-                norm.get_buffer(name).copy_(value)
-        raise
+    device = next(iter(pools.values())).mean.device
+    num_batches = int(sum_over_processes(torch.tensor(float(num_batches), device=device)))
+    for norm, pool in pools.items():
+        _set_statistics(norm, pool.over_processes(sum_over_processes), num_batches)
+    return num_batches
+
+
+class _Pool(NamedTuple):
+    """Mean, variance and number of the values of each channel; at several times, a row for each."""
+
+    mean: Float[Tensor, "*times channels"]
+    variance: Float[Tensor, "*times channels"]
+    count: Int64[Tensor, "*times"]
+
+    def over_processes(self, sum_over_processes: Callable[[Tensor], Tensor]) -> "_Pool":
+        """That of the values of all processes."""
+        count = sum_over_processes(self.count.clone())
+        share = (self.count.to(self.mean) / count.clamp(min=1)).unsqueeze(-1)
+        mean = sum_over_processes(share * self.mean)
+        variance = sum_over_processes(share * (self.variance + (self.mean - mean).square()))
+        return _Pool(mean, variance, count)
+
+
+@contextmanager
+def _pooling(net: nn.Module, norms: list[_BatchNorm]) -> Iterator[dict[_BatchNorm, _Pool]]:
+    """Within, norms normalize by the statistics of each batch and pool those of all batches aside."""
+    modes = {module: module.training for module in net.modules()}
+    before = {norm: [norm.get_buffer(kind) for kind in _KINDS] for norm in norms}
+    handles = [norm.register_forward_pre_hook(_pool) for norm in norms]
+    try:
+        net.eval()
+        for norm in norms:
+            norm.train()
+            norm.track_running_stats = False
+            mean, variance, count = before[norm]
+            precise = torch.promote_types(mean.dtype, torch.float32)
+            # buffers, so that where a net puts some of its own in their place, each of those has a pool
+            norm.running_mean = torch.zeros_like(mean, dtype=precise)
+            norm.running_var = torch.zeros_like(variance, dtype=precise)
+            norm.num_batches_tracked = torch.zeros_like(count)
+        yield {norm: _Pool(*(norm.get_buffer(kind) for kind in _KINDS)) for norm in norms}
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+        for handle in handles:
+            handle.remove()
+        for norm, buffers in before.items():
+            norm.track_running_stats = True
+            for kind, buffer in zip(_KINDS, buffers, strict=True):
+                setattr(norm, kind, buffer)
         for module, is_training in modes.items():
             module.training = is_training
-    return num_batches
+
+
+def _pool(norm: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+    """Add the values that a norm is about to normalize to its pool, which its buffers hold."""
+    mean, variance, count = (norm.get_buffer(kind) for kind in _KINDS)
+    values = arguments[0].to(mean.dtype).transpose(0, 1).flatten(1)
+    batch_variance, batch_mean = torch.var_mean(values, 1, correction=0)
+    count += values.shape[1]
+    share, shift = values.shape[1] / count.to(mean), batch_mean - mean
+    mean += share * shift
+    variance += share * (batch_variance - variance) + share * (1 - share) * shift.square()
+
+
+def _set_statistics(norm: _BatchNorm, pool: _Pool, num_batches: int) -> None:
+    """Note what was pooled, with the variance as an estimate, wherever there were values."""
+    unbiased = pool.variance * (pool.count.to(pool.mean) / (pool.count - 1)).unsqueeze(-1)
+    seen = pool.count > 0
+    for kind, values in zip(_KINDS, (pool.mean, unbiased, torch.full_like(pool.count, num_batches)), strict=True):
+        buffer = norm.get_buffer(kind)
+        mask = seen.unsqueeze(-1) if buffer.ndim > seen.ndim else seen
+        buffer.copy_(torch.where(mask, values.to(buffer.dtype), buffer))

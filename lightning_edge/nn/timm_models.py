@@ -80,12 +80,15 @@ def load_timm_features(argument: str, name: str, weights: str, options: Mapping[
         options: What ``timm.create_model`` takes for it, ``features_only`` among them.
 
     Raises:
-        ValueError: As for :func:`make_timm_model`, or the file lacks some weights.
+        ValueError: As for :func:`make_timm_model`, or the file lacks some weights or has them in other shapes.
         FileNotFoundError: There is no such file.
     """
     in_file = {_flat(key) for key in _read(argument, weights) if key.endswith("running_mean")}
     loading = {**options, "pretrained": True, "pretrained_cfg_overlay": {"file": weights}}
-    model = make_timm_model(argument, name, loading)
+    try:
+        model = make_timm_model(argument, name, loading)
+    except RuntimeError as error:
+        raise ValueError(f"expected weights in the shapes of {name}'s, got {weights}: {error}") from error
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(torch.initial_seed() ^ 1)  # those of GPUs are left alone
         again = make_timm_model(argument, name, loading)

@@ -23,9 +23,10 @@ class ReactionDiffusionAdvection(nn.Module):
     """How the kernel of a convolution changes: ``dw/dt = tau * laplacian(w) + upsilon . gradient(w) + rho * w``.
 
     The kernel is a picture with periodic borders for each pair of channels, on which a step of any duration is exact in
-    Fourier space. The coefficients learn; at first the diffusion is slight and the others are none. Diffusion is
-    positive, for its reverse has no solution. The nonlinearity follows each step whatever its duration, so that with it
-    another number of steps is another model.
+    Fourier space. An even size has one frequency of which its cells hold the cosine but not the sine. Its slope is zero
+    in every cell, so along that axis it does not drift. The coefficients learn; at first the diffusion is slight and
+    the others are none. Diffusion is positive, for its reverse has no solution. The nonlinearity follows each step
+    whatever its duration, so that with it another number of steps is another model.
 
     Args:
         shape: Of the kernel: filters, channels, height, width.
@@ -54,9 +55,11 @@ class ReactionDiffusionAdvection(nn.Module):
     def forward(self, kernel: Float[Tensor, "f c h w"], duration: float) -> Float[Tensor, "f c h w"]:
         """The kernel after a step."""
         precise = kernel if kernel.dtype in (torch.float32, torch.float64) else kernel.float()
-        frequency = _frequencies(precise)
+        cycles = _cycles(precise)
+        frequency = 2 * math.pi * cycles
+        slope = frequency.masked_fill(cycles.abs() == 0.5, 0)  # else two steps of a half would not be a whole one
         decay = self.reaction[:, None, None] - self.diffusion[:, None, None] * frequency.square().sum(0)
-        drift = (self.advection[:, :, None, None] * frequency).sum(1)  # autocast would round a product of matrices
+        drift = (self.advection[:, :, None, None] * slope).sum(1)  # autocast would round a product of matrices
         factor = torch.exp(duration * torch.complex(decay, drift))[:, None]
         evolved = torch.fft.irfft2(factor * torch.fft.rfft2(precise), s=kernel.shape[-2:]).to(kernel.dtype)
         return evolved if self.nonlinearity is None else self.nonlinearity(evolved)
@@ -141,12 +144,12 @@ def kernel_key(name: str) -> str:
     return name.replace(".", "-")
 
 
-def _frequencies(kernel: Tensor) -> Float[Tensor, "2 height half_width"]:
-    """Radians for each cell, down and right, of the half of the plane that a real transform keeps."""
+def _cycles(kernel: Tensor) -> Float[Tensor, "2 height half_width"]:
+    """Frequencies in cycles for each cell, down and right, of the half of the plane that a real transform keeps."""
     height, width = kernel.shape[-2:]
     rows = torch.fft.fftfreq(height, dtype=kernel.dtype, device=kernel.device)
     columns = torch.fft.rfftfreq(width, dtype=kernel.dtype, device=kernel.device)
-    return 2 * math.pi * torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
+    return torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
 
 
 def _inverse_softplus(value: float) -> float:

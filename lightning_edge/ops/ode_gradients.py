@@ -5,13 +5,13 @@ Sources: Gholami et al., *ANODE*, arXiv:1902.10298, for keeping one state of a b
 (2000), for how few states suffice; Chen et al., *Neural ODEs*, arXiv:1806.07366, for the continuous adjoint.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.func import functional_call
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from torch.utils.checkpoint import checkpoint
 
@@ -96,9 +96,11 @@ class _ContinuousAdjoint(torch.autograd.Function):
 
         def field(time: float, augmented: State) -> State:
             values, adjoint, _ = augmented
-            with torch.enable_grad(), torch.autocast(*ctx.autocast), holding_statistics(solve.module):
+            with torch.enable_grad(), torch.autocast(*ctx.autocast):
                 values = [value.detach().requires_grad_() for value in values]
-                slopes, _ = tree_flatten(solve.field(time, tree_unflatten(values, ctx.spec)))
+                slope = lambda state: solve.field(time, state)  # noqa: E731
+                state, _ = _run_on(_buffers(solve.module), slope, tree_unflatten(values, ctx.spec), solve.module)
+                slopes, _ = tree_flatten(state)
                 wanted = [*values, *parameters]
                 found = torch.autograd.grad(slopes, wanted, [-part for part in adjoint], materialize_grads=True)
             return [slope.detach() for slope in slopes], list(found[: len(values)]), list(found[len(values) :])
@@ -112,25 +114,46 @@ class _ContinuousAdjoint(torch.autograd.Function):
 
 
 def _checkpointed(run: Callable[[State], State], state: State, solve: Solve) -> State:
-    """Run without keeping anything but the state, and again when the gradient is asked for."""
-    contexts = lambda: (nullcontext(), holding_statistics(solve.module))  # noqa: E731
-    return checkpoint(run, state, use_reentrant=False, context_fn=contexts)
+    """Run without keeping anything but the state, and again when the gradient is asked for.
+
+    Batch norms note statistics in buffers, once for each step and not again when it is computed again. So the run
+    reads and writes copies of the buffers, as a function without side effects, which ``torch.compile`` needs as well.
+    """
+    if not torch.is_grad_enabled():
+        return run(state)
+    buffers = _buffers(solve.module)
+    if not buffers:
+        return checkpoint(run, state, use_reentrant=False)
+    copies = {name: buffer.clone() for name, buffer in buffers.items()}  # the checkpoint keeps what it is given
+    end, noted = checkpoint(_run_on, copies, run, state, solve.module, use_reentrant=False)
+    with torch.no_grad():
+        for name, buffer in buffers.items():
+            buffer.copy_(noted[name])
+    return end
 
 
-@contextmanager
-def holding_statistics(module: nn.Module | None) -> Iterator[None]:
-    """Within, batch norms use a batch's statistics and do not note them: they did so the first time."""
-    norms = [norm for norm in _batch_norms(module) if norm.track_running_stats]
-    noted = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, None
-    try:
-        yield
-    finally:
-        for norm, (momentum, count) in zip(norms, noted, strict=True):
-            norm.momentum, norm.num_batches_tracked = momentum, count
+class _WithModule(nn.Module):
+    """A function as a module that has the one that the function computes with as a part."""
+
+    def __init__(self, module: nn.Module, run: Callable[[State], State]) -> None:
+        super().__init__()
+        self.module = module
+        self.run = run
+
+    def forward(self, state: State) -> State:
+        return self.run(state)
 
 
-def _batch_norms(module: nn.Module | None) -> list[nn.modules.batchnorm._BatchNorm]:
-    modules = () if module is None else module.modules()
-    return [part for part in modules if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+def _run_on(
+    buffers: dict[str, Tensor], run: Callable[[State], State], state: State, module: nn.Module | None
+) -> tuple[State, dict[str, Tensor]]:
+    """Run while a module has copies of some buffers in place of its own: the result, and what the copies then hold."""
+    if module is None or not buffers:
+        return run(state), {}
+    copies = {f"module.{name}": buffer.clone() for name, buffer in buffers.items()}
+    end = functional_call(_WithModule(module, run), copies, (state,))
+    return end, {name: copies[f"module.{name}"] for name in buffers}
+
+
+def _buffers(module: nn.Module | None) -> dict[str, Tensor]:
+    return {} if module is None else dict(module.named_buffers())

@@ -33,6 +33,21 @@ def labelled(count):
     return TensorDataset(points(count), torch.arange(count) % 3)
 
 
+def per_example(module, dataset):
+    """Trace of the sample covariance of single examples' gradients, and squared norm of their mean without bias."""
+    rows = []
+    for example in DataLoader(dataset, batch_size=1):
+        output = module.training_step(example, 0)
+        loss = output["loss"] if isinstance(output, dict) else output
+        module.zero_grad()
+        loss.backward()
+        rows.append(torch.cat([weight.grad.flatten() for weight in module.parameters()]))
+    module.zero_grad()
+    gradients = torch.stack(rows).double()
+    variance = gradients.var(0, unbiased=True).sum()
+    return float(variance), float(gradients.mean(0).square().sum() - variance / len(gradients))
+
+
 def fit(folder, module, dataset, callback, batch_size, shuffle=False, **arguments):
     trainer = make_trainer(folder, callbacks=[callback], limit_val_batches=0, **arguments)
     trainer.fit(module, DataLoader(dataset, batch_size=batch_size, shuffle=shuffle))

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
-from small_net import Small, fit, labelled, points
+from small_net import Small, fit, labelled, per_example, points
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from toys import make_trainer
@@ -34,18 +34,6 @@ class Mean(LightningModule):
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), self.rate)
-
-
-def per_example(module, dataset):
-    """Trace of the sample covariance of single examples' gradients, and squared norm of their mean without bias."""
-    rows = []
-    for example in DataLoader(dataset, batch_size=1):
-        output = module.training_step(example, 0)
-        loss = output["loss"] if isinstance(output, dict) else output
-        rows.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(module.parameters()))]))
-    gradients = torch.stack(rows).double()
-    variance = gradients.var(0, unbiased=True).sum()
-    return float(variance), float(gradients.mean(0).square().sum() - variance / len(gradients))
 
 
 def test_parts_of_one_example_give_the_covariance_of_single_examples(tmp_path):

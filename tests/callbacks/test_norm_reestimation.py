@@ -2,6 +2,9 @@
 
 import pytest
 import torch
+from lightning.pytorch import LightningDataModule, LightningModule
+from torch import nn
+from torch.utils.data import DataLoader
 from toys import make_trainer
 
 from callbacks import NormReestimation
@@ -68,3 +71,51 @@ def test_a_net_with_experts_is_told_the_domain(data, tmp_path, recwarn):
     net = DomainNet(TimmClassifier("resnet10_quarter", 10), data.embedding_features, 2)
     make_trainer(tmp_path, callbacks=[NormReestimation()]).validate(Classification(net), data, verbose=False)
     assert not [warning for warning in recwarn.list if "domain of the images is not known" in str(warning.message)]
+
+
+SIZES = (6, 2, 5, 3, 4)
+
+
+class Shared(LightningDataModule):
+    """Batches of several sizes, of which each process has every other one; one alone has all of them."""
+
+    def train_dataloader(self):
+        generator = torch.Generator().manual_seed(0)
+        scales = torch.arange(1.0, 6.0).repeat_interleave(torch.tensor(SIZES)).view(-1, 1, 1, 1)
+        images = scales * torch.randn(sum(SIZES), 3, 6, 6, generator=generator)
+        batches = torch.arange(sum(SIZES)).split(SIZES)
+        mine = batches[self.trainer.global_rank :: self.trainer.world_size]
+        return DataLoader([(image,) for image in images], batch_sampler=[batch.tolist() for batch in mine])
+
+    def val_dataloader(self):
+        return DataLoader(torch.zeros(2, 1))
+
+
+class TwoNorms(LightningModule):
+    def __init__(self, folder):
+        super().__init__()
+        torch.manual_seed(0)
+        self.folder = folder
+        self.net = nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)
+        )
+
+    def forward(self, image):
+        return self.net(image)
+
+    def validation_step(self, batch, batch_idx):
+        torch.save(self.net.state_dict(), self.folder / f"{self.trainer.world_size}-{self.trainer.global_rank}.pt")
+
+
+@pytest.mark.parametrize("num_batches", [1, 4, 100])
+def test_all_processes_have_the_statistics_of_all_batches(num_batches, tmp_path):
+    """Those of one process, also where one of two has more batches, or the only one."""
+    for options in ({}, {"strategy": "ddp_fork", "devices": 2}):
+        callback = NormReestimation(num_batches)
+        make_trainer(tmp_path, callbacks=[callback], **options).validate(TwoNorms(tmp_path), Shared(), verbose=False)
+    alone, *both = (torch.load(tmp_path / f"{name}.pt") for name in ("1-0", "2-0", "2-1"))
+    assert alone["1.num_batches_tracked"] == min(num_batches, len(SIZES))
+    for statistics in both:
+        torch.testing.assert_close(statistics, alone, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(*both, rtol=0, atol=0)
+    assert (alone["4.running_mean"] != 0).all()

@@ -60,7 +60,7 @@ def test_a_batch_too_small_to_split_is_left_out_and_said_once(tmp_path):
 def test_nothing_stays_on_the_module(tmp_path):
     module = Small()
     fit(tmp_path, module, labelled(16), GradientNoiseScale(), batch_size=8)
-    assert not any(parameter._backward_hooks for parameter in module.parameters())
+    assert not any(parameter._post_accumulate_grad_hooks for parameter in module.parameters())
     assert "log" not in vars(module)
 
 
@@ -75,7 +75,7 @@ def test_a_training_that_failed_leaves_nothing_behind(tmp_path):
     module.fails = True
     with pytest.raises(RuntimeError, match="crash"):
         fit(tmp_path, module, labelled(32), callback, batch_size=4, accumulate_grad_batches=4)
-    assert not any(parameter._backward_hooks for parameter in module.parameters())
+    assert not any(parameter._post_accumulate_grad_hooks for parameter in module.parameters())
     module.fails = False
     for one in (callback, fresh):
         fit(tmp_path, module, labelled(32), one, batch_size=4, accumulate_grad_batches=4)
