@@ -90,6 +90,9 @@ class ODEBlock(nn.Module):
             FloatingPointError: They are not finite.
             ValueError: The net gives another shape than theirs.
         """
+        return _solve(self, activations)
+
+    def _solve(self, activations: Tensor) -> Tensor:
         passed = [{}] if self.evolution is None else self.evolution(spatial_kernels(self.net))
         if self.weights_first:
             passed = passed[-1:]
@@ -130,6 +133,12 @@ class ODEBlock(nn.Module):
 
     def _with_time(self, state: Tensor, time: float) -> Tensor:
         return torch.cat([state, torch.full_like(state[:, :1], time)], 1) if self.time_channel else state
+
+
+@torch.fx.wrap
+def _solve(block: ODEBlock, activations: Tensor) -> Tensor:
+    """One operation to ``torch.fx``, which would trace the net without the weights and statistics of each time."""
+    return block._solve(activations)
 
 
 def baked(net: nn.Module) -> nn.Module:

@@ -8,10 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
-import lightning_edge.nn.small_resnet  # noqa: F401 (gives timm their names)
 from lightning_edge.contracts import DetectionBatch, Detections
 from lightning_edge.nn.normalize import Normalize
-from lightning_edge.nn.timm_models import load_timm_features, make_timm_model
+from lightning_edge.nn.timm_encoder import feature_maps, make_encoder
 from lightning_edge.ops.box_loss import generalized_iou_loss
 from lightning_edge.ops.center_targets import PaddedBoxes, cell_centers, cells_within, center_targets, pad_boxes
 from lightning_edge.ops.focal import center_focal_loss
@@ -52,7 +51,7 @@ class CenterDetector(nn.Module):
         encoder_options: What else ``timm.create_model`` takes for this encoder, such as ``channels`` of a ResNet.
 
     Raises:
-        ValueError: timm has no such encoder, it has no stage of that stride, or ``weights`` lacks some.
+        ValueError: timm has no such encoder, it has no stage of that stride, or ``weights`` are those of another net.
         FileNotFoundError: There is no file ``weights``.
     """
 
@@ -68,11 +67,7 @@ class CenterDetector(nn.Module):
     ) -> None:
         super().__init__()
         self.num_classes, self.stride, self.max_detections = num_classes, stride, max_detections
-        options = {"features_only": True, **(encoder_options or {})}
-        if weights is None:
-            self.encoder = make_timm_model("encoder", encoder, options)
-        else:
-            self.encoder = load_timm_features("encoder", encoder, weights, options)
+        self.encoder = make_encoder(encoder, weights, encoder_options or {})
         self.normalize = Normalize.of_timm(self.encoder)
         info = self.encoder.feature_info
         if stride not in info.reduction():  # pyright: ignore
@@ -87,7 +82,7 @@ class CenterDetector(nn.Module):
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> CenterMaps:
         """Maps of an image in [0, 1]."""
-        features = self.encoder(self.normalize(image))[self._first :]
+        features = feature_maps(self.encoder, self.normalize(image))[self._first :]
         merged = self.lateral[-1](features[-1])
         for lateral, feature in zip(list(self.lateral)[-2::-1], features[-2::-1], strict=True):
             merged = lateral(feature) + F.interpolate(merged, feature.shape[-2:])

@@ -13,8 +13,9 @@ from typing import Any
 import torch.nn.functional as F
 from jaxtyping import Float
 from timm.models import generate_default_cfgs, register_model
-from timm.models._builder import build_model_with_cfg
 from torch import Tensor, nn
+
+from lightning_edge.nn.image_classifier import ImageClassifier, build_net
 
 MakeBlock = Callable[[int, int, int], nn.Module]
 """Makes a block of its channels before and after it, and its stride."""
@@ -24,7 +25,6 @@ _WIDTHS = (16, 32, 64)
 _CIFAR = {
     "num_classes": 10,
     "input_size": (3, 32, 32),
-    "pool_size": (8, 8),
     # of the training images of CIFAR-10
     "mean": (0.4914, 0.4822, 0.4465),
     "std": (0.2470, 0.2435, 0.2616),
@@ -33,12 +33,17 @@ _CIFAR = {
 }
 
 
-def cifar_configs(*names: str) -> Any:
-    """What timm wants to know of nets for CIFAR without trained weights."""
-    return generate_default_cfgs({f"{name}.untrained": _CIFAR for name in names})
+def cifar_configs(*names: str, pool_size: tuple[int, int] = (8, 8)) -> Any:
+    """What timm wants to know of nets for CIFAR without trained weights.
+
+    Args:
+        *names: Of the nets.
+        pool_size: Height and width of their features.
+    """
+    return generate_default_cfgs({f"{name}.untrained": {**_CIFAR, "pool_size": pool_size} for name in names})
 
 
-class CIFARResNet(nn.Module):
+class CIFARResNet(ImageClassifier):
     """Stem, three stages of equally many blocks, mean over the picture, linear classifier.
 
     Args:
@@ -47,9 +52,10 @@ class CIFARResNet(nn.Module):
         widths: Channels of the three stages.
         num_classes: Classes; 0 leaves the classifier out.
         in_chans: Channels of the image.
+        global_pool: As in :class:`~lightning_edge.nn.image_classifier.ImageClassifier`.
 
     Raises:
-        ValueError: The depth is not 2 more than a multiple of 6.
+        ValueError: The depth is not 2 more than a multiple of 6, or ``global_pool`` is unknown.
     """
 
     def __init__(
@@ -59,13 +65,12 @@ class CIFARResNet(nn.Module):
         widths: tuple[int, int, int] = _WIDTHS,
         num_classes: int = 10,
         in_chans: int = 3,
+        global_pool: str = "avg",
     ) -> None:
-        super().__init__()
+        super().__init__(widths[-1], widths[-1], num_classes, in_chans, global_pool)
         num_blocks, rest = divmod(depth - 2, 6)
         if rest or num_blocks < 1:
             raise ValueError(f"expected a depth of 6n + 2, such as 20, 56 or 110, got {depth}")
-        self.num_classes = num_classes
-        self.num_features = widths[-1]
         self.feature_info = [
             {"num_chs": width, "reduction": 2**index, "module": f"stage{index + 1}"}
             for index, width in enumerate(widths)
@@ -74,16 +79,16 @@ class CIFARResNet(nn.Module):
         self.stage1 = _stage(make_block, num_blocks, widths[0], widths[0], 1)
         self.stage2 = _stage(make_block, num_blocks, widths[0], widths[1], 2)
         self.stage3 = _stage(make_block, num_blocks, widths[1], widths[2], 2)
-        self.fc = nn.Linear(widths[2], num_classes) if num_classes else nn.Identity()
+        self.fc = self.make_classifier()
         initialise(self)
 
     def forward_features(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch c h w"]:
         """Features of the last stage, at a quarter of the image's size."""
         return self.stage3(self.stage2(self.stage1(self.stem(image))))
 
-    def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
-        """Scores of the classes, of a normalised image."""
-        return self.fc(self.forward_features(image).mean((2, 3)))
+    def pool(self, features: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c"]:
+        """Mean over the picture."""
+        return features.mean((2, 3))
 
 
 class ResidualBlock(nn.Module):
@@ -210,7 +215,7 @@ def cifar_dwresnet110(pretrained: bool = False, **kwargs: Any) -> nn.Module:
 
 def build_cifar_resnet(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
     """A :class:`CIFARResNet` as timm builds nets, with ``features_only`` and the like."""
-    return build_model_with_cfg(CIFARResNet, name, pretrained, feature_cfg={"out_indices": (0, 1, 2)}, **kwargs)
+    return build_net(CIFARResNet, name, pretrained, feature_cfg={"out_indices": (0, 1, 2)}, **kwargs)
 
 
 def _resnet(

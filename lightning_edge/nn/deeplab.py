@@ -7,11 +7,10 @@ from jaxtyping import Float
 from timm.layers import freeze_batch_norm_2d  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor, nn
 
-import lightning_edge.nn.small_resnet  # noqa: F401 (gives timm their names)
 from lightning_edge.nn.branch import SegmentationBranch
 from lightning_edge.nn.deformable import deform
 from lightning_edge.nn.normalize import Normalize
-from lightning_edge.nn.timm_models import load_timm_features, make_timm_model
+from lightning_edge.nn.timm_encoder import feature_maps, make_encoder
 
 
 class DeepLab(SegmentationBranch):
@@ -35,8 +34,8 @@ class DeepLab(SegmentationBranch):
         encoder_options: What else ``timm.create_model`` takes for this encoder, such as ``drop_path_rate``.
 
     Raises:
-        ValueError: if timm has no such encoder, it has no feature maps at such a stride, ``weights`` lacks some, or
-            there is no convolution to deform.
+        ValueError: if timm has no such encoder, it has no feature maps at such a stride, ``weights`` are those of
+            another net, or there is no convolution to deform.
         FileNotFoundError: if there is no file ``weights``.
     """
 
@@ -53,16 +52,8 @@ class DeepLab(SegmentationBranch):
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
-        options = {
-            "features_only": True,
-            "out_indices": (-1,),
-            "output_stride": output_stride,
-            **(encoder_options or {}),
-        }
-        if weights is None:
-            self.encoder = make_timm_model("encoder", encoder, options)
-        else:
-            self.encoder = load_timm_features("encoder", encoder, weights, options)
+        options = {"out_indices": (-1,), "output_stride": output_stride, **(encoder_options or {})}
+        self.encoder = make_encoder(encoder, weights, options)
         self.normalize = Normalize.of_timm(self.encoder)
         if freeze_norm:
             if weights is None:
@@ -81,7 +72,7 @@ class DeepLab(SegmentationBranch):
 
     def features(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channels h w"]:
         """Features of images in [0, 1], at ``1 / output_stride`` of their size."""
-        return self.encoder(self.normalize(image))[0]
+        return feature_maps(self.encoder, self.normalize(image))[0]
 
 
 def _deform_last_stage(encoder: nn.Module, name: str, groups: int) -> None:

@@ -5,7 +5,6 @@ A flow module is called with the present and the earlier frame, both in [0, 1], 
 resolution of its own and is measured in its own cells; ``ops.resize.resize_flow`` brings it to another.
 """
 
-from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -16,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models.optical_flow import raft_large, raft_small
 
+from lightning_edge.nn.weight_files import load_weights, read_weights
 from lightning_edge.ops.resize import resize_flow
 
 Frames = Float[Tensor, "batch 3 height width"]
@@ -119,7 +119,8 @@ class RAFTFlow(nn.Module):
         large: Take the paper's net of 5.3 million parameters in place of that of 1.0.
 
     Raises:
-        FileNotFoundError: if there is no file ``weights``.
+        FileNotFoundError: There is no file ``weights``.
+        ValueError: The file is damaged, or holds weights of another net; or ``num_updates`` is less than 1.
     """
 
     _STRIDE_PX = 8
@@ -130,12 +131,11 @@ class RAFTFlow(nn.Module):
         super().__init__()
         if num_updates < 1:
             raise ValueError(f"expected num_updates of at least 1, got {num_updates}")
-        if weights is not None and not Path(weights).is_file():
-            raise FileNotFoundError(f"expected weights to be a file of weights of torchvision's RAFT, got {weights}")
         self.num_updates = num_updates
         self.raft = raft_large() if large else raft_small()
         if weights is not None:
-            self.raft.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+            state = read_weights(weights, "weights of torchvision's RAFT")
+            load_weights(self.raft, state, weights, "raft_large" if large else "raft_small")
 
     def forward(self, current: Frames, previous: Frames) -> Flow:
         """Flow at the size of the frames; what RAFT needs to be larger is filled up with the border."""

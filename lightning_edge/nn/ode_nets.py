@@ -19,17 +19,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from timm.models import register_model
-from timm.models._builder import build_model_with_cfg
 from torch import Tensor, nn
 
 from lightning_edge.nn.anodev2 import ODEBlock
 from lightning_edge.nn.cifar_resnet import ResidualBlock, cifar_configs, conv, initialise
+from lightning_edge.nn.image_classifier import ImageClassifier, build_net
 from lightning_edge.nn.weight_evolution import ReactionDiffusionAdvection, WeightEvolution
 from lightning_edge.ops.ode import STEPS
 from lightning_edge.ops.ode_gradients import GRADIENTS
+
+_CELL_PX = 8
+"""Pixels each way of the last stage that the classifier of a residual net averages."""
 
 
 def make_block(
@@ -82,7 +84,7 @@ def make_block(
     )
 
 
-class ODEResNet(nn.Module):
+class ODEResNet(ImageClassifier):
     """Stem, for each width an equation, before which deeper nets have a residual block, and a linear classifier.
 
     Args:
@@ -90,6 +92,7 @@ class ODEResNet(nn.Module):
         residual_blocks: A residual block stands before each equation; needed for more than one width.
         num_classes: Classes; 0 leaves the classifier out.
         in_chans: Channels of the image.
+        global_pool: As in :class:`~lightning_edge.nn.image_classifier.ImageClassifier`.
         settings: Of :func:`make_block`.
 
     Raises:
@@ -102,19 +105,19 @@ class ODEResNet(nn.Module):
         residual_blocks: bool = False,
         num_classes: int = 10,
         in_chans: int = 3,
+        global_pool: str = "avg",
         **settings: Any,
     ) -> None:
-        super().__init__()
         num_widths = len(widths)
         if num_widths not in (1, 2, 3):
             raise ValueError(f"expected 1 to 3 widths, which leave cells of 8x8 pixels to average, got {widths}")
         if num_widths > 1 and not residual_blocks:
             raise ValueError(f"expected residual_blocks, which change the width, for widths {widths}")
-        self.num_classes = num_classes
-        self.num_features = widths[-1] * (32 // 8 // 2 ** (num_widths - 1)) ** 2
+        num_cells = 32 // _CELL_PX // 2 ** (num_widths - 1)
+        super().__init__(widths[-1], widths[-1] * num_cells**2, num_classes, in_chans, global_pool)
         self.stem = nn.Sequential(conv(in_chans, widths[0], 3), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
         self.stages = nn.Sequential()
-        self.feature_info = []
+        self.feature_info = [{"num_chs": widths[0], "reduction": 1, "module": "stem.2"}]
         before = widths[0]
         for index, width in enumerate(widths):
             blocks = [ResidualBlock(before, width, 2 if index else 1)] if residual_blocks else []
@@ -122,49 +125,56 @@ class ODEResNet(nn.Module):
             self.stages.append(nn.Sequential(*blocks, equation))
             self.feature_info.append({"num_chs": width, "reduction": 2**index, "module": f"stages.{index}"})
             before = width
-        self.fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        self.cells = nn.AvgPool2d(_CELL_PX)
+        self.feature_info.append({"num_chs": before, "reduction": _CELL_PX * 2 ** (num_widths - 1), "module": "cells"})
+        self.fc = self.make_classifier()
         initialise(self)
 
     def forward_features(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch c h w"]:
         """Features of the last stage."""
         return self.stages(self.stem(image))
 
-    def forward(self, image: Float[Tensor, "batch channels 32 32"]) -> Float[Tensor, "batch classes"]:
-        """Scores of the classes, of a normalised image, by the means of 8x8 cells of the last stage."""
-        return self.fc(F.avg_pool2d(self.forward_features(image), 8).flatten(1))
+    def pool(self, features: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch hidden"]:
+        """Means of cells of 8x8 pixels of the last stage."""
+        return self.cells(features).flatten(1)
 
 
-class ODEAlexNet(nn.Module):
+class ODEAlexNet(ImageClassifier):
     """Two 5x5 convolutions, the second of them the field of an equation, and three linear layers.
 
     Args:
         num_classes: Classes; 0 leaves the last layer out.
         in_chans: Channels of the image.
+        global_pool: As in :class:`~lightning_edge.nn.image_classifier.ImageClassifier`.
         settings: Of :func:`make_block`.
 
     Raises:
         ValueError: A setting is wrong.
     """
 
-    def __init__(self, num_classes: int = 10, in_chans: int = 3, **settings: Any) -> None:
-        super().__init__()
-        self.num_classes, self.num_features = num_classes, 192
+    def __init__(self, num_classes: int = 10, in_chans: int = 3, global_pool: str = "avg", **settings: Any) -> None:
+        super().__init__(64, 192, num_classes, in_chans, global_pool)
         self.stem = _norm_relu(nn.Conv2d(in_chans, 64, 5, padding=2), 64)
+        self.halve = nn.MaxPool2d(2)
         self.equation = make_block(64, _alexnet_field, **settings)
+        self.quarter = nn.MaxPool2d(2)
         self.hidden = nn.Sequential(
             nn.Linear(64 * 8 * 8, 384), nn.ReLU(inplace=True), nn.Linear(384, 192), nn.ReLU(inplace=True)
         )
-        self.fc = nn.Linear(192, num_classes) if num_classes else nn.Identity()
+        self.fc = self.make_classifier()
+        self.feature_info = [
+            {"num_chs": 64, "reduction": reduction, "module": module}
+            for reduction, module in ((1, "stem"), (2, "equation"), (4, "quarter"))
+        ]
         initialise(self)
 
-    def forward_features(self, image: Float[Tensor, "batch channels 32 32"]) -> Float[Tensor, "batch features"]:
-        """What the last layer sees."""
-        features = F.max_pool2d(self.equation(F.max_pool2d(self.stem(image), 2)), 2)
-        return self.hidden(features.flatten(1))
+    def forward_features(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch c h w"]:
+        """Features after the equation, at a quarter of the image's size."""
+        return self.quarter(self.equation(self.halve(self.stem(image))))
 
-    def forward(self, image: Float[Tensor, "batch channels 32 32"]) -> Float[Tensor, "batch classes"]:
-        """Scores of the classes, of a normalised image."""
-        return self.fc(self.forward_features(image))
+    def pool(self, features: Float[Tensor, "batch c 8 8"]) -> Float[Tensor, "batch hidden"]:
+        """What two linear layers make of the features."""
+        return self.hidden(features.flatten(1))
 
 
 def _resnet_field(channels: int, width: int) -> nn.Module:
@@ -179,13 +189,17 @@ def _norm_relu(convolution: nn.Conv2d, width: int) -> nn.Sequential:
     return nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
 
 
-default_cfgs = cifar_configs("ode_alexnet", "ode_resnet4", "ode_resnet10")
+default_cfgs = (
+    cifar_configs("ode_alexnet")
+    | cifar_configs("ode_resnet4", pool_size=(32, 32))
+    | cifar_configs("ode_resnet10", pool_size=(16, 16))
+)
 
 
 @register_model
 def ode_alexnet(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """AlexNet for CIFAR; further arguments are those of :func:`make_block`."""
-    return build_model_with_cfg(ODEAlexNet, "ode_alexnet", pretrained, **kwargs)
+    return build_net(ODEAlexNet, "ode_alexnet", pretrained, feature_cfg={"out_indices": (0, 1, 2)}, **kwargs)
 
 
 @register_model
@@ -201,5 +215,5 @@ def ode_resnet10(pretrained: bool = False, **kwargs: Any) -> nn.Module:
 
 
 def _resnet(name: str, pretrained: bool, widths: tuple[int, ...] = (16,), **kwargs: Any) -> nn.Module:
-    feature_cfg = {"out_indices": tuple(range(len(widths))), "flatten_sequential": True}
-    return build_model_with_cfg(ODEResNet, name, pretrained, feature_cfg=feature_cfg, widths=widths, **kwargs)
+    feature_cfg = {"out_indices": tuple(range(len(widths) + 2)), "flatten_sequential": True}
+    return build_net(ODEResNet, name, pretrained, feature_cfg=feature_cfg, widths=widths, **kwargs)

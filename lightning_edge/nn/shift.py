@@ -3,12 +3,17 @@
 from functools import partial
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from timm.models import register_model
 from torch import Tensor, nn
 
 from lightning_edge.nn.cifar_resnet import DEPTHS, build_cifar_resnet, cifar_configs, conv, shortcut
 from lightning_edge.ops.shift import grid_shifts, shift2d, shift_pointwise
+
+# one operation each to torch.fx, which cannot trace the choice between their fast ways
+torch.fx.wrap("shift2d")
+torch.fx.wrap("shift_pointwise")
 
 
 class Shift2d(nn.Module):

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from timm.models import generate_default_cfgs, register_model
-from timm.models._builder import build_model_with_cfg
 from torch import Tensor, nn
 
 from lightning_edge.nn.cifar_resnet import conv, initialise
+from lightning_edge.nn.image_classifier import ImageClassifier, build_net
 from lightning_edge.nn.shift import Shift2d, ShiftConv2d
 
 
@@ -101,7 +101,7 @@ class SC2(ShiftModule):
         return first, *_activation(middle), ShiftConv2d(middle, after, stride, kernel_size, dilation)
 
 
-class ShiftNet(nn.Module):
+class ShiftNet(ImageClassifier):
     """A 7x7 convolution, four groups of shift modules, mean over the picture, linear classifier.
 
     Args:
@@ -114,6 +114,7 @@ class ShiftNet(nn.Module):
         output_stride: Pixels of the image to one of the last features: 32, or 16 or 8, for which the shifts of the last
             groups are dilated.
         make_module: :class:`CSC` or :class:`SC2`.
+        global_pool: As in :class:`~lightning_edge.nn.image_classifier.ImageClassifier`.
     """
 
     def __init__(
@@ -126,11 +127,12 @@ class ShiftNet(nn.Module):
         in_chans: int = 3,
         output_stride: int = 32,
         make_module: Callable[..., ShiftModule] = CSC,
+        global_pool: str = "avg",
     ) -> None:
-        super().__init__()
+        num_features = stem_channels * 2 ** len(num_modules)
+        super().__init__(num_features, num_features, num_classes, in_chans, global_pool)
         if output_stride not in (8, 16, 32):
             raise ValueError(f"expected output_stride of 8, 16 or 32, got {output_stride}")
-        self.num_classes = num_classes
         self.stem = conv(in_chans, stem_channels, 7, stride=2)
         self.feature_info = [{"num_chs": stem_channels, "reduction": 2, "module": "stem"}]
         groups: list[nn.Module] = []
@@ -145,18 +147,17 @@ class ShiftNet(nn.Module):
             channels *= 2
             self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": f"group{len(groups)}"})
         self.group1, self.group2, self.group3, self.group4 = groups
-        self.num_features = channels
         self.norm = nn.Sequential(*_activation(channels))
-        self.fc = nn.Linear(channels, num_classes) if num_classes else nn.Identity()
+        self.fc = self.make_classifier()
         initialise(self)
 
     def forward_features(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch c h w"]:
         """Features after the last group, normalised."""
         return self.norm(self.group4(self.group3(self.group2(self.group1(self.stem(image))))))
 
-    def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
-        """Scores of the classes, of a normalised image."""
-        return self.fc(self.forward_features(image).mean((2, 3)))
+    def pool(self, features: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c"]:
+        """Mean over the picture."""
+        return features.mean((2, 3))
 
 
 def _activation(num_channels: int) -> tuple[nn.Module, nn.Module]:
@@ -196,4 +197,4 @@ def shiftnet_c(pretrained: bool = False, **kwargs: Any) -> nn.Module:
 
 
 def _shiftnet(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
-    return build_model_with_cfg(ShiftNet, name, pretrained, feature_cfg={"out_indices": (0, 1, 2, 3, 4)}, **kwargs)
+    return build_net(ShiftNet, name, pretrained, feature_cfg={"out_indices": (0, 1, 2, 3, 4)}, **kwargs)

@@ -13,7 +13,13 @@ from torch import nn
 
 default_cfgs = generate_default_cfgs(
     {
-        name: {"num_classes": 1000, "input_size": (3, 224, 224), "first_conv": "conv1", "classifier": "fc"}
+        name: {
+            "num_classes": 1000,
+            "input_size": (3, 224, 224),
+            "pool_size": (7, 7),
+            "first_conv": "conv1",
+            "classifier": "fc",
+        }
         for name in ("resnet18_half.untrained", "resnet10_quarter.untrained")
     }
 )

@@ -1,15 +1,17 @@
 """Encoders of timm as the backbones that torchvision's detectors take."""
 
+import math
 from collections import OrderedDict
+from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
-import lightning_edge.nn.small_resnet  # noqa: F401 (gives timm their names)
 from lightning_edge.nn.normalize import Normalize
-from lightning_edge.nn.timm_models import load_timm_features, make_timm_model
+from lightning_edge.nn.timm_encoder import feature_maps, make_encoder
 
 _GROUP_SIZE = 32
 """Groups of the norms of a pyramid (Wu and He, arXiv:1803.08494)."""
@@ -24,13 +26,15 @@ class TimmBackbone(nn.Module):
         encoder: Name of any timm model that supports ``features_only``, those of
             :mod:`~lightning_edge.nn.small_resnet` among them.
         strides: Pixels of the image to a cell of each map, finest first; those of one- and two-stage detectors in the
-            literature are (8, 16, 32) and (4, 8, 16, 32).
+            literature are (8, 16, 32) and (4, 8, 16, 32). Of several maps of a stride the deepest is taken.
         channels: Of the maps of a pyramid; a single map keeps the encoder's.
         has_group_norm: Whether the pyramid's convolutions have group norm, as for training from random weights.
         weights: File of encoder weights in timm's format; ``None`` starts from random ones. Nothing is downloaded.
+        encoder_options: What else ``timm.create_model`` takes for this encoder, such as ``img_size`` of one that takes
+            images of a single size.
 
     Raises:
-        ValueError: timm has no such encoder, it has no stages of these strides, or ``weights`` lacks some.
+        ValueError: timm has no such encoder, it has no maps of these strides, or ``weights`` are those of another net.
         FileNotFoundError: There is no file ``weights``.
     """
 
@@ -41,19 +45,19 @@ class TimmBackbone(nn.Module):
         channels: int = 256,
         has_group_norm: bool = False,
         weights: str | None = None,
+        encoder_options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        of_encoder = make_timm_model("encoder", encoder, {"features_only": True}).feature_info
-        if not strides or not set(strides) <= set(of_encoder.reduction()):  # pyright: ignore
-            raise ValueError(f"expected strides among those of {encoder}, {of_encoder.reduction()}, got {strides}")  # pyright: ignore
-        indices = tuple(of_encoder.reduction().index(stride) for stride in sorted(strides))  # pyright: ignore
-        options = {"features_only": True, "out_indices": indices}
-        if weights is None:
-            self.encoder = make_timm_model("encoder", encoder, options)
-        else:
-            self.encoder = load_timm_features("encoder", encoder, weights, options)
+        options, self.strides = encoder_options or {}, tuple(sorted(strides))
+        info: Any = make_encoder(encoder, None, options).feature_info
+        # timm counts all stages, also those that it leaves out unless asked; later ones of a stride replace earlier
+        index_of = dict(zip(info.reduction(), info.out_indices, strict=True))
+        if not strides or not set(strides) <= set(index_of) or len(set(strides)) < len(strides):
+            raise ValueError(f"expected strides among those of {encoder}, {list(index_of)}, got {strides}")
+        indices = tuple(index_of[stride] for stride in self.strides)
+        self.encoder = make_encoder(encoder, weights, {**options, "out_indices": indices})
+        _check_strides(self.encoder, encoder, self.strides)
         self.normalize = Normalize.of_timm(self.encoder)
-        self.strides = tuple(sorted(strides))
         widths: list[int] = self.encoder.feature_info.channels()  # pyright: ignore
         self.out_channels = widths[0] if len(widths) == 1 else channels
         self.pyramid = None
@@ -66,6 +70,28 @@ class TimmBackbone(nn.Module):
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> dict[str, Float[Tensor, "batch channels _ _"]]:
         """Maps of images in [0, 1], finest first."""
-        features = self.encoder(self.normalize(image))
+        features = feature_maps(self.encoder, self.normalize(image))
         named = OrderedDict((str(level), feature) for level, feature in enumerate(features))
         return named if self.pyramid is None else self.pyramid(named)
+
+
+@torch.no_grad()
+def _check_strides(encoder: nn.Module, name: str, strides: tuple[int, ...]) -> None:
+    """Compare what was made with what was asked for: by timm's description, and by the maps of one image."""
+    info: Any = encoder.feature_info
+    size: tuple[int, int] = encoder.pretrained_cfg["input_size"][1:]  # pyright: ignore
+    sizes = [tuple(features.shape[-2:]) for features in feature_maps(encoder.eval(), torch.zeros(1, 3, *size))]
+    encoder.train()
+    if tuple(info.reduction()) != strides or not all(map(_has_stride, [size] * len(sizes), sizes, strides)):
+        raise ValueError(
+            f"expected an encoder with maps of the strides {strides}, got {name}, whose maps have the strides "
+            f"{info.reduction()} by its description and {sizes} cells for an image of {size[0]} x {size[1]} pixels"
+        )
+
+
+def _has_stride(image_size: tuple[int, int], map_size: tuple[int, ...], stride: int) -> bool:
+    """Whether a map has about a cell for each stride; convolutions without padding leave the border out."""
+    return len(map_size) == 2 and all(
+        pixels / (2 * stride) < cells <= math.ceil(pixels / stride) + 1
+        for pixels, cells in zip(image_size, map_size, strict=True)
+    )

@@ -1,14 +1,18 @@
-"""Nets of timm by their names: with an error that helps, and with weights of a file that lacks none of them."""
+"""Nets of timm by their names: with an error that helps, and with weights of a file that fit them."""
 
 import difflib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from timm.models import load_state_dict
+from timm.models import get_pretrained_cfg
 from torch import nn
+
+from lightning_edge.nn.weight_files import Weights, load_weights, other_net, read_weights
+
+_OF_FEATURES = ("features_only", "out_indices", "feature_cls")
+"""Options of feature maps that the net with its classifier does not take."""
 
 
 def make_timm_model(argument: str, name: str, options: Mapping[str, Any]) -> nn.Module:
@@ -28,9 +32,9 @@ def make_timm_model(argument: str, name: str, options: Mapping[str, Any]) -> nn.
     try:
         return timm.create_model(name, **options)
     except (AssertionError, TypeError) as error:
+        shown = {key: value for key, value in options.items() if not key.startswith("pretrained")}
         raise ValueError(
-            f"expected {argument} to be a timm model that takes {dict(options)}, got {name!r}: "
-            f"{str(error) or 'it does not'}"
+            f"expected {argument} to be a timm model that takes {shown}, got {name!r}: {str(error) or 'it does not'}"
         ) from error
 
 
@@ -47,31 +51,23 @@ def load_timm_classifier(
         options: What ``timm.create_model`` takes for it besides.
 
     Raises:
-        ValueError: As for :func:`make_timm_model`, or the file has not all of the net's weights and no others.
+        ValueError: As for :func:`make_timm_model` and :func:`~lightning_edge.nn.weight_files.read_weights`, or the file
+            has not all of the net's weights and no others.
         FileNotFoundError: There is no such file.
     """
-    state = _read(argument, weights)
+    state = read_weights(weights, f"{argument} weights")
     model = make_timm_model(argument, name, {**options, "num_classes": num_classes})
-    found: Any = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
-    classifiers = (found,) if isinstance(found, str) else tuple(found)
-    in_file = next((len(state[f"{key}.weight"]) for key in classifiers if f"{key}.weight" in state), 0)
-    # with the number of classes that the file has, timm leaves nothing out, and refuses what is missing
-    overlay = {"file": weights, "num_classes": in_file}
-    whole = {**options, "num_classes": in_file, "pretrained": True, "pretrained_cfg_overlay": overlay}
-    try:
-        loaded = make_timm_model(argument, name, whole)
-    except RuntimeError as error:
-        raise ValueError(f"expected weights with all of {name}'s and no others, got {weights}: {error}") from error
-    if in_file == num_classes:
+    loaded = _load_whole(argument, name, weights, state, options)
+    if _num_classes(name, state) == num_classes:
         return loaded
-    prefixes = tuple(f"{key}." for key in classifiers)
+    prefixes = tuple(f"{classifier}." for classifier in _classifiers(name))
     body = {key: value for key, value in loaded.state_dict().items() if not key.startswith(prefixes)}
     model.load_state_dict(body, strict=False)
     return model
 
 
 def load_timm_features(argument: str, name: str, weights: str, options: Mapping[str, Any]) -> nn.Module:
-    """Feature maps with the weights of a file; timm would leave what the file lacks random, without a word.
+    """Feature maps with the weights of a file: of the whole net, whatever its classes, or of these features alone.
 
     Args:
         argument: What the name was given as, for the error.
@@ -80,38 +76,47 @@ def load_timm_features(argument: str, name: str, weights: str, options: Mapping[
         options: What ``timm.create_model`` takes for it, ``features_only`` among them.
 
     Raises:
-        ValueError: As for :func:`make_timm_model`, or the file lacks some weights or has them in other shapes.
+        ValueError: As for :func:`make_timm_model` and :func:`~lightning_edge.nn.weight_files.read_weights`, or the file
+            is that of another net.
         FileNotFoundError: There is no such file.
     """
-    in_file = {_flat(key) for key in _read(argument, weights) if key.endswith("running_mean")}
-    loading = {**options, "pretrained": True, "pretrained_cfg_overlay": {"file": weights}}
+    state = read_weights(weights, f"{argument} weights")
+    # for features, timm leaves random what a file lacks and ignores what it has too much
+    whole = {key: value for key, value in options.items() if key not in _OF_FEATURES}
     try:
-        model = make_timm_model(argument, name, loading)
-    except RuntimeError as error:
-        raise ValueError(f"expected weights in the shapes of {name}'s, got {weights}: {error}") from error
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(torch.initial_seed() ^ 1)  # those of GPUs are left alone
-        again = make_timm_model(argument, name, loading)
-    of_both = zip(model.named_parameters(), again.parameters(), strict=True)
-    # what depends on the seed is not from the file
-    lacking = [parameter for (parameter, value), other in of_both if not torch.equal(value, other)]
-    statistics = [key for key in model.state_dict() if key.endswith("running_mean")]
-    missing = [key for key in statistics if _flat(key) not in in_file]
-    if not in_file or len(missing) < len(statistics):  # else the file has names of its own, which timm translates
-        lacking += missing
-    if lacking:
-        raise ValueError(
-            f"expected weights with all of {name}'s, got {weights}, which lacks {len(lacking)}, such as {lacking[0]}"
-        )
-    return model
+        with torch.random.fork_rng(devices=[]):  # as if one net had been made; the generators of GPUs are left alone
+            _load_whole(argument, name, weights, state, whole)
+    except ValueError as error:
+        model = make_timm_model(argument, name, options)
+        if state.keys() != model.state_dict().keys():
+            raise error from None
+        load_weights(model, state, weights, name)
+        return model
+    return make_timm_model(argument, name, {**options, **_from_file(name, weights, state)})
 
 
-def _flat(key: str) -> str:
-    """Name of a buffer, alike in a whole net and in one of features, whose first dots timm replaces."""
-    return key.replace(".", "_")
+def _load_whole(argument: str, name: str, weights: str, state: Weights, options: Mapping[str, Any]) -> nn.Module:
+    """The net with all weights of the file and as many classes as it has, of which timm leaves nothing out."""
+    loading = {**options, "num_classes": _num_classes(name, state), **_from_file(name, weights, state)}
+    try:
+        return make_timm_model(argument, name, loading)
+    except (RuntimeError, LookupError, AttributeError) as error:
+        raise other_net(weights, name, error) from None
 
 
-def _read(argument: str, weights: str) -> dict[str, Any]:
-    if not Path(weights).is_file():
-        raise FileNotFoundError(f"expected weights to be a file of {argument} weights, got {weights}")
-    return load_state_dict(weights)
+def _from_file(name: str, weights: str, state: Weights) -> dict[str, Any]:
+    overlay = {"file": weights, "num_classes": _num_classes(name, state), "label_offset": 0}
+    return {"pretrained": True, "pretrained_cfg_overlay": overlay}
+
+
+def _num_classes(name: str, state: Weights) -> int | None:
+    """Classes of the file's last layer, 0 if it has none; ``None`` if timm does not say which layer is the last."""
+    layers = [state.get(f"{classifier}.weight") for classifier in _classifiers(name)]
+    if not layers:
+        return None
+    return next((len(weight) for weight in layers if weight is not None), 0)
+
+
+def _classifiers(name: str) -> tuple[str, ...]:
+    found: Any = getattr(get_pretrained_cfg(name), "classifier", None) or ()
+    return (found,) if isinstance(found, str) else tuple(found)
