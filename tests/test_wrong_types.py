@@ -7,6 +7,7 @@ CALLS = """
 import torch
 from torch import nn
 
+from lightning_edge import data
 from lightning_edge.nn import DeepLab, DISFlow, Normalize
 from lightning_edge.nn.anodev2 import ODEBlock
 from lightning_edge.ops.shift import grid_shifts
@@ -21,6 +22,24 @@ for call in (
     lambda: ODEBlock(nn.Identity(), gradient="block_checkpoint"),
     lambda: grid_shifts(18, 3, 1.5),
     lambda: Normalize((0.5,), (0.5,))(torch.zeros(1, 1, 2, 2, dtype=torch.uint8)),
+    lambda: data.CIFARDataModule(batch_size=None),
+    lambda: data.CIFARDataModule(num_workers=1.5),
+    lambda: data.CamVidDataModule(seed="0"),
+    lambda: data.CIFARDataModule(num_samples=None),
+    lambda: data.CIFARDataModule(num_samples=(200, None), num_workers=0).setup("fit"),
+    lambda: data.CIFARDataModule(val_fraction=None),
+    lambda: data.CIFARDataModule(train_fraction="1"),
+    lambda: data.CIFARDataModule(num_classes=None),
+    lambda: data.CorruptedCIFARDataModule(severity=None),
+    lambda: data.CorruptedCIFARDataModule(corruptions=None),
+    lambda: data.DigitsDataModule(num_train_per_domain=None),
+    lambda: data.DigitsDataModule(num_samples=300),
+    lambda: data.DigitsDataModule(only={"source": None}),
+    lambda: data.BDD100KDataModule(sample_size=None),
+    lambda: data.BDD100KDataModule(sample_domains=None),
+    lambda: data.BDD100KDataModule(num_sample_train=None, num_workers=0).setup("fit"),
+    lambda: data.RandomDomains(None),
+    lambda: data.ByClusters("features.npz", 2.5),
 ):
     try:
         call()
@@ -40,4 +59,22 @@ def test_are_one_sentence_each():
         "expected a function as gradient, as in lightning_edge.ops, got 'block_checkpoint'",
         "expected a whole number as dilation, got 1.5",
         "expected an image of floats in [0, 1], got torch.uint8: divide bytes by 255",
+        "expected a whole number as batch_size, got None",
+        "expected a whole number as num_workers, got 1.5",
+        "expected a whole number as seed, got '0'",
+        "expected two numbers as num_samples, got None",
+        "expected a whole number as num_test, got None",
+        "expected val_fraction within [0, 1), got None",
+        "expected train_fraction within (0, 1], got '1'",
+        "expected num_classes of 10 or 100, got None",
+        "expected a whole number as severity, got None",
+        "expected one or more corruptions, none of them twice, got []",
+        "expected a whole number as num_train_per_domain, got None",
+        "expected two numbers as num_samples, got 300",
+        "expected only['source'] as a tuple of ('mnist', 'mnist_m', 'inverted', 'blurred'), got None",
+        "expected two numbers as sample_size, got None",
+        "expected sample_domains among ['day', 'dusk', 'night', 'rain', 'fog'], got None",
+        "expected a whole number as num_sample_train, got None",
+        "expected a whole number as num_domains, got None",
+        "expected a whole number as num_domains, got 2.5",
     ]

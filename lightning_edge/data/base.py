@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from lightning_edge.contracts import input_key
 from lightning_edge.data.loading import Draw, ResumableLoader, SeededSampler
 from lightning_edge.ops.sampling import evenly_spaced
+from lightning_edge.samples.frames import check_at_least
 
 Split = Literal["train", "val", "test", "predict"]
 
@@ -51,8 +52,7 @@ class EdgeDataModule(LightningDataModule, ABC):
             ("num_workers", num_workers, 0),
             ("seed", seed, 0),
         ):
-            if value < least:
-                raise ValueError(f"expected {name} of at least {least}, got {value}")
+            check_at_least(name, value, least)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers

@@ -4,7 +4,6 @@ Source: Yu et al., *BDD100K: A Diverse Driving Dataset for Heterogeneous Multita
 arXiv:1805.04687.
 """
 
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,17 +12,16 @@ from typing_extensions import override
 
 from lightning_edge.contracts import LabelledSplit
 from lightning_edge.data.augmentation import Transform
-from lightning_edge.data.bdd100k_labels import CLASS_NAMES, VOCABULARY, LabelledFrame, read_labels
+from lightning_edge.data.bdd100k_labels import CLASS_NAMES, SOURCE, VOCABULARY, LabelledFrame, read_labels
 from lightning_edge.data.detection import DetectionDataModule, LabelledImage
 from lightning_edge.data.domain_embeddings import DomainEmbedding
+from lightning_edge.data.files import names_in
 from lightning_edge.data.partitions import ByAttributes, ImageRecord, Partition
 from lightning_edge.ops.cityscapes_labels import TRAIN_LABELS
 from lightning_edge.samples.bdd100k import LIGHT_AND_WEATHER, sample_bdd100k
+from lightning_edge.samples.frames import check_pair
 
 _COLOURS = {label.name.replace("person", "pedestrian"): label.colour for label in TRAIN_LABELS}
-_SOURCE = (
-    "https://dl.cv.ethz.ch/bdd100k/data or https://dl.yf.io/bdd100k (http://bdd-data.berkeley.edu is down at times)"
-)
 
 
 class BDD100KDataModule(DetectionDataModule):
@@ -82,6 +80,9 @@ class BDD100KDataModule(DetectionDataModule):
         super().__init__(
             input_size, train_transform, partition, embedding, only, batch_size, eval_batch_size, num_workers, seed
         )
+        check_pair("sample_size", sample_size)
+        if not sample_domains:
+            raise ValueError(f"expected sample_domains among {list(LIGHT_AND_WEATHER)}, got {sample_domains!r}")
         self.root = root
         self.num_sample_train = num_sample_train
         self.num_sample_val = num_sample_val
@@ -122,22 +123,22 @@ class BDD100KDataModule(DetectionDataModule):
 def _labels_file(root: Path, split: str) -> Path:
     places = (root / f"labels/det_20/det_{split}.json", root / f"labels/bdd100k_labels_images_{split}.json")
     for place in places:
-        if place.is_file():
+        if place.name in names_in(place.parent):
             return place
     raise FileNotFoundError(
         f"expected labels of the {split} split as {places[0]} or {places[1]}, found neither: unpack the labels in "
-        f"root, from {_SOURCE}"
+        f"root, from {SOURCE}"
     )
 
 
 def _check_files(folder: Path, labels: Path, kept: Sequence[LabelledFrame], frames: Sequence[LabelledFrame]) -> None:
     """Raise unless all images are there, and tell of those without labels."""
-    there = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+    there = names_in(folder)
     missing = [frame.name for frame in kept if frame.name not in there]
     if missing:
         raise FileNotFoundError(
             f"{len(missing)} of {len(kept)} images of {labels} are missing in {folder}, the first is {missing[0]}: "
-            f"unpack bdd100k_images_100k.zip in root, from {_SOURCE}"
+            f"unpack bdd100k_images_100k.zip in root, from {SOURCE}"
         )
     others = sorted(name for name in there - {frame.name for frame in frames} if name.endswith(".jpg"))
     if others:

@@ -1,6 +1,7 @@
 """Which images of CIFAR are for training, validation and testing, and what their classes are called."""
 
 import math
+from numbers import Real
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -11,6 +12,7 @@ from lightning_edge.contracts import LabelledSplit
 from lightning_edge.data.cifar_archive import NumClasses, read_cifar
 from lightning_edge.data.labelled_images import LabelledImages
 from lightning_edge.samples.cifar import CLASS_NAMES, sample_cifar
+from lightning_edge.samples.frames import check_pair
 
 CIFARPart = Literal["train", "test"]
 """Parts in which CIFAR is published."""
@@ -59,11 +61,12 @@ class CIFARSplits:
         num_samples: tuple[int, int],
     ) -> None:
         if num_classes not in get_args(NumClasses):
-            raise ValueError(f"expected num_classes of 10 or 100, got {num_classes}")
-        if not 0 <= val_fraction < 1:
-            raise ValueError(f"expected val_fraction within [0, 1), got {val_fraction}")
-        if not 0 < train_fraction <= 1:
-            raise ValueError(f"expected train_fraction within (0, 1], got {train_fraction}")
+            raise ValueError(f"expected num_classes of 10 or 100, got {num_classes!r}")
+        if not isinstance(val_fraction, Real) or not 0 <= val_fraction < 1:
+            raise ValueError(f"expected val_fraction within [0, 1), got {val_fraction!r}")
+        if not isinstance(train_fraction, Real) or not 0 < train_fraction <= 1:
+            raise ValueError(f"expected train_fraction within (0, 1], got {train_fraction!r}")
+        check_pair("num_samples", num_samples)
         self.root = root
         self.num_classes: NumClasses = num_classes
         self.class_names = (CLASS_NAMES if root is None else _NAMES)[num_classes]

@@ -19,6 +19,7 @@ from lightning_edge.data.domain_embeddings import DomainEmbedding
 from lightning_edge.data.domains import DomainDataModule
 from lightning_edge.data.labelled_images import LabelledImageDataset, LabelledImages
 from lightning_edge.data.partitions import ImageRecord, Partition, Vocabulary
+from lightning_edge.samples.frames import check_at_least
 
 _PART_SEED = {"train": 0, "test": 1}
 
@@ -77,7 +78,8 @@ class CorruptedCIFARDataModule(DomainDataModule):
     ) -> None:
         super().__init__(partition, embedding, only, batch_size, eval_batch_size, num_workers, seed)
         if not corruptions or len(set(corruptions)) < len(corruptions):
-            raise ValueError(f"expected one or more corruptions, none of them twice, got {list(corruptions)}")
+            raise ValueError(f"expected one or more corruptions, none of them twice, got {list(corruptions or ())}")
+        check_at_least("severity", severity, 1)
         for corruption in corruptions:
             check_corruption(corruption, severity)
         self.corruptions = tuple(corruptions)
@@ -122,7 +124,10 @@ class CorruptedCIFARDataModule(DomainDataModule):
     def _indices(self, split: LabelledSplit, dealt: Int64[np.ndarray, " part"]) -> Int64[np.ndarray, " images"]:
         is_wanted = np.array([self.is_wanted({"corruption": name}) for name in self.corruptions])
         indices = self._splits.indices(split)
-        return indices[is_wanted[dealt[indices]]]
+        wanted = indices[is_wanted[dealt[indices]]]
+        if not len(wanted):
+            raise ValueError(f"expected images in the {split} split, got none of {len(indices)} with only={self.only}")
+        return wanted
 
     def _dealt(self, split: LabelledSplit) -> Int64[np.ndarray, " part"]:
         """Number of the corruption of each image in the part that a split is of."""

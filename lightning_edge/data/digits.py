@@ -23,6 +23,7 @@ from lightning_edge.data.domains import DomainDataModule
 from lightning_edge.data.labelled_images import LabelledImageDataset, LabelledImages
 from lightning_edge.data.partitions import ImageRecord, Partition, Vocabulary
 from lightning_edge.samples.digits import sample_digits
+from lightning_edge.samples.frames import check_at_least, check_pair
 
 BLUR_SIGMA_PX = 2.0
 """Of the domain ``blurred``; the strokes of a digit are about three pixels wide."""
@@ -84,8 +85,8 @@ class DigitsDataModule(DomainDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(partition, embedding, only, batch_size, eval_batch_size, num_workers, seed)
-        if num_train_per_domain < 1:
-            raise ValueError(f"expected num_train_per_domain of at least 1, got {num_train_per_domain}")
+        check_at_least("num_train_per_domain", num_train_per_domain, 1)
+        check_pair("num_samples", num_samples)
         self.root = root
         self.num_train_per_domain = num_train_per_domain
         self.num_samples = num_samples
@@ -119,6 +120,8 @@ class DigitsDataModule(DomainDataModule):
     def _indices(self, split: LabelledSplit) -> Mapping[str, Int64[np.ndarray, " images"]]:
         """Where the images of each domain stand in their file."""
         wanted = [source for source in self.vocabulary["source"] if self.is_wanted({"source": source})]
+        if not wanted:
+            raise ValueError(f"expected images, got none with only={self.only}")
         archive = self._read()
         num_coloured, num_plain = len(archive.coloured.labels), len(archive.train.labels)
         val_begin, test_begin = num_coloured * 8 // 10, num_coloured * 9 // 10
@@ -158,6 +161,11 @@ class _Archive(NamedTuple):
 def _read_archive(root: Path) -> _Archive:
     train, t10k = read_mnist(root / "mnist", "train"), read_mnist(root / "mnist", "t10k")
     coloured = read_mnist_m(root / "mnist_m")
+    if len(train.labels) < len(_MADE_OF_MNIST):
+        raise ValueError(
+            f"{root / 'mnist'}: expected {len(_MADE_OF_MNIST)} training images or more, to part them among the domains "
+            f"{_MADE_OF_MNIST}, got {len(train.labels)}"
+        )
     if len(coloured.labels) < 10:
         raise ValueError(f"{root / 'mnist_m'}: expected ten images or more, to part them, got {len(coloured.labels)}")
     # what is trained on and what is judged would overlap if images were numbered otherwise

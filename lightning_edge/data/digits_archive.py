@@ -5,7 +5,6 @@ Lempitsky, arXiv:1409.7495) shows the digits of MNIST on pieces of photographs: 
 with the class of each.
 """
 
-import gzip
 import math
 import struct
 import zlib
@@ -15,6 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Int64, UInt8
 
+from lightning_edge.data.files import names_in, read_file
 from lightning_edge.data.images import read_image
 from lightning_edge.data.labelled_images import LabelledImages
 
@@ -22,10 +22,18 @@ MNISTPart = Literal["train", "t10k"]
 """Parts in which MNIST is published, as its files call them."""
 
 NUM_CLASSES = 10
+_CLASSES = frozenset(map(str, range(NUM_CLASSES)))
 _SIZE_PX = 28
 _COLOURED_SIZE_PX = 32
 _BYTES_MAGIC = 0x0800
 """Of idx files of bytes; the number of axes is added."""
+_MAX_IMAGES = 2**18
+"""In a file, four times as many as in MNIST's largest: what a header declares is not believed beyond that."""
+_MAX_FILE_BYTES = 2**28
+"""So many pixels and what packing may add to them, where it does not shrink them."""
+_MAX_LABELS_BYTES = 2**22
+"""Of MNIST-M's text, five times that of its training part."""
+_GZIP = zlib.MAX_WBITS | 16
 _MNIST_SOURCE = "https://ossci-datasets.s3.amazonaws.com/mnist"
 _MNIST_M_SOURCE = "http://yaroslav.ganin.net"
 
@@ -49,9 +57,7 @@ def read_mnist(root: Path, part: MNISTPart) -> Digits:
         ValueError: A file is broken, or is not what its name says.
     """
     images_path, labels_path = root / f"{part}-images-idx3-ubyte.gz", root / f"{part}-labels-idx1-ubyte.gz"
-    images, labels = _read_idx(images_path, 3), _read_idx(labels_path, 1)
-    if images.shape[1:] != (_SIZE_PX, _SIZE_PX):
-        raise ValueError(f"{images_path}: expected images of {_SIZE_PX}x{_SIZE_PX} pixels, got {images.shape[1:]}")
+    images, labels = _read_idx(images_path, (_SIZE_PX, _SIZE_PX)), _read_idx(labels_path, ())
     if len(labels) != len(images):
         raise ValueError(f"{labels_path}: expected a class for each of {len(images)} images, got {len(labels)}")
     if (labels >= NUM_CLASSES).any():
@@ -70,17 +76,17 @@ def read_mnist_m(root: Path) -> LabelledImages:
         ValueError: A file is broken, or the images are not numbered from 0 on.
     """
     labels_path, folder = root / "mnist_m_test_labels.txt", root / "mnist_m_test"
-    _require(labels_path, _MNIST_M_SOURCE)
     labels = np.array(_read_labels(labels_path), np.int64)
-    paths = [folder / _image_name(number) for number in range(len(labels))]
-    missing = [path.name for path in paths if not path.is_file()]
+    names = [_image_name(number) for number in range(len(labels))]
+    present = names_in(folder)
+    missing = [name for name in names if name not in present]
     if missing:
         raise FileNotFoundError(
-            f"{folder}: expected the {len(paths)} images that {labels_path.name} names, got none named {missing[0]}"
+            f"{folder}: expected the {len(names)} images that {labels_path.name} names, got none named {missing[0]}"
             + (f" and {len(missing) - 1} others" if len(missing) > 1 else "")
         )
-    images = np.empty((len(paths), _COLOURED_SIZE_PX, _COLOURED_SIZE_PX, 3), np.uint8)
-    for row, path in zip(images, paths, strict=True):
+    images = np.empty((len(names), _COLOURED_SIZE_PX, _COLOURED_SIZE_PX, 3), np.uint8)
+    for row, path in zip(images, (folder / name for name in names), strict=True):
         image = read_image(path)
         if image.shape != row.shape:
             raise ValueError(f"{path}: expected an image of {row.shape[:2]} pixels, got {image.shape[:2]}")
@@ -88,37 +94,62 @@ def read_mnist_m(root: Path) -> LabelledImages:
     return LabelledImages(images, labels)
 
 
-def _read_idx(path: Path, num_axes: int) -> np.ndarray:
-    _require(path, _MNIST_SOURCE)
+def _read_idx(path: Path, item_shape: tuple[int, ...]) -> UInt8[np.ndarray, "num *item"]:
+    """Unpack a file of bytes, and of it no more than its header justifies, which is checked first."""
+    packed = read_file(path, _MAX_FILE_BYTES, f"get it at {_MNIST_SOURCE}")
+    begin = 4 + 4 * (1 + len(item_shape))
+    shape = _shape(path, _unpack(path, packed, begin), 1 + len(item_shape))
+    if shape[1:] != item_shape:
+        raise ValueError(f"{path}: expected images of {_SIZE_PX}x{_SIZE_PX} pixels, got {shape[1:]}")
+    if not 1 <= shape[0] <= _MAX_IMAGES:
+        raise ValueError(f"{path}: expected 1 to {_MAX_IMAGES} images, got a file that declares {shape[0]}")
+    expected = math.prod(shape)
+    content = _unpack(path, packed, begin + expected + 1)
+    if len(content) != begin + expected:
+        got = "more" if len(content) > begin + expected else len(content) - begin
+        raise ValueError(
+            f"{path}: expected {expected} bytes for the sizes {shape}, got {got}; copy or download it again"
+        )
+    return np.frombuffer(content, np.uint8, offset=begin).reshape(shape)
+
+
+def _unpack(path: Path, packed: bytes, max_bytes: int) -> bytes:
+    """The first bytes of what gzip packed; if these are all, its end is checked too."""
+    unpacker = zlib.decompressobj(_GZIP)
     try:
-        content = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
+        content = unpacker.decompress(packed, max_bytes)
+    except zlib.error as error:
         raise ValueError(f"{path}: cannot be unpacked ({error}); copy or download it again") from None
-    begin = 4 + 4 * num_axes
-    if len(content) < begin:
-        raise ValueError(f"{path}: expected {begin} bytes or more, got {len(content)}; copy or download it again")
-    magic, *sizes = struct.unpack(f">{1 + num_axes}I", content[:begin])
+    if len(content) < max_bytes and not unpacker.eof:
+        raise ValueError(f"{path}: cannot be unpacked (its end is missing); copy or download it again")
+    if unpacker.unused_data:
+        raise ValueError(f"{path}: cannot be unpacked (something follows its end); copy or download it again")
+    return content
+
+
+def _shape(path: Path, header: bytes, num_axes: int) -> tuple[int, ...]:
+    if len(header) < 4 + 4 * num_axes:
+        raise ValueError(
+            f"{path}: expected {4 + 4 * num_axes} bytes or more, got {len(header)}; copy or download it again"
+        )
+    magic, *shape = struct.unpack(f">{1 + num_axes}I", header)
     if magic != _BYTES_MAGIC + num_axes:
         raise ValueError(
             f"{path}: expected the magic number of bytes along {num_axes} axes ({_BYTES_MAGIC + num_axes}), "
             f"got {magic}; is this another file?"
         )
-    if len(content) - begin != math.prod(sizes):
-        raise ValueError(
-            f"{path}: expected {math.prod(sizes)} bytes for the sizes {tuple(sizes)}, got {len(content) - begin}; "
-            "copy or download it again"
-        )
-    return np.frombuffer(content, np.uint8, offset=begin).reshape(sizes)
+    return tuple(shape)
 
 
 def _read_labels(path: Path) -> list[int]:
+    text = read_file(path, _MAX_LABELS_BYTES, f"get it at {_MNIST_M_SOURCE}").decode("utf-8-sig", errors="replace")
     labels = []
-    for number, line in enumerate(path.read_text(errors="replace").splitlines()):
+    for number, line in enumerate(text.splitlines()):
         name, _, label = line.strip().partition(" ")
-        if name != _image_name(number) or label not in set(map(str, range(NUM_CLASSES))):
+        if name != _image_name(number) or label not in _CLASSES:
             raise ValueError(
                 f"{path}, line {number + 1}: expected {_image_name(number)!r} and a class within [0, {NUM_CLASSES}), "
-                f"got {line!r:.80}"
+                f"got {line[:80]!r}"
             )
         labels.append(int(label))
     return labels
@@ -126,8 +157,3 @@ def _read_labels(path: Path) -> list[int]:
 
 def _image_name(number: int) -> str:
     return f"{number:08d}.png"
-
-
-def _require(path: Path, source: str) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected this file, found none; get it at {source}")

@@ -2,7 +2,7 @@
 
 import copy
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import ClassVar
 
@@ -111,7 +111,7 @@ def _checked(only: Mapping[str, Sequence[str]], vocabulary: Vocabulary) -> dict[
     for attribute, values in only.items():
         if attribute not in vocabulary:
             raise ValueError(f"expected only with attributes among {list(vocabulary)}, got {attribute!r}")
-        if not set(values) <= set(vocabulary[attribute]):
+        if not isinstance(values, Collection) or any(value not in vocabulary[attribute] for value in values):
             raise ValueError(f"expected only[{attribute!r}] as a tuple of {vocabulary[attribute]}, got {values!r}")
     return {attribute: tuple(values) for attribute, values in only.items()}
 

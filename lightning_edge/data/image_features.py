@@ -1,26 +1,53 @@
 """Files of what a frozen encoder sees in each image of a data set."""
 
+import math
+import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from zipfile import BadZipFile
+from uuid import uuid4
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import numpy as np
 from jaxtyping import Float32
 
 from lightning_edge.contracts import LabelledSplit
+from lightning_edge.data.files import open_file
 
 Features = Float32[np.ndarray, "images features"]
 
+_REMEDY = "write it with `python -m recipes.ddn embed`"
+_MAX_FILE_BYTES = 2**33
+_MAX_RATIO = 20
+"""How many times larger than the file an unpacked array may be; those that are written here are not packed at all."""
+_ALWAYS_UNPACKED_BYTES = 2**26
+"""An array up to this size is unpacked whatever the ratio is."""
+
 
 def write_features(path: Path, features: Mapping[LabelledSplit, tuple[Sequence[str], Features]]) -> None:
-    """Write the names and the features of the images of some splits."""
+    """Write the names and the features of the images of some splits; a reader finds the old file or the whole new one.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     arrays: dict[str, np.ndarray] = {}
     for split, (names, values) in features.items():
         arrays |= {f"{split}_names": np.array(names, str), f"{split}_features": np.asarray(values, np.float32)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.npz")
-    np.savez(partial, allow_pickle=False, **arrays)
-    partial.replace(path)
+    partial = path.with_name(f".{path.name}.{uuid4().hex}")  # one for each writer, for there may be two at once
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("xb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(f"{path}: cannot be written ({reason}); choose another place or make room in this one") from None
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def read_features(path: Path, split: LabelledSplit, names: Sequence[str] | None = None) -> Features:
@@ -30,20 +57,11 @@ def read_features(path: Path, split: LabelledSplit, names: Sequence[str] | None 
         FileNotFoundError: There is no such file.
         ValueError: It is no such file, or it lacks the split or an image.
     """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: expected a file of features of the images, found none: `python -m recipes.ddn embed` writes one"
-        )
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found, features = arrays[f"{split}_names"], arrays[f"{split}_features"]
-    except KeyError:
-        raise ValueError(f"{path}: expected features of the {split} split, got a file without") from None
-    except (OSError, ValueError, EOFError, TypeError, BadZipFile) as error:
-        raise ValueError(f"{path}: expected a file of features as `recipes.ddn embed` writes it, got {error}") from None
+    written, features = _read_arrays(path, split)
+    _check(path, split, written, features)
     if names is None:
         return features
-    row = {name: index for index, name in enumerate(found.tolist())}
+    row = {name: index for index, name in enumerate(written)}
     missing = [name for name in names if name not in row]
     if missing:
         raise ValueError(
@@ -56,3 +74,55 @@ def read_features(path: Path, split: LabelledSplit, names: Sequence[str] | None 
 def num_features(path: Path) -> int:
     """Numbers that describe an image in a file."""
     return read_features(path, "train").shape[1]
+
+
+def _read_arrays(path: Path, split: LabelledSplit) -> tuple[list[str], Features]:
+    with open_file(path, _MAX_FILE_BYTES, _REMEDY) as file:
+        try:
+            max_bytes = max(_ALWAYS_UNPACKED_BYTES, _MAX_RATIO * os.fstat(file.fileno()).st_size)
+            with ZipFile(file) as archive, np.errstate(over="ignore"):  # what is too large shows as infinite
+                names = _read_array(archive, f"{split}_names.npy", "U", 1, max_bytes)
+                features = _read_array(archive, f"{split}_features.npy", "fiu", 2, max_bytes)
+                return names.tolist(), features.astype(np.float32)
+        except KeyError:
+            raise ValueError(f"{path}: expected features of the {split} split, got a file without; {_REMEDY}") from None
+        except Exception as error:  # a broken archive can raise nearly anything
+            raise ValueError(
+                f"{path}: expected a file of features of the images, got one that cannot be read ({error!s:.200}); "
+                f"{_REMEDY}"
+            ) from None
+
+
+def _read_array(archive: ZipFile, name: str, kinds: str, num_axes: int, max_bytes: int) -> np.ndarray:
+    """Read an array of one of some kinds of ``numpy.dtype``; nothing that it declares takes memory unchecked."""
+    entry = archive.getinfo(name)
+    if entry.file_size > max_bytes or entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+        raise ValueError(f"{name} is packed in an unknown way, or would unpack to {entry.file_size} bytes")
+    with archive.open(entry) as file:
+        is_first_version = np.lib.format.read_magic(file) == (1, 0)
+        read_header = np.lib.format.read_array_header_1_0 if is_first_version else np.lib.format.read_array_header_2_0
+        shape, is_fortran, dtype = read_header(file)
+        content = file.read()
+    if dtype.kind not in kinds or len(shape) != num_axes:
+        raise ValueError(f"{name} is an array of {dtype} and of the shape {shape}")
+    if len(content) != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{name} declares the shape {shape} but has {len(content)} bytes")
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+def _check(path: Path, split: LabelledSplit, names: Sequence[str], features: Features) -> None:
+    if len(names) != len(features) or not features.size:
+        raise ValueError(
+            f"{path}: expected features of each image of the {split} split, got {len(names)} names and features of "
+            f"{features.shape}; {_REMEDY}"
+        )
+    (name, count), *_ = Counter(names).most_common(1)
+    if count > 1:
+        raise ValueError(f"{path}: expected each image of the {split} split once, got {name} twice; {_REMEDY}")
+    is_faulty = ~np.isfinite(features).all(1)
+    if is_faulty.any():
+        raise ValueError(
+            f"{path}: expected finite features of the {split} split, got NaN or infinity for {is_faulty.sum()} of "
+            f"{len(names)} images, the first is {names[is_faulty.argmax()]}: are the weights of the encoder finite? "
+            f"{_REMEDY}"
+        )

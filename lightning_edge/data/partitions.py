@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from lightning_edge.contracts import LabelledSplit
 from lightning_edge.data.image_features import read_features
+from lightning_edge.samples.frames import check_at_least
 
 Vocabulary = Mapping[str, tuple[str, ...]]
 """Every value that an attribute can have, by the attribute's name."""
@@ -98,7 +99,8 @@ class RandomDomains(Partition):
     """
 
     def __init__(self, num_domains: int = 5, seed: int = 0) -> None:
-        self._num_domains = _at_least_one("num_domains", num_domains)
+        check_at_least("num_domains", num_domains, 1)
+        self._num_domains = num_domains
         self.seed = seed
 
     @override
@@ -136,7 +138,8 @@ class ByClusters(Partition):
 
     def __init__(self, features: str | Path, num_domains: int = 10, seed: int = 0) -> None:
         self.features = Path(features)
-        self._num_domains = _at_least_one("num_domains", num_domains)
+        check_at_least("num_domains", num_domains, 1)
+        self._num_domains = num_domains
         self.seed = seed
 
     @override
@@ -163,7 +166,7 @@ class ByClusters(Partition):
 
 def draw_by_name(images: Sequence[ImageRecord], count: int, seed: int) -> Int64[np.ndarray, " images"]:
     """A number below ``count`` for each image, which its name and a seed decide, whatever other images there are."""
-    draws = (np.random.default_rng([seed, *image.name.encode()]) for image in images)
+    draws = (np.random.default_rng([seed, *image.name.encode(errors="surrogatepass")]) for image in images)
     return np.array([draw.integers(count) for draw in draws], np.int64)
 
 
@@ -173,9 +176,3 @@ def _name(values: Sequence[str]) -> str:
 
 def _numbered(count: int) -> tuple[str, ...]:
     return tuple(f"domain {number}" for number in range(count))
-
-
-def _at_least_one(name: str, value: int) -> int:
-    if value < 1:
-        raise ValueError(f"expected {name} of at least 1, got {value}")
-    return value

@@ -1,7 +1,8 @@
 """One call from a seed to frames with everything that is known about them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import cv2
 import numpy as np
@@ -116,9 +117,17 @@ def standing_share(
 
 
 def check_at_least(name: str, value: int, least: int) -> None:
-    """Raise unless ``value >= least``."""
+    """Raise ``ValueError`` unless a value, such as an argument from a file, is a whole number of at least ``least``."""
+    if not isinstance(value, Integral):
+        raise ValueError(f"expected a whole number as {name}, got {value!r}")
     if value < least:
         raise ValueError(f"expected {name} of at least {least}, got {value}")
+
+
+def check_pair(name: str, values: Sequence[int]) -> None:
+    """Raise ``ValueError`` unless a value, such as an argument from a file, is a sequence of two."""
+    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != 2:
+        raise ValueError(f"expected two numbers as {name}, got {values!r}")
 
 
 def _check_rate(frame_rate_hz: float) -> None:

@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -54,6 +55,7 @@ def run_jobs(work: Callable[[Job], None], jobs: Sequence[Job], name: str) -> Non
         name: Stands in the lines that tell of progress.
 
     Raises:
+        OSError: A file could not be written.
         RuntimeError: The second process failed; its error was printed.
     """
     if len(jobs) <= FEW_JOBS:
@@ -61,34 +63,57 @@ def run_jobs(work: Callable[[Job], None], jobs: Sequence[Job], name: str) -> Non
         return
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)  # noqa: PTH109
     other = subprocess.Popen(
-        [sys.executable, "-c", _RUN_FROM_STDIN], stdin=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths}
+        [sys.executable, "-c", _RUN_FROM_STDIN],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": paths},
     )
+    assert other.stdin is not None
+    assert other.stdout is not None
+    error_of_other = other.stdout
 
     def check_other() -> None:
-        if other.poll():
-            raise RuntimeError(f"expected the second process of {name} to end with 0, got {other.returncode}")
+        if not other.poll():
+            return
+        if text := error_of_other.read().decode(errors="replace"):
+            raise OSError(text)
+        raise RuntimeError(f"expected the second process of {name} to end with 0, got {other.returncode}")
 
     try:
-        assert other.stdin is not None
         with suppress(BrokenPipeError):  # it has ended, which the check finds
             pickle.dump((work, list(jobs[1::PROCESSES])), other.stdin)
-            other.stdin.close()
+            other.stdin.flush()  # and not closed, for it ends when this process does
         _run(work, jobs[::PROCESSES], name, check_other)
         other.wait()
         check_other()
     finally:
         other.kill()
+        other.communicate()
 
 
 def run_from_stdin() -> None:
-    """Do the jobs that another process sends, as long as that one lives."""
+    """Do the jobs that another process sends, as long as that one lives; an error of the system goes to its stdout."""
     cv2.setNumThreads(1)
-    parent = os.getppid()
-    work, jobs = pickle.load(sys.stdin.buffer)
-    for job in jobs:
-        if os.getppid() != parent:
-            return
-        work(job)
+    report = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what jobs print must not fill the pipe, which is read at the end only
+    try:
+        work, jobs = pickle.load(sys.stdin.buffer)
+    except (EOFError, pickle.UnpicklingError):  # the other process has ended before all was sent
+        sys.exit(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        for job in jobs:
+            work(job)
+    except OSError as error:
+        with report:
+            report.write(str(error))
+        sys.exit(1)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that sends it jobs has ended, with which its end of the pipe closes."""
+    os.read(sys.stdin.fileno(), 1)
+    os._exit(1)
 
 
 def _run(work: Callable[[Job], None], jobs: Sequence[Job], name: str, check: Callable[[], None] = lambda: None) -> None:

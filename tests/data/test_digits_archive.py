@@ -1,16 +1,19 @@
 """Files of digits: read as by torchvision, and told of where they are faulty."""
 
 import gzip
+import re
 import shutil
 import struct
+import zlib
 
 import cv2
 import numpy as np
 import pytest
+from hostile import peak_bytes
 from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
 
 from lightning_edge.data import DigitsDataModule
-from lightning_edge.data.digits_archive import read_mnist
+from lightning_edge.data.digits_archive import read_mnist, read_mnist_m
 from lightning_edge.samples.digits import sample_digits
 
 
@@ -53,6 +56,35 @@ FAULTS = {
     "cut short": (IMAGES, lambda old: old[: len(old) // 2], r"train-images.*cannot be unpacked .* download it again"),
     "damaged": (IMAGES, lambda old: old[:500] + bytes(50) + old[550:], "train-images.*cannot be unpacked"),
     "not packed": (IMAGES, gzip.decompress, "train-images.*cannot be unpacked"),
+    "a byte cut": (IMAGES, lambda old: old[:-1], r"train-images.*cannot be unpacked \(its end is missing\); copy or"),
+    "a wrong sum": (IMAGES, lambda old: old[:-8] + bytes(8), "train-images.*cannot be unpacked .*incorrect data check"),
+    "followed by other bytes": (
+        IMAGES,
+        lambda old: old + b"other bytes",
+        r"train-images.*cannot be unpacked \(something follows its end\); copy or download it again",
+    ),
+    "followed by another file": (
+        LABELS,
+        lambda old: old + old,
+        r"t10k-labels.*cannot be unpacked \(something follows its end\)",
+    ),
+    "more than it says": (
+        IMAGES,
+        lambda old: gzip.compress(gzip.decompress(old) + bytes(1)),
+        r"train-images.*expected 235200 bytes for the sizes \(300, 28, 28\), got more",
+    ),
+    "no image": (IMAGES, lambda old: idx(np.zeros((0, 28, 28), np.uint8)), "train-images.*a file that declares 0"),
+    "no class": (LABELS, lambda old: idx(np.zeros(0, np.uint8)), "t10k-labels.*expected 1 to 262144 images, got .* 0"),
+    "a size beyond all bounds": (
+        IMAGES,
+        lambda old: gzip.compress(struct.pack(">4I", 0x0803, 2**32 - 1, 28, 28)),
+        "train-images.*expected 1 to 262144 images, got a file that declares 4294967295",
+    ),
+    "sizes beyond all bounds": (
+        IMAGES,
+        lambda old: gzip.compress(struct.pack(">4I", 0x0803, 1, 2**32 - 1, 2**32 - 1)),
+        "train-images.*expected images of 28x28 pixels, got",
+    ),
     "empty": (IMAGES, lambda old: gzip.compress(b""), "train-images.*expected 16 bytes or more, got 0"),
     "classes in place of images": (
         IMAGES,
@@ -104,6 +136,16 @@ FAULTS = {
         lambda old: old.replace(b"7.png 1", b"7.png 11"),
         r"within \[0, 10\), got .*7.png 11'",
     ),
+    "a long line": (
+        COLOURED,
+        lambda old: b"0" * 10**6,
+        "mnist_m_test_labels.txt, line 1: expected '00000000.png' .* got '0{80}'$",
+    ),
+    "a class in other digits": (
+        COLOURED,
+        lambda old: re.sub(rb"1.png \d", "1.png ³".encode(), old, count=1),
+        r"mnist_m_test_labels.txt, line 2: expected '00000001.png' and a class .*³'$",
+    ),
     "no line": (COLOURED, lambda old: b"", "mnist_m: expected ten images or more, to part them, got 0"),
     "an image cut short": (
         "mnist_m/mnist_m_test/00000007.png",
@@ -127,6 +169,41 @@ def test_a_faulty_file_is_named(fault, copy):
     assert path.read_bytes() != before
     with pytest.raises(ValueError, match=message):
         DigitsDataModule(copy, num_workers=0).setup("fit")
+
+
+@pytest.mark.parametrize("declared", [300, 2**18])
+def test_a_small_file_that_unpacks_to_gigabytes_takes_no_memory(declared, copy):
+    packer = zlib.compressobj(1, wbits=31)
+    packed = packer.compress(struct.pack(">4I", 0x0803, declared, 28, 28))
+    packed += b"".join(packer.compress(bytes(2**20)) for _ in range(300)) + packer.flush()
+    (copy / IMAGES).write_bytes(packed)
+    assert len(packed) < 2**21
+
+    def read():
+        with pytest.raises(ValueError, match=r"train-images.*expected \d+ bytes for the sizes .*, got more"):
+            read_mnist(copy / "mnist", "train")
+
+    # what is declared, in pieces and joined, and the file
+    assert peak_bytes(read) < 2.2 * declared * 784 + 2**23
+
+
+def test_too_few_images_to_part_are_named(copy):
+    for kind, values in (("images-idx3", np.zeros((2, 28, 28), np.uint8)), ("labels-idx1", np.zeros(2, np.uint8))):
+        (copy / f"mnist/train-{kind}-ubyte.gz").write_bytes(idx(values))
+    with pytest.raises(ValueError, match=r"mnist: expected 3 training images or more, to part them .*, got 2"):
+        DigitsDataModule(copy, num_workers=0).setup("fit")
+
+
+def test_a_domain_that_is_not_wanted_leaves_images(copy):
+    with pytest.raises(ValueError, match=r"expected images, got none with only=\{'source': \(\)\}"):
+        DigitsDataModule(copy, num_workers=0, only={"source": ()}).setup("fit")
+
+
+def test_a_byte_order_mark_and_line_ends_of_windows_are_no_fault(copy):
+    before = read_mnist_m(copy / "mnist_m").labels
+    labels = copy / COLOURED
+    labels.write_bytes(b"\xef\xbb\xbf" + labels.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_mnist_m(copy / "mnist_m").labels.tolist() == before.tolist()
 
 
 @pytest.mark.parametrize(

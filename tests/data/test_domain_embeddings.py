@@ -133,7 +133,7 @@ def test_features_are_read_in_the_order_asked_for(path):
 
 
 def test_missing_features_are_named(path, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.npz: expected a file of features .* recipes\.ddn embed"):
+    with pytest.raises(FileNotFoundError, match=r"none\.npz: expected this file, found none; .* recipes\.ddn embed"):
         read_features(tmp_path / "none.npz", "train")
     with pytest.raises(ValueError, match="expected features of the test split, got a file without"):
         read_features(path, "test")
