@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torch._subclasses.fake_tensor import is_fake
 from torch.autograd import forward_ad
+from torch.nn import Parameter
 
-from lightning_edge.ops.shift_cpu import shift_planes
+from lightning_edge.ops.shift_cpu import is_a_size_of_integers, shift_planes
+from lightning_edge.ops.shift_operators import shift_by_convolution, shift_by_pads, shift_by_slices
 
 _CACHE_BYTES = 2**21
 """Of shifted samples that are multiplied at once: of 256 KiB to 2 MiB the fastest for most of eight shapes."""
@@ -71,6 +72,10 @@ def shift2d(
     contiguous one is much faster than ``channels_last``. On a GPU the first call for each number of channels and size
     of image compiles a kernel, some tenths of a second, and must come before a CUDA graph is recorded.
 
+    Gradients, tangents of forward mode, the transforms of ``torch.func``, ``torch.compile``, ``torch.export`` and
+    ``torch.jit.trace`` follow it. In ONNX it is a depthwise convolution with one-hot kernels, which onnxruntime runs
+    fastest within a net. That one makes NaN of the pixels beside an infinite one.
+
     Args:
         image: Contiguous or ``channels_last``; of another layout a contiguous copy is shifted.
         shifts: For all channels in their order, such as ``grid_shifts(channels)``.
@@ -79,28 +84,45 @@ def shift2d(
     Raises:
         ValueError: The shifts are of another number of channels, or ``out`` does not suit the image.
     """
-    num_channels = sum(shift.num_channels for shift in shifts)
-    if num_channels != image.shape[1]:
-        raise ValueError(f"expected shifts of {image.shape[1]} channels, those of the image, got {num_channels}")
+    shifts = tuple(shifts)
+    _check_channels(image, sum([shift[0] for shift in shifts]))
     if out is not None:
         _check_out(image, out)
-        return _copy(_dense(image), tuple(shifts), out)
-    if forward_ad._current_level >= 0 and (dual := forward_ad.unpack_dual(image)).tangent is not None:
-        return forward_ad.make_dual(shift2d(dual.primal, shifts), shift2d(dual.tangent, shifts))  # it is linear
-    if _is_watched(image):
-        return _shift(image, [value for shift in shifts for value in shift])
-    image = _dense(image)
-    return _copy(image, tuple(shifts), torch.empty_like(image))
+    if _is_plain(image, out):
+        image = _dense(image)
+        return _copy(image, shifts, torch.empty_like(image) if out is None else _check_memory(image, out))
+    shifted = _follow(image, shifts)
+    return shifted if out is None else out.copy_(shifted)
 
 
-def _is_watched(image: Tensor) -> bool:
-    """Whether something looks at what is done with the image: a gradient, a compiler, a transform or a fake tensor."""
-    return (
-        torch.compiler.is_compiling()
-        or (image.requires_grad and torch.is_grad_enabled())
-        or torch._C._are_functorch_transforms_active()
-        or is_fake(image)
+def _is_plain(*tensors: Tensor | None) -> bool:
+    """Whether nothing follows what is done with the tensors, so that their memory may be copied behind its back."""
+    if torch.compiler.is_compiling() or _needs_operators() or torch._C._len_torch_dispatch_stack():
+        return False
+    with_gradients = torch.is_grad_enabled()
+    return all(
+        tensor is None or (type(tensor) in (Tensor, Parameter) and not (with_gradients and tensor.requires_grad))
+        for tensor in tensors
     )
+
+
+def _needs_operators() -> bool:
+    """Whether a derivative in forward mode, a transform, an export or a trace is made, which know torch's operators."""
+    return (
+        forward_ad._current_level >= 0
+        or torch._C._are_functorch_transforms_active()
+        or torch.compiler.is_exporting()
+        or torch.jit.is_tracing()
+    )
+
+
+def _follow(image: Tensor, shifts: Sequence[Shift]) -> Tensor:
+    """The shift for those who follow what is done with the image."""
+    if not _needs_operators():
+        return _shift(image, [value for shift in shifts for value in shift])
+    if torch.onnx.is_in_onnx_export() and image.is_floating_point():
+        return shift_by_convolution(image, shifts)
+    return shift_by_pads(image, shifts)
 
 
 def opposite(shifts: Sequence[Shift]) -> tuple[Shift, ...]:
@@ -126,7 +148,7 @@ def _keep_plan(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, l
 
 def _shift_back(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
     plan: list[int] = ctx.plan  # pyright: ignore[reportAttributeAccessIssue]
-    return _shift(gradient, [value for shift in opposite(_shifts(plan)) for value in shift]), None
+    return _follow(gradient, opposite(_shifts(plan))), None
 
 
 _shift.register_autograd(_shift_back, setup_context=_keep_plan)
@@ -137,55 +159,47 @@ def _shifts(plan: Sequence[int]) -> tuple[Shift, ...]:
 
 
 def _dense(image: Tensor) -> Tensor:
-    return image if _is_channels_last(image) else image.contiguous()
+    dense = image if _is_channels_last(image) else image.contiguous()
+    return dense.resolve_conj().resolve_neg()
 
 
 def _is_channels_last(image: Tensor) -> bool:
     return not image.is_contiguous() and image.is_contiguous(memory_format=torch.channels_last)
 
 
+def _check_channels(image: Tensor, num_channels: int) -> None:
+    if torch.jit.is_tracing():
+        return  # sizes are tensors then, and a warning would say that they were compared
+    if num_channels != image.shape[1]:
+        raise ValueError(f"expected shifts of {image.shape[1]} channels, those of the image, got {num_channels}")
+
+
 def _check_out(image: Tensor, out: Tensor) -> None:
-    """Refuse what cannot be written to without harm."""
     if (out.shape, out.dtype, out.device) != (image.shape, image.dtype, image.device):
         raise ValueError(
             f"expected out like the image ({image.dtype} {tuple(image.shape)} on {image.device}), got "
             f"{out.dtype} {tuple(out.shape)} on {out.device}"
         )
-    if out.untyped_storage().data_ptr() == image.untyped_storage().data_ptr():
-        raise ValueError("expected out with memory of its own, got one that shares the image's")
     if torch.is_grad_enabled() and (image.requires_grad or out.requires_grad):
         raise ValueError("expected out where no gradient is asked for, got an image or out that requires one")
 
 
-def _copy(image: Tensor, shifts: tuple[Shift, ...], out: Tensor) -> Tensor:
-    """Write the shifted image by the way for its device and layout."""
-    if image.stride() == out.stride():
-        if image.device.type == "cpu" and image.is_contiguous():
-            return shift_planes(image, shifts, out)
-        if image.is_cuda and find_spec("triton") is not None:
-            from lightning_edge.ops.shift_triton import shift_on_gpu
-
-            return shift_on_gpu(image, shifts, out)
-    return shift_by_slices(image, shifts, out)
-
-
-def shift_by_slices(image: Tensor, shifts: Sequence[Shift], out: Tensor) -> Tensor:
-    """The shift as its definition reads, for any layout; the other ways are compared with this one."""
-    height, width = image.shape[2:]
-    out.zero_()
-    first = 0
-    for num, dy, dx in shifts:
-        channels = slice(first, first + num)
-        to, come_from = _inside(height, width, dy, dx), _inside(height, width, -dy, -dx)
-        out[:, channels, *to] = image[:, channels, *come_from]
-        first += num
+def _check_memory(image: Tensor, out: Tensor) -> Tensor:
+    if out.untyped_storage().data_ptr() == image.untyped_storage().data_ptr():
+        raise ValueError("expected out with memory of its own, got one that shares the image's")
     return out
 
 
-def _inside(height: int, width: int, dy: int, dx: int) -> tuple[slice, slice]:
-    """Rows and columns of the pixels that a shift fills from within the picture."""
-    rows, columns = (slice(max(0, -step), max(0, size - max(0, step))) for size, step in ((height, dy), (width, dx)))
-    return rows, columns
+def _copy(image: Tensor, shifts: tuple[Shift, ...], out: Tensor) -> Tensor:
+    """Write the shifted image by the way for its device and layout."""
+    if image.is_cpu and image.is_contiguous() and out.is_contiguous() and is_a_size_of_integers(image):
+        return shift_planes(image, shifts, out)
+    # Triton has no complex numbers
+    if image.is_cuda and image.stride() == out.stride() and not image.is_complex() and find_spec("triton") is not None:
+        from lightning_edge.ops.shift_triton import shift_on_gpu
+
+        return shift_on_gpu(image, shifts, out)
+    return shift_by_slices(image, shifts, out)
 
 
 def shift_pointwise(
@@ -208,21 +222,22 @@ def shift_pointwise(
     Raises:
         ValueError: The shifts are of another number of channels.
     """
-    needs_gradient = torch.is_grad_enabled() and weight.requires_grad
-    is_plain = image.device.type == "cpu" and image.is_contiguous() and image.dtype == weight.dtype == torch.float32
+    is_for_cache = image.is_cpu and image.is_contiguous() and image.dtype == weight.dtype == torch.float32
     is_mixed = torch.is_autocast_enabled(image.device.type)
-    if needs_gradient or is_mixed or not is_plain or _is_watched(image):
+    if is_mixed or not is_for_cache or not _is_plain(image, weight, bias):
         return F.conv2d(shift2d(image, shifts), weight[..., None, None], bias)
+    shifts = tuple(shifts)
+    _check_channels(image, sum([shift[0] for shift in shifts]))
     batch, _, height, width = image.shape
     # the product is parallel over samples
-    size = max(torch.get_num_threads(), _CACHE_BYTES // max(1, image[0].nbytes)) if batch else 1
+    size = max(torch.get_num_threads(), _CACHE_BYTES * batch // max(1, image.nbytes)) if batch else 1
     if batch <= size:
-        out = torch.matmul(weight, shift2d(image, shifts).flatten(2))
+        out = torch.matmul(weight, _copy(image, shifts, torch.empty_like(image)).flatten(2))
     else:
         out, cache = image.new_empty(batch, len(weight), height * width), torch.empty_like(image[:size])
         for first in range(0, batch, size):
             part = image[first : first + size]
-            shifted = shift2d(part, shifts, cache[: len(part)])
+            shifted = _copy(part, shifts, cache[: len(part)])
             torch.matmul(weight, shifted.flatten(2), out=out[first : first + size])
     if bias is not None:
         out += bias[:, None]

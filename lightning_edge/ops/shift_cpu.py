@@ -2,11 +2,12 @@
 
 In memory a shift by (dy, dx) is a copy from ``dy * width + dx`` further on, except that rows and columns run into each
 other. What ran into the wrong place is made zero by a bit mask in the same pass; as bits, because zero times infinity
-is none.
+is none. Which copies these are is worked out once for each size of image: a small image takes less time than that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,98 +18,126 @@ _Shifts = Sequence[tuple[int, int, int]]
 _INTEGER_OF_BYTES = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
+class _Step(NamedTuple):
+    """A part of the result, and the part of the image that it is a copy of; zero if there is none.
+
+    Both are arrays of the same axes, which begin at a place in memory counted from that of the image.
+    """
+
+    axes: tuple[int, ...]
+    to_strides: tuple[int, ...]
+    to: int
+    from_strides: tuple[int, ...] | None = None
+    come_from: int = 0
+    mask: Tensor | None = None
+    """Bits that are kept: all if there is none."""
+
+
+def is_a_size_of_integers(image: Tensor) -> bool:
+    """Whether an integer is as large as a value of the image, as :func:`shift_planes` needs it; none has 16 bytes."""
+    return image.itemsize in _INTEGER_OF_BYTES
+
+
 def shift_planes(image: Tensor, shifts: _Shifts, out: Tensor) -> Tensor:
     """Write a shifted image, both contiguous ``[batch, channels, height, width]``."""
     integer = _INTEGER_OF_BYTES[image.itemsize]
     bits, out_bits = image.view(integer), out.view(integer)
-    num_in_grid = _shift_grid(bits, tuple(shifts), out_bits)
-    first = 0
-    for num, dy, dx in shifts:
-        if first >= num_in_grid:
-            _shift_group(bits, first, num, dy, dx, out_bits)
-        first += num
+    begin, out_begin = image.storage_offset(), out.storage_offset()
+    for axes, to_strides, to, from_strides, come_from, mask in _plan(tuple(shifts), image.shape, integer):
+        target = out_bits.as_strided(axes, to_strides, out_begin + to)
+        if from_strides is None:
+            target.zero_()
+            continue
+        source = bits.as_strided(axes, from_strides, begin + come_from)
+        if mask is None:
+            target.copy_(source)
+        else:
+            torch.bitwise_and(source, mask, out=target)
     return out
 
 
-def _shift_grid(bits: Tensor, shifts: tuple[tuple[int, int, int], ...], out: Tensor) -> int:
-    """Shift those channels that make a grid, in one copy, and return their number.
+@lru_cache(maxsize=512)
+def _plan(shifts: tuple[tuple[int, int, int], ...], shape: torch.Size, integer: torch.dtype) -> tuple[_Step, ...]:
+    """All that is to be done for images of a shape."""
+    batch, num_channels, height, width = shape
+    steps: list[_Step] = []
+    first = 0
+    if grid := _find_grid(shifts, height, width):
+        size, dilation, each = grid
+        steps.append(_grid_step(size, dilation, each, shape, integer))
+        shifts, first = shifts[size**2 :], size**2 * each
+    for num, dy, dx in shifts:
+        steps.extend(_group_steps(first, num, dy, dx, shape, integer))
+        first += num
+    return tuple(step for step in steps if 0 not in step.axes)
+
+
+def _find_grid(shifts: tuple[tuple[int, int, int], ...], height: int, width: int) -> tuple[int, int, int] | None:
+    """Places in each direction, pixels between them and channels at each, where shifts begin with a grid's.
+
+    As :func:`~lightning_edge.ops.shift.grid_shifts` orders them: steps fall, columns outside of rows.
+    """
+    each, reach, _ = shifts[0]
+    if reach <= 0 or each * height * width < reach * (width + 1):
+        return None
+    for size in range(3, int(len(shifts) ** 0.5) + 1, 2):
+        dilation, rest = divmod(reach, size // 2)
+        steps = [dilation * (size // 2 - place) for place in range(size)]
+        if not rest and list(shifts[: size**2]) == [(each, dy, dx) for dx in steps for dy in steps]:
+            return size, dilation, each
+    return None
+
+
+def _grid_step(size: int, dilation: int, each: int, shape: torch.Size, integer: torch.dtype) -> _Step:
+    """The copy of all channels that make a grid.
 
     Along a grid the distance between where a channel is read and where it is written changes evenly, so that both are
     arrays of five axes with strides. Nothing is read outside of the image, for the grid begins with the step that leads
     furthest ahead and ends with the one that leads furthest back.
     """
-    num, _, height, width = bits.shape
-    grid = _find_grid(shifts)
-    if grid is None:
-        return 0
-    size, reach, each = grid
+    batch, num_channels, height, width = shape
     plane, group = height * width, each * height * width
-    dilation = reach // (size // 2)
-    if group < reach * (width + 1):
-        return 0
-    axes = (num, size, size, each, plane)
-    image_stride = bits.stride(0)
-    come_from = bits.as_strided(
-        axes,
-        (image_stride, size * group - dilation, group - dilation * width, plane, 1),
-        bits.storage_offset() + reach * (width + 1),
+    return _Step(
+        axes=(batch, size, size, each, plane),
+        to_strides=(num_channels * plane, size * group, group, plane, 1),
+        to=0,
+        from_strides=(num_channels * plane, size * group - dilation, group - dilation * width, plane, 1),
+        come_from=dilation * (size // 2) * (width + 1),
+        mask=_grid_mask(height, width, size, dilation, integer),
     )
-    to = out.as_strided(axes, (image_stride, size * group, group, plane, 1), out.storage_offset())
-    torch.bitwise_and(come_from, _grid_mask(height, width, size, dilation, bits.dtype), out=to)
-    return size * size * each
 
 
-def _shift_group(bits: Tensor, first: int, num: int, dy: int, dx: int, out: Tensor) -> None:
-    """Shift some neighbouring channels alike."""
-    batch, num_channels, height, width = bits.shape
-    channels = slice(first, first + num)
-    if dy == dx == 0:
-        out[:, channels].copy_(bits[:, channels])
+def _group_steps(first: int, num: int, dy: int, dx: int, shape: torch.Size, integer: torch.dtype) -> Iterator[_Step]:
+    """The copies of some neighboring channels that move alike."""
+    batch, num_channels, height, width = shape
+    plane, begin = height * width, first * height * width
+    strides = (num_channels * plane, plane, width, 1)
+    top, bottom = min(height, max(0, -dy)), max(0, height - max(0, dy))
+    left, right = min(width, max(0, -dx)), max(0, width - max(0, dx))
+    if top >= bottom or left >= right:
+        yield _Step((batch, num, plane), (*strides[:2], 1), begin)
         return
-    if abs(dy) >= height or abs(dx) >= width:
-        out[:, channels].zero_()
-        return
-    top, bottom = max(0, -dy), height - max(0, dy)
+    to, step = begin + top * width, dy * width + dx
     reads_before = first == 0 and dx < 0 and dy <= 0
     reads_behind = first + num == num_channels and dx > 0 and dy >= 0
-    if dx == 0:
-        out[:, channels, top:bottom].copy_(bits[:, channels, top + dy : bottom + dy])
-    elif reads_before or reads_behind:
-        left, right = max(0, -dx), width - max(0, dx)
-        inside = bits[:, channels, top + dy : bottom + dy, left + dx : right + dx]
-        out[:, channels, top:bottom, left:right].copy_(inside)
-        out[:, channels, :, :left].zero_()
-        out[:, channels, :, right:].zero_()
+    if reads_before or reads_behind:
+        axes = (batch, num, bottom - top, right - left)
+        yield _Step(axes, strides, to + left, strides, to + left + step)
+        yield _Step((batch, num, bottom - top, left), strides, to)
+        yield _Step((batch, num, bottom - top, width - right), strides, to + right)
     else:
         # whole rows, and what ran over their ends blanked
-        axes, strides = (batch, num, (bottom - top) * width), (bits.stride(0), height * width, 1)
-        begin = (first * height + top) * width
-        come_from = bits.as_strided(axes, strides, bits.storage_offset() + begin + dy * width + dx)
-        to = out.as_strided(axes, strides, out.storage_offset() + begin)
-        torch.bitwise_and(come_from, _column_mask(bottom - top, width, dx, bits.dtype), out=to)
-    out[:, channels, :top].zero_()
-    out[:, channels, bottom:].zero_()
-
-
-@lru_cache(maxsize=512)
-def _find_grid(shifts: tuple[tuple[int, int, int], ...]) -> tuple[int, int, int] | None:
-    """Places in each direction, largest step and channels at each place, where shifts begin with a grid's.
-
-    As :func:`~lightning_edge.ops.shift.grid_shifts` orders them: steps fall, columns outside of rows.
-    """
-    each, reach, _ = shifts[0]
-    for size in range(3, int(len(shifts) ** 0.5) + 1, 2):
-        dilation, rest = divmod(reach, size // 2)
-        steps = [dilation * (size // 2 - place) for place in range(size)]
-        if reach > 0 and not rest and list(shifts[: size**2]) == [(each, dy, dx) for dx in steps for dy in steps]:
-            return size, reach, each
-    return None
+        axes = (batch, num, (bottom - top) * width)
+        mask = _column_mask(bottom - top, width, dx, integer) if dx else None
+        yield _Step(axes, (*strides[:2], 1), to, (*strides[:2], 1), to + step, mask)
+    yield _Step((batch, num, top * width), (*strides[:2], 1), begin)
+    yield _Step((batch, num, (height - bottom) * width), (*strides[:2], 1), begin + bottom * width)
 
 
 @lru_cache(maxsize=64)
 def _grid_mask(height: int, width: int, size: int, dilation: int, integer: torch.dtype) -> Tensor:
     """All bits of the pixels that a place of the grid fills from within the picture: ``[size, size, 1, pixels]``."""
-    steps = dilation * (size // 2 - torch.arange(size))
+    steps = dilation * (size // 2 - torch.arange(size, device="cpu"))
     rows, columns = (_inside(length, steps[:, None]) for length in (height, width))
     inside = columns[:, None, None, :] & rows[None, :, :, None]
     return inside.to(integer).neg_().reshape(size, size, 1, height * width)
@@ -117,9 +146,9 @@ def _grid_mask(height: int, width: int, size: int, dilation: int, integer: torch
 @lru_cache(maxsize=64)
 def _column_mask(height: int, width: int, dx: int, integer: torch.dtype) -> Tensor:
     """All bits of the pixels that a step to the side fills from within their row: ``[pixels]``."""
-    return _inside(width, torch.tensor(dx)).to(integer).neg_().repeat(height)
+    return _inside(width, torch.tensor(dx, device="cpu")).to(integer).neg_().repeat(height)
 
 
 def _inside(length: int, step: Tensor) -> Tensor:
-    position = torch.arange(length) + step
+    position = torch.arange(length, device="cpu") + step
     return (position >= 0) & (position < length)
