@@ -51,8 +51,6 @@ def read_checkpoint(path: Path | str, argument: str, needs: Mapping[str, type] |
             f"expected {argument} to be a checkpoint of tensors and plain values, got {path}, which holds other "
             "objects too: loading those could run the code of whoever made the file. Save its state_dict alone instead"
         ) from None
-    except OSError:
-        raise
     except Exception as error:
         raise _refusal(path, argument, f"PyTorch cannot read ({type(error).__name__})", _READ_AGAIN) from None
     if not isinstance(content, Mapping) or not isinstance(content.get("state_dict"), Mapping):
@@ -89,9 +87,7 @@ def check_file(path: Path, argument: str) -> None:
         raise _refusal(path, argument, "is a file of another kind, or begins with other bytes", _READ_AGAIN)
     try:
         fault = _fault(path)
-    except OSError:
-        raise
-    except Exception as error:  # zipfile has a dozen, by where the damage is
+    except Exception as error:  # zipfile has a dozen kinds, by where the damage is
         fault = f"is damaged or only a part of a file ({type(error).__name__})"
     if fault is not None:
         raise _refusal(path, argument, fault, _READ_AGAIN)

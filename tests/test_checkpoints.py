@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from settings import make_accel
 
 from callbacks import WarmStart
@@ -56,6 +57,7 @@ GARBAGE = {
     "cut at a tenth": (written()[:2000], "damaged or only a part"),
     "cut in the last bytes": (written()[:-10], "damaged or only a part"),
     "a hole": (written()[:8000] + written()[12000:], "damaged"),
+    "a hole that moves the table of parts": (written()[:1000] + written()[-1000:], "damaged"),
     "zeros in the first tensor": (overwritten(0.3), "checksum"),
     "zeros near the end": (overwritten(0.9), "damaged"),
     "zeros at the start": (overwritten(0), "another kind"),
@@ -104,7 +106,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
     (tmp_path / "zero.ckpt").symlink_to("/dev/zero")
     (tmp_path / "folder.ckpt").mkdir()
     (tmp_path / "loop.ckpt").symlink_to(tmp_path / "loop.ckpt")
-    for name, said in {"pipe": "no regular file", "zero": "no regular file", "folder": "is a folder"}.items():
+    for name, said in {"pipe": "is no regular file", "zero": "is no regular file", "folder": "is a folder"}.items():
         with pytest.raises(ValueError, match=rf"{name}\.ckpt, which {said}"):
             read_checkpoint(tmp_path / f"{name}.ckpt", "checkpoint")
     for name in ("loop", "nothing"):
@@ -165,6 +167,6 @@ def test_methods_and_warm_start_look_before_they_load(tmp_path):
     with pytest.raises(ValueError, match=r"expected checkpoint_path .*earlier\.ckpt, which is damaged"):
         Accel.load_from_checkpoint(path, net=method.net)
     with pytest.raises(ValueError, match=r"expected checkpoint .*earlier\.ckpt, which is damaged"):
-        WarmStart(path).setup(None, method, "fit")  # pyright: ignore[reportArgumentType]
+        WarmStart(path).setup(Trainer(accelerator="cpu", logger=False), method, "fit")
     with pytest.raises(FileNotFoundError, match=r"nowhere\.ckpt, which does not exist"):
         Accel.load_from_checkpoint(tmp_path / "nowhere.ckpt")
