@@ -24,8 +24,8 @@ def last_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def check_checkpoint(path: Path, runs: Path, resumes: bool, weights_only: bool | None = None) -> int | None:
-    """Raise an error that a person understands if ``path`` is no whole checkpoint.
+def check_checkpoint(path: Path, runs: Path, resumes: bool, weights_only: bool | None = None) -> dict[str, Any]:
+    """Content of a checkpoint, or an error that a person understands if ``path`` is no whole one.
 
     Args:
         path: What was given as ``--ckpt_path``.
@@ -34,7 +34,7 @@ def check_checkpoint(path: Path, runs: Path, resumes: bool, weights_only: bool |
         weights_only: ``False`` trusts the file to hold objects of any kind.
 
     Returns:
-        Steps of its training, where the file says it.
+        What the file holds; nothing of a checkpoint that is a folder.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -45,7 +45,7 @@ def check_checkpoint(path: Path, runs: Path, resumes: bool, weights_only: bool |
         hint = f"; the newest one there is in {runs} is {newest}" if newest else ""
         raise FileNotFoundError(f"expected ckpt_path to be a checkpoint, got {path}, which does not exist{hint}")
     try:
-        return _num_steps(path, resumes, weights_only)
+        return _content(path, resumes, weights_only)
     except ValueError as error:
         others = [other for other in _newest_first(path.parent.glob("*.ckpt")) if other != path]
         whole = [str(other) for other in others if _fault(other) is None]
@@ -58,15 +58,15 @@ def run_of(checkpoint: Path) -> Path | None:
     return next((folder for folder in checkpoint.parents if (folder / "config.yaml").is_file()), None)
 
 
-def _num_steps(path: Path, resumes: bool, weights_only: bool | None) -> int | None:
+def _content(path: Path, resumes: bool, weights_only: bool | None) -> dict[str, Any]:
     from lightning_edge.checkpoints import LIGHTNING, RESUMABLE, check_file, read_checkpoint
 
     if _is_sharded(path):
-        return None
+        return {}
     if weights_only is False:
         check_file(path, "ckpt_path")
-        return _trusted(path).get("global_step")
-    return read_checkpoint(path, "ckpt_path", RESUMABLE if resumes else LIGHTNING).get("global_step")
+        return _trusted(path)
+    return read_checkpoint(path, "ckpt_path", RESUMABLE if resumes else LIGHTNING)
 
 
 def _trusted(path: Path) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def _trusted(path: Path) -> dict[str, Any]:
 def _fault(path: Path) -> str | None:
     """What is wrong with a checkpoint that a training would go on from."""
     try:
-        _num_steps(path, resumes=True, weights_only=None)
+        _content(path, resumes=True, weights_only=None)
     except (ValueError, OSError) as error:
         return str(error)
     return None

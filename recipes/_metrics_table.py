@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_warn
@@ -35,7 +36,7 @@ def rows_before(folder: Path, num_steps: int | None) -> list[dict[str, str]]:
     return [row for row in whole if num_steps is None or int(row["step"]) < num_steps]
 
 
-def put_back(rows: list[dict[str, str]], logger: CSVLogger) -> None:
+def put_back(rows: list[dict[str, Any]], logger: CSVLogger) -> None:
     """Begin a logger's table with rows of before: Lightning's logger removes the table that it finds."""
     table = Path(logger.log_dir, _NAME)
     aside = table.with_name(_ASIDE)

@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from recipes._checkpoints import run_of
+from recipes._logged_metrics import with_its_row
 from recipes._metrics_table import put_back, rows_before
 from recipes._run_lock import LOCK, RunLock, unwritable
 
@@ -69,16 +71,16 @@ class RunFolder:
                 other.init_args.save_dir = str(self.path)
 
     @rank_zero_only
-    def restore_metrics(self, trainer: Trainer, num_steps: int | None) -> None:
+    def restore_metrics(self, trainer: Trainer, checkpoint: Mapping[str, Any]) -> None:
         """Put back what the resumed run logged up to its checkpoint: Lightning's logger begins with an empty table.
 
         Args:
             trainer: The trainer.
-            num_steps: Steps of the checkpoint; ``None`` keeps all rows.
+            checkpoint: Content of the checkpoint; one that does not say its step keeps all rows.
         """
         if self.path is None or not self._goes_on:
             return
-        rows = rows_before(self.path, num_steps)
+        rows = with_its_row(rows_before(self.path, checkpoint.get("global_step")), checkpoint)
         for logger in trainer.loggers:
             if isinstance(logger, CSVLogger):
                 put_back(rows, logger)

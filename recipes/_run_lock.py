@@ -17,8 +17,8 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 class RunLock:
     """Hold a folder for this process until ``release``, or until the process ends, however it ends.
 
-    Processes that Lightning starts for a run belong to it and take no lock of their own. What killed processes have left
-    of unfinished files is removed.
+    Processes that Lightning starts for a run belong to it and take no lock of their own. What killed processes have
+    left of unfinished files is removed.
 
     Args:
         folder: Where the run writes; made if there is none.

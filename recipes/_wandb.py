@@ -60,7 +60,7 @@ def start_wandb(trainer: "Trainer") -> None:
     from lightning.pytorch.loggers import WandbLogger
     from lightning.pytorch.utilities import rank_zero_only
 
-    if rank_zero_only.rank == 0:
+    if rank_zero_only(lambda: True, default=False)():
         trainer.loggers = [
             logger for logger in trainer.loggers if not isinstance(logger, WandbLogger) or _starts(logger)
         ]

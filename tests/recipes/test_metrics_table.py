@@ -5,8 +5,10 @@ import warnings
 from pathlib import Path
 
 import pytest
+from lightning.pytorch.trainer.connectors.logger_connector import _LoggerConnector
 from outside import tiny
 
+from recipes import run_config
 from recipes._metrics_table import rows_before
 
 HEAD = b"epoch,step,train/loss,val/loss\r\n"
@@ -84,3 +86,42 @@ def test_rows_survive_a_kill_while_they_are_put_back(monkeypatch):
             tiny.main(resume)
     tiny.main(resume)
     assert table.read_bytes().startswith(before)
+
+
+def killed_in(epoch):
+    """Lightning's own logging of an epoch, but for one that is never logged."""
+    log = _LoggerConnector.update_train_epoch_metrics
+
+    def log_or_die(connector):
+        if connector.trainer.current_epoch == epoch:
+            raise RuntimeError("killed")
+        log(connector)
+
+    return log_or_die
+
+
+def test_a_kill_just_after_a_checkpoint_loses_no_row(tmp_path, monkeypatch):
+    """Lightning logs what it has of an epoch after the callbacks, so after the checkpoint too."""
+
+    def train(method, batch, batch_idx):
+        loss = method._loss(batch)
+        method.log("train/loss", loss, on_step=False, on_epoch=True)
+        return loss
+
+    monkeypatch.setattr("outside.parts.TinyMethod.training_step", train)
+    saving = (
+        "[{'class_path':'ModelCheckpoint','init_args':{'filename':'last','every_n_epochs':1,"
+        "'save_on_train_epoch_end':true,'enable_version_counter':false}}]"
+    )
+    arguments = ["--trainer.max_epochs=2", f"--trainer.callbacks={saving}"]
+    for num_epochs in (1, 2):
+        whole = run_config("outside.tiny", arguments, tmp_path / f"whole_{num_epochs}")
+        torn = tmp_path / f"torn_{num_epochs}"
+        with monkeypatch.context() as patch:
+            patch.setattr(_LoggerConnector, "update_train_epoch_metrics", killed_in(num_epochs - 1))
+            with pytest.raises(RuntimeError, match="killed"):
+                run_config("outside.tiny", arguments, torn)
+        assert run_config("outside.tiny", arguments, torn) == whole
+        table = (tmp_path / f"whole_{num_epochs}" / "version_0/metrics.csv").read_text()
+        assert table.count("\n") == 5
+        assert (torn / "version_0/metrics.csv").read_text() == table

@@ -62,7 +62,7 @@ def test_a_value_that_no_command_line_can_take_is_named(value, tmp_path):
 
 @pytest.mark.parametrize("overrides", ["--trainer.max_epochs=1", [1], {1: 2}, [None]])
 def test_overrides_of_another_kind_are_refused(overrides, tmp_path):
-    with pytest.raises(ValueError, match="expected (overrides|names of arguments) as"):
+    with pytest.raises(ValueError, match=r"expected (overrides|names of arguments) as"):
         run_config(RECIPE, overrides, tmp_path / "run")
 
 

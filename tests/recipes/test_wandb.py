@@ -106,7 +106,7 @@ def test_a_server_that_never_answers_is_not_waited_for(monkeypatch):
         server.listen()
         monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
         start = time.monotonic()
-        assert "time" in str(_wandb._why_unreachable()) or "answer" in str(_wandb._why_unreachable())
+        assert _wandb._why_unreachable() in ("no answer within 0 s", "timed out")
         assert time.monotonic() - start < 5
 
 
