@@ -8,7 +8,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks._checkpoint import read_checkpoint
+from lightning_edge.checkpoints import read_checkpoint
 
 
 class WarmStart(Callback):
@@ -27,8 +27,8 @@ class WarmStart(Callback):
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is no checkpoint or lacks weights, or the module has no part of a name that is given.
-        UnpicklingError: if the file holds more than tensors and plain values.
+        ValueError: if the file is no whole checkpoint, lacks weights, has NaN among them or holds more than tensors and
+            plain values, or the module has no part of a name that is given.
     """
 
     def __init__(self, checkpoint: str | Path, begin_anew: Sequence[str] = ()) -> None:

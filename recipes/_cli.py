@@ -5,26 +5,26 @@ Heavy imports wait until a recipe runs, so that listing recipes takes no time.
 
 import ast
 import importlib
-import json
 import logging
 import os
 import sys
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recipes._arguments import prepare
-from recipes._wandb import has_wandb_credentials
+from recipes._checkpoints import last_checkpoint
+from recipes._overrides import as_arguments
+from recipes._run_lock import LOCK, RunLock
+from recipes._run_record import DONE, RUN, claim, metrics_of_finished, write_json
+from recipes._wandb import prepare_wandb
 
 if TYPE_CHECKING:
     from recipes._parser import RecipeCLI
 
 HOME = Path(__file__).parent
-
-_LOCK = "run.lock"
 
 TRACEBACK = "LIGHTNING_EDGE_TRACEBACK"
 """Environment variable that asks for tracebacks of all errors."""
@@ -78,10 +78,7 @@ def run(
     is_read_by_a_person = args is None and TRACEBACK not in os.environ
     args = list(sys.argv[1:] if args is None else args)
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    if "WANDB_MODE" not in os.environ and not has_wandb_credentials():
-        os.environ["WANDB_MODE"] = "offline"
-        # wandb would say a dozen lines; _parser says the one that matters
-        os.environ.setdefault("WANDB_SILENT", "true")
+    prepare_wandb()
     with _quiet():
         from recipes._failure import explain_failure
         from recipes._parser import RecipeCLI
@@ -104,11 +101,12 @@ def run_config(
     """One run of a recipe as a function, for sweeps, tables and remote workers.
 
     Everything the run writes lies under ``folder``, ``done.json`` last. A finished folder returns its metrics at once;
-    an unfinished ``fit`` goes on from its last checkpoint, if it left one.
+    an unfinished ``fit`` goes on from its newest whole checkpoint, if it left one.
 
     Args:
         recipe: Name of a recipe, or the dotted name of a module with a ``main`` like a recipe's.
-        overrides: Arguments of the command line, or a mapping such as ``{"trainer.max_epochs": 3}``.
+        overrides: Arguments of the command line, or a mapping such as ``{"trainer.max_epochs": 3}``, whose values may
+            be paths, numbers of NumPy and tensors with one element too.
         folder: Where the run lives. One folder belongs to one run.
         command: ``fit``, ``validate``, ``test`` or one of the recipe's own commands.
 
@@ -116,50 +114,36 @@ def run_config(
         The last value of each logged metric, and the result of the command where that is a mapping of numbers.
 
     Raises:
-        ValueError: The folder holds a run with other arguments, or another process runs it.
+        ValueError: The folder holds a run with other arguments, another process runs it, or an override is nothing
+            that the command line could take.
+        OSError: The folder cannot be written to.
     """
+    arguments = as_arguments(overrides)
     folder = Path(folder).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    with _alone_in(folder):
-        return _run_in(folder, recipe, command, _as_arguments(overrides))
+    lock = RunLock(folder)
+    try:
+        return _run_in(folder, recipe, command, arguments)
+    finally:
+        lock.release()
 
 
 def _run_in(folder: Path, recipe: str, command: str, arguments: list[str]) -> dict[str, float]:
     main = importlib.import_module(recipe if "." in recipe else f"recipes.{recipe}").main
     plan = {"recipe": recipe, "command": command, "arguments": arguments}
-    is_claimed = (folder / "run.json").exists()
-    if is_claimed:
-        earlier = json.loads((folder / "run.json").read_text())
-        if earlier != plan:
-            raise ValueError(
-                f"expected {folder} to be empty or to hold the run {plan}, got {earlier}: "
-                "choose another folder, or delete that one"
-            )
-    else:
-        _write_json(folder / "run.json", plan)
-    if (folder / "done.json").exists():
-        return json.loads((folder / "done.json").read_text())
-
+    was_claimed = claim(folder, plan)
+    if (finished := metrics_of_finished(folder)) is not None:
+        return finished
     checkpoint = last_checkpoint(folder) if command == "fit" else None
-    if checkpoint is not None and checkpoint.is_file() and not zipfile.is_zipfile(checkpoint):  # sharded: a folder
-        warnings.warn(f"{checkpoint} is cut short, as a killed process leaves it: the run begins anew", stacklevel=3)
-        checkpoint = None
     resume = [f"--ckpt_path={checkpoint}"] if checkpoint else []
     try:
         metrics = main([command, *arguments, *resume], folder=folder).metrics
     except BaseException:
         with suppress(OSError):
-            if not is_claimed and {path.name for path in folder.iterdir()} <= {"run.json", _LOCK}:
-                (folder / "run.json").unlink()  # it left nothing: other arguments may come next
+            if not was_claimed and {path.name for path in folder.iterdir()} <= {RUN, LOCK}:
+                (folder / RUN).unlink()  # it left nothing: other arguments may come next
         raise
-    _write_json(folder / "done.json", metrics)
+    write_json(folder / DONE, metrics)
     return metrics
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """Newest checkpoint below ``folder``; of equally new ones ``last.ckpt``."""
-    found = folder.rglob("*.ckpt")
-    return max(found, key=lambda path: (path.stat().st_mtime, path.name == "last.ckpt"), default=None)
 
 
 def list_recipes() -> str:
@@ -183,40 +167,6 @@ def console() -> None:
     if name not in ("-h", "--help"):
         sys.stderr.write(f"\nerror: expected one of the recipes {sorted(names)}, got {name!r}\n")
         sys.exit(2)
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Refuse a run that another process is at; those that Lightning starts for this one belong to it."""
-    from filelock import FileLock, Timeout
-    from lightning.pytorch.utilities import rank_zero_only
-
-    if not rank_zero_only(lambda: True, default=False)():
-        yield
-        return
-    lock = FileLock(folder / _LOCK)  # which ends with the process, however that ends
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ValueError(f"expected {folder} to have no run at work, got one of another process: wait for it") from None
-    try:
-        yield
-    finally:
-        with suppress(OSError):  # some systems keep what is open
-            (folder / _LOCK).unlink()
-        lock.release()
-
-
-def _as_arguments(overrides: Sequence[str] | Mapping[str, Any]) -> list[str]:
-    if not isinstance(overrides, Mapping):
-        return list(overrides)
-    return [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in overrides.items()]
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2, sort_keys=True))
-    partial.replace(path)
 
 
 @contextmanager

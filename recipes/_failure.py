@@ -1,5 +1,6 @@
 """What to say to a person of an error that was raised for one to read."""
 
+import errno
 import re
 import traceback
 from pathlib import Path
@@ -10,13 +11,16 @@ _OUR_FOLDERS = tuple(Path(__file__).parents[1] / name for name in ("lightning_ed
 _IN_A_WORKER = re.compile(
     r'Caught \w+ in DataLoader worker process.*\n  File "(?P<file>[^"]+)", line .*?\n\w+: (?P<message>.*)', re.DOTALL
 )
+_IS_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_WRITE_ELSEWHERE = "choose another folder with --trainer.default_root_dir"
 
 
 def explain_failure(error: BaseException) -> str | None:
     """The message of an error about what a run was given, or ``None`` if its traceback says more.
 
-    Those are the errors that this library raises on purpose, also in a loader's worker, and Lightning's errors about
-    its configuration. Whatever else goes wrong is a bug, of the library or of a user's own class.
+    Those are the errors that this library raises on purpose, also in a loader's worker, Lightning's errors about its
+    configuration, and what the operating system refuses: full disks, and files that are named. Whatever else goes
+    wrong is a bug, of the library or of a user's own class.
     """
     if isinstance(error, MisconfigurationException):
         return str(error)
@@ -24,9 +28,21 @@ def explain_failure(error: BaseException) -> str | None:
     if not (is_missing_extra or isinstance(error, ValueError | OSError)):
         return None
     if in_a_worker := _IN_A_WORKER.match(str(error)):
-        return in_a_worker["message"].rstrip() if _is_ours(in_a_worker["file"]) else None
+        message = in_a_worker["message"].rstrip()
+        return message if _is_ours(in_a_worker["file"]) or message.startswith("[Errno ") else None
+    if isinstance(error, OSError) and (message := _refused_by_the_system(error)):
+        return message
     *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
     return str(error) if _is_ours(innermost.f_code.co_filename) else None
+
+
+def _refused_by_the_system(error: OSError) -> str | None:
+    file = f"{error.filename}: " if error.filename is not None else ""
+    if error.errno in _IS_FULL:
+        return f"{file}{error.strerror}. Make room there, or {_WRITE_ELSEWHERE}"
+    if error.errno == errno.EROFS:
+        return f"{file}{error.strerror}. To write elsewhere, {_WRITE_ELSEWHERE}"
+    return f"{file}{error.strerror}" if file else None
 
 
 def _is_ours(file: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from recipes._cli import run_config
+from recipes._run_record import metrics_of_finished
 
 Runner = Literal["process", "ray"]
 
@@ -43,7 +44,7 @@ def run_jobs(jobs: Sequence[Job], on: Runner = "process", address: str | None = 
         ImportError: Ray is not installed.
         ValueError: A run was refused its arguments.
     """
-    to_do = [job for job in jobs if not (job.folder / "done.json").exists()]
+    to_do = [job for job in jobs if metrics_of_finished(job.folder) is None]
     yield from (job for job in jobs if job not in to_do)
     yield from (_in_process(to_do) if on == "process" else _on_ray(to_do, address))
 

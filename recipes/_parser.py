@@ -22,10 +22,12 @@ import lightning_edge.data
 import lightning_edge.methods
 import lightning_edge.nn
 import lightning_edge.systems
-from recipes._cli import last_checkpoint
+from recipes._checkpoints import check_checkpoint, last_checkpoint, run_of
+from recipes._logged_metrics import LoggedMetrics, last_values
 from recipes._misspelt import explain
-from recipes._run_folder import RunFolder, check_checkpoint, run_of
-from recipes._wandb import finish_wandb, leave_anonymous_unset
+from recipes._plugins import with_atomic_checkpoints
+from recipes._run_folder import RunFolder
+from recipes._wandb import finish_wandb, leave_anonymous_unset, start_wandb
 
 OBJECTS = ("model", "datamodule", "trainer")
 """What a command receives from its recipe when it names it."""
@@ -85,6 +87,7 @@ class RecipeCLI(LightningCLI):
         self._links = links
         self._folder = folder
         self._run_folder: RunFolder | None = None
+        self._earlier_metrics: dict[str, float] = {}  # of a training that goes on
         self.model = self.datamodule = self.trainer = self.result = None
         parser_kwargs: dict[str, Any] = {"prog": command_line, "description": None, "allow_abbrev": False}
         if self._has_model:
@@ -107,6 +110,9 @@ class RecipeCLI(LightningCLI):
             if self._run_folder is not None:
                 self._run_folder.discard_if_unused()
             raise
+        finally:
+            if self._run_folder is not None:
+                self._run_folder.release()
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -114,7 +120,7 @@ class RecipeCLI(LightningCLI):
         logged = self.trainer.callback_metrics if self.trainer else {}
         returned = self.result if isinstance(self.result, Mapping) else {}
         numbers = {name: value for name, value in returned.items() if isinstance(value, int | float)}
-        return {name: float(value) for name, value in {**logged, **numbers}.items()}
+        return {name: float(value) for name, value in {**self._earlier_metrics, **logged, **numbers}.items()}
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
         if self._has_model:
@@ -157,13 +163,14 @@ class RecipeCLI(LightningCLI):
         parser, config = self._parser(command), self.config[command].clone()
         if self._folder is not None and "folder" in self._subcommand_method_arguments[command]:
             config.folder = str(self._folder)
-        checkpoint = _checkpoint(config)
+        checkpoint, content = _checkpoint(config), {}
         try:
             if "trainer" in config:
                 resumed = checkpoint if command == "fit" else None
-                self._run_folder = RunFolder(config.trainer, self._folder, resumed)
+                self._run_folder = RunFolder(config.trainer, self._folder, resumed, trains=command == "fit")
                 if checkpoint is not None:
-                    check_checkpoint(checkpoint, runs=Path(config.trainer.default_root_dir or ".").parent)
+                    runs = Path(config.trainer.default_root_dir or ".").parent
+                    content = check_checkpoint(checkpoint, runs, command == "fit", config.get("weights_only"))
                 config.data = parser.instantiate(Namespace(data=config.data)).data
                 if command not in self._commands or "model" in _wanted_objects(self._commands[command]):
                     self._link(config)
@@ -175,7 +182,15 @@ class RecipeCLI(LightningCLI):
             self.model = self._get(self.config_init, "model")
             self.trainer = self.instantiate_trainer()
             leave_anonymous_unset(self.trainer)
-            self._run_folder.restore_metrics(self.trainer)
+            self._run_folder.restore_metrics(self.trainer, content)
+            self._earlier_metrics = last_values(content) if command == "fit" else {}
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer, whose checkpoints no kill and no full disk can destroy."""
+        config = self._get(self.config_init, "trainer", default={})
+        trainer = super().instantiate_trainer(**kwargs, plugins=with_atomic_checkpoints(config))
+        trainer.callbacks.insert(0, LoggedMetrics())  # pyright: ignore[reportAttributeAccessIssue]
+        return trainer
 
     def _link(self, config: Namespace) -> None:
         """Tell the model's arguments what the data know.
@@ -208,6 +223,8 @@ class RecipeCLI(LightningCLI):
             _warn_without_validation(self.trainer)
         with _refusing_other_weights(_checkpoint(self.config[name])):
             if name not in self._commands:
+                if self.trainer is not None:
+                    start_wandb(self.trainer)
                 self.result = getattr(self.trainer, name)(**self._prepare_subcommand_kwargs(name))
                 return
             command = self._commands[name]

@@ -1,12 +1,10 @@
 """The one folder of a run: where it lies, how a resumed run goes on in it, and when it is not worth keeping."""
 
-import csv
 import os
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 from jsonargparse import Namespace
@@ -14,10 +12,12 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from callbacks._checkpoint import read_checkpoint
-from recipes._cli import last_checkpoint
+from recipes._checkpoints import run_of
+from recipes._logged_metrics import with_its_row
+from recipes._metrics_table import put_back, rows_before
+from recipes._run_lock import LOCK, RunLock, unwritable
 
-_SAID_BEFORE_THE_START = {"config.yaml", "hparams.yaml"}
+_SAID_BEFORE_THE_START = {"config.yaml", "hparams.yaml", LOCK}
 
 
 TAKEN = "LIGHTNING_EDGE_RUN"
@@ -27,20 +27,31 @@ TAKEN = "LIGHTNING_EDGE_RUN"
 class RunFolder:
     """Where all that a run writes lies: the folder of its ``CSVLogger``, or a new one where there is none.
 
+    The folder belongs to this process until ``release``.
+
     Args:
         trainer: Parsed arguments of the trainer; changed in place so that all output goes there.
         root: Where runs are numbered; by default ``trainer.default_root_dir``, else the logger's own choice.
         resumed: Checkpoint that the run goes on from; if it lies in the folder of a run, that folder is used again,
             unless it is outside of ``root``.
+        trains: Whether the command writes checkpoints.
+
+    Raises:
+        ValueError: Another process is at work in the folder.
+        OSError: The folder cannot be written to.
     """
 
-    def __init__(self, trainer: Namespace, root: Path | None, resumed: Path | None) -> None:
-        self._metrics: list[dict[str, str]] = []
+    def __init__(self, trainer: Namespace, root: Path | None, resumed: Path | None, trains: bool = True) -> None:
+        self._lock: RunLock | None = None
+        self._goes_on = False
         self.path: Path | None = None
+        is_alone = root is not None  # who gives it holds it
         root = root or trainer.default_root_dir
         loggers = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
         table = next((logger for logger in loggers if _is_config_of(logger, CSVLogger)), None)
         if table is None:
+            if root is not None and trains and not is_alone:
+                self._lock = RunLock(Path(root))
             if root is None and trainer.logger in (False, []):
                 root = Path("lightning_logs", time.strftime("nologger_%Y%m%d-%H%M%S"))
             trainer.default_root_dir = None if root is None else str(root)
@@ -48,23 +59,36 @@ class RunFolder:
         if root is not None and not Path(table.init_args.save_dir).is_absolute():
             table.init_args.save_dir, table.init_args.name = str(root), ""
         earlier = None if resumed is None else run_of(resumed)
-        if earlier is not None and resumed is not None and _is_within(earlier, root):
-            self._metrics = _rows_before(earlier / "metrics.csv", resumed)
+        if earlier is not None and _is_within(earlier, root):
+            self._goes_on = True
             table.init_args.save_dir, table.init_args.name = str(earlier.parent), ""
             table.init_args.version = earlier.name
         self.path, self._is_new = _take_folder(table)
+        self._lock = RunLock(self.path)
         trainer.default_root_dir = str(self.path)
         for other in loggers:
             if _is_config_of(other, WandbLogger) and other.init_args.save_dir == ".":
                 other.init_args.save_dir = str(self.path)
 
     @rank_zero_only
-    def restore_metrics(self, trainer: Trainer) -> None:
-        """Put back what the resumed run logged up to its checkpoint: Lightning's logger begins with an empty table."""
+    def restore_metrics(self, trainer: Trainer, checkpoint: Mapping[str, Any]) -> None:
+        """Put back what the resumed run logged up to its checkpoint: Lightning's logger begins with an empty table.
+
+        Args:
+            trainer: The trainer.
+            checkpoint: Content of the checkpoint; one that does not say its step keeps all rows.
+        """
+        if self.path is None or not self._goes_on:
+            return
+        rows = with_its_row(rows_before(self.path, checkpoint.get("global_step")), checkpoint)
         for logger in trainer.loggers:
-            if self._metrics and isinstance(logger, CSVLogger):
-                logger.experiment.metrics = self._metrics  # pyright: ignore[reportAttributeAccessIssue]
-                logger.save()
+            if isinstance(logger, CSVLogger):
+                put_back(rows, logger)
+
+    def release(self) -> None:
+        """Leave the folder to other processes."""
+        if self._lock is not None:
+            self._lock.release()
 
     @rank_zero_only
     def discard_if_unused(self) -> None:
@@ -96,43 +120,15 @@ def _take_folder(table: Namespace) -> tuple[Path, bool]:
                 if is_numbered:
                     continue
                 is_new = False
+            except OSError as error:
+                raise unwritable(folder, error) from error
         table.init_args.version = logger.version
         os.environ[TAKEN] = folder.name
         return folder, is_new
 
 
-def check_checkpoint(path: Path, runs: Path) -> None:
-    """Raise an error that a person understands if ``path`` is no whole checkpoint.
-
-    Args:
-        path: What was given as ``--ckpt_path``.
-        runs: Where to look for one that may have been meant.
-    """
-    if not path.exists():
-        newest = last_checkpoint(runs)
-        hint = f"; the newest one there is in {runs} is {newest}" if newest else ""
-        raise FileNotFoundError(f"expected ckpt_path to be a checkpoint, got {path}, which does not exist{hint}")
-    with suppress(UnpicklingError):  # holds more than plain values: Lightning says what it makes of it
-        if path.is_file():  # a sharded one is a folder
-            read_checkpoint(path, "ckpt_path")
-
-
-def run_of(checkpoint: Path) -> Path | None:
-    """Folder of the recipe's run that wrote a checkpoint, if it was one."""
-    return next((folder for folder in checkpoint.parents if (folder / "config.yaml").is_file()), None)
-
-
 def _is_within(folder: Path, root: Path | str | None) -> bool:
     return root is None or folder.resolve().is_relative_to(Path(root).resolve())
-
-
-def _rows_before(table: Path, checkpoint: Path) -> list[dict[str, str]]:
-    if not table.is_file():
-        return []
-    num_steps = read_checkpoint(checkpoint, "ckpt_path")["global_step"]
-    with table.open(newline="") as file:
-        rows = [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
-    return [row for row in rows if int(row["step"]) < num_steps]
 
 
 def _is_config_of(config: Any, kind: type) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from recipes._run_record import metrics_of_finished
 from recipes._scaling_plan import PlannedRun, Sweep, read_plan
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ def read_runs(plan: Sweep, folder: Path) -> "dict[PlannedRun, ScalingRun]":
     """The finished runs of a sweep."""
     from lightning_edge.systems.scaling_run import read_run
 
-    runs = {run: read_run(folder / run.path) for run in plan.runs() if (folder / run.path / "done.json").exists()}
+    finished = [run for run in plan.runs() if metrics_of_finished(folder / run.path) is not None]
+    runs = {run: read_run(folder / run.path) for run in finished}
     for planned, run in runs.items():
         if run.facts.batch_size not in (planned.size, 0):  # 0 where the first loss was no number
             raise ValueError(

@@ -4,6 +4,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections import UserDict
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from lightning_edge.checkpoints import LIGHTNING, read_checkpoint
 from lightning_edge.contracts import input_key, serves_as
 from lightning_edge.methods.schedules import PolynomialDecay, Schedule, update_learning_rates
 
@@ -95,6 +97,19 @@ class Method(LightningModule, ABC):
         recorded = _given_hyperparameters.get()
         save_hyperparameters(self, given_hparams=self._plain_arguments if recorded is None else recorded)
         self._log_hyperparams = True
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """As Lightning's own, of a file that was compared with its checksums before.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: It is no whole checkpoint, or has weights that are NaN.
+        """
+        is_file = isinstance(checkpoint_path, str | Path) and "://" not in str(checkpoint_path)
+        if is_file and kwargs.get("weights_only") is not False:
+            read_checkpoint(checkpoint_path, "checkpoint_path", LIGHTNING)
+        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
 
     @abstractmethod
     def loss(self, batch: Any) -> Tensor:

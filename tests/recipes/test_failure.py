@@ -1,5 +1,6 @@
 """What a person reads when a run was given something wrong."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -58,6 +59,37 @@ def test_a_missing_extra_is_told_and_any_other_import_keeps_its_traceback(error,
     assert explain_failure(raised.value) == message
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(28, "No space left on device"), r"No space left on device\. Make room.* --trainer\.default_root_dir"),
+        (OSError(28, "No space left on device", "a/b"), r"a/b: No space left on device\. Make room"),
+        (OSError(122, "Disk quota exceeded"), r"Disk quota exceeded\. Make room"),
+        (OSError(30, "Read-only file system", "a/b"), r"a/b: Read-only file system\. .*--trainer\.default_root_dir"),
+        (PermissionError(13, "Permission denied", "a/b"), r"a/b: Permission denied$"),
+        (OSError(40, "Too many levels of symbolic links", "a/b"), r"a/b: Too many levels of symbolic links$"),
+        (IsADirectoryError(21, "Is a directory", "a/b"), r"a/b: Is a directory$"),
+    ],
+    ids=repr,
+)
+def test_what_the_system_refuses_is_told_in_one_line(error, message, as_a_person, monkeypatch):
+    def refuse(method, batch, batch_idx):
+        raise error
+
+    monkeypatch.setattr("outside.parts.TinyMethod.validation_step", refuse)
+    written, code = as_a_person(tiny.main, "validate", NO_LOGGER)
+    [line] = [line for line in written.splitlines() if line.startswith("error: ")]
+    assert re.match(f"error: {message}", line)
+    assert code == 1
+    assert "Traceback" not in written
+
+
+def test_an_error_of_the_system_without_a_file_keeps_its_traceback():
+    with pytest.raises(ConnectionResetError) as raised:
+        raise ConnectionResetError(104, "Connection reset by peer")
+    assert explain_failure(raised.value) is None
+
+
 def test_the_traceback_can_be_had(monkeypatch):
     monkeypatch.setenv("LIGHTNING_EDGE_TRACEBACK", "1")
     monkeypatch.setattr(sys, "argv", ["a recipe", "fit", "--data.root=nowhere"])
@@ -80,7 +112,7 @@ def test_a_checkpoint_that_is_none_is_named(tmp_path):
     ):
         tiny.main(["test", "--ckpt_path=nope.ckpt"])
     Path("cut.ckpt").write_bytes(checkpoint.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"got cut.ckpt, which is none or is cut short"):
+    with pytest.raises(ValueError, match=r"got cut.ckpt, which is damaged or only a part of a file"):
         tiny.main(["test", "--ckpt_path=cut.ckpt"])
     assert [path.name for path in Path("runs/tiny").iterdir()] == ["version_0"]
 

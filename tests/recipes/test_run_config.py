@@ -3,10 +3,14 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from lightning_edge.methods import Classification
 from recipes import run_config, shift
+from recipes._overrides import as_arguments
+from recipes._run_record import metrics_of_finished
 
 RECIPE = "outside.tiny"
 
@@ -30,6 +34,70 @@ def test_a_mapping_is_the_same_as_arguments(tmp_path):
     by_name = {"config": "tiny_long.yaml", "trainer.max_epochs": 1, "model.scale": 2.0, "trainer.logger": False}
     arguments = ["--config=tiny_long.yaml", "--trainer.max_epochs=1", "--model.scale=2.0", "--trainer.logger=false"]
     assert run_config(RECIPE, by_name, tmp_path / "one") == run_config(RECIPE, arguments, tmp_path / "two")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (3, "3"), (True, "true"), (None, "null"), (1e-5, "1e-05"), ("a b", "a b"), ("null", "null"),
+        (np.int64(3), "3"), (np.arange(5)[2], "2"), (np.float32(0.5), "0.5"), (np.bool_(True), "true"),
+        (np.array([4]), "4"), (np.str_("name"), "name"), (torch.tensor(3), "3"), (torch.tensor([0.5]), "0.5"),
+        (torch.nn.Parameter(torch.tensor(2.0)), "2.0"), (Path("a/b"), "a/b"),
+        ([np.int64(1), Path("c"), "d"], '[1, "c", "d"]'), ((1, 2), "[1, 2]"), (torch.Size([2, 3]), "[2, 3]"),
+        ({"lr": np.float64(0.1), "of": {"x": [True]}}, '{"lr": 0.1, "of": {"x": [true]}}'),
+        (float("inf"), ".inf"), (-np.inf, "-.inf"), (np.float32("nan"), ".nan"), ([float("inf"), 1], "[.inf, 1]"),
+    ],
+)  # fmt: skip
+def test_values_of_python_are_written_as_the_command_line_reads_them(value, text):
+    assert as_arguments({"model.scale": value}) == [f"--model.scale={text}"]
+
+
+@pytest.mark.parametrize("value", [{1, 2}, object(), np.arange(3), torch.zeros(2, 2), 1j, b"x", [object()], {"a": {2}}])
+def test_a_value_that_no_command_line_can_take_is_named(value, tmp_path):
+    with pytest.raises(ValueError, match=r"expected model\.scale as a number, a string, a path, .*, got ") as refused:
+        run_config(RECIPE, {"trainer.max_epochs": 1, "model.scale": value}, tmp_path / "run")
+    assert "\n" not in str(refused.value)[:100]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("overrides", ["--trainer.max_epochs=1", [1], {1: 2}, [None]])
+def test_overrides_of_another_kind_are_refused(overrides, tmp_path):
+    with pytest.raises(ValueError, match=r"expected (overrides|names of arguments) as"):
+        run_config(RECIPE, overrides, tmp_path / "run")
+
+
+def test_values_of_numpy_and_paths_arrive(tmp_path):
+    (tmp_path / "more.yaml").write_text("model: {init_args: {scale: 2.0}}")
+    values = {"config": tmp_path / "more.yaml", "trainer.max_epochs": np.int64(1), "trainer.logger": np.bool_(False)}
+    more = {"trainer.gradient_clip_val": float("inf"), "data.count": torch.tensor(6)}
+    run_config(RECIPE, {**values, **more}, tmp_path / "run")
+    assert torch.load(next((tmp_path / "run").rglob("last.ckpt")), weights_only=True)["hyper_parameters"]["scale"] == 2
+    assert torch.load(next((tmp_path / "run").rglob("last.ckpt")), weights_only=True)["global_step"] == 3
+
+
+DAMAGED = [b"", b'{"val/loss": 0.', b"\xff\xfe\0", b"[" * 100_000, b"[1]", b"null", b'{"a": ' + b"9" * 5000 + b"}"]
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_damaged_run_json_is_named(content, tmp_path):
+    (tmp_path / "run.json").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"expected {tmp_path}/run\.json to say .* got a damaged file: delete it"):
+        run_config(RECIPE, ["--trainer.max_epochs=1"], tmp_path)
+
+
+@pytest.mark.parametrize("content", [*DAMAGED, b'{"val/loss": "text"}'], ids=range(len(DAMAGED) + 1))
+def test_a_damaged_done_json_is_none(content, tmp_path):
+    (tmp_path / "done.json").write_bytes(content)
+    with pytest.warns(UserWarning, match=rf"{tmp_path}/done\.json is damaged, so the run counts as unfinished"):
+        assert metrics_of_finished(tmp_path) is None
+
+
+def test_a_finished_run_with_a_damaged_done_json_gives_its_metrics_again(tmp_path):
+    metrics = run_config(RECIPE, ["--trainer.max_epochs=2"], tmp_path)
+    (tmp_path / "done.json").write_text("{")
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert run_config(RECIPE, ["--trainer.max_epochs=2"], tmp_path) == metrics
+    assert json.loads((tmp_path / "done.json").read_text()) == metrics
 
 
 def test_a_finished_folder_returns_at_once(tmp_path):

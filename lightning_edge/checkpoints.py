@@ -1,0 +1,138 @@
+"""Reading checkpoints, which may be damaged, of strangers, or no checkpoints at all."""
+
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_START_OF_A_ZIP = b"PK\x03\x04"
+_READ_AGAIN = "copy it again, or use another one"
+
+LIGHTNING: Mapping[str, type] = {"pytorch-lightning_version": str}
+"""What Lightning looks for in every checkpoint, by key."""
+
+RESUMABLE: Mapping[str, type] = {
+    **LIGHTNING,
+    "epoch": int,
+    "global_step": int,
+    "loops": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+}
+"""What Lightning looks for in a checkpoint that a training goes on from, by key."""
+
+
+def read_checkpoint(path: Path | str, argument: str, needs: Mapping[str, type] | None = None) -> dict[str, Any]:
+    """Content of a checkpoint, once every byte of it was compared with its checksum.
+
+    Tensors stay in the file until they are used. Infinite weights give a warning, for a mask may hold them.
+
+    Args:
+        path: The file.
+        argument: Name of the argument that gave the file, for errors.
+        needs: Types of what the checkpoint must hold beside its ``state_dict``, such as :data:`RESUMABLE`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no checkpoint, is damaged, lacks something, holds more than tensors and plain values, or has
+            weights that are NaN.
+    """
+    path = Path(path)
+    check_file(path, argument)
+    try:
+        content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except UnpicklingError:  # whose text advises to load the file all the same
+        raise ValueError(
+            f"expected {argument} to be a checkpoint of tensors and plain values, got {path}, which holds other "
+            "objects too: loading those could run the code of whoever made the file. Save its state_dict alone instead"
+        ) from None
+    except Exception as error:
+        raise _refusal(path, argument, f"PyTorch cannot read ({type(error).__name__})", _READ_AGAIN) from None
+    if not isinstance(content, Mapping) or not isinstance(content.get("state_dict"), Mapping):
+        found = sorted(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
+        raise ValueError(f"expected {argument} to be a checkpoint with a state_dict, got {path} with {found}")
+    lacking = [key for key, kind in (needs or {}).items() if not isinstance(content.get(key), kind)]
+    if lacking:
+        raise ValueError(
+            f"expected {argument} to be a whole checkpoint of a Lightning trainer, got {path} without {lacking}: "
+            "the callback WarmStart begins a training with the weights of such a file"
+        )
+    _check_weights(content["state_dict"], path, argument)
+    return dict(content)
+
+
+def check_file(path: Path, argument: str) -> None:
+    """Compare a checkpoint's file with its own checksums, without loading anything of it.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no file, no archive of PyTorch, or is damaged.
+    """
+    if path.is_dir():
+        raise _refusal(path, argument, "is a folder", "name a file in it")
+    if not path.exists():
+        raise FileNotFoundError(f"expected {argument} to be a checkpoint, got {path}, which does not exist")
+    if not path.is_file():  # reading a pipe or a device would never end
+        raise _refusal(path, argument, "is no regular file", "copy its content into one")
+    with path.open("rb") as file:
+        start = file.read(len(_START_OF_A_ZIP))
+    if not start:
+        raise _refusal(path, argument, "is empty", _READ_AGAIN)
+    if start != _START_OF_A_ZIP:
+        raise _refusal(path, argument, "is a file of another kind, or begins with other bytes", _READ_AGAIN)
+    try:
+        fault = _fault(path)
+    except Exception as error:  # zipfile has a dozen kinds, by where the damage is
+        fault = f"is damaged or only a part of a file ({type(error).__name__})"
+    if fault is not None:
+        raise _refusal(path, argument, fault, _READ_AGAIN)
+
+
+def _fault(path: Path) -> str | None:
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            return "is an archive of another kind: PyTorch compresses nothing"
+        # those of a hostile archive may overlap, so that a small file takes hours to read
+        if sum(entry.file_size for entry in entries) > path.stat().st_size:
+            return "is damaged: it declares more bytes than it has"
+        damaged = archive.testzip()
+    return None if damaged is None else f"is damaged: the checksum of its part {damaged} is wrong"
+
+
+def _check_weights(weights: Mapping[str, Any], path: Path, argument: str) -> None:
+    size = path.stat().st_size
+    infinite = []
+    for name, weight in weights.items():
+        if not isinstance(weight, Tensor):
+            if str(name).endswith("_extra_state"):  # a module may save what it likes under this name
+                continue
+            raise _refusal(path, argument, f"has a {type(weight).__name__} as weight {name}", _READ_AGAIN)
+        if not (weight.is_floating_point() or weight.is_complex()) or weight.layout != torch.strided or weight.is_meta:
+            continue
+        stored = weight.detach()[tuple(slice(1) if stride == 0 else slice(None) for stride in weight.stride())]
+        if stored.numel() * stored.element_size() > size:
+            raise _refusal(path, argument, f"declares a weight {name} larger than the file", _READ_AGAIN)
+        values = stored.float() if stored.element_size() == 1 else stored  # float8 has no comparisons
+        if values.isnan().any():
+            raise ValueError(
+                f"expected {argument} to have weights that are numbers, got {path} with NaN in {name}: its training "
+                "diverged. Use an earlier checkpoint, or train again with a smaller learning rate"
+            )
+        if values.isinf().any():
+            infinite.append(name)
+    if infinite:
+        more = f" and {len(infinite) - 1} others" if len(infinite) > 1 else ""
+        warnings.warn(
+            f"{path} has infinite values in {infinite[0]}{more}: unless that is a mask, its training diverged",
+            stacklevel=3,
+        )
+
+
+def _refusal(path: Path, argument: str, problem: str, remedy: str) -> ValueError:
+    return ValueError(f"expected {argument} to be a checkpoint, got {path}, which {problem}: {remedy}")

@@ -1,0 +1,22 @@
+"""Plug-ins that every recipe gives its trainer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.fabric.plugins import CheckpointIO
+from lightning.pytorch.strategies import Strategy
+
+from callbacks.atomic_checkpoint import AtomicCheckpointIO
+
+
+def with_atomic_checkpoints(trainer: Mapping[str, Any]) -> list[Any]:
+    """Plug-ins of a trainer's arguments, with one for checkpoints unless these bring their own."""
+    given = trainer.get("plugins") or []
+    plugins = list(given) if isinstance(given, list | tuple) else [given]
+    strategy = trainer.get("strategy")
+    brings_own = (
+        any(isinstance(plugin, CheckpointIO) for plugin in plugins)
+        or (isinstance(strategy, Strategy) and strategy._checkpoint_io is not None)
+        or trainer.get("accelerator") == "tpu"  # which only takes that of XLA
+    )
+    return plugins if brings_own else [*plugins, AtomicCheckpointIO()]

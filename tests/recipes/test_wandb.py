@@ -1,0 +1,136 @@
+"""W&B never stops a run."""
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+import wandb
+from outside import tiny
+
+from recipes import _wandb
+from recipes._wandb import has_wandb_credentials, prepare_wandb
+
+KEY = "0123456789" * 4
+FIT = ["fit", "--trainer.max_epochs=1"]
+SAYS_OFFLINE = "W&B logs offline, for {} cannot be used"
+
+
+@pytest.fixture(autouse=True)
+def _no_account(tmp_path, monkeypatch):
+    for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_MODE", "WANDB_SILENT"):
+        monkeypatch.setenv(name, "")  # so that what the run sets is undone afterwards
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+
+@pytest.fixture
+def closed_server(monkeypatch):
+    """Address of a port where nobody listens."""
+    with socket.socket() as port:
+        port.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{port.getsockname()[1]}"
+        monkeypatch.setenv("WANDB_BASE_URL", address)
+        yield address
+
+
+@pytest.mark.parametrize("key", ["", "  "])
+@pytest.mark.parametrize("mode", ["", " ", "junk", "ONLINE!"])
+def test_empty_variables_count_as_none(key, mode, monkeypatch, capsys):
+    monkeypatch.setenv("WANDB_API_KEY", key)
+    monkeypatch.setenv("WANDB_MODE", mode)
+    prepare_wandb()
+    assert os.environ["WANDB_MODE"] == "offline"
+    assert "WANDB_API_KEY" not in os.environ
+    said = capsys.readouterr().err
+    assert said == "" if not mode.strip() else said.count("\n") == 1 and repr(mode) in said
+
+
+@pytest.mark.parametrize(
+    ("content", "has_account"),
+    [
+        (b"machine api.wandb.ai login user password secret", True),
+        (b"machine api.wandb.ai login user", False),
+        (b"machine api.wandb.ai", False),
+        (b"machine api.wandb.ai login user password", False),
+        (b"default login user password secret", True),
+        (b"\xff\xfe\0", False),
+        (b"\0" * 100, False),
+        (b"", False),
+        (None, False),
+    ],
+)
+def test_a_netrc_that_cannot_be_read_has_no_account(content, has_account, tmp_path):
+    if content is None:
+        (tmp_path / "netrc").mkdir()
+    else:
+        (tmp_path / "netrc").write_bytes(content)
+    assert has_wandb_credentials() is has_account
+
+
+def test_a_netrc_without_rights_has_no_account(tmp_path, monkeypatch):
+    (tmp_path / "netrc").touch()
+    monkeypatch.setattr("netrc.netrc", lambda path: _refuse(path))
+    assert not has_wandb_credentials()
+
+
+def _refuse(path):
+    raise PermissionError(13, "Permission denied", str(path))
+
+
+@pytest.mark.parametrize("mode", [None, "online"])
+def test_a_key_without_a_network_logs_offline_at_once(mode, closed_server, monkeypatch, caplog):
+    def init(**options):
+        modes.append(options.get("mode"))
+        return start(**options)
+
+    modes, start = [], wandb.init
+    monkeypatch.setattr("wandb.init", init)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    if mode:
+        monkeypatch.setenv("WANDB_MODE", mode)
+    with pytest.warns(UserWarning, match=SAYS_OFFLINE.format(closed_server)):
+        assert "val/loss" in tiny.main(FIT).metrics
+    assert modes == ["offline"]  # W&B itself would try for 90 s before it gives up
+    assert list(Path("runs/tiny/version_0/wandb").glob("offline-run-*"))
+    assert "`wandb sync runs/tiny/version_0/wandb/offline-run-" in caplog.text
+
+
+def test_a_server_that_never_answers_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(_wandb, "MAX_WAIT_S", 0.3)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        start = time.monotonic()
+        assert _wandb._why_unreachable() in ("no answer within 0 s", "timed out")
+        assert time.monotonic() - start < 5
+
+
+def test_a_key_that_is_refused_logs_offline(monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "too-short")
+    monkeypatch.setattr(_wandb, "_why_unreachable", lambda: None)
+    with pytest.warns(UserWarning, match=SAYS_OFFLINE.format("https://api.wandb.ai") + ".*API key"):
+        tiny.main(FIT)
+    assert list(Path("runs/tiny/version_0/wandb").glob("offline-run-*"))
+
+
+def test_a_run_goes_without_wandb_where_it_does_not_start(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr("wandb.init", lambda **options: _refuse("wandb"))
+    with pytest.warns(UserWarning, match=r"this run goes without W&B, which does not start: PermissionError"):
+        cli = tiny.main(FIT)
+    assert [type(logger).__name__ for logger in cli.trainer.loggers] == ["CSVLogger"]
+    assert Path("runs/tiny/version_0/metrics.csv").is_file()
+    assert Path("runs/tiny/version_0/config.yaml").is_file()
+
+
+def test_a_folder_that_cannot_be_written_stops_no_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    (tmp_path / "file").touch()
+    table = "{'class_path':'CSVLogger','init_args':{'save_dir':'runs','name':'tiny'}}"
+    other = f"{{'class_path':'WandbLogger','init_args':{{'save_dir':'{tmp_path}/file/below'}}}}"
+    assert "val/loss" in tiny.main([*FIT, f"--trainer.logger=[{table},{other}]"]).metrics
