@@ -16,13 +16,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipes._arguments import prepare
+from recipes._usage import HOME, SCRIPT, answer_at_once, did_you_mean, is_script, typed_command
 from recipes._wandb import has_wandb_credentials
 
 if TYPE_CHECKING:
     from recipes._parser import RecipeCLI
-
-HOME = Path(__file__).parent
 
 _LOCK = "run.lock"
 
@@ -74,20 +72,31 @@ def run(
             without the traceback, unless ``LIGHTNING_EDGE_TRACEBACK`` is set. With ``args`` the error itself is raised.
     """
     defaults = (HOME / recipe).with_suffix(".yaml")
-    command_line = f"python -m recipes.{recipe}" if defaults.parent == HOME else f"python {Path(recipe).name}"
+    command_line = typed_command(recipe)
     is_read_by_a_person = args is None and TRACEBACK not in os.environ
-    args = list(sys.argv[1:] if args is None else args)
+    args = list(sys.argv[2 if is_script() else 1 :] if args is None else args)
+    answer_at_once(args, command_line, commands, defaults)
+    # YAML takes a moment that the list of recipes does not need
+    from recipes._arguments import prepare
+    from recipes._config_files import undone_options
+
+    args = prepare(args, defaults)
+    undone = undone_options(args)
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     if "WANDB_MODE" not in os.environ and not has_wandb_credentials():
         os.environ["WANDB_MODE"] = "offline"
         # wandb would say a dozen lines; _parser says the one that matters
         os.environ.setdefault("WANDB_SILENT", "true")
     with _quiet():
+        from lightning.pytorch.utilities import rank_zero_warn
+
         from recipes._failure import explain_failure
         from recipes._parser import RecipeCLI
 
+        for message in undone:
+            rank_zero_warn(message)
         try:
-            return RecipeCLI(defaults, prepare(args, defaults.parent), commands, links or {}, folder, command_line)
+            return RecipeCLI(defaults, args, commands, links or {}, folder, command_line)
         except KeyboardInterrupt:
             sys.stderr.write("\nInterrupted before the run began.\n")
             sys.exit(130)
@@ -173,15 +182,18 @@ def list_recipes() -> str:
 
 def console() -> None:
     """The console script: ``lightning-edge accel fit`` is ``python -m recipes.accel fit``."""
+    if not sys.flags.safe_path:
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: the user's own classes are found there
     names = [path.stem for path in HOME.glob("[!_]*.py")]
-    name, args = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("--help", [])
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in names:
-        sys.argv = [f"lightning-edge {name}", *args]
         importlib.import_module(f"recipes.{name}").main()
         return
-    sys.stdout.write(f"usage: lightning-edge RECIPE {{fit,validate,test,predict,...}}\n\n{list_recipes()}")
+    sys.stdout.write(f"usage: {SCRIPT} RECIPE {{fit,validate,test,predict,...}}\n\n{list_recipes()}")
     if name not in ("-h", "--help"):
-        sys.stderr.write(f"\nerror: expected one of the recipes {sorted(names)}, got {name!r}\n")
+        sys.stderr.write(
+            f"\nerror: expected one of the recipes {sorted(names)}, got {name!r}{did_you_mean(name, names)}\n"
+        )
         sys.exit(2)
 
 
