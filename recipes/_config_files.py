@@ -62,11 +62,12 @@ def is_inline(value: str) -> bool:
 
 def _find(name: str, defaults: Path) -> Path:
     beside = defaults.parent / name
-    for path in (Path(name), beside, Path(f"{name}.yaml"), beside.with_name(f"{beside.name}.yaml")):
-        if _exists(path):
-            return path
-    shipped = ", ".join(shipped_configs(defaults)) or "no other one"
-    refuse(f"there is no configuration {name}, neither here nor beside the recipe, which comes with {shipped}")
+    paths = (Path(name), beside, Path(f"{name}.yaml"), beside.with_name(f"{beside.name}.yaml"))
+    found = next(filter(_exists, paths), None)
+    if found is None:
+        shipped = ", ".join(shipped_configs(defaults)) or "no other one"
+        refuse(f"there is no configuration {name}, neither here nor beside the recipe, which comes with {shipped}")
+    return found
 
 
 def _exists(path: Path) -> bool:

@@ -18,9 +18,17 @@ _CALLABLE = re.compile(r"Namespace\(class_path='([\w.]+)'")
 _KEY = re.compile(r'( *).*Parser key "([\w.]+)":')
 _NESTED = re.compile(r"Given value: NestedArg\(key='([\w.]+)', val=(.*)\)$", re.M)
 _GIVEN = re.compile(r"(?:Given value|Got value): (.*?)(?:\. Got value: .*)?$", re.M)
-_EXPECTED = re.compile(r"Expected an? (?:<class '([\w.]+)'>|(tuple with \d+ elements)|typing\.Literal\[(.+?)\](?:\.|$))")
+_EXPECTED = re.compile(
+    r"Expected an? (?:<class '([\w.]+)'>|(tuple with \d+ elements)|typing\.Literal\[(.+?)\](?:\.|$))", re.M
+)
 _UNKNOWN_CLASS = re.compile(r"Expected a dot import path string: (\w+)")
-_WORDS = {"int": "an int", "float": "a float", "bool": "true or false", "str": "text", "NoneType": "null"}
+_WORDS = {
+    "int": "an int",
+    "float": "a float",
+    "bool": "true or false",
+    "str": "text",
+    "dict": "a mapping such as '{name: value}'",
+}
 _LISTS = ("tuple", "list", "collections.abc.Iterable")
 
 
@@ -96,8 +104,8 @@ def _in_words(refused: _Refused, classes: Iterable[type]) -> str | None:
     kinds = [kind for kind in refused.kinds if kind != "NoneType"]
     if refused.unknown_class and not {"int", "float"} & set(kinds):
         bases = tuple(_classes_in(refused.type))
-        known = [kind.__name__ for kind in classes if not bases or issubclass(kind, bases)]
-        hint = did_you_mean(refused.unknown_class, known)
+        known = {kind.__name__ for kind in classes if kind not in bases and (not bases or issubclass(kind, bases))}
+        hint = _close_or_all(refused.unknown_class, known)
         return f"{refused.unknown_class!r} is neither a class of this library nor a dotted path to one{hint}"
     if any(kind in _LISTS or kind.startswith("tuple with") for kind in kinds):
         return _about_list(refused)
@@ -113,7 +121,7 @@ def _about_list(refused: _Refused) -> str:
     """Say how a list is typed, by an example that fits where what was given can be made to fit."""
     elements = _element_types(refused.type)
     length = None if not elements or ... in elements else len(elements)
-    values = [value for value in re.split(r"[\s,;x]+", refused.given.strip("()[]{} ,")) if value]
+    values = [value for value in re.split(r"[\s,;]+|(?<=\d)x(?=\d)", refused.given.strip("()[]{} ,")) if value]
     if length is not None and values:
         values = [*values, *[values[-1]] * length][:length]
     expected = f"{refused.key} as a list {'' if length is None else f'of {length} values '}in brackets"

@@ -91,7 +91,8 @@ def test_weights_of_another_net_are_refused_in_one_sentence():
     with pytest.raises(
         ValueError, match=r"got those of another .*net\.hidden.*-c runs/tiny/version_0/config\.yaml"
     ) as why:
-        tiny.main(["validate", NO_LOGGER, f"--ckpt_path={run / 'checkpoints/last.ckpt'}"])
+        other = "--model.net=outside.parts.TinyNet"
+        tiny.main(["validate", NO_LOGGER, f"--ckpt_path={run / 'checkpoints/last.ckpt'}", other])
     assert "\n" not in str(why.value)
     same = tiny.main(
         ["validate", NO_LOGGER, f"--ckpt_path={run / 'checkpoints/last.ckpt'}", "-c", f"{run}/config.yaml"]
