@@ -47,7 +47,7 @@ def explain(message: str, types: Mapping[str, Any], classes: Iterable[type]) -> 
         return f"{owner} needs {missing[1]}" if owner else f"--{missing[1].rpartition('.')[2]} is missing"
     refused = _find_refused(message, types)
     unknown = _UNKNOWN_OPTION.search(message)
-    if unknown and not (refused and refused.kinds):
+    if unknown and not (refused and refused.is_reached):
         path = unknown[2] or _last_class(message[: unknown.start()])
         known = list(signature(kind).parameters) if isclass(kind := locate(path)) else []
         return f"{path} has no argument {unknown[1]!r}{_close_or_all(unknown[1], known)}"
@@ -69,6 +69,11 @@ class _Refused(NamedTuple):
     unknown_class: str | None
     type: Any
     """What was expected, where that can be looked up."""
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether the parser came to the value itself, not only to what it is an argument of."""
+        return self.key.rpartition(".")[2] == self.place.rpartition(".")[2]
 
 
 def _find_refused(message: str, types: Mapping[str, Any]) -> _Refused | None:
@@ -99,7 +104,7 @@ def _find_refused(message: str, types: Mapping[str, Any]) -> _Refused | None:
 def _in_words(refused: _Refused, classes: Iterable[type]) -> str | None:
     """The line about it."""
     parent, _, last = refused.key.rpartition(".")
-    if last != refused.place.rpartition(".")[2]:
+    if not refused.is_reached:
         return f"{last!r} needs a class for {parent.rpartition('.')[2]!r} before it"
     kinds = [kind for kind in refused.kinds if kind != "NoneType"]
     if refused.unknown_class and not {"int", "float"} & set(kinds):

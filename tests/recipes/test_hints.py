@@ -48,7 +48,6 @@ def test_a_value_of_another_type_is_one_line(argument, said, capsys):
         (shift.main, "fit", "--data.num_samples", "200"),
         (segmentation.main, "fit", "--data.sample_size", "64x128"),
         (accel.main, "fit", "--data.train_distances", "4, 5"),
-        (accel.main, "keyframes", "--standing", "(0,1)"),
         (accel.main, "keyframes", "--intervals", "5,10"),
         (shift.main, "compare", "--variants", "shift1,shift3"),
     ],
