@@ -46,7 +46,5 @@ def _check_devices(accelerator: Any, devices: Any) -> None:
         return
     most = _PROCESSES_PER_CORE * (os.cpu_count() or 1)
     text = str(devices)
-    if text != "auto" and not (text.lstrip("-").isdecimal() and int(text) <= most):
-        raise ValueError(
-            f"expected trainer.devices as a number of processes from 1 to {most} on this CPU, got {devices}"
-        )
+    if devices is not None and text != "auto" and not (text.isdecimal() and 1 <= int(text) <= most):
+        raise ValueError(f"expected trainer.devices from 1 to {most}, the processes that this CPU takes, got {devices}")

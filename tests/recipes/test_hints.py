@@ -100,7 +100,7 @@ def test_choose_without_a_run_says_what_to_run_first():
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
-        ("--model.optimizer.lr=nan", "expected model.optimizer.lr to be a number, got nan"),
+        ("--model.optimizer.lr=.nan", "expected model.optimizer.lr to be a number, got nan"),
         ("--model.optimizer.lr=.inf", "expected model.optimizer.lr to be finite and at least 0, got inf"),
         ("--model.optimizer.lr=-0.1", "expected model.optimizer.lr to be finite and at least 0, got -0.1"),
         ("--model.optimizer.momentum=-1.0", "expected model.optimizer.momentum to be finite and at least 0, got -1"),
