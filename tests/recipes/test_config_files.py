@@ -9,7 +9,7 @@ import yaml
 from outside import tiny
 
 from recipes import accel, segmentation
-from recipes._config_files import read_config, undone_options
+from recipes._config_files import find_configs, read_config, undone_options
 
 HERE = Path("here.yaml")
 
@@ -34,6 +34,12 @@ def test_one_that_does_not_exist_is_answered_with_those_that_do(capsys):
     said = refusal(capsys, accel.main, "fit", "-c", "accel_log")
     assert set(said.partition("comes with ")[2].split(", ")) == shipped
     assert len(shipped) > 5
+
+
+def test_the_configuration_of_another_recipe_is_left_to_that_one(tmp_path):
+    assert find_configs(["sweep", "--config=theirs.yaml"], tmp_path / "x.yaml", is_of_this_recipe=False)[1:] == [
+        "--config=theirs.yaml"
+    ]
 
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
