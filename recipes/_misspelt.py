@@ -47,7 +47,7 @@ def explain(message: str, types: Mapping[str, Any], classes: Iterable[type]) -> 
         return f"{owner} needs {missing[1]}" if owner else f"--{missing[1].rpartition('.')[2]} is missing"
     refused = _find_refused(message, types)
     unknown = _UNKNOWN_OPTION.search(message)
-    if unknown and not (refused and refused.is_reached):
+    if unknown and not (refused and refused.is_reached and set(refused.kinds) - {"NoneType"}):
         path = unknown[2] or _last_class(message[: unknown.start()])
         known = list(signature(kind).parameters) if isclass(kind := locate(path)) else []
         return f"{path} has no argument {unknown[1]!r}{_close_or_all(unknown[1], known)}"
