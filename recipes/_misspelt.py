@@ -81,7 +81,7 @@ def _find_refused(message: str, types: Mapping[str, Any]) -> _Refused | None:
     keys = [(index, found) for index, line in enumerate(lines) if (found := _KEY.match(line))]
     if not keys:
         return None
-    (index, innermost), outermost = keys[-1], keys[0][1][2]
+    index, innermost = keys[-1]
     block = [lines[index][innermost.end() :]]
     for line in lines[index + 1 :]:
         if line.strip() and len(line) - len(line.lstrip()) <= len(innermost[1]):
@@ -89,7 +89,8 @@ def _find_refused(message: str, types: Mapping[str, Any]) -> _Refused | None:
         block.append(line)
     text = "\n".join(block)
     nested = _NESTED.findall(message)
-    key, value = (f"{outermost}.{nested[-1][0]}", nested[-1][1]) if nested else (outermost, None)
+    # typed as one argument, or written in a configuration part by part
+    key, value = (f"{keys[0][1][2]}.{nested[-1][0]}", nested[-1][1]) if nested else (_path(keys), None)
     got = _GIVEN.search(text)
     given = value.strip("'\"") if value else got[1] if got else ""
     if value and value.startswith("[") and got and not got[1].startswith(("[", "Namespace", "NestedArg")):
@@ -99,6 +100,14 @@ def _find_refused(message: str, types: Mapping[str, Any]) -> _Refused | None:
     hint = types.get(key) if len(keys) == 1 else _parameter_type(_owner(message, lines[:index]), name)
     kinds = [cls or length or f"one of {choices}" for cls, length, choices in _EXPECTED.findall(text)]
     return _Refused(key, name, given, kinds, unknown[1] if unknown else None, hint)
+
+
+def _path(keys: Sequence[tuple[int, re.Match[str]]]) -> str:
+    """The innermost key with all that it lies in, by how far each is indented."""
+    path: list[re.Match[str]] = []
+    for _, found in keys:
+        path = [*(outer for outer in path if len(outer[1]) < len(found[1])), found]
+    return ".".join(found[2] for found in path)
 
 
 def _in_words(refused: _Refused, classes: Iterable[type]) -> str | None:

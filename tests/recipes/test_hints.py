@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 from outside import tiny
@@ -37,6 +38,19 @@ def refusal(capsys, main, *args):
 )
 def test_a_value_of_another_type_is_one_line(argument, said, capsys):
     assert refusal(capsys, shift.main, "fit", argument) == said
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("data: {init_args: {count: three}}", "expected data.count as an int, got three"),
+        ("model: {init_args: {net: {init_args: {num_classes: x}}}}", "expected model.net.num_classes as an int, got x"),
+        ("trainer: {max_epochs: ten}", "expected trainer.max_epochs as an int, got ten"),
+    ],
+)
+def test_so_is_one_in_a_configuration(content, said, capsys):
+    Path("here.yaml").write_text(content)
+    assert refusal(capsys, tiny.main, "fit", "-c", "here.yaml") == said
 
 
 @pytest.mark.parametrize(
