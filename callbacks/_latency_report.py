@@ -1,5 +1,6 @@
 """From marks in time to the report of a stage: laps, statistics, table."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import mode
@@ -12,6 +13,8 @@ from rich.text import Text
 from lightning_edge.timing import Samples, num_samples_needed
 
 PERCENTILES = (50, 95, 99)
+FACTS = ("throughput_per_s", "flops_per_sample", "num_parameters", "peak_memory_bytes")
+_TIME = re.compile(r"_ms_p\d+$")
 MARKS = ("load_start", "load_end", "transfer_end", "step_start", "step_end")
 
 
@@ -79,12 +82,16 @@ def metrics(stage: str, report: dict[str, Any]) -> dict[str, float]:
         for name, value in values.items()
         if name == "p50" or (name != "mean" and part == main_part)
     }
-    facts = ("throughput_per_s", "flops_per_sample", "num_parameters", "peak_memory_bytes")
-    return times_ms | {f"{stage}/{fact}": float(report[fact]) for fact in facts if fact in report}
+    return times_ms | {f"{stage}/{fact}": float(report[fact]) for fact in FACTS if fact in report}
+
+
+def is_latency(key: str) -> bool:
+    """Whether a key is one of those that :func:`metrics` gives."""
+    return key.rpartition("/")[2] in FACTS or _TIME.search(key) is not None
 
 
 def table(reports: dict[str, dict[str, Any]]) -> Table | Text:
-    """The reports of all stages of a run, for a terminal; lines of text where there is no percentile to show."""
+    """The reports of all stages of a run, for a terminal; one line where there is no percentile to show."""
     first = next(iter(reports.values()))
     title = f"Time of a batch in ms, on {first['device']} ({first['machine']['cpu']})"
     caption = "\n".join(f"{stage}: {_footnote(report)}" for stage, report in reports.items())
@@ -93,7 +100,7 @@ def table(reports: dict[str, dict[str, Any]]) -> Table | Text:
     }
     known = [q for q in PERCENTILES if any(f"p{q}" in values for values in rows.values())]
     if not known:
-        return Text(f"{title}: too few batches to state any\n{caption}")
+        return Text(f"Time of a batch: too few batches to state it, {num_samples_needed(50)} are needed after warm-up.")
     result = Table(
         "part",
         *(f"p{q} [95 % interval]" for q in known),

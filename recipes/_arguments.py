@@ -5,26 +5,19 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from recipes._config_files import find_configs
+
 _PART_OF_THE_NET = re.compile(r"--model\.(?:init_args\.)?net\.(?:init_args\.)?(\w+)(=null)?")
 
 
-def prepare(args: Sequence[str], home: Path) -> list[str]:
+def prepare(args: Sequence[str], defaults: Path, has_own_configs: bool = True) -> list[str]:
     """Arguments that the parser understands as they are meant.
 
-    A configuration that the current folder lacks is looked for in ``home``, beside the recipe. And a part of the net is
-    left out by ``--model.net.update=null``, which the parser takes for a class of the name ``None``.
+    A configuration that the current folder lacks is looked for beside ``defaults``, the recipe's own. And a part of the
+    net is left out by ``--model.net.update=null``, which the parser takes for a class of the name ``None``.
+    ``has_own_configs`` is false of a command whose ``--config`` is for another recipe.
     """
-    return list(_without_null_parts(_found_beside(args, home)))
-
-
-def _found_beside(args: Sequence[str], home: Path) -> list[str]:
-    """Point ``-c name``, ``--config name`` and ``--config=name`` beside the recipe where there is no such path here."""
-    found = list(args)
-    for index, (before, value) in enumerate(zip(["", *args], args, strict=False)):
-        option, _, name = value.partition("=") if value.startswith("--config=") else (before, "", value)
-        if option in ("-c", "--config") and not Path(name).exists() and (home / name).is_file():
-            found[index] = value.removesuffix(name) + str(home / name)
-    return found
+    return list(_without_null_parts(find_configs(args, defaults, has_own_configs)))
 
 
 def _without_null_parts(args: Sequence[str]) -> Iterator[str]:

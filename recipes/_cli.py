@@ -11,20 +11,20 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipes._arguments import prepare
 from recipes._checkpoints import last_checkpoint
 from recipes._overrides import as_arguments
 from recipes._run_lock import LOCK, RunLock
 from recipes._run_record import DONE, RUN, claim, metrics_of_finished, write_json
+from recipes._usage import HOME, SCRIPT, answer_at_once, did_you_mean, is_script, typed_command
 from recipes._wandb import prepare_wandb
 
 if TYPE_CHECKING:
     from recipes._parser import RecipeCLI
 
-HOME = Path(__file__).parent
 
 TRACEBACK = "LIGHTNING_EDGE_TRACEBACK"
 """Environment variable that asks for tracebacks of all errors."""
@@ -74,17 +74,30 @@ def run(
             without the traceback, unless ``LIGHTNING_EDGE_TRACEBACK`` is set. With ``args`` the error itself is raised.
     """
     defaults = (HOME / recipe).with_suffix(".yaml")
-    command_line = f"python -m recipes.{recipe}" if defaults.parent == HOME else f"python {Path(recipe).name}"
+    command_line = typed_command(recipe)
     is_read_by_a_person = args is None and TRACEBACK not in os.environ
-    args = list(sys.argv[1:] if args is None else args)
+    args = list(sys.argv[2 if is_script() else 1 :] if args is None else args)
+    answer_at_once(args, command_line, commands, defaults)
+    # YAML takes a moment that the list of recipes does not need
+    from recipes._arguments import prepare
+    from recipes._config_files import undone_options
+
+    # the argument config of a command, such as sweep, is of the recipe that it runs
+    is_others = any(command.__name__ in args and "config" in signature(command).parameters for command in commands)
+    args = prepare(args, defaults, has_own_configs=not is_others)
+    undone = undone_options(args)
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     prepare_wandb()
     with _quiet():
+        from lightning.pytorch.utilities import rank_zero_warn
+
         from recipes._failure import explain_failure
         from recipes._parser import RecipeCLI
 
+        for message in undone:
+            rank_zero_warn(message)
         try:
-            return RecipeCLI(defaults, prepare(args, defaults.parent), commands, links or {}, folder, command_line)
+            return RecipeCLI(defaults, args, commands, links or {}, folder, command_line)
         except KeyboardInterrupt:
             sys.stderr.write("\nInterrupted before the run began.\n")
             sys.exit(130)
@@ -157,15 +170,18 @@ def list_recipes() -> str:
 
 def console() -> None:
     """The console script: ``lightning-edge accel fit`` is ``python -m recipes.accel fit``."""
+    if not sys.flags.safe_path:
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: the user's own classes are found there
     names = [path.stem for path in HOME.glob("[!_]*.py")]
-    name, args = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("--help", [])
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in names:
-        sys.argv = [f"lightning-edge {name}", *args]
         importlib.import_module(f"recipes.{name}").main()
         return
-    sys.stdout.write(f"usage: lightning-edge RECIPE {{fit,validate,test,predict,...}}\n\n{list_recipes()}")
+    sys.stdout.write(f"usage: {SCRIPT} RECIPE {{fit,validate,test,predict,...}}\n\n{list_recipes()}")
     if name not in ("-h", "--help"):
-        sys.stderr.write(f"\nerror: expected one of the recipes {sorted(names)}, got {name!r}\n")
+        sys.stderr.write(
+            f"\nerror: expected one of the recipes {sorted(names)}, got {name!r}{did_you_mean(name, names)}\n"
+        )
         sys.exit(2)
 
 

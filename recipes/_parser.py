@@ -22,15 +22,21 @@ import lightning_edge.data
 import lightning_edge.methods
 import lightning_edge.nn
 import lightning_edge.systems
+from recipes._checkpoint_model import with_model_of_checkpoint
 from recipes._checkpoints import check_checkpoint, last_checkpoint, run_of
+from recipes._closing import InputSize, print_closing_block
+from recipes._config_check import check_config
 from recipes._logged_metrics import LoggedMetrics, last_values
 from recipes._misspelt import explain
 from recipes._plugins import with_atomic_checkpoints
 from recipes._run_folder import RunFolder
+from recipes._summary import use_honest_summary
 from recipes._wandb import finish_wandb, leave_anonymous_unset, start_wandb
 
 OBJECTS = ("model", "datamodule", "trainer")
 """What a command receives from its recipe when it names it."""
+
+_DOING = {"validate": "validating", "test": "testing", "predict": "predicting"}
 
 _SHARED = ("seed_everything", "trainer", "model", "data")
 """What a configuration says that every command can take."""
@@ -44,7 +50,11 @@ class RecipeParser(LightningArgumentParser):
         if not self.exit_on_error:
             super().error(message, ex)
         parser = getattr(ex, "subcommand_parser", None) or self
-        arguments = [option.lstrip("-") for action in parser._actions for option in action.option_strings]
+        types = {
+            option.lstrip("-"): getattr(action, "_typehint", None)
+            for action in parser._actions
+            for option in action.option_strings
+        }
         modules = (
             lightning.pytorch.callbacks,
             callbacks,
@@ -53,10 +63,10 @@ class RecipeParser(LightningArgumentParser):
             lightning_edge.nn,
             lightning_edge.systems,
         )
-        classes = [name for module in modules for name in vars(module) if name[0].isupper()]
+        classes = [kind for module in modules for kind in vars(module).values() if isinstance(kind, type)]
         command = parser.prog.replace(" [options]", "")
         sys.stderr.write(
-            f"error: {explain(message, arguments, classes)}\n"
+            f"error: {explain(message, types, classes)}\n"
             f"`{command} --help` lists all arguments, with --model.help NAME or --data.help NAME those of a class.\n"
         )
         sys.exit(2)
@@ -86,6 +96,7 @@ class RecipeCLI(LightningCLI):
         self._commands = {command.__name__: command for command in commands}
         self._links = links
         self._folder = folder
+        self._command_line = command_line
         self._run_folder: RunFolder | None = None
         self._earlier_metrics: dict[str, float] = {}  # of a training that goes on
         self.model = self.datamodule = self.trainer = self.result = None
@@ -96,7 +107,7 @@ class RecipeCLI(LightningCLI):
             parser_kwargs |= self._defaults
         try:
             super().__init__(
-                args=list(args),
+                args=self._with_model_of_checkpoint(args, defaults),
                 parser_class=RecipeParser,
                 parser_kwargs=parser_kwargs,
                 save_config_callback=SaveConfig,
@@ -113,6 +124,13 @@ class RecipeCLI(LightningCLI):
         finally:
             if self._run_folder is not None:
                 self._run_folder.release()
+
+    def _with_model_of_checkpoint(self, args: Sequence[str], defaults: Path) -> list[str]:
+        """``fit`` goes on with the configured model, every other command takes the one that it is given weights of."""
+        with_model = {"validate", "test", "predict"} if self._has_model else set()
+        with_model |= {name for name, command in self._commands.items() if "model" in _wanted_objects(command)}
+        command = next((word for word in args if word in self._commands or word in self.subcommands()), "fit")
+        return with_model_of_checkpoint(args, command, defaults) if command in with_model else list(args)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -164,6 +182,7 @@ class RecipeCLI(LightningCLI):
         if self._folder is not None and "folder" in self._subcommand_method_arguments[command]:
             config.folder = str(self._folder)
         checkpoint, content = _checkpoint(config), {}
+        check_config(config)
         try:
             if "trainer" in config:
                 resumed = checkpoint if command == "fit" else None
@@ -181,6 +200,8 @@ class RecipeCLI(LightningCLI):
             self.datamodule = self._get(self.config_init, "data")
             self.model = self._get(self.config_init, "model")
             self.trainer = self.instantiate_trainer()
+            use_honest_summary(self.trainer)
+            self.trainer.callbacks.append(InputSize())  # pyright: ignore[reportAttributeAccessIssue]
             leave_anonymous_unset(self.trainer)
             self._run_folder.restore_metrics(self.trainer, content)
             self._earlier_metrics = last_values(content) if command == "fit" else {}
@@ -218,7 +239,8 @@ class RecipeCLI(LightningCLI):
 
     def _run_command(self, name: str) -> None:
         if name != "fit" and self.config[name].get("ckpt_path", "none asked for") is None:
-            rank_zero_warn(f"{name} runs with the weights that the net begins with: --ckpt_path gives trained ones")
+            doing = _DOING.get(name, f"{name} runs")
+            rank_zero_warn(f"No --ckpt_path given: {doing} with untrained weights.")
         if name == "fit":
             _warn_without_validation(self.trainer)
         with _refusing_other_weights(_checkpoint(self.config[name])):
@@ -226,6 +248,7 @@ class RecipeCLI(LightningCLI):
                 if self.trainer is not None:
                     start_wandb(self.trainer)
                 self.result = getattr(self.trainer, name)(**self._prepare_subcommand_kwargs(name))
+                self._close(name)
                 return
             command = self._commands[name]
             arguments = {key: self.config_init[name][key] for key in self._subcommand_method_arguments[name]}
@@ -233,6 +256,16 @@ class RecipeCLI(LightningCLI):
             self.result = command(**arguments, **objects)
         if self._run_folder is not None:  # a command may have a folder of its own
             self._run_folder.discard_if_unused()
+
+    def _close(self, name: str) -> None:
+        """Print what a person wants to know at the end; of a run as a function, the caller says it."""
+        if name == "predict" or self._folder is not None or self.trainer is None:
+            return
+        with_checkpoint = [
+            other for other, arguments in self._subcommand_method_arguments.items() if "ckpt_path" in arguments
+        ]
+        own = [other for other in with_checkpoint if other in self._commands]
+        print_closing_block(self.trainer, name, self._command_line, own, _checkpoint(self.config[name]))
 
     def _say_how_to_resume(self) -> None:
         if self.trainer is None:

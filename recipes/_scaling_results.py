@@ -3,9 +3,8 @@
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
 
 from recipes._run_record import metrics_of_finished
 from recipes._scaling_plan import PlannedRun, Sweep, read_plan
@@ -107,7 +106,7 @@ def _by_setting(plan: Sweep, runs: "Mapping[PlannedRun, ScalingRun]") -> "dict[i
 
 
 def _check_target(target: float, runs: "Iterable[ScalingRun]", split: str) -> None:
-    first = float(np.median([run.columns[f"{split}_loss"][0] for run in runs]))
+    first = median(run.columns[f"{split}_loss"][0] for run in runs)
     if target >= first:
         raise ValueError(
             f"expected target below the {split} loss that training begins with ({first:.4g}), got {target}"
@@ -132,6 +131,8 @@ def _of_rule(
 
 def _levels(runs: "Iterable[ScalingRun]", target: float, split: str) -> list[float]:
     """Targets from the lowest one up to what most runs reach at once."""
+    import numpy as np  # not for the usage of the recipe
+
     losses = [loss for run in runs for loss in run.columns[f"{split}_loss"][1:] if math.isfinite(loss)]
     highest = np.quantile(losses, 0.8) if losses else target
     return [float(level) for level in np.linspace(target, max(target, highest), _NUM_CONTOURS)]

@@ -19,7 +19,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_edge.checkpoints import LIGHTNING, read_checkpoint
 from lightning_edge.contracts import input_key, serves_as
-from lightning_edge.methods.schedules import PolynomialDecay, Schedule, update_learning_rates
+from lightning_edge.methods.batch_kind import check_kind
+from lightning_edge.methods.schedules import PolynomialDecay, Schedule, check_rate, update_learning_rates
 
 OptimizerCallable = Callable[[Iterable], Optimizer]
 """Makes an optimiser of parameters (or parameter groups), such as ``torch.optim.AdamW`` or a ``functools.partial``."""
@@ -129,6 +130,18 @@ class Method(LightningModule, ABC):
             self.log(f"train/{name}", value, batch_size=size)
             total = total + value
         return total
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Refuse batches of another kind, such as pairs."""
+        check_kind(batch, self.batch_type)
+
+    def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Refuse batches of another kind, such as pairs."""
+        check_kind(batch, self.batch_type)
+
+    def on_test_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Refuse batches of another kind, such as pairs."""
+        check_kind(batch, self.batch_type)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the loss with all terms."""
@@ -251,6 +264,7 @@ class Method(LightningModule, ABC):
         optimizer = self._optimizer(self.parameter_groups())
         for group in optimizer.param_groups:
             group["lr"] *= group.pop("lr_scale", 1.0)
+            check_rate("the optimizer's lr", group["lr"])
         # a lambda, for of any other callable the scheduler's state would hold what it refers to
         self._scheduler = LambdaLR(optimizer, lambda step: self._learning_rate_factor(step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._scheduler, "interval": "step"}}
