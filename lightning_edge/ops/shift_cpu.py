@@ -95,7 +95,7 @@ def _grid_step(size: int, dilation: int, each: int, shape: torch.Size, integer: 
     arrays of five axes with strides. Nothing is read outside of the image, for the grid begins with the step that leads
     furthest ahead and ends with the one that leads furthest back.
     """
-    *_, height, width = shape
+    batch, num_channels, height, width = shape
     plane, group = height * width, each * height * width
     return _Step(
         axes=(batch, size, size, each, plane),
@@ -109,7 +109,7 @@ def _grid_step(size: int, dilation: int, each: int, shape: torch.Size, integer: 
 
 def _group_steps(first: int, num: int, dy: int, dx: int, shape: torch.Size, integer: torch.dtype) -> Iterator[_Step]:
     """The copies of some neighboring channels that move alike."""
-    *_, height, width = shape
+    batch, num_channels, height, width = shape
     plane, begin = height * width, first * height * width
     strides = (num_channels * plane, plane, width, 1)
     top, bottom = min(height, max(0, -dy)), max(0, height - max(0, dy))
