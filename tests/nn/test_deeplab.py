@@ -60,7 +60,7 @@ def test_a_file_of_other_weights_is_refused(tmp_path):
     del weights["layer1.0.conv1.weight"]
     torch.save(weights, tmp_path / "lacks_one.pth")
     torch.save({"foo": torch.zeros(3)}, tmp_path / "others.pth")
-    with pytest.raises(ValueError, match=r"weights with all of resnet10t's.*lacks_one.pth: .*Missing.*layer1.0.conv1.weight"):
+    with pytest.raises(ValueError, match=r"all of resnet10t's.*lacks_one.pth: .*Missing.*layer1.0.conv1.weight"):
         DeepLab("resnet10t", 5, weights=str(tmp_path / "lacks_one.pth"))
     with pytest.raises(ValueError, match=r"others.pth: .*Missing.*conv1"):
         DeepLab("resnet10t", 5, weights=str(tmp_path / "others.pth"))
