@@ -92,7 +92,7 @@ class ODEBlock(nn.Module):
         """
         return _solve(self, activations)
 
-    def _solve(self, activations: Tensor) -> Tensor:
+    def _integrate(self, activations: Tensor) -> Tensor:
         passed = [{}] if self.evolution is None else self.evolution(spatial_kernels(self.net))
         if self.weights_first:
             passed = passed[-1:]
@@ -138,7 +138,7 @@ class ODEBlock(nn.Module):
 @torch.fx.wrap
 def _solve(block: ODEBlock, activations: Tensor) -> Tensor:
     """One operation to ``torch.fx``, which would trace the net without the weights and statistics of each time."""
-    return block._solve(activations)
+    return block._integrate(activations)
 
 
 def baked(net: nn.Module) -> nn.Module:

@@ -50,8 +50,8 @@ class TimmBackbone(nn.Module):
         super().__init__()
         options, self.strides = encoder_options or {}, tuple(sorted(strides))
         info: Any = make_encoder(encoder, None, options).feature_info
-        # timm counts all stages, also those that it leaves out unless asked; later ones of a stride replace earlier
-        index_of = dict(zip(info.reduction(), info.out_indices, strict=True))
+        # not the default maps alone, for timm counts all; a later one of the same stride replaces an earlier
+        index_of = {stride: index for index, stride in enumerate(info.reduction(list(range(len(info)))))}
         if not strides or not set(strides) <= set(index_of) or len(set(strides)) < len(strides):
             raise ValueError(f"expected strides among those of {encoder}, {list(index_of)}, got {strides}")
         indices = tuple(index_of[stride] for stride in self.strides)
