@@ -74,7 +74,7 @@ def test_are_one_sentence_each():
         "expected only['source'] as a tuple of ('mnist', 'mnist_m', 'inverted', 'blurred'), got None",
         "expected two numbers as sample_size, got None",
         "expected sample_domains among ['day', 'dusk', 'night', 'rain', 'fog'], got None",
-        "expected a whole number as num_sample_train, got None",
+        "expected a whole number as num_train, got None",
         "expected a whole number as num_domains, got None",
         "expected a whole number as num_domains, got 2.5",
     ]

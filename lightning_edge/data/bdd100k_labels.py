@@ -179,7 +179,7 @@ def _text(value: Any) -> str:
 
 def _box(box2d: Any) -> list[float] | None:
     """Coordinates, or ``None`` if they are not four numbers that can be pixels."""
-    sides = [box2d.get(side) for side in _SIDES] if isinstance(box2d, dict) else [None]
+    sides: list[Any] = [box2d.get(side) for side in _SIDES] if isinstance(box2d, dict) else []
     # NaN is in no range, and true and false are whole numbers to Python
     numbers = [float(side) for side in sides if type(side) in (int, float) and -_MAX_SIDE_PX <= side <= _MAX_SIDE_PX]
     return numbers if len(numbers) == len(_SIDES) else None

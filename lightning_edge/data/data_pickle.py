@@ -66,7 +66,8 @@ def load_data(pickled: bytes) -> Any:
     """
     stack: list[Any] = []
     marked: list[list[Any]] = []
-    memo: dict[int, Any] = {}
+    memo: dict[Any, Any] = {}
+    value: Any
     for count, (opcode, value, _) in enumerate(pickletools.genops(pickled)):
         if count == MAX_INSTRUCTIONS:
             raise NotDataError(f"has more than {MAX_INSTRUCTIONS} instructions")
