@@ -17,6 +17,9 @@ from lightning_edge.samples.frames import check_at_least
 
 Split = Literal["train", "val", "test", "predict"]
 
+FILE = "file"
+"""Key under which a sample may say what file it comes from. Errors name it; batches are without it."""
+
 _SPLITS: dict[str | None, tuple[Split, ...]] = {
     "fit": ("train", "val"),
     "validate": ("val",),
@@ -24,6 +27,23 @@ _SPLITS: dict[str | None, tuple[Split, ...]] = {
     "predict": (),
     None: ("train", "val", "test"),
 }
+
+
+def collate_one_size(samples: list[Any]) -> Any:
+    """Stack samples; raises ``ValueError`` naming two whose sizes differ."""
+    first = samples[0]
+    if not isinstance(first, dict):
+        return default_collate(samples)
+    for sample in samples:
+        for key, value in first.items():
+            if isinstance(value, Tensor) and sample[key].shape != value.shape:
+                raise ValueError(
+                    f"expected samples of one batch of the same size, got {key} of {tuple(value.shape)} in "
+                    f"{first.get(FILE, 'one')} and {tuple(sample[key].shape)} in {sample.get(FILE, 'another')}: take "
+                    "eval_batch_size=1 for evaluation, and for training a train_transform that ends in a crop of one "
+                    "size, such as StreetAugmentation(height, width)"
+                )
+    return default_collate([{key: value for key, value in sample.items() if key != FILE} for sample in samples])
 
 
 class EdgeDataModule(LightningDataModule, ABC):
@@ -40,7 +60,7 @@ class EdgeDataModule(LightningDataModule, ABC):
     """
 
     batch_type: ClassVar[type]
-    collate: Callable[[list[Any]], Any] = staticmethod(default_collate)
+    collate: Callable[[list[Any]], Any] = staticmethod(collate_one_size)
 
     def __init__(
         self, batch_size: int = 8, eval_batch_size: int | None = None, num_workers: int = 2, seed: int = 0

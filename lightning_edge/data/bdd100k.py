@@ -140,7 +140,8 @@ def _check_files(folder: Path, labels: Path, kept: Sequence[LabelledFrame], fram
             f"{len(missing)} of {len(kept)} images of {labels} are missing in {folder}, the first is {missing[0]}: "
             f"unpack bdd100k_images_100k.zip in root, from {SOURCE}"
         )
-    others = sorted(name for name in there - {frame.name for frame in frames} if name.endswith(".jpg"))
+    images = {name for name in there if name.endswith(".jpg") and not name.startswith(".")}
+    others = sorted(images - {frame.name for frame in frames})
     if others:
         warnings.warn(
             f"{len(others)} images in {folder} have no frame in {labels} and are passed over, the first is {others[0]}",

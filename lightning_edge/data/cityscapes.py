@@ -10,6 +10,7 @@ from pathlib import Path
 from lightning_edge.data.augmentation import Transform
 from lightning_edge.data.base import Split
 from lightning_edge.data.camera_motion import RandomCameraMotion
+from lightning_edge.data.image_files import by_key
 from lightning_edge.data.images import label_table
 from lightning_edge.data.segmentation import LabelledClip, SegmentationDataModule, SegmentationVideoDataModule
 from lightning_edge.ops.cityscapes_labels import LABELS, TRAIN_LABELS
@@ -166,7 +167,7 @@ def _folder(data: CityscapesDataModule | CityscapesVideoDataModule) -> Path:
 
 
 _NAME = re.compile(r"(?P<city>.+)_(?P<sequence>\d+)_(?P<frame>\d+)")
-_Key = tuple[str, str, int]
+_Key = tuple[str, int, int]
 """City, sequence and frame."""
 
 
@@ -174,16 +175,16 @@ def _key(path: Path, ending: str) -> _Key:
     match = _NAME.fullmatch(path.name.removesuffix(ending))
     if match is None:
         raise ValueError(f"{path}: expected a name of city, sequence and frame like aachen_000000_000019{ending}")
-    return match["city"], match["sequence"], int(match["frame"])
+    return match["city"], int(match["sequence"]), int(match["frame"])
 
 
 def _images(folder: Path) -> dict[_Key, Path]:
-    return {_key(path, _IMAGES): path for path in sorted(folder.glob(f"*/[!.]*{_IMAGES}"))}
+    return by_key(sorted(folder.glob(f"*/[!.]*{_IMAGES}")), lambda path: _key(path, _IMAGES))
 
 
 def _masks(root: Path, split: str) -> dict[_Key, Path]:
     folder = root / "gtFine" / split
-    masks = {_key(path, _MASKS): path for path in sorted(folder.glob(f"*/[!.]*{_MASKS}"))}
+    masks = by_key(sorted(folder.glob(f"*/[!.]*{_MASKS}")), lambda path: _key(path, _MASKS))
     if not masks:
         raise FileNotFoundError(
             f"no masks *{_MASKS} in the folders of {folder}: expected root to hold gtFine/{split}/<city>, got {root}; "

@@ -17,8 +17,10 @@ from typing_extensions import override
 from lightning_edge.contracts import DetectionBatch, LabelledSplit
 from lightning_edge.data.augmentation import DetectionAugmentation, Transform, apply_seeded
 from lightning_edge.data.base import Split
+from lightning_edge.data.classes import check_class_names
 from lightning_edge.data.domain_embeddings import DomainEmbedding
 from lightning_edge.data.domains import DomainDataModule, DomainLookup
+from lightning_edge.data.image_files import MAX_PIXELS
 from lightning_edge.data.images import RgbImage, read_image
 from lightning_edge.data.letterbox import letterbox
 from lightning_edge.data.loading import Draw
@@ -33,7 +35,10 @@ _NUM_CHECKED = 3
 
 
 class LabelledImage(NamedTuple):
-    """An image file and what is in it; boxes are pixel edges in the file and may reach beyond the image."""
+    """An image file and what is in it.
+
+    Boxes are pixel edges in the file as it is stored, whatever its EXIF orientation, and may reach beyond the image.
+    """
 
     path: Path
     record: ImageRecord
@@ -88,6 +93,8 @@ class DetectionDataModule(DomainDataModule):
         super().__init__(partition, embedding, only, batch_size, eval_batch_size, num_workers, seed)
         if min(input_size) < 1:
             raise ValueError(f"expected input_size of at least 1 x 1, got {input_size}")
+        if input_size[0] * input_size[1] > MAX_PIXELS:
+            raise ValueError(f"expected input_size of at most {MAX_PIXELS:,} pixels, got {input_size}")
         self.input_size = (input_size[0], input_size[1])
         self.train_transform = DetectionAugmentation(*input_size) if train_transform is None else train_transform
 
@@ -104,6 +111,7 @@ class DetectionDataModule(DomainDataModule):
     def make_dataset(self, split: Split) -> Dataset[Any]:
         """Index a split, read its first few images, and tell of boxes that reach beyond them."""
         assert split != "predict"
+        check_class_names(self.num_classes, self.class_names, getattr(self, "palette", None))
         images = self.labelled_images(split)
         if not images:
             raise ValueError(f"expected labelled_images({split!r}) of {type(self).__name__} to give some, got none")

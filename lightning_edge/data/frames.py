@@ -1,6 +1,7 @@
 """Frames of any folder of images or video file, for prediction."""
 
 import re
+import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, default_colla
 
 from lightning_edge.contracts import FrameBatch
 from lightning_edge.data.base import EdgeDataModule, Split
-from lightning_edge.data.images import IMAGE_SUFFIXES, RgbImage, read_image
+from lightning_edge.data.image_files import IMAGE_SUFFIXES, MAX_PIXELS, images_in
+from lightning_edge.data.images import RgbImage, read_image
 
 
 def collate_frames(samples: list[dict[str, Any]]) -> dict[str, Any]:
@@ -33,8 +35,8 @@ def collate_frames(samples: list[dict[str, Any]]) -> dict[str, Any]:
 class FramesDataModule(EdgeDataModule):
     """Frames of a stream in order of time, for ``Trainer.predict``; there is nothing to train on.
 
-    Images of a folder come in the natural order of their names (``2.png`` before ``10.png``). Frames may change their
-    size as long as they come one by one.
+    Images of a folder come in the natural order of their names (``2.png`` before ``10.png``), turned upright by their
+    EXIF orientation, as viewers show them. Frames may change their size as long as they come one by one.
 
     Args:
         source: a folder of images, or a video file that OpenCV can read.
@@ -64,6 +66,8 @@ class FramesDataModule(EdgeDataModule):
             raise ValueError(f"expected every of at least 1, got {every}")
         if size is not None and min(size) < 1:
             raise ValueError(f"expected size of at least a pixel each way, got {size}")
+        if size is not None and size[0] * size[1] > MAX_PIXELS:
+            raise ValueError(f"expected size of at most {MAX_PIXELS:,} pixels, got {size}")
         self.size = size
         self.source = Path(source).expanduser()
         self.every = every
@@ -77,12 +81,10 @@ class FramesDataModule(EdgeDataModule):
     def make_dataset(self, split: Split) -> Dataset[Any]:
         """Frames of the folder or of the video."""
         del split
-        if self.source.is_dir():
+        if _is_folder(self.source):
             frames = _FolderFrames(_images_in_order(self.source)[:: self.every], self.every, self.size)
             frames[0]  # shows here rather than later whether it can be read
             return frames
-        if not self.source.is_file():
-            raise FileNotFoundError(f"source {self.source}: expected a folder of images or a video file, found nothing")
         return _VideoFrames(self.source, self.every, self.size)
 
     def predict_dataloader(self) -> DataLoader[Any]:
@@ -106,7 +108,7 @@ class _FolderFrames(Dataset[dict[str, Any]]):
 
     def __getitem__(self, item: int) -> dict[str, Any]:
         path = self.paths[item]
-        return _frame(_resized(read_image(path), self.size), item * self.every, path.stem)
+        return _frame(_resized(read_image(path, upright=True), self.size), item * self.every, path.stem)
 
 
 class _VideoFrames(IterableDataset[dict[str, Any]]):
@@ -121,6 +123,11 @@ class _VideoFrames(IterableDataset[dict[str, Any]]):
         video = cv2.VideoCapture(str(self.path))
         try:
             frame_index = 0
+            height, width = (int(video.get(side)) for side in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH))
+            if height * width > MAX_PIXELS:
+                raise ValueError(
+                    f"source {self.path}: expected frames of at most {MAX_PIXELS:,} pixels, got {width:,} x {height:,}"
+                )
             while video.grab():  # decodes less than read()
                 if frame_index % self.every == 0:
                     is_decoded, image = video.retrieve()
@@ -150,9 +157,23 @@ def _frame(image: RgbImage, frame_index: int, name: str) -> dict[str, Any]:
     return {"image": chw, "frame_index": frame_index, "name": name}
 
 
+def _is_folder(source: Path) -> bool:
+    """Whether a source is a folder rather than a file; raises if it is neither."""
+    try:
+        mode = source.stat().st_mode
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"source {source}: expected a folder of images or a video file, found nothing"
+        ) from None
+    except OSError as error:
+        raise OSError(f"source {source}: cannot be read ({error.strerror}); look at permissions and links") from None
+    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):  # such as a pipe, which OpenCV would wait for
+        raise ValueError(f"source {source}: expected a folder of images or a video file, got a pipe or a device")
+    return stat.S_ISDIR(mode)
+
+
 def _images_in_order(folder: Path) -> list[Path]:
-    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    paths = sorted((path for path in files if path.suffix.lower() in IMAGE_SUFFIXES), key=_natural_key)
+    paths = sorted(images_in(folder), key=_natural_key)
     if not paths:
         raise FileNotFoundError(
             f"source {folder}: no image in it, expected files ending in {', '.join(IMAGE_SUFFIXES)}"

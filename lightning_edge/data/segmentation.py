@@ -1,5 +1,6 @@
 """Single images and clips with one mask each: what Cityscapes and CamVid share."""
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +13,20 @@ from torch.utils.data import Dataset
 
 from lightning_edge.contracts import IGNORE_INDEX, ClipBatch, SegmentationBatch
 from lightning_edge.data.augmentation import StreetAugmentation, Transform, apply_seeded
-from lightning_edge.data.base import EdgeDataModule, Split
+from lightning_edge.data.base import FILE, EdgeDataModule, Split
 from lightning_edge.data.camera_motion import RandomCameraMotion
+from lightning_edge.data.classes import check_class_names, check_label_table
+from lightning_edge.data.image_files import stored_size
 from lightning_edge.data.images import LabelTable, check_same_size, read_image, read_mask
 from lightning_edge.data.loading import Draw
+from lightning_edge.ops.sampling import evenly_spaced
 
 _NUM_CHECKED = 3
+_MAX_MASKS = 100
+"""Masks of a split that are read in search of a labelled pixel; the first has one in all sane data."""
+
+_MAX_HEADERS = 1000
+"""Evaluation images whose sizes are compared in setup; sizes of others show when they meet in a batch."""
 
 
 class LabelledClip(NamedTuple):
@@ -29,6 +38,8 @@ class LabelledClip(NamedTuple):
 
 class SegmentationDataModule(EdgeDataModule):
     """Single labelled images; a subclass says where they lie and what the classes are.
+
+    Images and masks are read as their files store them; an EXIF orientation is ignored in both, with a warning.
 
     Args:
         train_transform: augmentation from albumentations, applied alike to image and mask.
@@ -63,10 +74,15 @@ class SegmentationDataModule(EdgeDataModule):
         """Index a split, in order; raises ``FileNotFoundError`` where files are missing."""
 
     def make_dataset(self, split: Split) -> Dataset[Any]:
-        """Index a split and read its first few files, for mistakes that concern all of them."""
+        """Check the classes, index a split, and look at its files for mistakes that concern many of them."""
+        check_class_names(self.num_classes, *(getattr(self, name, None) for name in ("class_names", "palette")))
+        check_label_table(self.label_table, self.num_classes)
         clips = self.clips(split)
         self.check_clips(clips, split)
         height, width = _check_first(clips, self.label_table)
+        _check_labelled(clips, self.label_table, split)
+        if split != "train" and (self.eval_batch_size or self.batch_size) > 1:
+            _check_one_size(clips, split)
         transform = StreetAugmentation(height, width) if self.train_transform is None else self.train_transform
         return self._make_dataset(clips, transform)
 
@@ -141,7 +157,7 @@ class SegmentationVideoDataModule(SegmentationDataModule):
         return _ClipDataset(clips, self.label_table, transform, self.train_distances, self.train_motion)
 
 
-class _ImageDataset(Dataset[dict[str, Tensor]]):
+class _ImageDataset(Dataset[dict[str, Any]]):
     def __init__(self, clips: Sequence[LabelledClip], label_table: LabelTable, transform: Transform) -> None:
         self.clips = clips
         self.label_table = label_table
@@ -150,15 +166,16 @@ class _ImageDataset(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, item: int | Draw) -> dict[str, Tensor]:
+    def __getitem__(self, item: int | Draw) -> dict[str, Any]:
         clip = self.clips[item.index if isinstance(item, Draw) else item]
         sample: dict[str, Any] = _read_last(clip, self.label_table)
         if isinstance(item, Draw):
             sample = apply_seeded(self.transform, item.seed, **sample)
-        return {"image": _channels_first(sample["image"]), "mask": _to_tensor(sample["mask"])}
+        tensors = {"image": _channels_first(sample["image"]), "mask": _to_tensor(sample["mask"])}
+        return tensors | {FILE: str(clip.frames[-1])}
 
 
-class _ClipDataset(Dataset[dict[str, Tensor]]):
+class _ClipDataset(Dataset[dict[str, Any]]):
     def __init__(
         self,
         clips: Sequence[LabelledClip],
@@ -176,14 +193,16 @@ class _ClipDataset(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, item: int | Draw) -> dict[str, Tensor]:
+    def __getitem__(self, item: int | Draw) -> dict[str, Any]:
+        clip = self.clips[item.index if isinstance(item, Draw) else item]
         if isinstance(item, Draw):
             distance = self.train_distances[item.batch_seed % len(self.train_distances)]
-            sample = self._training_clip(self.clips[item.index], distance, item.seed)
+            sample = self._training_clip(clip, distance, item.seed)
             sample = apply_seeded(self.transform, item.seed, **sample)
         else:
-            sample = _read_clip(self.clips[item], self.label_table)
-        return {"frames": _channels_first(sample["images"]), "mask": _to_tensor(sample["mask"])}
+            sample = _read_clip(clip, self.label_table)
+        tensors = {"frames": _channels_first(sample["images"]), "mask": _to_tensor(sample["mask"])}
+        return tensors | {FILE: str(clip.frames[-1])}
 
     def _training_clip(self, clip: LabelledClip, distance: int, seed: int) -> dict[str, np.ndarray]:
         if self.train_motion is None:
@@ -226,3 +245,28 @@ def _to_tensor(array: np.ndarray) -> Tensor:
 def _check_first(clips: list[LabelledClip], label_table: LabelTable) -> tuple[int, int]:
     masks = [_read_last(clip, label_table)["mask"] for clip in clips[:_NUM_CHECKED]]
     return masks[0].shape[0], masks[0].shape[1]
+
+
+def _check_labelled(clips: list[LabelledClip], label_table: LabelTable, split: Split) -> None:
+    """Raise ``ValueError`` if no mask has a labelled pixel, and warn where there are too many masks to be sure."""
+    some = [clips[index].mask for index in evenly_spaced(len(clips), _MAX_MASKS)]
+    if any((read_mask(path, label_table) != IGNORE_INDEX).any() for path in some):
+        return
+    message = (
+        f"expected labelled pixels in the {split} split, got none in {len(some)} of its {len(clips)} masks, the first "
+        f"is {some[0]}: are these masks of another label set, or of a split without public labels?"
+    )
+    if len(some) == len(clips):
+        raise ValueError(message)
+    warnings.warn(message, stacklevel=4)
+
+
+def _check_one_size(clips: list[LabelledClip], split: Split) -> None:
+    first, *others = [clips[index].frames[-1] for index in evenly_spaced(len(clips), _MAX_HEADERS)]
+    size = stored_size(first)
+    for path in others:
+        if (other := stored_size(path)) != size:
+            raise ValueError(
+                f"expected images of one size in the {split} split, for they share batches, got {size} in {first} and "
+                f"{other} in {path}: take eval_batch_size=1"
+            )

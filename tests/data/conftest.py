@@ -56,6 +56,17 @@ def camvid_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def leave_system_files(root: Path) -> None:
+    """What Windows and macOS leave in every folder, and beside every file."""
+    for folder in [root, *(path for path in root.rglob("*") if path.is_dir())]:
+        for path in list(folder.iterdir()):
+            if path.is_file():
+                (folder / f"._{path.name}").write_bytes(b"\0\5\26\7")
+        for name in ("Thumbs.db", ".DS_Store", "desktop.ini"):
+            (folder / name).write_bytes(b"\0")
+        (folder / "__MACOSX").mkdir()
+
+
 @pytest.fixture(scope="module")
 def sample_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """An empty folder for generated data, so that tests neither find nor leave any."""

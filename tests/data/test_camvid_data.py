@@ -1,3 +1,4 @@
+import shutil
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -7,6 +8,7 @@ import albumentations as A
 import numpy as np
 import pytest
 import torch
+from conftest import leave_system_files, write_image, write_mask
 
 from lightning_edge.contracts import check_batch
 from lightning_edge.data import CamVidDataModule, CamVidVideoDataModule
@@ -76,6 +78,36 @@ def test_a_strange_name(tmp_path: Path):
         (tmp_path / folder / "holiday.png").touch()
     with pytest.raises(ValueError, match=r"holiday\.png: expected a name of sequence and frame"):
         _make(CamVidDataModule, tmp_path).setup()
+
+
+@pytest.mark.parametrize("kind", [CamVidDataModule, CamVidVideoDataModule])
+def test_files_of_operating_systems_are_passed_over(kind: Any, camvid_root: Path, tmp_path: Path):
+    root = Path(shutil.copytree(camvid_root, tmp_path / "root"))
+    leave_system_files(root)
+    arguments = {} if kind is CamVidDataModule else {"max_distance": 5}
+    littered, clean = (_make(kind, folder, **arguments) for folder in (root, camvid_root))
+    littered.setup()
+    for split in ("train", "val", "test"):
+        assert _frames(littered, split) == _frames(clean, split)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".PNG", ".jpg", ".JPG", ".jpeg", ".JPEG"])
+def test_endings_of_images(tmp_path: Path, suffix: str):
+    write_image(tmp_path / f"train/0001TP_000000{suffix}", 7)
+    write_mask(tmp_path / f"trainannot/0001TP_000000{'.PNG' if suffix.isupper() else '.png'}", 0)
+    assert len(_make(CamVidDataModule, tmp_path).dataset("train")) == 1
+
+
+@pytest.mark.parametrize("other", ["train/0001TP_000000.jpg", "train/0001TP_0.png", "trainannot/0001TP_000000.PNG"])
+def test_two_files_for_one_frame_are_refused(tmp_path: Path, other: str):
+    write_image(tmp_path / "train/0001TP_000000.png", 7)
+    write_mask(tmp_path / "trainannot/0001TP_000000.png", 0)
+    write_image(tmp_path / other, 7)
+    first = Path(other).with_name("0001TP_000000.png")
+    with pytest.raises(ValueError, match="expected one file for each frame") as error:
+        _make(CamVidDataModule, tmp_path).setup("fit")
+    assert str(tmp_path / first) in str(error.value)
+    assert str(tmp_path / other) in str(error.value)
 
 
 @_needs_real

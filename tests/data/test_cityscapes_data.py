@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from cityscapesscripts.helpers.labels import labels as official_labels
+from conftest import leave_system_files
 from lightning.pytorch import LightningModule, Trainer
 
 from lightning_edge.contracts import check_batch, input_key
@@ -184,6 +185,31 @@ def test_a_missing_image(broken_root: Path):
     (broken_root / "leftImg8bit/train/aachen/aachen_000003_000019_leftImg8bit.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"1 of 6 masks have no image.*aachen_000003_000019.*leftImg8bit_train"):
         _make(CityscapesDataModule, broken_root).setup()
+
+
+@pytest.mark.parametrize("kind", _MODULES)
+def test_files_of_operating_systems_are_passed_over(kind: Any, broken_root: Path, cityscapes_root: Path):
+    leave_system_files(broken_root)
+    littered, clean = _make(kind, broken_root), _make(kind, cityscapes_root)
+    littered.setup()
+    for split in ("train", "val"):
+        names = [[[path.name for path in clip.frames] for clip in data.clips(split)] for data in (littered, clean)]
+        assert names[0] == names[1]
+
+
+@pytest.mark.parametrize("kind", _MODULES)
+@pytest.mark.parametrize("folder", ["gtFine", "leftImg8bit", "leftImg8bit_sequence"])
+@pytest.mark.parametrize("name", ["aachen_000002_19", "aachen_2_000019"])
+def test_two_files_for_one_frame_are_refused(kind: Any, folder: str, name: str, broken_root: Path):
+    ending = "_gtFine_labelIds.png" if folder == "gtFine" else "_leftImg8bit.png"
+    path = broken_root / folder / "train/aachen" / f"aachen_000002_000019{ending}"
+    shutil.copy(path, path.with_name(f"{name}{ending}"))
+    unused = "leftImg8bit_sequence" if kind is CityscapesDataModule else "leftImg8bit"
+    if folder == unused:
+        _make(kind, broken_root).dataset("train")
+        return
+    with pytest.raises(ValueError, match=rf"one file for each frame, got .*aachen_000002_000019.* and .*{name}"):
+        _make(kind, broken_root).dataset("train")
 
 
 def test_clips_of_an_own_module_that_are_too_short(cityscapes_root: Path):

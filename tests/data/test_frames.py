@@ -120,6 +120,8 @@ def test_images_of_one_name_are_refused(folder: Path):
 def test_hidden_files_and_folders_are_no_images(folder: Path):
     (folder / "._frame9.png").write_text("hello")
     (folder / "more.png").mkdir()
+    for name in ("Thumbs.db", ".DS_Store", "desktop.ini"):
+        (folder / name).touch()
     (folder / "1²3.png").write_bytes((folder / "frame1.png").read_bytes())
     names, *_ = _predict(FramesDataModule(folder))
     assert names == ["frame1", "frame2", "frame9", "frame10", "frame100", "1²3"]
