@@ -123,6 +123,6 @@ def _check(path: Path, split: LabelledSplit, names: Sequence[str], features: Fea
     if is_faulty.any():
         raise ValueError(
             f"{path}: expected finite features of the {split} split, got NaN or infinity for {is_faulty.sum()} of "
-            f"{len(names)} images, the first is {names[int(is_faulty.argmax())]}: are the weights of the encoder finite? "
+            f"{len(names)} images, the first is {names[int(is_faulty.argmax())]}: are the encoder's weights finite? "
             f"{_REMEDY}"
         )
