@@ -33,7 +33,7 @@ def make_encoder(name: str, weights: str | None, options: Mapping[str, Any]) -> 
     config: Any = encoder.pretrained_cfg
     is_flexible = options.get("dynamic_img_size", False) or not options.get("strict_img_size", True)
     size = options.get("img_size", config["input_size"][1:])
-    encoder.pretrained_cfg = {
+    encoder.pretrained_cfg = {  # pyright: ignore[reportArgumentType]
         **config,
         "input_size": (config["input_size"][0], *((size, size) if isinstance(size, int) else size)),
         "fixed_input_size": config.get("fixed_input_size", False) and not is_flexible,
