@@ -151,7 +151,7 @@ def _run_on(
     if module is None or not buffers:
         return run(state), {}
     copies = {f"module.{name}": buffer.clone() for name, buffer in buffers.items()}
-    end = functional_call(_WithModule(module, run), copies, (state,))
+    end = functional_call(_WithModule(module, run), copies, (state,), tie_weights=False)
     return end, {name: copies[f"module.{name}"] for name in buffers}
 
 

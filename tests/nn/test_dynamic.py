@@ -37,6 +37,23 @@ def test_equal_gates_give_the_convolution_that_was(num_experts, gate):
         assert (weights[0] - weights[1]).std() > 0.5 * weights.std()  # experts differ
 
 
+@pytest.mark.parametrize("gate", ["sigmoid", "softmax"])
+def test_all_domains_begin_near_the_convolution_that_was(gate):
+    """As in the released code: the router's weights have a deviation of 0.01, so that no gate is near an end."""
+    torch.manual_seed(0)
+    conv, embedding = nn.Conv2d(4, 6, 3, padding=1), torch.randn(8, 64)  # standardized features
+    layer = DomainConv2d(conv, 4, 64, gate)
+    assert float(layer.router.weight.detach().std()) == pytest.approx(0.01, rel=0.2)
+    assert not layer.router.bias.any()
+    middle = 0.5 if gate == "sigmoid" else 1 / 4
+    gates = layer.gates(embedding)
+    torch.testing.assert_close(gates, torch.full_like(gates, middle), rtol=0.2, atol=0)
+    assert (gates[0] - gates[1]).abs().max() > 0.001  # and each domain has its own
+    image = torch.rand(8, 4, 7, 7)
+    error = (run(layer, image, embedding) - conv(image)).std() / conv(image).std()
+    assert error < 0.15
+
+
 def test_one_expert_under_softmax_is_the_static_layer_in_every_domain():
     conv, layer = make_layer(num_experts=1, gate="softmax")
     image = torch.rand(2, 4, 7, 7)

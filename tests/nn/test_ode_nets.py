@@ -5,6 +5,7 @@ import copy
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from lightning_edge.nn.anodev2 import ODEBlock, baked
@@ -54,6 +55,24 @@ def test_with_one_step_it_is_a_residual_net(name):
     for block in blocks:
         block.forward = lambda state, field=block.net: state + field(state)
     assert torch.equal(net(images()), scores)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_field_is_convolution_norm_and_relu(name):
+    """As in the code of ANODE, so that activations never fall."""
+    net, seen = make(name).eval(), []
+    block = next(part for part in net.modules() if isinstance(part, ODEBlock))
+    block.register_forward_hook(lambda block, inputs, end: seen.extend((*inputs, end)))
+    net(images())
+    slope, end = seen
+    convolutions = [part for part in block.net.modules() if isinstance(part, nn.Conv2d)]
+    norms = [part for part in block.net.modules() if isinstance(part, nn.BatchNorm2d)]
+    assert len(convolutions) == len(norms) == (1 if name == "ode_alexnet" else 2)
+    for conv, norm in zip(convolutions, norms, strict=True):
+        features = F.conv2d(slope, conv.weight, conv.bias, padding=2 if name == "ode_alexnet" else 1)
+        slope = F.relu(F.batch_norm(features, norm.running_mean, norm.running_var, norm.weight, norm.bias))
+    torch.testing.assert_close(end, seen[0] + slope, rtol=1e-12, atol=1e-12)
+    assert 0.1 < (slope == 0).double().mean() < 0.9
 
 
 @pytest.mark.parametrize("name", NAMES)
