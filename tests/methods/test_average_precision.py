@@ -194,3 +194,18 @@ def test_a_domain_is_scored_at_half_of_the_union(side, score):
     """Boxes share 12 / 20 or 9 / 20."""
     one = image(0, detections([[0, 0, side, 20]], [0.5], [0]), [[0, 0, 20, 20]], [0])
     assert ap50_by_domain([one], ["day"])["day"] == pytest.approx(score)
+
+
+@pytest.mark.parametrize("scale", [0.2, 1 / 3, 0.35])
+def test_edges_on_whole_pixels_are_so_again_after_the_letterbox(scale):
+    """A rounding of float32 would make a box of 32 x 32 pixels a medium one."""
+    batch, *_ = make_batch(1)
+    corner = torch.arange(1, 1248).float()
+    boxes = torch.stack([corner, corner, corner + 32, corner + 32], 1)
+    batch |= {"scale": torch.tensor([scale]), "original_size": torch.tensor([[1280, 1280]])}
+    scaled = boxes * batch["scale"]
+    batch |= {"boxes_xyxy": [scaled], "label": [torch.zeros(len(boxes)).long()]}
+    batch |= {"ignored_xyxy": [torch.zeros(0, 4)], "ignored_label": [torch.zeros(0).long()]}
+    (scored,) = scored_images(batch, [Detections(scaled, torch.ones(len(boxes)), batch["label"][0])])
+    assert torch.equal(scored.boxes_xyxy, boxes)
+    assert torch.equal(scored.found.boxes_xyxy, boxes)
