@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
 
-from lightning_edge.ops.shift_cpu import is_a_size_of_integers, shift_planes
+from lightning_edge.ops.shift_cpu import is_made_of_integers, shift_planes
 from lightning_edge.ops.shift_operators import shift_by_convolution, shift_by_pads, shift_by_slices
 
 _CACHE_BYTES = 2**21
@@ -62,13 +62,13 @@ def shifts_of_offsets(offsets: Sequence[tuple[int, int]]) -> tuple[Shift, ...]:
 
 
 def shift2d(
-    image: Float[Tensor, "batch channels height width"],
+    image: Shaped[Tensor, "batch channels height width"],
     shifts: Sequence[Shift],
-    out: Float[Tensor, "batch channels height width"] | None = None,
-) -> Float[Tensor, "batch channels height width"]:
+    out: Shaped[Tensor, "batch channels height width"] | None = None,
+) -> Shaped[Tensor, "batch channels height width"]:
     """Move channels by whole pixels; what comes in from outside the picture is zero.
 
-    Exact in every floating-point type: values are copied. The result has the memory format of the image. On a CPU the
+    Exact in every type: values are copied. The result has the memory format of the image. On a CPU the
     contiguous one is much faster than ``channels_last``. On a GPU the first call for each number of channels and size
     of image compiles a kernel, some tenths of a second, and must come before a CUDA graph is recorded.
 
@@ -100,10 +100,12 @@ def _is_plain(*tensors: Tensor | None) -> bool:
     if torch.compiler.is_compiling() or _needs_operators() or torch._C._len_torch_dispatch_stack():
         return False
     with_gradients = torch.is_grad_enabled()
-    return all(
-        tensor is None or (type(tensor) in (Tensor, Parameter) and not (with_gradients and tensor.requires_grad))
-        for tensor in tensors
-    )
+    for tensor in tensors:
+        if tensor is not None and (
+            type(tensor) not in (Tensor, Parameter) or (with_gradients and tensor.requires_grad)
+        ):
+            return False
+    return True
 
 
 def _needs_operators() -> bool:
@@ -159,12 +161,8 @@ def _shifts(plan: Sequence[int]) -> tuple[Shift, ...]:
 
 
 def _dense(image: Tensor) -> Tensor:
-    dense = image if _is_channels_last(image) else image.contiguous()
-    return dense.resolve_conj().resolve_neg()
-
-
-def _is_channels_last(image: Tensor) -> bool:
-    return not image.is_contiguous() and image.is_contiguous(memory_format=torch.channels_last)
+    is_dense = image.is_contiguous() or image.is_contiguous(memory_format=torch.channels_last)
+    return image if is_dense else image.contiguous()
 
 
 def _check_channels(image: Tensor, num_channels: int) -> None:
@@ -192,7 +190,7 @@ def _check_memory(image: Tensor, out: Tensor) -> Tensor:
 
 def _copy(image: Tensor, shifts: tuple[Shift, ...], out: Tensor) -> Tensor:
     """Write the shifted image by the way for its device and layout."""
-    if image.is_cpu and image.is_contiguous() and out.is_contiguous() and is_a_size_of_integers(image):
+    if image.is_cpu and image.is_contiguous() and out.is_contiguous() and is_made_of_integers(image, out):
         return shift_planes(image, shifts, out)
     # Triton has no complex numbers
     if image.is_cuda and image.stride() == out.stride() and not image.is_complex() and find_spec("triton") is not None:

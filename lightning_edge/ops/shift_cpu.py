@@ -33,9 +33,9 @@ class _Step(NamedTuple):
     """Bits that are kept: all if there is none."""
 
 
-def is_a_size_of_integers(image: Tensor) -> bool:
-    """Whether an integer is as large as a value of the image, as :func:`shift_planes` needs it; none has 16 bytes."""
-    return image.itemsize in _INTEGER_OF_BYTES
+def is_made_of_integers(*images: Tensor) -> bool:
+    """Whether values can be copied as integers: none has 16 bytes, and a conjugate in waiting is not in memory."""
+    return all(image.itemsize in _INTEGER_OF_BYTES and not image.is_conj() and not image.is_neg() for image in images)
 
 
 def shift_planes(image: Tensor, shifts: _Shifts, out: Tensor) -> Tensor:
@@ -59,10 +59,9 @@ def shift_planes(image: Tensor, shifts: _Shifts, out: Tensor) -> Tensor:
 @lru_cache(maxsize=512)
 def _plan(shifts: tuple[tuple[int, int, int], ...], shape: torch.Size, integer: torch.dtype) -> tuple[_Step, ...]:
     """All that is to be done for images of a shape."""
-    *_, height, width = shape
     steps: list[_Step] = []
     first = 0
-    if grid := _find_grid(shifts, height, width):
+    if grid := _find_grid(shifts, *shape[2:]):
         size, dilation, each = grid
         steps.append(_grid_step(size, dilation, each, shape, integer))
         shifts, first = shifts[size**2 :], size**2 * each

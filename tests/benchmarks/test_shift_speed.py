@@ -4,16 +4,22 @@ Each is called some times in a row, after which the next has its turn: what it r
 
 Shapes are those of ShiftResNet-20 (expansion 3, 9 and 6) and of ShiftNet-A's groups; on a CPU in batches of 64 and 16,
 and the first two of one image, as on a device; on a GPU in batches that for the most part do not fit its cache.
+
+In onnxruntime the ways in which an exported graph can express a shift are compared, alone and within nets.
 """
 
+import numpy as np
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 
 from lightning_edge.nn import TimmClassifier, convert_to_shifts
+from lightning_edge.nn.shift import Shift2d
 from lightning_edge.ops.shift import grid_shifts, shift2d, shift_by_slices, shift_pointwise
+from lightning_edge.ops.shift_operators import shift_by_convolution, shift_by_pads
 from lightning_edge.timing import interleave, ratio
 
 pytestmark = pytest.mark.benchmark
@@ -109,6 +115,71 @@ def test_whole_nets(batch_size, capsys):
     functions = {name: lambda net=net: net.eval()(image) for name, net in nets.items()}
     with torch.inference_mode():  # of nets that were made outside, as users have them
         print_ratios(functions, ("ResNet-20",), f"{tuple(image.shape)}{_threads()}", capsys)
+
+
+def shift_by_padding_once(image, shifts):
+    """A border around all channels, and a slice of it for each place."""
+    reach = max(abs(offset) for _, dy, dx in shifts for offset in (dy, dx))
+    padded, ends = F.pad(image, (reach,) * 4), np.cumsum([num for num, _, _ in shifts])
+    rows, columns = (lambda step, end=end: slice(reach + step, reach + step + end) for end in image.shape[2:])
+    parts = [padded[:, end - n : end, rows(dy), columns(dx)] for (n, dy, dx), end in zip(shifts, ends, strict=True)]
+    return torch.cat(parts, 1)
+
+
+def shift_by_gather(image, shifts):
+    """Each pixel by its place in memory, behind which stands a zero."""
+    channels, height, width = (int(size) for size in image.shape[1:])
+    dy, dx = np.array([(dy, dx) for n, dy, dx in shifts for _ in range(n)]).T[..., None, None]
+    y, x = np.arange(height)[:, None] + dy, np.arange(width) + dx
+    is_inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+    place = np.where(is_inside, (np.arange(channels)[:, None, None] * height + y) * width + x, image[0].numel())
+    places = torch.from_dlpack(place.reshape(-1))
+    return F.pad(image.flatten(1), (0, 1)).index_select(1, places).unflatten(1, (channels, height, width))
+
+
+WAYS_IN_ONNX = {
+    "one-hot convolution": shift_by_convolution,
+    "pad and slice each": shift_by_pads,
+    "pad once, slice": shift_by_padding_once,
+    "gather": shift_by_gather,
+}
+
+
+def converted_resnet18():
+    net = timm.create_model("resnet18", num_classes=10)
+    convert_to_shifts(net)
+    return net
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (lambda: Shift2d(48), (1, 48, 32, 32)),
+        (lambda: Shift2d(128, 5), (1, 128, 56, 56)),
+        (lambda: timm.create_model("shiftresnet20", expansion=3), (1, 3, 32, 32)),
+        (lambda: timm.create_model("shiftresnet20", expansion=3), (16, 3, 32, 32)),
+        (lambda: timm.create_model("shiftnet_c"), (1, 3, 224, 224)),
+        (converted_resnet18, (1, 3, 64, 64)),
+    ],
+    ids=["shift 3x3", "shift 5x5", "ShiftResNet-20, 1", "ShiftResNet-20, 16", "ShiftNet-C", "ResNet-18 converted"],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_in_onnxruntime(make, shape, tmp_path, monkeypatch, capsys, request):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    net, image = make().eval(), torch.rand(shape)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    functions = {}
+    for name, way in WAYS_IN_ONNX.items():
+        monkeypatch.setattr("lightning_edge.ops.shift.shift_by_convolution", way)
+        # the older exporter, which takes a small part of the time
+        torch.onnx.export(net, (image,), tmp_path / f"{name}.onnx", input_names=["image"], dynamo=False)
+        session = onnxruntime.InferenceSession(tmp_path / f"{name}.onnx", options, ["CPUExecutionProvider"])
+        functions[name] = lambda session=session: session.run(None, {"image": image.numpy()})[0]
+        with torch.no_grad():
+            np.testing.assert_allclose(functions[name](), net(image).numpy(), rtol=1e-4, atol=1e-4)
+    title = f"{request.node.callspec.id} {shape}{_threads()}, onnxruntime"
+    print_ratios(functions, ("one-hot convolution",), title, capsys)
 
 
 @pytest.mark.gpu

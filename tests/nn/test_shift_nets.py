@@ -95,6 +95,36 @@ def test_blocks_for_cifar_keep_or_halve_the_picture(make_block, channels, stride
     assert make_block(9, channels, stride)(random(2, 9, 8, 6)).shape == shape
 
 
+@pytest.mark.parametrize(("out_channels", "stride"), [(9, 1), (12, 2)])
+def test_a_shift_block_adds_its_shortcut_after_the_last_activation(out_channels, stride):
+    """As the released code does: what the block adds is not negative, and what it returns may be."""
+    torch.manual_seed(0)
+    block, image = ShiftBlock(9, out_channels, stride, expansion=2, dilation=2).eval(), random(2, 9, 8, 6)
+    first, first_norm, _, second, second_norm, _ = block.residual
+    for norm in (module for module in block.modules() if isinstance(module, nn.BatchNorm2d)):
+        for statistic in (norm.running_mean, norm.running_var, norm.weight.data, norm.bias.data):
+            nn.init.uniform_(statistic, 0.2, 1)
+
+    def normalize(features, norm):
+        return nn.functional.batch_norm(features, norm.running_mean, norm.running_var, norm.weight, norm.bias)
+
+    middle = normalize(torch.einsum("oi,bihw->bohw", first.weight[..., 0, 0], image), first_norm).relu()
+    shifted, channel = torch.zeros_like(middle), 0
+    for num, dy, dx in second.shifts:
+        assert max(abs(dy), abs(dx)) in (0, 2)
+        for y, x in ((y, x) for y in range(8) for x in range(6) if 0 <= y + dy < 8 and 0 <= x + dx < 6):
+            shifted[:, channel : channel + num, y, x] = middle[:, channel : channel + num, y + dy, x + dx]
+        channel += num
+    added = torch.einsum("oi,bihw->bohw", second.weight[..., 0, 0], shifted[..., ::stride, ::stride])
+    added = normalize(added, second_norm).relu()
+    kept = image
+    if stride == 2:
+        convolution, norm = block.shortcut
+        kept = normalize(torch.einsum("oi,bihw->bohw", convolution.weight[..., 0, 0], image[..., ::2, ::2]), norm)
+    assert (added + kept).min() < -0.1
+    torch.testing.assert_close(block(image), added + kept)
+
+
 @pytest.mark.parametrize("make_module", [CSC, SC2])
 def test_a_module_at_a_stride_keeps_its_averaged_input(make_module):
     module, image = make_module(9, 20, 2), random(2, 9, 7, 6)

@@ -7,7 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
 
+from lightning_edge.ops import shift as shift_module
 from lightning_edge.ops.shift import (
     Shift,
     grid_shifts,
@@ -105,12 +107,16 @@ def test_out_is_written_in_full():
         assert torch.equal(out, shift2d(image, shifts))
 
 
-def test_the_gradient_is_exact():
-    image = random_image(2, 20, 5, 4, dtype=torch.float64).requires_grad_()
-    shifts = grid_shifts(20)
-    assert torch.autograd.gradcheck(lambda values: shift2d(values, shifts), image)
-    assert torch.autograd.gradgradcheck(lambda values: shift2d(values, shifts), image)
-    shift2d(image, shifts).sum().backward()
+def test_derivatives_of_both_modes_and_of_second_order_are_exact():
+    image, shifts = random_image(1, 10, 2, 3, dtype=torch.float64).requires_grad_(), grid_shifts(10)
+
+    def shift(values):
+        return shift2d(values, shifts)
+
+    both_modes = {"check_forward_ad": True, "check_batched_grad": True, "check_batched_forward_grad": True}
+    assert torch.autograd.gradcheck(shift, image, **both_modes)
+    assert torch.autograd.gradgradcheck(shift, image, check_fwd_over_rev=True, check_batched_grad=True)
+    shift(image).sum().backward()
     assert torch.equal(image.grad, one_hot_convolution(torch.ones_like(image), opposite(shifts)))
 
 
@@ -121,15 +127,37 @@ def test_the_operator_keeps_the_rules_of_torch():
         torch.library.opcheck(torch.ops.lightning_edge.shift, (image, plan))
 
 
-def test_it_is_compiled_in_one_piece():
+@pytest.fixture
+def without_type_checks(monkeypatch):
+    """Those of this suite are Python that is not compiled."""
+    for name in ("shift2d", "_follow", "shift_by_pads"):
+        monkeypatch.setattr(shift_module, name, inspect.unwrap(getattr(shift_module, name)))
+
+
+def test_it_is_compiled_in_one_piece(without_type_checks):
     shifts = grid_shifts(20)
-    shift = inspect.unwrap(shift2d)  # the suite's type checks are Python that is not compiled
-    compiled = torch.compile(lambda image: (shift(2 * image, shifts) ** 2).sum(), fullgraph=True, backend="aot_eager")
+
+    def loss(image):
+        return (shift_module.shift2d(2 * image, shifts) ** 2).sum()
+
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
     image = random_image(2, 20, 5, 4).requires_grad_()
     compiled(image).backward()
     gradient, image.grad = image.grad, None
     (shift2d(2 * image, shifts) ** 2).sum().backward()
     torch.testing.assert_close(image.grad, gradient)
+
+
+@pytest.mark.parametrize("transform", ["jvp", "vjp", "vmap"])
+def test_a_transform_within_is_compiled_too(transform, without_type_checks):
+    shifts, image = grid_shifts(9), random_image(1, 9, 5, 4)
+
+    def found(values):
+        return TRANSFORMS[transform](lambda x: shift_module.shift2d(x, shifts), values)
+
+    compiled = torch.compile(found, fullgraph=True, backend="aot_eager")(image)
+    expected = TRANSFORMS[transform](lambda x: one_hot_convolution(x, shifts), image)
+    torch.testing.assert_close(compiled, expected)
 
 
 @pytest.mark.parametrize(
@@ -175,19 +203,104 @@ def test_shift_and_product_in_one_have_gradients():
     )
 
 
-def test_a_tangent_is_shifted_too():
+def tangent_of(function, inputs, tangents):
+    """By forward mode, without ``torch.func``; an input without a tangent is given as none."""
+    with forward_ad.dual_level():
+        pairs = zip(inputs, tangents, strict=True)
+        result = function(*(value if t is None else forward_ad.make_dual(value, t) for value, t in pairs))
+        return forward_ad.unpack_dual(result).tangent
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad])
+@pytest.mark.parametrize("batch", [1, 7])
+@pytest.mark.parametrize(
+    "with_tangent", [(True, False, False), (False, True, False), (False, False, True), (True,) * 3]
+)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_no_tangent_is_lost_at_any_size(mode, batch, with_tangent, memory_format, monkeypatch):
+    monkeypatch.setattr("lightning_edge.ops.shift._CACHE_BYTES", 2 * 20 * 30 * 4)
+    shifts, inputs = grid_shifts(20), (random_image(batch, 20, 5, 6), random_image(3, 20), random_image(3))
+    inputs = inputs[0].to(memory_format=memory_format), *inputs[1:]
+    tangents = [1 + value if has else None for value, has in zip(inputs, with_tangent, strict=True)]
+
+    def expected(image, weight, bias):
+        return F.conv2d(one_hot_convolution(image, shifts), weight[..., None, None], bias)
+
+    with mode():
+        found = tangent_of(lambda image, *rest: shift_pointwise(image, shifts, *rest), inputs, tangents)
+        torch.testing.assert_close(found, tangent_of(expected, inputs, tangents), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_out_receives_the_tangent_too(memory_format):
     image, tangent, shifts = random_image(2, 9, 5, 7), random_image(2, 9, 5, 7) + 1, grid_shifts(9)
-    outputs = torch.func.jvp(lambda x: shift2d(x, shifts), (image,), (tangent,))
-    assert all(
-        torch.equal(*pair) for pair in zip(outputs, (shift2d(image, shifts), shift2d(tangent, shifts)), strict=True)
-    )
-    weight = torch.rand(4, 9)
-    _, of_product = torch.func.jvp(lambda x: shift_pointwise(x, shifts, weight), (image,), (tangent,))
-    torch.testing.assert_close(of_product, shift_pointwise(tangent, shifts, weight))
+    image = image.to(memory_format=memory_format)
+    with torch.no_grad():
+        found = tangent_of(lambda values: shift2d(values, shifts, torch.empty_like(image)), [image], [tangent])
+    assert torch.equal(found, one_hot_convolution(tangent, shifts))
+
+
+TRANSFORMS = {
+    "jvp": lambda function, image: torch.func.jvp(function, (image,), (image + 1,)),
+    "vjp": lambda function, image: torch.func.vjp(lambda x: function(x) ** 2, image)[1](function(image + 1)),
+    "vmap": lambda function, image: torch.vmap(function)(torch.stack([image, image + 1])),
+    "vmap of channels": lambda function, image: torch.vmap(function, 3, 1)(torch.stack([image, image + 1], 3)),
+    "jacfwd": lambda function, image: torch.func.jacfwd(function)(image),
+    "jacrev": lambda function, image: torch.func.jacrev(function)(image),
+    "hessian": lambda function, image: torch.func.hessian(lambda x: (function(x) ** 3).sum())(image),
+}
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS)
+@pytest.mark.parametrize("with_product", [False, True])
+def test_transforms_see_a_one_hot_convolution(transform, with_product):
+    shifts, weight = grid_shifts(9), random_image(2, 9, dtype=torch.float64)
+    image = random_image(1, 9, 2, 3, dtype=torch.float64)
+
+    def found(values):
+        return shift_pointwise(values, shifts, weight) if with_product else shift2d(values, shifts)
+
+    def expected(values):
+        shifted = one_hot_convolution(values, shifts)
+        return F.conv2d(shifted, weight[..., None, None]) if with_product else shifted
+
+    torch.testing.assert_close(transform(found, image), transform(expected, image))
+
+
+def test_each_image_of_a_batch_has_a_weight_of_its_own_under_vmap():
+    image, shifts, weights = random_image(2, 9, 5, 7), grid_shifts(9), random_image(4, 3, 9)
+    found = torch.vmap(lambda weight: shift_pointwise(image, shifts, weight))(weights)
+    torch.testing.assert_close(found, torch.stack([shift_pointwise(image, shifts, weight) for weight in weights]))
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_complex_values_are_pairs_of_real_ones(dtype, memory_format):
+    image, shifts = random_image(2, 20, 5, 4, dtype=dtype).to(memory_format=memory_format), grid_shifts(20)
+    image = image * (1 + 2j)
+
+    def expected(values):
+        return torch.complex(one_hot_convolution(values.real, shifts), one_hot_convolution(values.imag, shifts))
+
+    assert torch.equal(shift2d(image, shifts), expected(image))
+    assert torch.equal(shift2d(image.conj(), shifts), expected(image.conj()))
+    assert torch.equal(shift2d(image.conj().imag, shifts), one_hot_convolution(-image.imag, shifts))
+    assert torch.equal(shift2d(image, shifts, torch.empty_like(image)), expected(image))
+    assert torch.equal(shift2d(image.requires_grad_(), shifts), expected(image))
 
 
 def test_a_fake_image_leaves_nothing_behind_for_real_ones():
     image, shifts = torch.rand(1, 9, 11, 13), grid_shifts(9)
     with FakeTensorMode() as mode:
         assert shift2d(mode.from_tensor(image), shifts).shape == image.shape
-    assert torch.equal(shift2d(image, shifts), shift_by_slices(image, shifts, torch.empty_like(image)))
+    assert torch.equal(shift2d(image, shifts), one_hot_convolution(image, shifts))
+
+
+@pytest.mark.parametrize("mode", [lambda: FakeTensorMode(allow_non_fake_inputs=True), lambda: torch.device("meta")])
+def test_what_is_kept_for_a_size_does_not_depend_on_who_was_first(mode):
+    image, shifts = torch.rand(1, 9, 12, 13), [*opposite(grid_shifts(9))]
+    with mode():
+        shift2d(image, shifts)
+        shift2d(image, grid_shifts(9))
+    assert torch.equal(shift2d(image, shifts), one_hot_convolution(image, shifts))
+    assert torch.equal(shift2d(image, grid_shifts(9)), one_hot_convolution(image, grid_shifts(9)))
