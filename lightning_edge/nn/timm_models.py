@@ -31,7 +31,7 @@ def make_timm_model(argument: str, name: str, options: Mapping[str, Any]) -> nn.
         raise ValueError(f"expected {argument} to be a timm model{f', such as {close}' if close else ''}, got {name!r}")
     try:
         return timm.create_model(name, **options)
-    except (AssertionError, TypeError) as error:
+    except (AssertionError, RuntimeError, TypeError) as error:
         shown = {key: value for key, value in options.items() if not key.startswith("pretrained")}
         raise ValueError(
             f"expected {argument} to be a timm model that takes {shown}, got {name!r}: {str(error) or 'it does not'}"
@@ -57,7 +57,7 @@ def load_timm_classifier(
     """
     state = read_weights(weights, f"{argument} weights")
     model = make_timm_model(argument, name, {**options, "num_classes": num_classes})
-    loaded = _load_whole(argument, name, weights, state, options)
+    loaded = _load_whole(name, weights, state, options)
     if _num_classes(name, state) == num_classes:
         return loaded
     prefixes = tuple(f"{classifier}." for classifier in _classifiers(name))
@@ -85,7 +85,7 @@ def load_timm_features(argument: str, name: str, weights: str, options: Mapping[
     whole = {key: value for key, value in options.items() if key not in _OF_FEATURES}
     try:
         with torch.random.fork_rng(devices=[]):  # as if one net had been made; the generators of GPUs are left alone
-            _load_whole(argument, name, weights, state, whole)
+            _load_whole(name, weights, state, whole)
     except ValueError as error:
         model = make_timm_model(argument, name, options)
         if state.keys() != model.state_dict().keys():
@@ -95,12 +95,12 @@ def load_timm_features(argument: str, name: str, weights: str, options: Mapping[
     return make_timm_model(argument, name, {**options, **_from_file(name, weights, state)})
 
 
-def _load_whole(argument: str, name: str, weights: str, state: Weights, options: Mapping[str, Any]) -> nn.Module:
+def _load_whole(name: str, weights: str, state: Weights, options: Mapping[str, Any]) -> nn.Module:
     """The net with all weights of the file and as many classes as it has, of which timm leaves nothing out."""
-    loading = {**options, "num_classes": _num_classes(name, state), **_from_file(name, weights, state)}
     try:
-        return make_timm_model(argument, name, loading)
-    except (RuntimeError, LookupError, AttributeError) as error:
+        loading = {**options, "num_classes": _num_classes(name, state), **_from_file(name, weights, state)}
+        return timm.create_model(name, **loading)
+    except Exception as error:  # timm translates names and shapes, and meets what it does not expect in many ways
         raise other_net(weights, name, error) from None
 
 
@@ -114,7 +114,7 @@ def _num_classes(name: str, state: Weights) -> int | None:
     layers = [state.get(f"{classifier}.weight") for classifier in _classifiers(name)]
     if not layers:
         return None
-    return next((len(weight) for weight in layers if weight is not None), 0)
+    return next((weight.shape[0] for weight in layers if weight is not None and weight.ndim), 0)
 
 
 def _classifiers(name: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import zipfile
 from pathlib import Path
 
+import torch
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
@@ -36,8 +37,8 @@ def read_weights(weights: str, description: str) -> Weights:
         # trust the file, which could then run code.
         raise _not_weights(weights, description, "it is damaged, or holds other things than tensors") from None
     for name, value in state.items():
-        if not isinstance(value, Tensor):
-            raise _not_weights(weights, description, f"its entry {name!r} is no tensor")
+        if not _is_tensor(value):
+            raise _not_weights(weights, description, f"its entry {name!r} is no tensor with all its values")
         if value.is_floating_point() and not value.float().isfinite().all():
             raise _not_weights(weights, description, f"its entry {name!r} holds NaN or infinity")
     if not state:
@@ -81,6 +82,13 @@ def _not_weights(weights: str, description: str, reason: str) -> ValueError:
         f"expected weights to be a file of {description}, a state_dict() as torch.save or safetensors write it, got "
         f"{weights}: {reason}"
     )
+
+
+def _is_tensor(value: object) -> bool:
+    """Whether all values are there: a view can declare more than its storage has, which would fill the memory."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta:
+        return False
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def _check_zip(weights: str) -> None:

@@ -33,6 +33,7 @@ def test_options_reach_the_encoder():
     ("arguments", "message"),
     [
         ({"encoder": "resnet81"}, r"expected encoder to be a timm model, such as \['resnet\d+'.*got 'resnet81'"),
+        ({"encoder": "resnet18.no_such_tag"}, "expected encoder to be a timm model .*'resnet18.no_such_tag': .*tag"),
         ({"encoder": "vgg11"}, "expected encoder to be a timm model that takes .*'output_stride': 16.*got 'vgg11'"),
         (
             {"encoder": "resnet18", "encoder_options": {"chanels": 3}},

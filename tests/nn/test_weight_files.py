@@ -88,6 +88,9 @@ OBJECTS = {
     "no tensors": lambda state: {},
     "an entry that is none": lambda state: {**state, "epoch": 3},
     "numbers as names": lambda state: dict(enumerate(state.values())),
+    "a view of more than there is": lambda state: {**state, "bn1.bias": torch.zeros(1).expand(10**12)},
+    "without values": lambda state: {**state, "bn1.bias": torch.zeros(3, device="meta")},
+    "sparse": lambda state: {**state, "bn1.bias": torch.eye(3).to_sparse()},
     "state_dict of none": lambda state: {"state_dict": None},
     "NaN": lambda state: {**state, "conv1.weight": torch.full_like(state["conv1.weight"], torch.nan)},
     "infinity": lambda state: {**state, "bn1.running_var": torch.full_like(state["bn1.running_var"], torch.inf)},
@@ -143,6 +146,7 @@ OTHERS = {
         "Missing.*layer4.0.bn2",
     ),
     "no statistics": (lambda state: {k: v for k, v in state.items() if "running" not in k}, "Missing.*running_mean"),
+    "a last layer without rows": (lambda state: {**state, "fc.weight": torch.tensor(3.0)}, "fc"),
     "another shape": (widened, "size mismatch for layer1.0.conv1.weight"),
     "names of a larger net": (lambda state: {f"net.encoder.{k}": v for k, v in state.items()}, "Missing"),
 }
