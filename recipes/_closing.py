@@ -12,8 +12,10 @@ from typing_extensions import override
 
 from callbacks._latency_report import is_latency
 from lightning_edge.ops.names import key_of
+from recipes._run_lock import LOCK
 
 _STAGES = {"fit": "val", "validate": "val", "test": "test"}
+_NO_RESULTS = ("wandb", LOCK)
 _SERIES = re.compile(r".*_d\d+")
 """Scores by distance from the key frame: a figure and metrics.csv show them."""
 
@@ -65,7 +67,9 @@ def closing_block(
         lines += [f"Best checkpoint: {_path(Path(path))} ({score})" for path, score in best]
         lines += [f"Last checkpoint: {_path(path)}" for path in last]
         checkpoint = next((Path(path) for path, _ in best), last[0] if last else None)
-    left = sorted(f"{path.name}{'/' if path.is_dir() else ''}" for path in folder.glob("*") if path.name != "wandb")
+    left = sorted(
+        f"{path.name}{'/' if path.is_dir() else ''}" for path in folder.glob("*") if path.name not in _NO_RESULTS
+    )
     if left and not getattr(trainer, "fast_dev_run", False):
         lines.append(f"Folder: {_path(folder)} with {', '.join(left)}")
     if checkpoint is not None:

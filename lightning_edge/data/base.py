@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 import cv2
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
@@ -166,12 +167,17 @@ class EdgeDataModule(LightningDataModule, ABC):
             return
         limit = self.trainer.limit_train_batches
         limited = int(num_batches * limit) if isinstance(limit, float) else min(limit, num_batches)
-        if limited % accumulate:
-            whole = [n for n in (limited - limited % accumulate, limited + accumulate - limited % accumulate) if n > 0]
+        if 0 < limited < accumulate:  # a trial run
+            rank_zero_warn(
+                f"limit_train_batches={limit} leaves {limited} batches, less than the {accumulate} whose gradients make "
+                "one optimizer step: the steps of this run are too small."
+            )
+        elif limited % accumulate:
+            fewer = limited - limited % accumulate
             raise ValueError(
                 f"expected limit_train_batches to leave a multiple of accumulate_grad_batches ({accumulate}), got "
                 f"{limit}, which leaves {limited} batches and a smaller last step in every epoch: use "
-                f"{' or '.join(map(str, whole))}"
+                f"{fewer} or {fewer + accumulate}"
             )
 
     def val_dataloader(self) -> DataLoader[Any]:

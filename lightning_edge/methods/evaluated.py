@@ -72,6 +72,8 @@ class EvaluatedMethod(Method):
             ValueError: There is not one name for each class, or names of classes or domains cannot be told apart.
         """
         super().setup(stage)
+        if stage == "predict":  # on any images, perhaps of data that have names of their own
+            return
         if self.class_names is not None and len(self.class_names) != self.num_classes:
             raise ValueError(
                 f"expected class_names of the data module with a name for each class ({self.num_classes}), got "

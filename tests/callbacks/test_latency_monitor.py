@@ -171,10 +171,10 @@ def test_predict_goes_to_the_loggers(tmp_path: Path, clock: FakeClock) -> None:
 
 def test_a_smaller_last_batch_is_left_out(tmp_path: Path, clock: FakeClock, capsys: pytest.CaptureFixture[str]) -> None:
     trainer = make_trainer(tmp_path, LatencyMonitor(warmup_batches=0))
-    trainer.test(SlowModule(clock), DataLoader(SlowRows(clock, 19), batch_size=3), verbose=False)
+    trainer.test(SlowModule(clock), DataLoader(SlowRows(clock, 22), batch_size=3), verbose=False)
     report = read_report(tmp_path)["test"]
-    assert (report["batch_size"], report["num_batches"], report["num_batches_of_other_size"]) == (3, 6, 1)
-    assert "6 batches of 3 after 0 for warm-up, 1 of another size left out" in " ".join(capsys.readouterr().out.split())
+    assert (report["batch_size"], report["num_batches"], report["num_batches_of_other_size"]) == (3, 7, 1)
+    assert "7 batches of 3 after 0 for warm-up, 1 of another size left out" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_loader_without_length_is_read_ahead_by_one(tmp_path: Path, clock: FakeClock) -> None:

@@ -95,7 +95,7 @@ def test_a_class_that_does_not_occur_has_no_score(tmp_path):
 def test_an_interrupted_evaluation_leaves_nothing_behind(run, stage, tmp_path):
     method, data = make_method(), ToyImages()
     torn = [data.batches[0], {}]
-    with pytest.raises(KeyError, match="image"):
+    with pytest.raises(ValueError, match="expected a batch with 'image' and 'mask'"):
         make_trainer(tmp_path).validate(method, DataLoader(torn, batch_size=None), verbose=False)
     run(make_trainer(tmp_path), method, data, verbose=False)
     num_labelled = sum(int((batch["mask"] != 255).sum()) for batch in data.batches)

@@ -32,7 +32,9 @@ def mious(folder):
 
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_repeat_averages_the_seeds(split, capsys):
-    found = accel.main(["repeat", "--num_seeds=2", f"--split={split}", f"--overrides={SMALL + ONE_EPOCH}"]).metrics
+    found = accel.main(
+        ["repeat", "--num_seeds=2", f"--split={split}", f"--overrides={[*SMALL, *ONE_EPOCH, '--model.branch_share=0']}"]
+    ).metrics
     folder = Path("runs/accel_repeat")
     suffix = "_test" if split == "test" else ""
     first, second = (mious(folder / f"seed_{seed}{suffix}") for seed in (0, 1))

@@ -74,9 +74,9 @@ def test_domains_are_counted_before_features_are_known(tmp_path):
 
 def test_a_refused_value_is_named_with_what_is_expected(capsys):
     for argument, said in (
-        ("--model.net.gate=softmx", "expected 'gate' as one of 'sigmoid', 'softmax', got softmx"),
-        ("--model.optimizer.weight_decay=[1]", "expected 'weight_decay' of the type float, got [1]"),
-        ("--data.partition.num_domains=many", "expected 'num_domains' of the type int, got many"),
+        ("--model.net.gate=softmx", "expected model.net.gate as one of 'sigmoid', 'softmax', got softmx"),
+        ("--model.optimizer.weight_decay=[1]", "expected model.optimizer.weight_decay as a float, got [1]"),
+        ("--data.partition.num_domains=many", "expected data.partition.num_domains as an int, got many"),
     ):
         with pytest.raises(SystemExit, match="2"):
             main(["fit", "--data.partition=RandomDomains", argument])

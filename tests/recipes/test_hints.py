@@ -30,7 +30,6 @@ def refusal(capsys, main, *args):
         ("--data.eval_batch_size=three", "expected data.eval_batch_size as an int, got three"),
         ("--data.num_samples=[200,x]", "expected each value of data.num_samples as an int, got x"),
         ("--trainer.max_epochs=ten", "expected trainer.max_epochs as an int, got ten"),
-        ("--trainer.limit_train_batches=x", "expected trainer.limit_train_batches as an int or a float, got x"),
         ("--model.optimizer.lr=fast", "expected model.optimizer.lr as a float, got fast"),
         ("--model.schedule.warmup=x", "expected model.schedule.warmup as a float, got x"),
         ("--model.net.num_classes=x", "expected model.net.num_classes as an int, got x"),

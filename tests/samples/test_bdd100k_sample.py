@@ -61,7 +61,7 @@ def test_layout(root, split, count):
     assert [frame["name"] for frame in frames] == [path.name for path in images]
     assert len(images) == count
     assert cv2.imread(str(images[0])).shape == (HEIGHT, WIDTH, 3)
-    assert {path.name for path in root.iterdir()} == {"images", "labels", ".num_files"}
+    assert {path.name for path in root.iterdir()} == {"images", "labels", ".files.json"}
 
 
 def test_domains_and_scenes_are_even_and_mixed(root):
