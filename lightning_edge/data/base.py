@@ -169,8 +169,8 @@ class EdgeDataModule(LightningDataModule, ABC):
         limited = int(num_batches * limit) if isinstance(limit, float) else min(limit, num_batches)
         if 0 < limited < accumulate:  # a trial run
             rank_zero_warn(
-                f"limit_train_batches={limit} leaves {limited} batches, less than the {accumulate} whose gradients make "
-                "one optimizer step: the steps of this run are too small."
+                f"limit_train_batches={limit} leaves {limited} batches, less than the {accumulate} whose gradients "
+                "make one optimizer step: the steps of this run are too small."
             )
         elif limited % accumulate:
             fewer = limited - limited % accumulate

@@ -17,7 +17,7 @@ SMALL = [
     "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
 ]
-ONE_EPOCH = ["--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1"]
+JOINT = ["--model.branch_share=0", "--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1"]
 
 
 def weights(folder, part):
@@ -32,9 +32,7 @@ def mious(folder):
 
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_repeat_averages_the_seeds(split, capsys):
-    found = accel.main(
-        ["repeat", "--num_seeds=2", f"--split={split}", f"--overrides={[*SMALL, *ONE_EPOCH, '--model.branch_share=0']}"]
-    ).metrics
+    found = accel.main(["repeat", "--num_seeds=2", f"--split={split}", f"--overrides={SMALL + JOINT}"]).metrics
     folder = Path("runs/accel_repeat")
     suffix = "_test" if split == "test" else ""
     first, second = (mious(folder / f"seed_{seed}{suffix}") for seed in (0, 1))
