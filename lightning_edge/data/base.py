@@ -160,10 +160,10 @@ class EdgeDataModule(LightningDataModule, ABC):
         if self.trainer is None:
             return 0
         progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        return progress.ready - progress.processed
+        return progress.ready - progress.processed  # pyright: ignore[reportAttributeAccessIssue]
 
     def _check_limit(self, num_batches: int, accumulate: int) -> None:
-        if self.trainer is None or self.trainer.fast_dev_run:
+        if self.trainer is None or self.trainer.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
             return
         limit = self.trainer.limit_train_batches
         limited = int(num_batches * limit) if isinstance(limit, float) else min(limit, num_batches)

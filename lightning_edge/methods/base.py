@@ -10,8 +10,8 @@ from typing import Any
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.parsing import save_hyperparameters
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
@@ -211,14 +211,15 @@ class Method(LightningModule, ABC):
         Raises:
             ValueError: if the learning rate follows a schedule and the trainer has no end.
         """
-        if any(config.scheduler is self._scheduler for config in self.trainer.lr_scheduler_configs):
+        scheduler = self._scheduler
+        if scheduler is not None and any(c.scheduler is scheduler for c in self.trainer.lr_scheduler_configs):
             steps = self._num_planned_steps
             if not 0 <= steps < float("inf"):  # negative for data without a length
                 raise ValueError(
                     "expected a trainer with max_steps, or with max_epochs over data of a known length, for the "
                     "schedule to follow, got neither"
                 )
-            update_learning_rates(self._scheduler)
+            update_learning_rates(scheduler)
         parameters = dict(self.named_parameters())
         for name, gradient in self._accumulated_gradients.items():
             parameters[name].grad = gradient.to(parameters[name].device)
@@ -229,7 +230,7 @@ class Method(LightningModule, ABC):
         """Whether batches have been processed whose gradients are not part of a step yet."""
         if self._trainer is None or not self.automatic_optimization:
             return False
-        num_batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        num_batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # pyright: ignore[reportAttributeAccessIssue]
         is_epoch_end = num_batches >= self.trainer.num_training_batches
         return num_batches % self.trainer.accumulate_grad_batches > 0 and not is_epoch_end
 

@@ -59,12 +59,12 @@ class _Pool(NamedTuple):
 
     mean: Float[Tensor, "*times channels"]
     variance: Float[Tensor, "*times channels"]
-    count: Int64[Tensor, "*times"]
+    num_values: Int64[Tensor, "*times"]
 
     def over_processes(self, sum_over_processes: Callable[[Tensor], Tensor]) -> "_Pool":
         """That of the values of all processes."""
-        count = sum_over_processes(self.count.clone())
-        share = (self.count.to(self.mean) / count.clamp(min=1)).unsqueeze(-1)
+        count = sum_over_processes(self.num_values.clone())
+        share = (self.num_values.to(self.mean) / count.clamp(min=1)).unsqueeze(-1)
         mean = sum_over_processes(share * self.mean)
         variance = sum_over_processes(share * (self.variance + (self.mean - mean).square()))
         return _Pool(mean, variance, count)
@@ -112,9 +112,9 @@ def _pool(norm: nn.Module, arguments: tuple[Tensor, ...]) -> None:
 
 def _set_statistics(norm: _BatchNorm, pool: _Pool, num_batches: int) -> None:
     """Note what was pooled, with the variance as an estimate, wherever there were values."""
-    unbiased = pool.variance * (pool.count.to(pool.mean) / (pool.count - 1)).unsqueeze(-1)
-    seen = pool.count > 0
-    for kind, values in zip(_KINDS, (pool.mean, unbiased, torch.full_like(pool.count, num_batches)), strict=True):
+    unbiased = pool.variance * (pool.num_values.to(pool.mean) / (pool.num_values - 1)).unsqueeze(-1)
+    seen = pool.num_values > 0
+    for kind, values in zip(_KINDS, (pool.mean, unbiased, torch.full_like(pool.num_values, num_batches)), strict=True):
         buffer = norm.get_buffer(kind)
         mask = seen.unsqueeze(-1) if buffer.ndim > seen.ndim else seen
         buffer.copy_(torch.where(mask, values.to(buffer.dtype), buffer))

@@ -114,7 +114,7 @@ def _needs_operators() -> bool:
         forward_ad._current_level >= 0
         or torch._C._are_functorch_transforms_active()
         or torch.compiler.is_exporting()
-        or torch.jit.is_tracing()
+        or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
     )
 
 
@@ -166,7 +166,7 @@ def _dense(image: Tensor) -> Tensor:
 
 
 def _check_channels(image: Tensor, num_channels: int) -> None:
-    if torch.jit.is_tracing():
+    if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
         return  # sizes are tensors then, and a warning would say that they were compared
     if num_channels != image.shape[1]:
         raise ValueError(f"expected shifts of {image.shape[1]} channels, those of the image, got {num_channels}")
