@@ -25,6 +25,13 @@ _VARIANTS_CAPTION = (
 )
 
 
+def print_accuracy(rows: Sequence[TradeoffRow], interval: int) -> None:
+    """Print the accuracy of each net at its natural interval, in a line."""
+    at = at_interval(rows, interval).values()
+    scores = ", ".join(f"{NET_TITLES.get(row.net, row.net)} {100 * row.miou:.1f}" for row in at)
+    Console(soft_wrap=True, highlight=False).print(f"mIoU %, one key frame in {interval}: {scores}", markup=False)
+
+
 def print_table(rows: Sequence[TradeoffRow], interval: int) -> None:
     """Print each net at its natural interval: single-frame nets at 1, the others at ``interval``."""
     table = Table(title=f"Accuracy and latency, one key frame in {interval}", caption=_CAPTION)

@@ -153,16 +153,22 @@ class LatencyMonitor(Callback):
     @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         _stop_listening(_profiler(trainer))
+        self._tell(trainer, pl_module)
+
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        _stop_listening(_profiler(trainer))
+        if isinstance(exception, KeyboardInterrupt):  # what was measured until then is as good
+            self._tell(trainer, pl_module)
+
+    def _tell(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print and write the reports of all stages."""
         if self._laps and trainer.is_global_zero:
             reports = {name: self._report(name, pl_module) for name in self._laps}
             Console().print(table(reports))
             if self._folder is not None and not getattr(trainer, "fast_dev_run", False):
                 self._reports |= reports  # of a fit and of the test after it
                 _write_json(Path(self._folder) / "latency.json", self._reports)
-
-    @override
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        _stop_listening(_profiler(trainer))
 
     def _on_action(self, trainer: Trainer, action: str, begins: bool) -> None:
         mark = _mark_of(action, begins)

@@ -1,27 +1,36 @@
 """What a video net's key-frame interval buys: accuracy and latency in one table and one figure."""
 
 import math
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from callbacks._tradeoff_tables import NET_TITLES, print_table
+from callbacks._tradeoff_tables import NET_TITLES, print_accuracy, print_table
 from lightning_edge.contracts import ComparesVideoNets
-from lightning_edge.systems.tradeoff import TradeoffRow, measure, tradeoff_row, write_rows
-from lightning_edge.timing import num_samples_needed
+from lightning_edge.systems.tradeoff import TradeoffRow, accuracy_row, steps_to_time, tradeoff_row, write_rows
+from lightning_edge.timing import Samples, num_samples_needed, timed_rounds
+
+_WARMUP = 3
+"""Rounds that are not counted."""
+_SECONDS_BETWEEN_LINES = 5.0
 
 
 class TradeoffReport(Callback):
     """Time the nets that a method compares, interleaved, and set their accuracy beside it.
 
     At the end of ``fit`` and ``test`` of a method that is ``ComparesVideoNets`` it prints a table, writes
-    ``tradeoff.csv`` and ``tradeoff.png`` into the run's folder and logs both to W&B:
+    ``tradeoff.csv`` and ``tradeoff.png`` into the run's folder and logs both to W&B. Accuracy is printed and written
+    before the nets are timed; Ctrl-C ends the timing, not the run, and the rounds until then count.
 
     ===================  =====================================================  ====
     key                  meaning                                                unit
@@ -32,12 +41,16 @@ class TradeoffReport(Callback):
 
     Args:
         num_rounds: Timed runs of each net; each gives one key frame and one other frame.
+        time_limit_s: Seconds after which no further round begins. With fewer than 6 rounds no time is stated.
     """
 
-    def __init__(self, num_rounds: int = 20) -> None:
+    def __init__(self, num_rounds: int = 20, time_limit_s: float = 60.0) -> None:
         if num_rounds < (least := num_samples_needed(50)):
             raise ValueError(f"expected num_rounds of at least {least}, which an interval needs, got {num_rounds}")
+        if not time_limit_s > 0:
+            raise ValueError(f"expected time_limit_s above 0, got {time_limit_s}")
         self.num_rounds = num_rounds
+        self.time_limit_s = time_limit_s
         self._frames: Tensor | None = None
 
     def on_validation_batch_end(
@@ -81,24 +94,61 @@ class TradeoffReport(Callback):
         elif self._frames is None or not pl_module.interval_scores:
             rank_zero_warn("TradeoffReport has no effect: nothing was evaluated")
         elif trainer.is_global_zero:
-            rows = self._rows(pl_module, pl_module, self._frames)
-            print_table(rows, pl_module.interval)
-            figure = draw_curve(rows)
-            if folder is not None:
-                Path(folder).mkdir(parents=True, exist_ok=True)
-                write_rows(rows, Path(folder) / "tradeoff.csv")
-                figure.savefig(Path(folder) / "tradeoff.png", dpi=150)
-            _log_to_wandb(trainer, rows, figure)
+            rows = [accuracy_row(score) for score in pl_module.interval_scores]
+            print_accuracy(rows, pl_module.interval)
+            _write(rows, folder)
+            if latency := self._latency(pl_module, pl_module, self._frames):
+                rows = [tradeoff_row(score, latency) for score in pl_module.interval_scores]
+                print_table(rows, pl_module.interval)
+                _write(rows, folder)
+                figure = draw_curve(rows)
+                if folder is not None:
+                    figure.savefig(Path(folder) / "tradeoff.png", dpi=150)
+                _log_to_wandb(trainer, rows, figure)
         self._frames = None
 
-    def _rows(self, module: LightningModule, method: ComparesVideoNets, frames: Tensor) -> list[TradeoffRow]:
+    def _latency(self, module: LightningModule, method: ComparesVideoNets, frames: Tensor) -> dict[str, Samples]:
+        """Times of each step by name; nothing where they are too few to state."""
         modes = {part: part.training for part in module.modules()}
         module.eval()
-        with module.trainer.precision_plugin.forward_context():
-            latency = measure(method.video_nets(), frames, self.num_rounds)
-        for part, is_training in modes.items():
-            part.training = is_training
-        return [tradeoff_row(score, latency) for score in method.interval_scores]
+        try:
+            with module.trainer.precision_plugin.forward_context():
+                rounds = self._rounds(steps_to_time(method.video_nets(), frames), frames.device)
+        finally:
+            for part, is_training in modes.items():
+                part.training = is_training
+        if len(rounds) < num_samples_needed(50):
+            rank_zero_warn(
+                f"No latency is stated, for {num_samples_needed(50)} rounds are needed: {len(rounds)} were measured "
+                f"within time_limit_s={self.time_limit_s:g} of TradeoffReport."
+            )
+            return {}
+        return {name: Samples(tuple(each[name] for each in rounds)) for name in rounds[0]}
+
+    def _rounds(self, steps: Mapping[str, Callable[[], None]], device: torch.device) -> list[dict[str, float]]:
+        """Rounds of timing, until there are enough, the time is over or somebody presses Ctrl-C."""
+        rounds: list[dict[str, float]] = []
+        start_s = said_s = monotonic()
+        rank_zero_info(f"measuring latency: {self.num_rounds} rounds, {self.time_limit_s:g} s at most")
+        try:
+            with closing(timed_rounds(steps, warmup=_WARMUP, device=device)) as all_rounds:
+                for done, durations_ms in enumerate(all_rounds, 1 - _WARMUP):
+                    rounds += [durations_ms] if done > 0 else []
+                    now_s = monotonic()
+                    if done == self.num_rounds or now_s - start_s > self.time_limit_s:
+                        break
+                    if now_s - said_s > _SECONDS_BETWEEN_LINES:
+                        said_s = now_s
+                        rank_zero_info(f"measuring latency: round {max(0, done) + 1} of {self.num_rounds}")
+        except KeyboardInterrupt:
+            rank_zero_info(f"\nLatency measurement ended by Ctrl-C after {len(rounds)} of {self.num_rounds} rounds.")
+        return rounds
+
+
+def _write(rows: list[TradeoffRow], folder: str | None) -> None:
+    if folder is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        write_rows(rows, Path(folder) / "tradeoff.csv")
 
 
 def draw_curve(rows: list[TradeoffRow]) -> Figure:

@@ -7,9 +7,10 @@ meets all of them and a comparison can be paired by round.
 
 import gc
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import count, islice
 from math import ceil, log
 from time import perf_counter_ns
 from typing import NamedTuple
@@ -131,20 +132,46 @@ def interleave(
     """
     if not functions or rounds < 1:
         raise ValueError(f"expected at least one function and one round, got {len(functions)} and {rounds}")
-    order, shuffle = list(functions), random.Random(seed).shuffle
     durations_ms: dict[str, list[float]] = {name: [] for name in functions}
+    lasted_ms = 0.0
+    with closing(timed_rounds(functions, warmup, device, seed)) as all_rounds:
+        for done, durations in enumerate(islice(all_rounds, warmup, None), 1):
+            for name, duration_ms in durations.items():
+                durations_ms[name].append(duration_ms)
+            lasted_ms += sum(durations.values())
+            if done >= rounds and lasted_ms >= 1000 * min_duration_s:
+                break
+    return {name: Samples(tuple(values)) for name, values in durations_ms.items()}
+
+
+def timed_rounds(
+    functions: Mapping[str, Callable[[], object]],
+    warmup: int = 3,
+    device: torch.device | str = "cpu",
+    seed: int = 0,
+) -> Generator[dict[str, float], None, None]:
+    """Rounds of :func:`interleave` without end, for a caller that decides after each whether to go on.
+
+    Args:
+        functions: what to time, by name.
+        warmup: how many of the first rounds are not to be counted.
+        device: device on which the functions work.
+        seed: of the order within the rounds.
+
+    Yields:
+        Duration of each function in one round, milliseconds, by name.
+    """
+    order, shuffle = list(functions), random.Random(seed).shuffle
     with _no_garbage_collection():
-        for _ in range(warmup):
-            for function in functions.values():
-                function()
-        start_ms = read_clock_ms(device)
-        while len(durations_ms[order[0]]) < rounds or read_clock_ms(device) - start_ms < 1000 * min_duration_s:
-            shuffle(order)
+        for index in count():
+            if index >= warmup:
+                shuffle(order)
+            durations: dict[str, float] = {}
             for name in order:
                 before_ms = read_clock_ms(device)
                 functions[name]()
-                durations_ms[name].append(read_clock_ms(device) - before_ms)
-    return {name: Samples(tuple(values)) for name, values in durations_ms.items()}
+                durations[name] = read_clock_ms(device) - before_ms
+            yield durations
 
 
 class Stopwatch:

@@ -2,7 +2,8 @@
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,21 +47,32 @@ def measure(nets: Mapping[str, VideoNet], frames: Tensor, num_rounds: int) -> di
         frames: Two frames of one video, ``[1, 2, 3, height, width]`` in [0, 1].
         num_rounds: Runs of each.
     """
+    return interleave(steps_to_time(nets, frames), num_rounds, device=frames.device)
+
+
+@torch.inference_mode()
+def steps_to_time(nets: Mapping[str, VideoNet], frames: Tensor) -> dict[str, Callable[[], None]]:
+    """What :func:`measure` times, by name."""
     first, second = frames.unbind(1)
 
+    @torch.inference_mode()
     def key(net: VideoNet) -> None:
         most_likely(net.scores(net.start(first)))
 
+    @torch.inference_mode()
     def carried(net: VideoNet, state: Any) -> None:
         most_likely(net.scores(net.advance(state, second)))
 
-    with torch.inference_mode():
-        functions = {}
-        for name, net in nets.items():
-            state = net.start(first)
-            functions[f"{name} key"] = lambda net=net: key(net)
-            functions[name] = lambda net=net, state=state: carried(net, state)
-        return interleave(functions, num_rounds, device=frames.device)
+    steps: dict[str, Callable[[], None]] = {}
+    for name, net in nets.items():
+        steps[f"{name} key"] = partial(key, net)
+        steps[name] = partial(carried, net, net.start(first))
+    return steps
+
+
+def accuracy_row(score: IntervalScore) -> TradeoffRow:
+    """Accuracy of one net at one interval, its times not measured: NaN."""
+    return TradeoffRow(*score, *[math.nan] * (len(TradeoffRow._fields) - len(score)))
 
 
 def tradeoff_row(score: IntervalScore, latency: Mapping[str, Samples]) -> TradeoffRow:

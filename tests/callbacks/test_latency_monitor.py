@@ -171,10 +171,10 @@ def test_predict_goes_to_the_loggers(tmp_path: Path, clock: FakeClock) -> None:
 
 def test_a_smaller_last_batch_is_left_out(tmp_path: Path, clock: FakeClock, capsys: pytest.CaptureFixture[str]) -> None:
     trainer = make_trainer(tmp_path, LatencyMonitor(warmup_batches=0))
-    trainer.test(SlowModule(clock), DataLoader(SlowRows(clock, 7), batch_size=3), verbose=False)
+    trainer.test(SlowModule(clock), DataLoader(SlowRows(clock, 19), batch_size=3), verbose=False)
     report = read_report(tmp_path)["test"]
-    assert (report["batch_size"], report["num_batches"], report["num_batches_of_other_size"]) == (3, 2, 1)
-    assert "2 batches of 3 after 0 for warm-up, 1 of another size left out" in " ".join(capsys.readouterr().out.split())
+    assert (report["batch_size"], report["num_batches"], report["num_batches_of_other_size"]) == (3, 6, 1)
+    assert "6 batches of 3 after 0 for warm-up, 1 of another size left out" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_loader_without_length_is_read_ahead_by_one(tmp_path: Path, clock: FakeClock) -> None:
@@ -335,3 +335,31 @@ def test_several_processes_report_once(tmp_path: Path) -> None:
     report = json.loads(path.read_text())
     assert report["train"]["num_batches"] == 9
     assert report["val"]["num_batches"] == 9
+
+
+class CtrlC(Callback):
+    """What Ctrl-C at a batch does."""
+
+    def on_test_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *numbers: int) -> None:
+        if numbers[0] == 9:
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_keeps_what_was_measured(tmp_path: Path, clock: FakeClock, capsys: pytest.CaptureFixture[str]) -> None:
+    trainer = make_trainer(tmp_path, LatencyMonitor(warmup_batches=2), CtrlC())
+    with pytest.raises(SystemExit):
+        trainer.test(SlowModule(clock), DataLoader(SlowRows(clock, 20)), verbose=False)
+    report = read_report(tmp_path)["test"]
+    assert report["num_batches"] == 7
+    assert report["parts_ms"]["latency"]["p50"]["value"] == 38.0  # of steps of 32 to 38 ms, and 3 ms of transfer
+    assert "test/latency" in capsys.readouterr().out
+
+
+def test_too_few_batches_are_told_in_one_short_line(
+    tmp_path: Path, clock: FakeClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer = make_trainer(tmp_path, LatencyMonitor(warmup_batches=1))
+    trainer.test(SlowModule(clock), DataLoader(SlowRows(clock, 3)), verbose=False)
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "batch" in line]
+    assert line == "Time of a batch: too few batches to state it, 6 are needed after warm-up."
+    assert read_report(tmp_path)["test"]["num_batches"] == 2

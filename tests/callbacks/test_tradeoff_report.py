@@ -1,4 +1,5 @@
 import csv
+import math
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from callbacks.tradeoff_report import draw_curve
 from lightning_edge.systems.tradeoff import TradeoffRow, read_rows
 
 
-def fit(method, data, folder, logger):
+def fit(method, data, folder, logger, num_rounds=6, **report):
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=1,
@@ -25,7 +26,7 @@ def fit(method, data, folder, logger):
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=folder,
-        callbacks=[TradeoffReport(num_rounds=6)],
+        callbacks=[TradeoffReport(num_rounds=num_rounds, **report)],
         log_every_n_steps=1,
     )
     trainer.fit(method, data)
@@ -72,9 +73,78 @@ def test_leaves_every_module_in_its_mode(tmp_path):
     method.train()
     method.net.reference.encoder.eval()  # batch statistics held, as in fine-tuning
     [report] = [callback for callback in trainer.callbacks if isinstance(callback, TradeoffReport)]
-    report._rows(method, method, torch.rand(1, 2, 3, 64, 128))
+    report._latency(method, method, torch.rand(1, 2, 3, 64, 128))
     assert method.net.update.training
     assert not any(part.training for part in method.net.reference.encoder.modules())
+
+
+def report_with(monkeypatch, tmp_path, key, **arguments):
+    """Report after a fit in which a function runs in place of each timed key frame."""
+    monkeypatch.setattr("callbacks.tradeoff_report.steps_to_time", lambda nets, frames: key_frames(nets, key))
+    trainer = fit(make_accel(19), make_cityscapes_video(), tmp_path, logger=False, **arguments)
+    return trainer, read_rows(tmp_path / "tradeoff.csv")
+
+
+def key_frames(nets, key):
+    return {name: step for net in nets for name, step in ((net, lambda: None), (f"{net} key", key))}
+
+
+def test_accuracy_is_written_before_the_nets_are_timed(tmp_path, monkeypatch, capsys):
+    seen = []
+
+    def key():
+        seen.append((read_rows(tmp_path / "tradeoff.csv"), capsys.readouterr().out))
+
+    trainer, rows = report_with(monkeypatch, tmp_path, key)
+    first_rows, first_lines = seen[0]
+    assert "mIoU %, one key frame in 2: reference, every frame" in first_lines
+    assert [row[:4] for row in first_rows] == [row[:4] for row in rows]
+    assert all(math.isnan(row.mean_ms) for row in first_rows)
+    assert not any(math.isnan(row.mean_ms) for row in rows)
+    assert {row.interval: row.miou for row in first_rows if row.net == "accel"}[2] == pytest.approx(
+        float(trainer.callback_metrics["val/miou"]), abs=1e-6
+    )
+
+
+def test_the_time_limit_ends_the_measurement(tmp_path, monkeypatch):
+    now_s = iter(range(0, 10_000, 100))
+    monkeypatch.setattr("callbacks.tradeoff_report.monotonic", lambda: next(now_s))
+    calls = []
+    with pytest.warns(UserWarning, match=r"No latency is stated, for 6 rounds are needed: 2 were measured within"):
+        _, rows = report_with(monkeypatch, tmp_path, lambda: calls.append(1), time_limit_s=450)
+    assert len(calls) == 5 * (3 + 2)  # five nets; three rounds of warm-up and two others begin within 450 s
+    assert all(math.isnan(row.mean_ms) for row in rows)
+
+
+@pytest.mark.parametrize(("num_rounds", "has_times"), [(4, False), (8, True)])
+def test_ctrl_c_keeps_the_rounds_that_were_measured(num_rounds, has_times, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    calls = []
+
+    def key():
+        calls.append(1)
+        if len(calls) == 5 * (3 + num_rounds) + 1:
+            raise KeyboardInterrupt
+
+    trainer, rows = report_with(monkeypatch, tmp_path, key, num_rounds=20)
+    assert trainer.state.finished
+    assert f"Latency measurement ended by Ctrl-C after {num_rounds} of 20 rounds." in caplog.text
+    assert math.isnan(rows[0].mean_ms) is not has_times
+    assert rows[0].miou >= 0
+
+
+def test_progress_is_told(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    now_s = iter(range(0, 10_000, 6))
+    monkeypatch.setattr("callbacks.tradeoff_report.monotonic", lambda: next(now_s))
+    report_with(monkeypatch, tmp_path, lambda: None, time_limit_s=1000)
+    assert "measuring latency: round 3 of 6" in caplog.text
+
+
+def test_a_limit_that_is_none_is_refused():
+    for limit in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match="time_limit_s"):
+            TradeoffReport(time_limit_s=limit)
 
 
 def test_interval_over_seeds_is_students(capsys):
