@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_edge.contracts import input_key, serves_as
-from lightning_edge.methods.schedules import PolynomialDecay, Schedule
+from lightning_edge.methods.batch_kind import check_kind
+from lightning_edge.methods.schedules import PolynomialDecay, Schedule, check_rate
 
 OptimizerCallable = Callable[[Iterable], Optimizer]
 """Makes an optimiser of parameters (or parameter groups), such as ``torch.optim.AdamW`` or a ``functools.partial``."""
@@ -110,6 +111,18 @@ class Method(LightningModule, ABC):
             total = total + value
         return total
 
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Refuse batches of another kind, such as pairs."""
+        check_kind(batch, self.batch_type)
+
+    def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Refuse batches of another kind, such as pairs."""
+        check_kind(batch, self.batch_type)
+
+    def on_test_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Refuse batches of another kind, such as pairs."""
+        check_kind(batch, self.batch_type)
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the loss with all terms."""
         return self.total_loss(batch)
@@ -174,6 +187,7 @@ class Method(LightningModule, ABC):
         optimizer = self._optimizer(self.parameter_groups())
         for group in optimizer.param_groups:
             group["lr"] *= group.pop("lr_scale", 1.0)
+            check_rate("the optimizer's lr", group["lr"])
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer,
             lambda step: self._schedule(min(1.0, (step + 0.5) / max(1, steps))),  # the middle of each step's share

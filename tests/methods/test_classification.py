@@ -179,3 +179,28 @@ def test_domains_that_become_one_key_are_named(tmp_path):
     data.domain_names = ("a b", "a/b")
     with pytest.raises(ValueError, match=r"\['a b', 'a/b'\]"):
         make_trainer(tmp_path).validate(Classification(Says()), data, verbose=False)
+
+
+class Pairs(ToyClasses):
+    """Tuples, as most data sets of the field give."""
+
+    def train_dataloader(self):
+        return DataLoader([(batch["image"], batch["label"]) for batch in self.batches], batch_size=None)
+
+    val_dataloader = test_dataloader = train_dataloader
+
+
+class WithoutLabels(ToyClasses):
+    def val_dataloader(self):
+        return DataLoader([{"image": batch["image"]} for batch in self.batches], batch_size=None)
+
+    train_dataloader = test_dataloader = val_dataloader
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate", "test"])
+@pytest.mark.parametrize(("data", "given"), [(Pairs, "a (tuple|list)"), (WithoutLabels, "one with 'image'")])
+def test_batches_of_another_kind_are_refused_with_what_was_expected(stage, data, given, tmp_path):
+    said = rf"expected a batch with 'image' and 'label' \(ClassificationBatch\), got {given}; see the guide on your own"
+    trainer = make_trainer(tmp_path, num_sanity_val_steps=0, limit_val_batches=1 if stage == "validate" else 0)
+    with pytest.raises(ValueError, match=said):
+        getattr(trainer, stage)(Classification(Linear()), data())

@@ -99,3 +99,31 @@ def test_the_share_done_needs_no_optimizer_of_the_method(tmp_path):
 
     make_trainer(tmp_path, limit_val_batches=0, max_epochs=2).fit(Recorder(PlainBranch(4)), ToyImages())
     assert shares == [0, 0.25, 0.5, 0.75]
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda value, folder: PolynomialDecay(power=value), "power"),
+        (lambda value, folder: StepSchedule([0.5], [1.0, value]), "factors"),
+        (lambda value, folder: fit_with_rate(value, folder), "the optimizer's lr"),
+    ],
+)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.5])
+def test_a_rate_that_no_training_survives_is_refused_by_name(make, name, value, tmp_path):
+    expected = "Invalid learning rate" if name.endswith("lr") and value < 0 else f"expected .*{name} to be finite"
+    with pytest.raises(ValueError, match=expected):
+        make(value, tmp_path)
+
+
+@pytest.mark.parametrize("kind", [PolynomialDecay, StepSchedule])
+@pytest.mark.parametrize("warmup", [float("nan"), float("inf"), -0.1, 2])
+def test_a_warm_up_longer_than_the_training_is_refused(kind, warmup):
+    with pytest.raises(ValueError, match=r"expected warmup as a share of the training, within \[0, 1\], got"):
+        kind(warmup=warmup)
+
+
+def fit_with_rate(rate, folder):
+    """A training with a learning rate."""
+    method = Segmentation(PlainBranch(4), optimizer=lambda parameters: torch.optim.SGD(parameters, lr=rate))
+    make_trainer(folder).fit(method, ToyImages())
