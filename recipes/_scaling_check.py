@@ -57,9 +57,9 @@ def check(sweep: Sweep) -> None:
         )
     if sweep.window < 1 or sweep.window % 2 == 0:
         raise ValueError(f"expected window to be odd, from 1, got {sweep.window}")
-    if not 0 <= sweep.warmup_examples < sweep.max_examples:
+    if sweep.warmup_examples < 0 or (_warms_up(sweep) and sweep.warmup_examples >= sweep.max_examples):
         raise ValueError(
-            f"expected warmup_examples below max_examples ({sweep.max_examples}), got {sweep.warmup_examples}"
+            f"expected warmup_examples from 0 to below max_examples ({sweep.max_examples}), got {sweep.warmup_examples}"
         )
     for size in sweep.sizes:
         micro = largest_divisor(size, sweep.micro_batch_size)
@@ -71,6 +71,12 @@ def check(sweep: Sweep) -> None:
     taken = [word for word in sweep.overrides if _is_own(word)]
     if taken:
         raise ValueError(f"expected overrides that leave {', '.join(_OWN)} to the sweep, got {taken}")
+
+
+def _warms_up(sweep: Sweep) -> bool:
+    """Whether any run has a warm-up: its rule asks for one, at a batch larger than the base."""
+    settings = (sweep.settings(rule, size) for rule in sweep.rules for size in sweep.sizes)
+    return any(setting.warms_up for alternatives in settings for setting in alternatives)
 
 
 def _is_own(word: str) -> bool:

@@ -56,7 +56,9 @@ def test_a_run_is_told_its_batch_its_rate_and_its_length():
         ({"max_examples": 100}, r"sizes of at most max_examples \(100\), got 1024"),
         ({"rules": ("fixed", "fixed")}, "expected rules that differ"),
         ({"tuned_lrs": (-0.1,)}, "tuned_lrs above 0"),
-        ({"warmup_examples": 10_000}, r"warmup_examples below max_examples \(10000\), got 10000"),
+        ({"warmup_examples": 10_000, "rules": ("linear",)}, r"below max_examples \(10000\), got 10000"),
+        ({"warmup_examples": 10_000, "rules": ("fixed", "lars")}, r"below max_examples \(10000\), got 10000"),
+        ({"warmup_examples": -1, "rules": ("fixed",)}, r"warmup_examples from 0 to below .*, got -1"),
         ({"sizes": (257,)}, r"multiples of at least half of it, got 257, whose largest part is 1"),
         ({"overrides": ("--trainer.devices=2",)}, r"to the sweep, got \['--trainer.devices=2'\]"),
         ({"overrides": ("--model.optimizer.lr=1",)}, r"to the sweep, got \['--model.optimizer.lr=1'\]"),
@@ -106,3 +108,12 @@ def test_a_folder_without_a_sweep_is_named(tmp_path):
     (tmp_path / "sweep.json").write_text('{"recipe": "shi')
     with pytest.raises(ValueError, match=r"sweep.json as sweep writes it"):
         batch_size_scaling.main(["analyse", f"--folder={tmp_path}"])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"rules": ("sqrt",)}, {"rules": ("fixed",)}, {"rules": ("linear",), "sizes": (64,)}]
+)
+def test_a_warm_up_that_no_run_has_may_be_of_any_length(changes):
+    plan = small_plan(warmup_examples=10_000, **changes)
+    check(plan)
+    assert not any(run.setting.warms_up for run in plan.runs())
