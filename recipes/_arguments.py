@@ -10,13 +10,14 @@ from recipes._config_files import find_configs
 _PART_OF_THE_NET = re.compile(r"--model\.(?:init_args\.)?net\.(?:init_args\.)?(\w+)(=null)?")
 
 
-def prepare(args: Sequence[str], defaults: Path) -> list[str]:
+def prepare(args: Sequence[str], defaults: Path, has_own_configs: bool = True) -> list[str]:
     """Arguments that the parser understands as they are meant.
 
     A configuration that the current folder lacks is looked for beside ``defaults``, the recipe's own. And a part of the
     net is left out by ``--model.net.update=null``, which the parser takes for a class of the name ``None``.
+    ``has_own_configs`` is false of a command whose ``--config`` is for another recipe.
     """
-    return list(_without_null_parts(find_configs(args, defaults)))
+    return list(_without_null_parts(find_configs(args, defaults, has_own_configs)))
 
 
 def _without_null_parts(args: Sequence[str]) -> Iterator[str]:

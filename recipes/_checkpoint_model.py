@@ -35,15 +35,16 @@ def with_model_of_checkpoint(args: Sequence[str], command: str, defaults: Path) 
         defaults: The recipe's own configuration.
 
     Raises:
-        ValueError: The checkpoint names a class that neither this library nor the configuration knows.
+        ValueError: The checkpoint names a class of a module that is neither this library's nor named in the
+            configuration, or arguments that fetch weights.
     """
-    model = _model_of(_checkpoint_in(args))
+    checkpoint = _checkpoint_in(args)
+    model = _model_of(checkpoint)
     if model is None:
         return list(args)
-    checkpoint = _checkpoint_in(args)
-    configured = {package_of(name) for name in _configured_classes(args, defaults)}
+    configured = {_module_of(name) for name in _configured_classes(args, defaults)}
     for name, value in _entries(model):
-        if name == "class_path" and not _TRUSTED.match(value) and package_of(value) not in configured:
+        if name == "class_path" and not _TRUSTED.match(value) and _module_of(value) not in configured:
             raise ValueError(
                 f"{checkpoint} describes a model with the class {value}, which is not of this library, torch.nn, "
                 "torch.optim or timm. If you trust it, name it with --model or give the configuration of its run with "
@@ -55,9 +56,8 @@ def with_model_of_checkpoint(args: Sequence[str], command: str, defaults: Path) 
     return [*args[:place], "-c", json.dumps({"model": model}), *args[place:]]
 
 
-def package_of(name: str) -> str:
-    """The first part of a class's dotted name."""
-    return name.partition(".")[0]
+def _module_of(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def _checkpoint_in(args: Sequence[str]) -> Path | None:

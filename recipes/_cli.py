@@ -13,6 +13,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,9 @@ def run(
     from recipes._arguments import prepare
     from recipes._config_files import undone_options
 
-    args = prepare(args, defaults)
+    # the argument config of a command, such as sweep, is of the recipe that it runs
+    is_others = any(command.__name__ in args and "config" in signature(command).parameters for command in commands)
+    args = prepare(args, defaults, has_own_configs=not is_others)
     undone = undone_options(args)
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     if "WANDB_MODE" not in os.environ and not has_wandb_credentials():

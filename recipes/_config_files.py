@@ -34,12 +34,14 @@ def options_of(args: Sequence[str]) -> Iterator[tuple[int, str, str]]:
             yield index + 1, word, args[index + 1]
 
 
-def find_configs(args: Sequence[str], defaults: Path) -> list[str]:
+def find_configs(args: Sequence[str], defaults: Path, is_of_this_recipe: bool = True) -> list[str]:
     """Point each configuration to a file that can be read: in the current folder, else beside the recipe.
 
     Args:
         args: The command line; ``.yaml`` may be left out.
         defaults: The recipe's own configuration.
+        is_of_this_recipe: Whether it is this recipe that reads them: another one looks for those that are not here
+            itself.
 
     Raises:
         SystemExit: There is no such file, or it is no configuration.
@@ -48,8 +50,14 @@ def find_configs(args: Sequence[str], defaults: Path) -> list[str]:
     for index, option, value in options_of(args):
         if option in OPTIONS and not is_inline(value):
             path = _find(value, defaults)
-            found[index] = args[index].removesuffix(value) + str(path)
-            read_config(path)
+            if path is None and is_of_this_recipe:
+                shipped = ", ".join(shipped_configs(defaults)) or "no other one"
+                refuse(
+                    f"there is no configuration {value}, neither here nor beside the recipe, which comes with {shipped}"
+                )
+            if path is not None:
+                found[index] = args[index].removesuffix(value) + str(path)
+                read_config(path)
         elif option in _GROUPS and Path(value).suffix in (".yaml", ".yml") and _exists(Path(value)):
             read_config(Path(value))
     return found
@@ -60,13 +68,10 @@ def is_inline(value: str) -> bool:
     return ":" in value and not _exists(Path(value))
 
 
-def _find(name: str, defaults: Path) -> Path:
+def _find(name: str, defaults: Path) -> Path | None:
     beside = defaults.parent / name
-    for path in (Path(name), beside, Path(f"{name}.yaml"), beside.with_name(f"{beside.name}.yaml")):
-        if _exists(path):
-            return path
-    shipped = ", ".join(shipped_configs(defaults)) or "no other one"
-    refuse(f"there is no configuration {name}, neither here nor beside the recipe, which comes with {shipped}")
+    paths = (Path(name), beside, Path(f"{name}.yaml"), beside.with_name(f"{beside.name}.yaml"))
+    return next(filter(_exists, paths), None)
 
 
 def _exists(path: Path) -> bool:
@@ -138,7 +143,7 @@ def undone_options(args: Sequence[str]) -> list[str]:
         if option not in OPTIONS:
             given[_key(option.lstrip("-").removesuffix("+"))] = value
             continue
-        content = {} if is_inline(value) else read_config(Path(value))
+        content = read_config(Path(value)) if _exists(Path(value)) else {}
         changes = [
             f"{key} ({given[key]} becomes {'null' if new is None else new})"
             for name, new in _leaves(content)

@@ -18,9 +18,17 @@ _CALLABLE = re.compile(r"Namespace\(class_path='([\w.]+)'")
 _KEY = re.compile(r'( *).*Parser key "([\w.]+)":')
 _NESTED = re.compile(r"Given value: NestedArg\(key='([\w.]+)', val=(.*)\)$", re.M)
 _GIVEN = re.compile(r"(?:Given value|Got value): (.*?)(?:\. Got value: .*)?$", re.M)
-_EXPECTED = re.compile(r"Expected an? (?:<class '([\w.]+)'>|(tuple with \d+ elements)|typing\.Literal\[(.+?)\](?:\.|$))")
+_EXPECTED = re.compile(
+    r"Expected an? (?:<class '([\w.]+)'>|(tuple with \d+ elements)|typing\.Literal\[(.+?)\](?:\.|$))", re.M
+)
 _UNKNOWN_CLASS = re.compile(r"Expected a dot import path string: (\w+)")
-_WORDS = {"int": "an int", "float": "a float", "bool": "true or false", "str": "text", "NoneType": "null"}
+_WORDS = {
+    "int": "an int",
+    "float": "a float",
+    "bool": "true or false",
+    "str": "text",
+    "dict": "a mapping such as '{name: value}'",
+}
 _LISTS = ("tuple", "list", "collections.abc.Iterable")
 
 
@@ -39,7 +47,7 @@ def explain(message: str, types: Mapping[str, Any], classes: Iterable[type]) -> 
         return f"{owner} needs {missing[1]}" if owner else f"--{missing[1].rpartition('.')[2]} is missing"
     refused = _find_refused(message, types)
     unknown = _UNKNOWN_OPTION.search(message)
-    if unknown and not (refused and refused.kinds):
+    if unknown and not (refused and refused.is_reached and set(refused.kinds) - {"NoneType"}):
         path = unknown[2] or _last_class(message[: unknown.start()])
         known = list(signature(kind).parameters) if isclass(kind := locate(path)) else []
         return f"{path} has no argument {unknown[1]!r}{_close_or_all(unknown[1], known)}"
@@ -62,13 +70,18 @@ class _Refused(NamedTuple):
     type: Any
     """What was expected, where that can be looked up."""
 
+    @property
+    def is_reached(self) -> bool:
+        """Whether the parser came to the value itself, not only to what it is an argument of."""
+        return self.key.rpartition(".")[2] == self.place.rpartition(".")[2]
+
 
 def _find_refused(message: str, types: Mapping[str, Any]) -> _Refused | None:
     lines = message.splitlines()
     keys = [(index, found) for index, line in enumerate(lines) if (found := _KEY.match(line))]
     if not keys:
         return None
-    (index, innermost), outermost = keys[-1], keys[0][1][2]
+    index, innermost = keys[-1]
     block = [lines[index][innermost.end() :]]
     for line in lines[index + 1 :]:
         if line.strip() and len(line) - len(line.lstrip()) <= len(innermost[1]):
@@ -76,7 +89,8 @@ def _find_refused(message: str, types: Mapping[str, Any]) -> _Refused | None:
         block.append(line)
     text = "\n".join(block)
     nested = _NESTED.findall(message)
-    key, value = (f"{outermost}.{nested[-1][0]}", nested[-1][1]) if nested else (outermost, None)
+    # typed as one argument, or written in a configuration part by part
+    key, value = (f"{keys[0][1][2]}.{nested[-1][0]}", nested[-1][1]) if nested else (_path(keys), None)
     got = _GIVEN.search(text)
     given = value.strip("'\"") if value else got[1] if got else ""
     if value and value.startswith("[") and got and not got[1].startswith(("[", "Namespace", "NestedArg")):
@@ -88,16 +102,24 @@ def _find_refused(message: str, types: Mapping[str, Any]) -> _Refused | None:
     return _Refused(key, name, given, kinds, unknown[1] if unknown else None, hint)
 
 
+def _path(keys: Sequence[tuple[int, re.Match[str]]]) -> str:
+    """The innermost key with all that it lies in, by how far each is indented."""
+    path: list[re.Match[str]] = []
+    for _, found in keys:
+        path = [*(outer for outer in path if len(outer[1]) < len(found[1])), found]
+    return ".".join(found[2] for found in path)
+
+
 def _in_words(refused: _Refused, classes: Iterable[type]) -> str | None:
     """The line about it."""
     parent, _, last = refused.key.rpartition(".")
-    if last != refused.place.rpartition(".")[2]:
+    if not refused.is_reached:
         return f"{last!r} needs a class for {parent.rpartition('.')[2]!r} before it"
     kinds = [kind for kind in refused.kinds if kind != "NoneType"]
     if refused.unknown_class and not {"int", "float"} & set(kinds):
         bases = tuple(_classes_in(refused.type))
-        known = [kind.__name__ for kind in classes if not bases or issubclass(kind, bases)]
-        hint = did_you_mean(refused.unknown_class, known)
+        known = {kind.__name__ for kind in classes if kind not in bases and (not bases or issubclass(kind, bases))}
+        hint = _close_or_all(refused.unknown_class, known)
         return f"{refused.unknown_class!r} is neither a class of this library nor a dotted path to one{hint}"
     if any(kind in _LISTS or kind.startswith("tuple with") for kind in kinds):
         return _about_list(refused)
@@ -113,7 +135,7 @@ def _about_list(refused: _Refused) -> str:
     """Say how a list is typed, by an example that fits where what was given can be made to fit."""
     elements = _element_types(refused.type)
     length = None if not elements or ... in elements else len(elements)
-    values = [value for value in re.split(r"[\s,;x]+", refused.given.strip("()[]{} ,")) if value]
+    values = [value for value in re.split(r"[\s,;]+|(?<=\d)x(?=\d)", refused.given.strip("()[]{} ,")) if value]
     if length is not None and values:
         values = [*values, *[values[-1]] * length][:length]
     expected = f"{refused.key} as a list {'' if length is None else f'of {length} values '}in brackets"

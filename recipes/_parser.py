@@ -25,6 +25,7 @@ import lightning_edge.systems
 from recipes._checkpoint_model import with_model_of_checkpoint
 from recipes._cli import last_checkpoint
 from recipes._closing import InputSize, print_closing_block
+from recipes._config_check import check_config
 from recipes._misspelt import explain
 from recipes._run_folder import RunFolder, check_checkpoint, run_of
 from recipes._summary import use_honest_summary
@@ -175,6 +176,7 @@ class RecipeCLI(LightningCLI):
         if self._folder is not None and "folder" in self._subcommand_method_arguments[command]:
             config.folder = str(self._folder)
         checkpoint = _checkpoint(config)
+        check_config(config)
         try:
             if "trainer" in config:
                 resumed = checkpoint if command == "fit" else None

@@ -4,7 +4,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import RichModelSummary
-from lightning.pytorch.utilities.model_summary import get_formatted_model_size, get_human_readable_count
+from lightning.pytorch.utilities.model_summary.model_summary import get_formatted_model_size, get_human_readable_count
 from rich.console import Console
 from rich.table import Table
 from typing_extensions import override
@@ -28,7 +28,9 @@ class HonestSummary(RichModelSummary):
         table = Table(*columns)
         for row in zip(*columns.values(), strict=True):
             table.add_row(*row)
-        total, trainable = get_human_readable_count(total_parameters), get_human_readable_count(trainable_parameters)
+        total, trainable = (
+            get_human_readable_count(number).strip() for number in (total_parameters, trainable_parameters)
+        )
         facts = [f"{total} parameters, {trainable} of them trainable, {get_formatted_model_size(model_size)} MB"]
         if num_frozen := total_training_modes["eval"]:
             facts.append(f"{num_frozen} of {num_frozen + total_training_modes['train']} modules in evaluation mode")

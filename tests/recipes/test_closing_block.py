@@ -1,0 +1,103 @@
+"""What a run of each recipe ends with, and whether it works to follow it."""
+
+import re
+import shlex
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from outside import tiny
+
+from recipes import accel, anodev2, ddn, segmentation, shift
+
+NO_LOGGER = "--trainer.logger=false"
+_SHORT = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"]
+_FEW = [*_SHORT, "--data.num_workers=0", "--data.batch_size=2", "--trainer.check_val_every_n_epoch=1"]
+_PICTURES = [*_FEW, "--data.num_samples=[20,10]"]
+_SCENES = [*_FEW, "--data.num_sample_train=2", "--data.num_sample_val=1", "--data.sample_size=[64,96]"]
+_NEAR = [
+    "--data.batch_size=1",
+    "--data.max_distance=1",
+    "--data.train_distances=[1]",
+    "--model.max_interval=2",
+    "--model.interval=2",
+]
+RECIPES = {
+    "accel": (accel.main, [*_SCENES, *_NEAR], "val/miou", "", "[64,96]"),
+    "anodev2": (anodev2.main, _PICTURES, "val/accuracy", "", "[32,32]"),
+    "ddn": (ddn.main, [*_SCENES, "--data.input_size=[64,96]"], "val/ap50", "ap50 by domain: daytime_", "[64,96]"),
+    "segmentation": (segmentation.main, _SCENES, "val/miou", "iou by class: road 0.", "[64,96]"),
+    "shift": (shift.main, _PICTURES, "val/accuracy", "", "[32,32]"),
+}
+
+
+def best(monitor):
+    settings = {"monitor": monitor, "mode": "max", "filename": "best", "auto_insert_metric_name": False}
+    return f"--trainer.callbacks=[{{'class_path':'ModelCheckpoint','init_args':{settings}}}]"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_fit_ends_with_its_score_and_the_next_commands_work(recipe, capsys):
+    main, small, monitor, parts, size = RECIPES[recipe]
+    fitted = main(["fit", *small, best(monitor)])
+    block = capsys.readouterr().out.partition("\nScores of the last validation:\n")[2]
+    score = float(fitted.trainer.callback_metrics[monitor])
+    shown = {line.split()[0]: line.split()[1] for line in block.splitlines() if line.startswith("  val/")}
+    assert shown[monitor] == f"{score:.4g}"
+    assert parts in block
+    run = Path(f"runs/{recipe}/version_0")
+    checkpoint = run / "checkpoints/best.ckpt"
+    assert f"\nBest checkpoint: {checkpoint} ({monitor} {score:.4g})\n" in block
+    assert checkpoint.is_file()
+    folder = re.search(rf"^Folder: {run} with (.*)$", block, re.M)
+    assert set(folder[1].split(", ")) == {f"{path.name}{'/' * path.is_dir()}" for path in run.iterdir()}
+    assert {"metrics.csv", "config.yaml"} <= set(folder[1].split(", "))
+
+    Path("drive").mkdir()
+    cv2.imwrite("drive/0.png", np.zeros((60, 90, 3), np.uint8))
+    commands = [shlex.split(line) for line in block.partition("Next:\n")[2].splitlines() if line.startswith("  ")]
+    assert [words[:4] for words in commands[:2]] == [
+        ["python", "-m", f"recipes.{recipe}", command] for command in ("test", "predict")
+    ]
+    for words in commands[:2]:
+        args = [word.replace("FOLDER_OR_VIDEO", "drive") for word in words[3:]]
+        ran = main([*args, NO_LOGGER, "--trainer.limit_test_batches=1"])
+        weights = fitted.model.state_dict()
+        assert all(
+            torch.equal(value, weights[name]) for name, value in ran.model.state_dict().items() if "net." in name
+        )
+        assert args[0] == "test" or f"--data.size={size}" in args
+    tested = capsys.readouterr().out.partition("\nScores on the test data:\n")[2]
+    assert f"  {monitor.replace('val', 'test')} " in tested
+
+
+def test_without_a_logger_the_score_is_told_all_the_same(capsys):
+    fitted = tiny.main(["fit", NO_LOGGER])
+    out = capsys.readouterr().out
+    assert f"  val/loss  {float(fitted.trainer.callback_metrics['val/loss']):.4g}\n" in out
+    checkpoint = re.search(r"^Last checkpoint: (\S+)$", out, re.M)
+    assert Path(checkpoint[1]).is_file()
+    tiny.main(["validate", NO_LOGGER, f"--ckpt_path={checkpoint[1]}"])
+    out = capsys.readouterr().out
+    assert f"Scores on the val data:\n  val/loss  {float(fitted.trainer.callback_metrics['val/loss']):.4g}" in out
+    assert f"test -c {Path(checkpoint[1]).parents[1]}" not in out  # of the fit, not of this run
+    assert f"--ckpt_path={checkpoint[1]}" in out
+
+
+def test_a_fit_without_validation_says_so(capsys):
+    tiny.main(["fit", NO_LOGGER, "--trainer.limit_val_batches=0"])
+    assert "Nothing was validated, so there are no scores." in capsys.readouterr().out
+
+
+def test_a_run_as_a_function_says_nothing(tmp_path, capsys):
+    tiny.main(["fit"], folder=tmp_path / "run")
+    assert "Scores" not in capsys.readouterr().out
+
+
+def test_the_summary_counts_no_operations_that_nobody_made(capsys):
+    tiny.main(["fit", NO_LOGGER, "--trainer.enable_model_summary=true"])
+    out = capsys.readouterr().out
+    assert "15 parameters, 15 of them trainable" in out
+    assert "FLOPs" not in out

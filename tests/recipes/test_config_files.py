@@ -1,0 +1,147 @@
+"""Configuration files on the command line: found, read in bounded time, and warned of where they undo something."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from outside import tiny
+
+from recipes import accel, segmentation
+from recipes._config_files import find_configs, read_config, undone_options
+
+HERE = Path("here.yaml")
+
+
+def refusal(capsys, main, *args):
+    """What a recipe writes when it refuses its arguments before anything else."""
+    with pytest.raises(SystemExit, match="2"):
+        main(list(args))
+    [line] = capsys.readouterr().err.splitlines()
+    return line.removeprefix("error: ")
+
+
+def test_a_shipped_configuration_is_found_without_its_ending(capsys):
+    for spelling in (["-c", "tiny_long"], ["--config=tiny_long"], ["-c", "tiny_long.yaml"]):
+        with pytest.raises(SystemExit, match="0"):
+            tiny.main(["fit", *spelling, "--print_config"])
+        assert yaml.safe_load(capsys.readouterr().out)["trainer"]["max_epochs"] == 5
+
+
+def test_one_that_does_not_exist_is_answered_with_those_that_do(capsys):
+    shipped = {path.name for path in Path(accel.__file__).parent.glob("accel_*.yaml")}
+    said = refusal(capsys, accel.main, "fit", "-c", "accel_log")
+    assert set(said.partition("comes with ")[2].split(", ")) == shipped
+    assert len(shipped) > 5
+
+
+def test_the_configuration_of_another_recipe_is_left_to_that_one(tmp_path):
+    assert find_configs(["sweep", "--config=theirs.yaml"], tmp_path / "x.yaml", is_of_this_recipe=False)[1:] == [
+        "--config=theirs.yaml"
+    ]
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n"
+    for before, name in zip("abcdefghi", "bcdefghij", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff\xfe", "to be text in UTF-8, got byte 0xff at position 0"),
+        ("name: café".encode("latin-1"), "to be text in UTF-8, got byte 0xe9 at position 9"),
+        (LAUGHS.encode(), "got more once its aliases are replaced"),
+        (b"trainer: &a {callbacks: *a}", "nested too deeply or contains itself"),
+        (b"trainer: &a [*a]", "nested too deeply or contains itself"),
+        (b"trainer: &a {<<: *a}", "nested too deeply or contains itself"),
+        (b"[" * 100_000, "nested too deeply or contains itself"),
+        (b"a: 1\n" * 100_000, "to be a configuration of at most 262,144 bytes"),
+        (b"trainer: {max_epochs: 3", "got a fault in line 1"),
+        (b"trainer: !!python/object/apply:os.system [ls]", "got a fault in line 1"),
+        (b"trainer: *nothing", "got a fault in line 1"),
+        (b"trainer: {max_epochs: " + b"9" * 5000 + b"}", "got a fault"),
+        (b"trainer: 2020-13-45", "got a fault"),
+        (b"- trainer", "to hold options by name, such as `trainer:`, got a list"),
+        (b"trainer", "to hold options by name, such as `trainer:`, got a str"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_faulty_configuration_is_refused_in_one_line_and_in_no_time(content, said, capsys):
+    HERE.write_bytes(content)
+    begin = time.process_time()
+    for args in (["-c", "here.yaml"], ["--config=here.yaml"], ["--trainer=here.yaml"]):
+        line = refusal(capsys, tiny.main, "fit", *args)
+        assert "here.yaml" in line
+        assert said in line
+    assert time.process_time() - begin < 20  # without a bound some of them take hours
+
+
+def test_what_is_no_file_is_refused_at_once(capsys):
+    Path("folder").mkdir()
+    os.mkfifo("pipe")
+    assert refusal(capsys, tiny.main, "fit", "-c", "folder") == "expected folder to be a YAML file, got a folder"
+    for args in (["-c", "pipe"], ["-c", "/dev/zero"]):
+        assert refusal(capsys, tiny.main, "fit", *args).endswith("to be a YAML file, got a pipe or a device")
+    Path("loop.yaml").symlink_to("loop.yaml")
+    assert "loop.yaml" in refusal(capsys, tiny.main, "fit", "-c", "loop.yaml")
+
+
+def test_every_shipped_configuration_is_within_the_bounds():
+    for path in Path(accel.__file__).parent.glob("*.yaml"):
+        assert read_config(path)
+
+
+def test_a_configuration_that_undoes_options_before_it_is_warned_of():
+    HERE.write_text(
+        "trainer: {max_epochs: 5, precision: 32, callbacks: []}\n"
+        "model: {init_args: {net: {init_args: {num_classes: 4}}}}\n"
+        "data: {class_path: outside.parts.TinyData, init_args: {count: 6}}\n"
+    )
+    before = [
+        "--trainer.max_epochs=1",
+        "--trainer.precision=32",
+        "--model.net.num_classes",
+        "3",
+        "--data=FramesDataModule",
+        "--data.init_args.count=6",
+        "--trainer.callbacks+=ModelCheckpoint",
+        "--trainer.callbacks.monitor=x",
+    ]
+    [warning] = undone_options(["fit", *before, "-c", "here.yaml", "--trainer.max_steps=3"])
+    assert warning.startswith("-c here.yaml undoes options that stand before it: ")
+    for change in (
+        "trainer.max_epochs (1 becomes 5)",
+        "model.net.num_classes (3 becomes 4)",
+        "data (FramesDataModule becomes outside.parts.TinyData)",
+        "trainer.callbacks (ModelCheckpoint becomes [])",
+        "trainer.callbacks.monitor (x becomes [])",
+    ):
+        assert change in warning
+    assert warning.count("becomes") == 5
+    assert warning.endswith("Put -c first to keep them.")
+    assert undone_options(["fit", "-c", "here.yaml", *before]) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "content"),
+    [
+        ("--model.optimizer.lr=1e-3", "model: {init_args: {optimizer: {init_args: {lr: 0.001}}}}"),
+        ("--trainer.logger=false", "trainer: {logger: false}"),
+        ("--data=outside.parts.TinyData", "data: {class_path: TinyData}"),
+        ("--data.size=[1,2]", "data: {init_args: {size: [1, 2]}}"),
+        ("--data.root=null", "data: {init_args: {root: null}}"),
+        ("--trainer.callbacks+=X", "trainer: {callbacks+: [Y]}"),
+    ],
+)
+def test_one_that_says_the_same_is_not(option, content):
+    HERE.write_text(content)
+    assert undone_options(["fit", option, "-c", "here.yaml"]) == []
+
+
+def test_the_warning_reaches_whoever_types(capsys):
+    args = ["fit", "--trainer.max_epochs=1", "-c", "segmentation_camvid.yaml", "--print_config"]
+    with pytest.warns(UserWarning, match=r"trainer.max_epochs \(1 becomes \d+\)"), pytest.raises(SystemExit, match="0"):
+        segmentation.main(args)
