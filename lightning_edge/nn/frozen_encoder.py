@@ -26,6 +26,7 @@ class TimmEncoder(nn.Module):
 
     def __init__(self, model: str = "resnet50", weights: str | None = None) -> None:
         super().__init__()
+        self.model = model
         if weights is None:
             self.net = make_timm_model("model", model, {"num_classes": 0})
         else:

@@ -1,5 +1,6 @@
 """What a device that runs a domain-aware net must have with it: the domains of training, and how to tell them."""
 
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -7,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lightning_edge.contracts import LabelledSplit
-from lightning_edge.nn.frozen_encoder import FrozenEncoder
+from lightning_edge.nn.frozen_encoder import FrozenEncoder, TimmEncoder
 from lightning_edge.ops.discriminant import discriminant_map
 
 
@@ -72,6 +73,48 @@ class KnownDomains(NamedTuple):
         table = torch.from_numpy(told.table)
         embeddings = torch.stack([table[row[domain == index]].mean(0) for index in present])
         names = tuple(assigned.domain_names[index] for index in present)
+        return cls(names, centers, embeddings, nn.Sequential(net, apart).eval())
+
+    def save(self, path: Path | str) -> None:
+        """Write a file of tensors and names, for a device that has no images of training.
+
+        Raises:
+            ValueError: The encoder is not one that :meth:`of` makes, so a file could not say how to make it again.
+        """
+        frozen, apart = (*self.encoder, None)[:2] if isinstance(self.encoder, nn.Sequential) else (None, None)
+        if not (isinstance(frozen, FrozenEncoder) and isinstance(apart, nn.Linear)):
+            raise ValueError(f"expected the encoder of KnownDomains.of, got {type(self.encoder).__name__}")
+        is_timm = isinstance(frozen.encoder, TimmEncoder)
+        content = {"names": list(self.names), "model": frozen.encoder.model if is_timm else None}
+        content |= {"centers": self.centers, "embeddings": self.embeddings}
+        content |= {"mean": frozen.mean, "std": frozen.std, "map": apart.weight.detach()}
+        torch.save(content | {"encoder": frozen.encoder.state_dict()}, path)
+
+    @classmethod
+    def load(cls, path: Path | str) -> "KnownDomains":
+        """Read what :meth:`save` wrote; nothing of the file is run.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: The file is damaged or is another one.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"expected a file of KnownDomains.save, got {path}, which does not exist")
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            net = FrozenEncoder.of(content["model"])
+            net.encoder.load_state_dict(content["encoder"])
+            net.mean, net.std = content["mean"], content["std"]
+            apart = nn.Linear(*content["map"].shape[::-1], bias=False).requires_grad_(False)
+            apart.weight.copy_(content["map"])
+            names, centers, embeddings = tuple(map(str, content["names"])), content["centers"], content["embeddings"]
+            if not len(names) == len(centers) == len(embeddings):
+                raise ValueError("names, centers and embeddings of different lengths")
+        except Exception as error:  # of many kinds; torch's own text advises to run the file's code
+            raise ValueError(
+                f"expected a file of KnownDomains.save, got {path}, which is damaged or another one "
+                f"({type(error).__name__}): write it again with KnownDomains.save"
+            ) from None
         return cls(names, centers, embeddings, nn.Sequential(net, apart).eval())
 
     def index_of(self, datamodule: DomainData, image: Any) -> int:

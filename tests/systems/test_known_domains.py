@@ -1,5 +1,8 @@
 """What a device must know of the domains that its net learned from."""
 
+from pathlib import Path
+
+import pytest
 import torch
 from torch.utils.data import DataLoader
 
@@ -55,12 +58,40 @@ def test_domains_are_told_apart_by_what_varies_little_within_them():
     assert (torch.cdist(bare, centers).argmin(1) == domain).float().mean() < 0.9
 
 
-def test_it_can_be_kept_for_a_device_without_images(tmp_path):
-    known = KnownDomains.of(Warmth())
-    torch.save(known, tmp_path / "known.pt")
-    again = torch.load(tmp_path / "known.pt", weights_only=False)
+@pytest.mark.parametrize("encoder", [None, "test_resnet"])
+def test_it_can_be_kept_for_a_device_without_images(encoder, tmp_path):
+    known = KnownDomains.of(Warmth(), encoder)
+    known.save(tmp_path / "known.pt")
+    assert set(torch.load(tmp_path / "known.pt", weights_only=True)) >= {"names", "centers", "embeddings"}
+    again = KnownDomains.load(tmp_path / "known.pt")
     assert again.names == known.names
+    assert torch.equal(again.centers, known.centers)
+    assert torch.equal(again.embeddings, known.embeddings)
     assert torch.equal(again.encoder(images(1)), known.encoder(images(1)))
+
+
+class Touch:
+    def __reduce__(self):
+        return Path.touch, (Path("touched"),)
+
+
+@pytest.mark.parametrize("content", [Touch(), {"names": ["day"]}, [1, 2], b"cut"])
+def test_files_of_strangers_are_refused_and_never_run(content, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(content, "known.pt")
+    if content == b"cut":
+        Path("known.pt").write_bytes(Path("known.pt").read_bytes()[:-40])
+    with pytest.raises(ValueError, match=r"expected a file of KnownDomains.save, got known.pt"):
+        KnownDomains.load("known.pt")
+    assert not Path("touched").exists()
+    with pytest.raises(FileNotFoundError, match=r"got none.pt"):
+        KnownDomains.load("none.pt")
+
+
+def test_an_encoder_that_no_file_can_describe_is_not_saved(tmp_path):
+    known = KnownDomains.of(Warmth())._replace(encoder=torch.nn.Flatten())
+    with pytest.raises(ValueError, match=r"expected the encoder of KnownDomains.of, got Flatten"):
+        known.save(tmp_path / "known.pt")
 
 
 def test_data_modules_with_domains_are_such_data():
