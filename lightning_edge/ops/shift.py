@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
 
-from lightning_edge.ops.shift_cpu import is_made_of_integers, shift_planes
+from lightning_edge.ops.shift_cpu import has_integers_of_its_size, shift_planes
 from lightning_edge.ops.shift_operators import shift_by_convolution, shift_by_pads, shift_by_slices
 
 _CACHE_BYTES = 2**21
@@ -68,13 +68,13 @@ def shift2d(
 ) -> Shaped[Tensor, "batch channels height width"]:
     """Move channels by whole pixels; what comes in from outside the picture is zero.
 
-    Exact in every type: values are copied. The result has the memory format of the image. On a CPU the
-    contiguous one is much faster than ``channels_last``. On a GPU the first call for each number of channels and size
-    of image compiles a kernel, some tenths of a second, and must come before a CUDA graph is recorded.
+    Exact in every type, complex numbers included: values are copied. The result has the memory format of the image. On
+    a CPU the contiguous one is much faster than ``channels_last``. On a GPU the first call for each number of channels
+    and size of image compiles a kernel, some tenths of a second, and must come before a CUDA graph is recorded.
 
-    Gradients, tangents of forward mode, the transforms of ``torch.func``, ``torch.compile``, ``torch.export`` and
-    ``torch.jit.trace`` follow it. In ONNX it is a depthwise convolution with one-hot kernels, which onnxruntime runs
-    fastest within a net. That one makes NaN of the pixels beside an infinite one.
+    Gradients, tangents of forward mode, transforms of ``torch.func``, ``torch.compile``, ``torch.export`` and
+    ``torch.jit.trace`` see the same values. An ONNX graph holds a depthwise convolution with one-hot kernels, which
+    onnxruntime runs fastest within a net; around an infinite pixel it makes NaN.
 
     Args:
         image: Contiguous or ``channels_last``; of another layout a contiguous copy is shifted.
@@ -190,10 +190,18 @@ def _check_memory(image: Tensor, out: Tensor) -> Tensor:
 
 def _copy(image: Tensor, shifts: tuple[Shift, ...], out: Tensor) -> Tensor:
     """Write the shifted image by the way for its device and layout."""
-    if image.is_cpu and image.is_contiguous() and out.is_contiguous() and is_made_of_integers(image, out):
+    # torch may leave a change of sign for later, and then memory holds other values
+    is_in_memory = not (image.is_conj() or image.is_neg() or out.is_conj() or out.is_neg())
+    if (
+        is_in_memory
+        and image.is_cpu
+        and image.is_contiguous()
+        and out.is_contiguous()
+        and has_integers_of_its_size(image)
+    ):
         return shift_planes(image, shifts, out)
-    # Triton has no complex numbers
-    if image.is_cuda and image.stride() == out.stride() and not image.is_complex() and find_spec("triton") is not None:
+    is_for_triton = is_in_memory and image.is_cuda and image.stride() == out.stride() and not image.is_complex()
+    if is_for_triton and find_spec("triton") is not None:
         from lightning_edge.ops.shift_triton import shift_on_gpu
 
         return shift_on_gpu(image, shifts, out)

@@ -33,9 +33,9 @@ class _Step(NamedTuple):
     """Bits that are kept: all if there is none."""
 
 
-def is_made_of_integers(*images: Tensor) -> bool:
-    """Whether values can be copied as integers: none has 16 bytes, and a conjugate in waiting is not in memory."""
-    return all(image.itemsize in _INTEGER_OF_BYTES and not image.is_conj() and not image.is_neg() for image in images)
+def has_integers_of_its_size(image: Tensor) -> bool:
+    """Whether :func:`shift_planes` can copy the values as integers: there are none of 16 bytes."""
+    return image.itemsize in _INTEGER_OF_BYTES
 
 
 def shift_planes(image: Tensor, shifts: _Shifts, out: Tensor) -> Tensor:
