@@ -37,5 +37,5 @@ def test_so_is_that_nothing_is_so_fast(capsys):
 
 
 def test_a_folder_without_a_run_is_refused():
-    with pytest.raises(FileNotFoundError, match=r"expected the folder of a run that left tradeoff\.csv, got nowhere"):
+    with pytest.raises(FileNotFoundError, match="there is no tradeoff.csv in nowhere: run `python -m recipes.accel fit` first"):
         accel.main(["choose", "--budget_ms=15", "--run=nowhere"])
