@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lightning_edge.contracts import Detector
 from lightning_edge.nn.dynamic_conversion import domain_layers, specialise
 from lightning_edge.systems.domain_watcher import DomainWatcher
+from lightning_edge.systems.frame_check import check_frame
 
 
 class DomainStream:
@@ -70,16 +71,12 @@ class DomainStream:
         """What the serving net finds in the next frame: detections, or scores of classes.
 
         Args:
-            frame: ``[3, height, width]``, in [0, 1].
+            frame: Image ``[3, height, width]`` in [0, 1], of the net's type of numbers and on its device.
 
         Raises:
-            ValueError: The frame is bytes, or one of a batch.
+            ValueError: The frame is no such image; the stream stays as it was.
         """
-        if frame.ndim != 3 or frame.shape[0] != 3 or not frame.is_floating_point():
-            raise ValueError(
-                f"expected frame as floats of [3, height, width], got {frame.dtype} of {list(frame.shape)}"
-            )
-        image = frame[None]
+        image = check_frame(frame, self._serving)
         start = perf_counter()
         noticed = self.watcher(self.encoder(image)[0])
         self.watching_s += perf_counter() - start

@@ -3,16 +3,13 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Int64
 from torch import Tensor
 
 from lightning_edge.contracts import VideoNet
 from lightning_edge.ops.classes import most_likely
+from lightning_edge.systems.frame_check import check_frame, thumbnail
 from lightning_edge.systems.keyframes import FixedInterval, KeyframePolicy
-
-_OVERSHOOT = 0.05
-"""How far interpolation may have carried brightness out of [0, 1]."""
 
 
 class VideoStream:
@@ -60,42 +57,31 @@ class VideoStream:
         """Class of each pixel of the next frame.
 
         Args:
-            frame: Float image ``[3, height, width]`` in [0, 1].
+            frame: Image ``[3, height, width]`` in [0, 1], of the net's type of numbers and on its device.
             index: Number of the frame in its source, so that a gap tells of dropped frames; by default one more than
                 the last. A number that is not larger than the last begins another video: the frame is a key frame,
                 while a policy goes on as it was until ``reset``.
 
         Raises:
             ValueError: if the frame is no such image; the stream stays as it was.
+            Exception: What the net raises; the frame counts as dropped then, and the next one is a key frame.
         """
-        image, thumbnail = _checked(frame)
-        self._index, last = (self._index + 1 if index is None else index), self._index
-        self._is_keyframe = self._needs_keyframe(image, thumbnail, is_new=self._index <= last)
-        if self._is_keyframe:
-            self._state, self._key_index = self.net.start(image), self._index
-        else:
-            self._state = self.net.advance(self._state, image)
-        self._thumbnail, self._size = thumbnail, image.shape
-        return most_likely(self.net.scores(self._state))[0]
+        # a camera may fill the same buffer again while the net still compares with this frame
+        image = check_frame(frame, self.net).clone()
+        index = self._index + 1 if index is None else index
+        small, size = thumbnail(image), self._size
+        self._size = None  # until the net has seen the frame
+        is_keyframe = self._needs_keyframe(index, small, is_forced=index <= self._index or image.shape != size)
+        state = self.net.start(image) if is_keyframe else self.net.advance(self._state, image)
+        mask = most_likely(self.net.scores(state))[0]
+        if is_keyframe:
+            self._key_index = index
+        self._state, self._is_keyframe, self._index = state, is_keyframe, index
+        self._thumbnail, self._size = small, image.shape
+        return mask
 
-    def _needs_keyframe(self, image: Tensor, thumbnail: Tensor, is_new: bool) -> bool:
-        before = thumbnail if self._thumbnail is None else self._thumbnail
-        change = (thumbnail - before).abs().mean().item()
+    def _needs_keyframe(self, index: int, small: Tensor, is_forced: bool) -> bool:
+        before = small if self._thumbnail is None else self._thumbnail
+        change = (small - before).abs().mean().item()
         is_cut = self.cut_threshold is not None and change > self.cut_threshold
-        is_forced = is_new or is_cut or image.shape != self._size
-        return self.policy.is_keyframe(max(self._index - self._key_index, 0), change, is_forced)
-
-
-def _checked(frame: Tensor) -> tuple[Tensor, Tensor]:
-    """The frame as a batch of its own, and a thumbnail of its brightness."""
-    if frame.ndim != 3 or frame.shape[0] != 3 or not frame.is_floating_point():
-        raise ValueError(
-            f"expected frame as floats [3, height, width] in [0, 1], got {frame.dtype} {list(frame.shape)}; "
-            "bytes [height, width, 3] become one by frame.permute(2, 0, 1) / 255"
-        )
-    image = frame[None].clone()  # a camera may fill the same buffer again while the net still compares with this frame
-    thumbnail = F.adaptive_avg_pool2d(image.mean(1, keepdim=True), 16)
-    darkest, brightest = (value.item() for value in thumbnail.aminmax())
-    if not (darkest >= -_OVERSHOOT and brightest <= 1 + _OVERSHOOT):  # nor NaN
-        raise ValueError(f"expected frame in [0, 1], got brightness from {darkest:.3g} to {brightest:.3g}")
-    return image, thumbnail
+        return self.policy.is_keyframe(max(index - self._key_index, 0), change, is_forced or is_cut)

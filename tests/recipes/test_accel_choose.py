@@ -37,5 +37,7 @@ def test_so_is_that_nothing_is_so_fast(capsys):
 
 
 def test_a_folder_without_a_run_is_refused():
-    with pytest.raises(FileNotFoundError, match="there is no tradeoff.csv in nowhere: run `python -m recipes.accel fit` first"):
+    with pytest.raises(
+        FileNotFoundError, match=r"there is no tradeoff\.csv in nowhere: run `python -m recipes\.accel fit` first"
+    ):
         accel.main(["choose", "--budget_ms=15", "--run=nowhere"])

@@ -88,7 +88,7 @@ def test_a_fault_in_a_frame_loses_nothing():
     net = make_net()
     stream = make_stream(net)
     stream(frame(0.1))
-    with pytest.raises(ValueError, match="finite features"):
+    with pytest.raises(ValueError, match=r"expected frame in \[0, 1\], got values from nan"):
         stream(torch.full((3, 32, 32), torch.nan))
     assert stream.domain == 0
     assert stream.num_frames == 1
@@ -114,12 +114,26 @@ def test_bad_arguments_are_named():
         make_stream(net, layers_per_frame=-1)
 
 
-@pytest.mark.parametrize("image", [torch.zeros(3, 32, 32, dtype=torch.uint8), torch.rand(1, 3, 32, 32)])
-def test_what_is_no_frame_is_named(image):
-    stream = make_stream(make_net())
-    with pytest.raises(ValueError, match=r"expected frame as floats of \[3, height, width\], got torch\."):
-        stream(image)
-    assert (stream.domain, stream.num_frames) == (None, 0)
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (torch.zeros(3, 32, 32, dtype=torch.uint8), r"floats \[3, height, width\] in \[0, 1\], got torch\.uint8"),
+        (torch.rand(1, 3, 32, 32), r"floats \[3, height, width\] in \[0, 1\], got torch\.float32 \[1, 3, 32, 32\]"),
+        (
+            torch.rand(3, 32, 32, dtype=torch.float64),
+            "expected frame of torch.float32, as the net is, got torch.float64",
+        ),
+        (255 * torch.rand(3, 32, 32), r"expected frame in \[0, 1\], got values from .*frame / 255"),
+    ],
+)
+def test_what_is_no_frame_is_named_and_leaves_the_stream_as_it_was(image, message):
+    net = make_net()
+    stream, undisturbed = make_stream(net), make_stream(net)
+    for light in (0.1, 0.9, 0.9, 0.9):
+        with pytest.raises(ValueError, match=message):
+            stream(image)
+        torch.testing.assert_close(stream(frame(light)), undisturbed(frame(light)), rtol=0, atol=0)
+        assert (stream.domain, stream.num_frames) == (undisturbed.domain, undisturbed.num_frames)
 
 
 def test_a_domain_that_comes_back_before_the_next_net_is_whole_goes_on():

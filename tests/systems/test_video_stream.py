@@ -1,9 +1,15 @@
+import copy
+from unittest.mock import Mock
+
 import pytest
 import torch
 
 from lightning_edge.nn import AccelNet, DeepLab, DISFlow
 from lightning_edge.systems import AdaptiveInterval, VideoStream
 from lightning_edge.systems.keyframes import KeyframePolicy
+
+LAMP_AT_NIGHT = torch.zeros(3, 64, 96)
+LAMP_AT_NIGHT[:, :2, :2] = 200.0  # a frame in [0, 255] that is dark on average
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +111,14 @@ def test_interval_of_nothing_is_refused(net):
         (torch.zeros(64, 96, 3), r"floats \[3, height, width\] in \[0, 1\], got torch.float32 \[64, 96, 3\]"),
         (torch.zeros(3, 64, 96, dtype=torch.uint8), r"got torch.uint8 \[3, 64, 96\]; bytes"),
         (torch.zeros(1, 3, 64, 96), r"got torch.float32 \[1, 3, 64, 96\]"),
-        (torch.full((3, 64, 96), torch.nan), r"expected frame in \[0, 1\], got brightness from nan"),
-        (torch.full((3, 64, 96), 255.0), r"expected frame in \[0, 1\], got brightness from 255 to 255"),
+        (torch.full((3, 64, 96), torch.nan), r"expected frame in \[0, 1\], got values from nan"),
+        (torch.full((3, 64, 96), 255.0), r"in \[0, 1\], got values from 255 to 255; values up to 255 .* frame / 255"),
+        (LAMP_AT_NIGHT, r"expected frame in \[0, 1\], got values from 0 to 200; values up to 255"),
+        (torch.full((3, 64, 96), -0.1), r"expected frame in \[0, 1\], got values from -0.1 to -0.1$"),
+        (torch.zeros(3, 64, 96, dtype=torch.float64), r"torch.float32, as the net is, got torch.float64: use frame.to"),
+        (torch.zeros(3, 64, 96, dtype=torch.bfloat16), r"torch.float32, as the net is, got torch.bfloat16"),
+        (torch.zeros(3, 64, 96, device="meta"), "expected frame on cpu, where the net is, got it on meta"),
+        (torch.zeros(3, 0, 96), r"got torch.float32 \[3, 0, 96\]"),
     ],
 )
 def test_what_is_no_frame_is_refused_and_leaves_the_stream_as_it_was(net, video, frame, message):
@@ -115,6 +127,31 @@ def test_what_is_no_frame_is_refused_and_leaves_the_stream_as_it_was(net, video,
         assert torch.equal(stream(image), undisturbed(image))
         with pytest.raises(ValueError, match=message):
             stream(frame)
+
+
+def test_frames_may_have_the_nets_own_type_of_numbers(net, video):
+    stream = VideoStream(copy.deepcopy(net).bfloat16(), interval=5)
+    assert stream(video[0].bfloat16()).shape == (64, 96)
+    with pytest.raises(ValueError, match=r"torch.bfloat16, as the net is, got torch.float32"):
+        stream(video[0])
+
+
+def test_a_slight_overshoot_of_interpolation_is_a_frame(net, video):
+    bright = video[0].clone()
+    bright[:, ::7, ::5] = 1.3
+    assert VideoStream(net, interval=5)(bright).shape == (64, 96)
+
+
+@pytest.mark.parametrize("fault", ["start", "advance", "scores"])
+def test_after_a_fault_of_the_net_a_key_frame_comes_next(net, video, fault, monkeypatch):
+    stream, fresh = VideoStream(net, interval=1 if fault == "start" else 5), VideoStream(net, interval=5)
+    stream(video[0])
+    with monkeypatch.context() as broken:
+        broken.setattr(net, fault, Mock(side_effect=RuntimeError("out of memory")))
+        with pytest.raises(RuntimeError, match="out of memory"):
+            stream(video[1])
+    assert torch.equal(stream(video[2]), fresh(video[2]))
+    assert stream.is_keyframe
 
 
 def test_a_buffer_that_is_filled_again_is_as_good_as_new_frames(net, video):

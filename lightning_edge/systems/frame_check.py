@@ -1,0 +1,63 @@
+"""What a stream asks of a frame before anything of it reaches a net."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+THUMBNAIL = 16
+"""Height and width of a thumbnail, pixels."""
+_OVERSHOOT = 0.05
+"""How far interpolation may have carried the brightness of a thumbnail out of [0, 1]."""
+_PIXEL_OVERSHOOT = 0.5
+"""The same for a single value of a single pixel, which nothing averages."""
+
+
+def check_frame(frame: Tensor, net: Any) -> Float[Tensor, "1 3 height width"]:
+    """Check a frame of a camera, and make it a batch of one.
+
+    Args:
+        frame: ``[3, height, width]``, floats in [0, 1].
+        net: What is to see it. Where it has parameters, the frame must have their type and be on their device.
+
+    Raises:
+        ValueError: The frame has another shape, type, device or range of values.
+    """
+    if frame.ndim != 3 or frame.shape[0] != 3 or not frame.numel() or not frame.is_floating_point():
+        raise ValueError(
+            f"expected frame as floats [3, height, width] in [0, 1], got {frame.dtype} {list(frame.shape)}; "
+            "bytes [height, width, 3] become one by frame.permute(2, 0, 1) / 255"
+        )
+    _check_kind(frame, net)
+    image = frame[None]
+    if not (_is_within(image, _PIXEL_OVERSHOOT) and _is_within(thumbnail(image), _OVERSHOOT)):
+        darkest, brightest = (value.item() for value in frame.aminmax())
+        remedy = "; values up to 255 become such by frame / 255" if 2 < brightest <= 255 else ""
+        raise ValueError(f"expected frame in [0, 1], got values from {darkest:.3g} to {brightest:.3g}{remedy}")
+    return image
+
+
+def _check_kind(frame: Tensor, net: Any) -> None:
+    weights = net.parameters() if isinstance(net, nn.Module) else ()
+    weight = next((weight for weight in weights if weight.is_floating_point()), None)
+    if weight is not None and frame.device != weight.device:
+        raise ValueError(
+            f"expected frame on {weight.device}, where the net is, got it on {frame.device}: "
+            f'use frame.to("{weight.device}")'
+        )
+    dtype = torch.float32 if weight is None else weight.dtype
+    is_cast = weight is None or torch.is_autocast_enabled(frame.device.type)
+    if frame.dtype != dtype and (frame.dtype == torch.float64 or not is_cast):
+        raise ValueError(f"expected frame of {dtype}, as the net is, got {frame.dtype}: use frame.to({dtype})")
+
+
+def thumbnail(image: Float[Tensor, "1 3 height width"]) -> Float[Tensor, "1 1 16 16"]:
+    """Mean brightness of the parts of an image."""
+    return F.adaptive_avg_pool2d(image.mean(1, keepdim=True), THUMBNAIL)
+
+
+def _is_within(values: Tensor, overshoot: float) -> bool:
+    darkest, brightest = (value.item() for value in values.aminmax())
+    return darkest >= -overshoot and brightest <= 1 + overshoot  # False for NaN
