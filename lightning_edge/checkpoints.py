@@ -1,12 +1,16 @@
 """Reading checkpoints, which may be damaged, of strangers, or no checkpoints at all."""
 
+import shutil
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import fsspec
 import torch
 from torch import Tensor
 
@@ -64,6 +68,24 @@ def read_checkpoint(path: Path | str, argument: str, needs: Mapping[str, type] |
         )
     _check_weights(content["state_dict"], path, argument)
     return dict(content)
+
+
+@contextmanager
+def local_file(source: Any) -> Iterator[Path]:
+    """Path of a file, or of a temporary copy of what stands at an address or in an open binary file.
+
+    Args:
+        source: Path, address that fsspec knows, or open binary file.
+    """
+    is_open = hasattr(source, "read")
+    if not is_open and "://" not in str(source):
+        yield Path(source)
+        return
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "checkpoint.ckpt")
+        with path.open("wb") as target, nullcontext(source) if is_open else fsspec.open(str(source), "rb") as file:
+            shutil.copyfileobj(file, target)
+        yield path
 
 
 def check_file(path: Path, argument: str) -> None:

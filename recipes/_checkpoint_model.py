@@ -1,12 +1,10 @@
 """The model that a checkpoint describes, for commands that work on a finished training.
 
 A checkpoint of the command line says how its model is made, in names of classes and their arguments. It is read like a
-configuration that comes before all others, so that the command line can still change it. As a file may come from
-anywhere, the classes that it may name are limited, and nothing in it may fetch weights.
+configuration that comes before all others, so that the command line can still change it.
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,11 +14,8 @@ from typing import Any
 import yaml
 
 from lightning_edge.checkpoints import read_checkpoint
+from lightning_edge.model_description import check_description, named_values
 from recipes._config_files import OPTIONS, is_inline, options_of, read_config
-
-_TRUSTED = re.compile(r"(lightning_edge|callbacks|timm|torch\.nn|torch\.optim)\.")
-_FETCHES = re.compile(r"hf[-_]hub:|local-dir:|\w+://")
-_FETCHING_ARGUMENTS = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path"}
 
 _WORDS = ("best", "last", "hpc")
 """Values of ``--ckpt_path`` that name no file."""
@@ -42,16 +37,7 @@ def with_model_of_checkpoint(args: Sequence[str], command: str, defaults: Path) 
     model = _model_of(checkpoint)
     if model is None:
         return list(args)
-    configured = {_module_of(name) for name in _configured_classes(args, defaults)}
-    for name, value in _entries(model):
-        if name == "class_path" and not _TRUSTED.match(value) and _module_of(value) not in configured:
-            raise ValueError(
-                f"{checkpoint} describes a model with the class {value}, which is not of this library, torch.nn, "
-                "torch.optim or timm. If you trust it, name it with --model or give the configuration of its run with "
-                "-c, such as -c runs/NAME/version_0/config.yaml"
-            )
-        if (name in _FETCHING_ARGUMENTS and value) or (isinstance(value, str) and _FETCHES.match(value)):
-            raise ValueError(f"{checkpoint} describes a model that fetches weights, by {name}={value!r}")
+    check_description(model, str(checkpoint), {_module_of(name) for name in _configured_classes(args, defaults)})
     place = args.index(command) + 1
     return [*args[:place], "-c", json.dumps({"model": model}), *args[place:]]
 
@@ -86,15 +72,4 @@ def _configured_classes(args: Sequence[str], defaults: Path) -> Iterator[str]:
         elif option.startswith("--model") and "." in value:
             yield value
     for content in contents:
-        yield from (value for name, value in _entries(content) if name == "class_path")
-
-
-def _entries(content: Any) -> Iterator[tuple[str, Any]]:
-    """All named values, however deep."""
-    if isinstance(content, Mapping):
-        for name, value in content.items():
-            yield str(name), value
-            yield from _entries(value)
-    elif isinstance(content, Sequence) and not isinstance(content, str):
-        for value in content:
-            yield from _entries(value)
+        yield from (value for name, value in named_values(content) if name == "class_path")

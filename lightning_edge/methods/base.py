@@ -3,8 +3,7 @@
 import inspect
 from abc import ABC, abstractmethod
 from collections import UserDict
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from lightning.pytorch import LightningModule
@@ -17,10 +16,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from lightning_edge.checkpoints import LIGHTNING, read_checkpoint
+from lightning_edge.checkpoints import LIGHTNING, local_file, read_checkpoint
 from lightning_edge.contracts import input_key, serves_as
 from lightning_edge.methods.batch_kind import check_kind
 from lightning_edge.methods.schedules import PolynomialDecay, Schedule, check_rate, update_learning_rates
+from lightning_edge.model_description import check_description
 
 OptimizerCallable = Callable[[Iterable], Optimizer]
 """Makes an optimiser of parameters (or parameter groups), such as ``torch.optim.AdamW`` or a ``functools.partial``."""
@@ -100,17 +100,32 @@ class Method(LightningModule, ABC):
         self._log_hyperparams = True
 
     @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """As Lightning's own, of a file that was compared with its checksums before.
+    def load_from_checkpoint(
+        cls, checkpoint_path: Any, *args: Any, trusted_modules: Collection[str] = (), **kwargs: Any
+    ) -> Any:
+        """As Lightning's own, of a file that was checked before: its checksums, and the classes that it names.
+
+        Args:
+            checkpoint_path: Path, address, or open binary file.
+            args: As Lightning's own takes them.
+            trusted_modules: Modules, such as ``["my_nets"]``, whose classes the checkpoint may name beside those of
+                this library, timm and torch.
+            kwargs: As Lightning's own takes them; arguments of the constructor replace those of the checkpoint.
+                ``weights_only=False`` trusts the file in everything, also to run code.
 
         Raises:
             FileNotFoundError: There is no such file.
-            ValueError: It is no whole checkpoint, or has weights that are NaN.
+            ValueError: It is no whole checkpoint, has weights that are NaN, names a class of another module, or
+                describes a net that fetches weights.
         """
-        is_file = isinstance(checkpoint_path, str | Path) and "://" not in str(checkpoint_path)
-        if is_file and kwargs.get("weights_only") is not False:
-            read_checkpoint(checkpoint_path, "checkpoint_path", LIGHTNING)
-        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
+        if kwargs.get("weights_only") is False:
+            return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
+        with local_file(checkpoint_path) as path:
+            content = read_checkpoint(path, "checkpoint_path", LIGHTNING)
+            described = dict(content.get(cls.CHECKPOINT_HYPER_PARAMS_KEY) or {})
+            used = {name: value for name, value in described.items() if name not in kwargs and name != "_instantiator"}
+            check_description(used, str(checkpoint_path), {cls.__module__, *trusted_modules})
+            return super().load_from_checkpoint(path, *args, **kwargs)
 
     @abstractmethod
     def loss(self, batch: Any) -> Tensor:

@@ -78,8 +78,8 @@ def fetch_by_overlay(model):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (name_a_stranger, "the class stranger.Net, which is not of this library"),
-        (name_a_function, "the class torch.hub.load, which is not of this library"),
+        (name_a_stranger, "the class stranger.Net, which is not of"),
+        (name_a_function, "the class torch.hub.load, which is not of"),
         (fetch, "fetches weights, by pretrained=True"),
         (fetch_by_name, "fetches weights, by model_name="),
         (fetch_by_overlay, "fetches weights, by pretrained_cfg_overlay="),
