@@ -31,6 +31,7 @@ from recipes._misspelt import explain
 from recipes._plugins import with_atomic_checkpoints
 from recipes._run_folder import RunFolder
 from recipes._summary import use_honest_summary
+from recipes._usage import TRAINER_COMMANDS
 from recipes._wandb import finish_wandb, leave_anonymous_unset, start_wandb
 
 OBJECTS = ("model", "datamodule", "trainer")
@@ -97,6 +98,8 @@ class RecipeCLI(LightningCLI):
         self._links = links
         self._folder = folder
         self._command_line = command_line
+        # each command has a parser of its own, which takes a moment: where one is named first, the others are left out
+        self._named_command = args[0] if args and (args[0] in self._commands or args[0] in TRAINER_COMMANDS) else None
         self._run_folder: RunFolder | None = None
         self._earlier_metrics: dict[str, float] = {}  # of a training that goes on
         self.model = self.datamodule = self.trainer = self.result = None
@@ -129,7 +132,7 @@ class RecipeCLI(LightningCLI):
         """``fit`` goes on with the configured model, every other command takes the one that it is given weights of."""
         with_model = {"validate", "test", "predict"} if self._has_model else set()
         with_model |= {name for name, command in self._commands.items() if "model" in _wanted_objects(command)}
-        command = next((word for word in args if word in self._commands or word in self.subcommands()), "fit")
+        command = next((word for word in args if word in self._commands or word in TRAINER_COMMANDS), "fit")
         return with_model_of_checkpoint(args, command, defaults) if command in with_model else list(args)
 
     @property
@@ -140,16 +143,25 @@ class RecipeCLI(LightningCLI):
         numbers = {name: value for name, value in returned.items() if isinstance(value, int | float)}
         return {name: float(value) for name, value in {**self._earlier_metrics, **logged, **numbers}.items()}
 
+    def subcommands(self) -> dict[str, set[str]]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Lightning's commands that are parsed, and the arguments to leave out."""
+        return {name: skip for name, skip in LightningCLI.subcommands().items() if self._is_parsed(name)}
+
+    def _is_parsed(self, command: str) -> bool:
+        return self._named_command in (None, command)
+
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
         if self._has_model:
             super()._add_subcommands(parser, **kwargs)
-            # a video's masks would fill the memory; callbacks write them one by one
-            self._subcommand_parsers["predict"].set_defaults(return_predictions=False)
+            if predict := self._subcommand_parsers.get("predict"):
+                # a video's masks would fill the memory; callbacks write them one by one
+                predict.set_defaults(return_predictions=False)
         else:
             self._subcommand_parsers = {}
             parser.add_subcommands()
         for name, command in self._commands.items():
-            self._add_command(parser, name, command)
+            if self._is_parsed(name):
+                self._add_command(parser, name, command)
 
     def _add_command(self, parser: LightningArgumentParser, name: str, command: Callable[..., Any]) -> None:
         wants = _wanted_objects(command)
@@ -261,10 +273,7 @@ class RecipeCLI(LightningCLI):
         """Print what a person wants to know at the end; of a run as a function, the caller says it."""
         if name == "predict" or self._folder is not None or self.trainer is None:
             return
-        with_checkpoint = [
-            other for other, arguments in self._subcommand_method_arguments.items() if "ckpt_path" in arguments
-        ]
-        own = [other for other in with_checkpoint if other in self._commands]
+        own = [other for other, command in self._commands.items() if "ckpt_path" in signature(command).parameters]
         print_closing_block(self.trainer, name, self._command_line, own, _checkpoint(self.config[name]))
 
     def _say_how_to_resume(self) -> None:

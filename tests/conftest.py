@@ -1,7 +1,9 @@
 """What holds for every test."""
 
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -19,12 +21,22 @@ torch.set_num_threads(1)
 def pytest_configure(config: pytest.Config) -> None:
     """Check every annotated shape and type, unless times are taken, to which a check would add its own."""
     config.pluginmanager.register(FileTimes())
+    _share_sample_data(config)
     if "benchmark" in config.option.markexpr.replace("not benchmark", ""):
         return
     # the numeric tower lets an int stand where a float is asked for (PEP 484)
     install_import_hook(
         ["lightning_edge", "callbacks"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
     )
+
+
+def _share_sample_data(config: pytest.Config) -> None:
+    """One folder of sample data for all processes of a run, empty at its start: nothing is drawn twice or left over."""
+    if "LIGHTNING_EDGE_CACHE" not in os.environ:  # which workers inherit
+        folder = tempfile.mkdtemp(prefix="lightning_edge_samples_")
+        os.environ["LIGHTNING_EDGE_CACHE"] = folder
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        config.add_cleanup(lambda: os.environ.pop("LIGHTNING_EDGE_CACHE", None))
 
 
 @pytest.fixture(autouse=True)

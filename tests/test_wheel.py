@@ -51,6 +51,7 @@ def test_the_wheel_has_every_module_and_configuration(wheel):
     assert not any(name.startswith(("tests", "docs")) for name in packed)
 
 
+@pytest.mark.slow
 def test_a_recipe_runs_from_a_foreign_folder(installed, tmp_path):
     where = f"import {', '.join(PACKAGES)}; print({', '.join(f'{name}.__file__' for name in PACKAGES)})"
     found = call(sys.executable, "-P", "-c", where, folder=tmp_path, python_path=str(installed)).split()

@@ -30,7 +30,7 @@ def mious(folder):
         return {f"{row['net']}_miou_n{row['interval']}": float(row["miou"]) for row in csv.DictReader(file)}
 
 
-@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize("split", [pytest.param("val", marks=pytest.mark.slow), "test"])
 def test_repeat_averages_the_seeds(split, capsys):
     found = accel.main(["repeat", "--num_seeds=2", f"--split={split}", f"--overrides={SMALL + JOINT}"]).metrics
     folder = Path("runs/accel_repeat")

@@ -215,6 +215,7 @@ def test_an_error_in_a_constructor_is_shown_as_it_is(monkeypatch):
         tiny.main(["fit"])
 
 
+@pytest.mark.slow
 def test_two_processes_share_one_folder(tmp_path):
     command = [sys.executable, "-m", "outside.tiny", "fit", "--trainer.devices=2", "--trainer.strategy=ddp"]
     path = os.pathsep.join([str(Path(__file__).parent), str(Path(_cli.__file__).parents[1])])

@@ -38,9 +38,9 @@ FEW_CALLBACKS = '--trainer.callbacks=[{"class_path":"lightning.pytorch.callbacks
 DIGITS = ["-c", "ddn_digits.yaml", "--data.num_samples=[60,40]", "--data.batch_size=8", "--data.num_workers=0"]
 
 
-@pytest.fixture
-def features(tmp_path):
-    path = tmp_path / "features.npz"
+@pytest.fixture(scope="module")
+def features(tmp_path_factory):
+    path = tmp_path_factory.mktemp("embedded") / "features.npz"
     main(["embed", *SMALL, f"--file={path}"])
     return path
 
@@ -148,6 +148,7 @@ def test_a_comparison_goes_on_where_it_was(tmp_path, capsys):
     assert "ddn4_estimated" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_nets_are_trained_on_with_a_domain_of_any_data(tmp_path):
     overrides = json.dumps([*DIGITS, *SHORT[len(SMALL) :], FEW_CALLBACKS])
     arguments = ["compare", f"--folder={tmp_path}", "--num_seeds=1", f"--overrides={overrides}"]
@@ -228,6 +229,7 @@ def test_fine_tuning_is_validated_when_it_ends():
     assert default["--trainer.max_epochs"] == default["--trainer.check_val_every_n_epoch"]
 
 
+@pytest.mark.slow
 def test_a_static_net_rides_along(tmp_path):
     with_file = [argument for argument in SHORT if "logger" not in argument]
     run_config("ddn", [*with_file, "--model.net.num_experts=1", "--model.net.gate=softmax"], tmp_path / "static")

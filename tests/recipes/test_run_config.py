@@ -156,6 +156,7 @@ def test_a_command_is_told_the_folder(tmp_path):
     assert run_config(RECIPE, {"budget": 3}, tmp_path, command="search") == {"budget": 3.0}
 
 
+@pytest.mark.slow
 def test_a_run_works_in_a_spawned_process(tmp_path):
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:

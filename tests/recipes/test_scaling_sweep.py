@@ -56,6 +56,7 @@ def test_a_batch_larger_than_the_data_is_named_before_anything_runs(tmp_path):
     batch_size_scaling.main(fewer)  # the folder is not lost
 
 
+@pytest.mark.slow
 def test_ray_gives_the_same_runs_though_a_worker_is_killed(tmp_path, monkeypatch):
     pytest.importorskip("ray")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
@@ -132,6 +133,15 @@ def test_a_killed_run_of_accumulated_batches_ends_as_if_it_had_not_been(tmp_path
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.fixture
+def _ctrl_c_interrupts():
+    """A shell starts background jobs, and so the tests in them, with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_interrupts")
 def test_ctrl_c_ends_a_sweep_and_tells_how_to_go_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(BatchSizeScaling, "on_train_batch_end", lambda *args: signal.raise_signal(signal.SIGINT))
     with pytest.raises(SystemExit, match="130"):

@@ -35,9 +35,11 @@ def clips():
     [
         ({"flow": DISFlow()}, ["carried.onnx", "key.onnx"]),
         ({"flow": FlowNetS(width=0.125)}, ["carried.onnx", "flow.onnx", "key.onnx"]),
-        ({"flow": DISFlow(), "direct": True}, ["carried.onnx", "key.onnx"]),
+        pytest.param({"flow": DISFlow(), "direct": True}, ["carried.onnx", "key.onnx"], marks=pytest.mark.slow),
         ({"flow": DISFlow(), "fuse_features": True}, ["carried.onnx", "key.onnx"]),
-        ({"flow": RAFTFlow(num_updates=2)}, ["carried.onnx", "flow.onnx", "key.onnx"]),
+        pytest.param(
+            {"flow": RAFTFlow(num_updates=2)}, ["carried.onnx", "flow.onnx", "key.onnx"], marks=pytest.mark.slow
+        ),
         ({"flow": DISFlow(), "deformable_groups": 2}, ["carried.onnx", "key.onnx"]),
         ({}, ["carried.onnx", "key.onnx"]),
     ],
