@@ -98,8 +98,10 @@ class RecipeCLI(LightningCLI):
         self._links = links
         self._folder = folder
         self._command_line = command_line
-        # each command has a parser of its own, which takes a moment: where one is named first, the others are left out
-        self._named_command = args[0] if args and (args[0] in self._commands or args[0] in TRAINER_COMMANDS) else None
+        # each command has a parser of its own, which takes a moment: where one is named first, the others are left out;
+        # without a model the recipe's configuration has sections for all of them
+        names = {*TRAINER_COMMANDS, *self._commands} if self._has_model else set()
+        self._named_command = args[0] if args and args[0] in names else None
         self._run_folder: RunFolder | None = None
         self._earlier_metrics: dict[str, float] = {}  # of a training that goes on
         self.model = self.datamodule = self.trainer = self.result = None

@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ class RunFolder:
         self._lock: RunLock | None = None
         self._goes_on = False
         self.path: Path | None = None
+        self._unlogged: Path | None = None
         is_alone = root is not None  # who gives it holds it
         root = root or trainer.default_root_dir
         loggers = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
@@ -53,7 +55,7 @@ class RunFolder:
             if root is not None and trains and not is_alone:
                 self._lock = RunLock(Path(root))
             if root is None and trainer.logger in (False, []):
-                root = Path("lightning_logs", time.strftime("nologger_%Y%m%d-%H%M%S"))
+                root = self._unlogged = _take_dated_folder(trains)
             trainer.default_root_dir = None if root is None else str(root)
             return
         if root is not None and not Path(table.init_args.save_dir).is_absolute():
@@ -93,11 +95,12 @@ class RunFolder:
     @rank_zero_only
     def discard_if_unused(self) -> None:
         """Remove the folder if it is new and the run failed before it left anything but its configuration."""
-        if self.path is None or not self._is_new or not self.path.exists():
+        folder = self._unlogged if self.path is None else self.path if self._is_new else None
+        if folder is None or not folder.exists():
             return
-        files = [path.relative_to(self.path) for path in self.path.rglob("*") if path.is_file()]
+        files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
         if all(path.parts[0] == "wandb" or str(path) in _SAID_BEFORE_THE_START for path in files):
-            shutil.rmtree(self.path)
+            shutil.rmtree(folder)
 
 
 def _take_folder(table: Namespace) -> tuple[Path, bool]:
@@ -125,6 +128,27 @@ def _take_folder(table: Namespace) -> tuple[Path, bool]:
         table.init_args.version = logger.version
         os.environ[TAKEN] = folder.name
         return folder, is_new
+
+
+def _take_dated_folder(trains: bool) -> Path:
+    """A folder that no other run without a logger has; it is made at once for a run that writes checkpoints."""
+    if not rank_zero_only(lambda: True, default=False)() and TAKEN in os.environ:
+        return Path("lightning_logs", os.environ[TAKEN])
+    first = folder = Path("lightning_logs", time.strftime("nologger_%Y%m%d-%H%M%S"))
+    for number in count(1):
+        try:
+            if trains:
+                folder.mkdir(parents=True)
+            elif folder.exists():
+                raise FileExistsError
+        except FileExistsError:
+            folder = first.with_name(f"{first.name}_{number}")
+        except OSError as error:
+            raise unwritable(folder, error) from error
+        else:
+            break
+    os.environ[TAKEN] = folder.name
+    return folder
 
 
 def _is_within(folder: Path, root: Path | str | None) -> bool:

@@ -82,7 +82,7 @@ def test_without_a_logger_the_score_is_told_all_the_same(capsys):
     tiny.main(["validate", NO_LOGGER, f"--ckpt_path={checkpoint[1]}"])
     out = capsys.readouterr().out
     assert f"Scores on the val data:\n  val/loss  {float(fitted.trainer.callback_metrics['val/loss']):.4g}" in out
-    assert f"test -c {Path(checkpoint[1]).parents[1]}" not in out  # of the fit, not of this run
+    assert f"test -c {Path(checkpoint[1]).parents[1]}/" not in out  # of the fit, not of this run
     assert f"--ckpt_path={checkpoint[1]}" in out
 
 

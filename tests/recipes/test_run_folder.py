@@ -42,3 +42,13 @@ def test_ctrl_c_says_where_the_run_is_and_how_to_resume(capsys, caplog):
     assert "The run is in runs/tiny/version_0" in shown
     assert "--ckpt_path runs/tiny/version_0/checkpoints/last.ckpt" in shown
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_runs_without_a_logger_that_start_in_the_same_second_have_folders_of_their_own(monkeypatch):
+    monkeypatch.setattr("recipes._run_folder.time.strftime", lambda *args: "nologger_20260102-030405")
+    folders = [tiny.main([command, "--trainer.logger=false"]).trainer.default_root_dir for command in ("fit",) * 2]
+    assert folders == [f"lightning_logs/nologger_20260102-030405{end}" for end in ("", "_1")]
+    assert all(Path(folder, "checkpoints/last.ckpt").is_file() for folder in folders)
+    with pytest.raises(RuntimeError, match="negative dimension"):
+        tiny.main(["fit", "--trainer.logger=false", "--data.count=-1"])
+    assert sorted(map(str, Path("lightning_logs").iterdir())) == folders
