@@ -19,7 +19,7 @@ from lightning_edge.data.files import names_in
 from lightning_edge.data.partitions import ByAttributes, ImageRecord, Partition
 from lightning_edge.ops.cityscapes_labels import TRAIN_LABELS
 from lightning_edge.samples.bdd100k import LIGHT_AND_WEATHER, sample_bdd100k
-from lightning_edge.samples.frames import check_pair
+from lightning_edge.samples.frames import TEST_SEED, check_pair
 
 _COLOURS = {label.name.replace("person", "pedestrian"): label.colour for label in TRAIN_LABELS}
 
@@ -31,7 +31,8 @@ class BDD100KDataModule(DetectionDataModule):
     which is preferred, or ``labels/bdd100k_labels_images_{train,val}.json`` of 2018. Categories are mapped as in the
     official evaluation: other persons, other vehicles, trailers and crowds are ignored. It takes x2 and y2 as the last
     pixels inside a box (``box2d_to_bbox`` of https://github.com/scalabel/scalabel, label/transforms.py), and so does
-    the score. The labels of the test split are not public, so the test loader serves the validation split.
+    the score. The labels of the test split are not public, so the test loader serves the validation split; of generated
+    scenes, it serves as many others, which are drawn when they are first asked for.
 
     Args:
         root: Folder of the data set; small generated scenes in the same layout if ``None``.
@@ -41,7 +42,7 @@ class BDD100KDataModule(DetectionDataModule):
         input_size: Height and width of all images in batches, pixels.
         train_transform: As in :class:`~lightning_edge.data.detection.DetectionDataModule`.
         num_sample_train: generated training images.
-        num_sample_val: generated validation images.
+        num_sample_val: generated validation images, and as many for testing.
         sample_size: height and width of generated images, pixels.
         sample_domains: light and weather of generated images.
         batch_size: images in a training batch of one process.
@@ -97,14 +98,15 @@ class BDD100KDataModule(DetectionDataModule):
     @override
     def labelled_images(self, split: LabelledSplit) -> list[LabelledImage]:
         """Images of a split with their boxes, in the order of the file of labels."""
-        name = "train" if split == "train" else "val"
-        if name not in self._images:
-            self._images[name] = self._read(name)
-        return self._images[name]
+        if self.root is not None and split == "test":
+            split = "val"
+        if split not in self._images:
+            self._images[split] = self._read(split)
+        return self._images[split]
 
-    def _read(self, split: str) -> list[LabelledImage]:
-        root = self._folder()
-        labels, folder = _labels_file(root, split), root / "images/100k" / split
+    def _read(self, split: LabelledSplit) -> list[LabelledImage]:
+        root, part = self._folder(split), "train" if split == "train" else "val"
+        labels, folder = _labels_file(root, part), root / "images/100k" / part
         frames = read_labels(labels)
         kept = [frame for frame in frames if self.is_wanted(frame.attributes)]
         if not kept:
@@ -113,11 +115,13 @@ class BDD100KDataModule(DetectionDataModule):
         _check_files(folder, labels, kept, frames)
         return [LabelledImage(folder / frame.name, ImageRecord(*frame[:2]), *frame[2:]) for frame in kept]
 
-    def _folder(self) -> Path:
+    def _folder(self, split: LabelledSplit = "train") -> Path:
         if self.root is not None:
             return Path(self.root).expanduser()
         height, width = self.sample_size
-        return sample_bdd100k(self.num_sample_train, self.num_sample_val, height, width, self.sample_domains)
+        # the test scenes are the validation split of a data set of its own
+        num_train, seed = (1, TEST_SEED) if split == "test" else (self.num_sample_train, 0)
+        return sample_bdd100k(num_train, self.num_sample_val, height, width, self.sample_domains, seed)
 
 
 def _labels_file(root: Path, split: str) -> Path:

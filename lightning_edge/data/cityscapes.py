@@ -15,6 +15,7 @@ from lightning_edge.data.images import label_table
 from lightning_edge.data.segmentation import LabelledClip, SegmentationDataModule, SegmentationVideoDataModule
 from lightning_edge.ops.cityscapes_labels import LABELS, TRAIN_LABELS
 from lightning_edge.samples.cityscapes import sample_cityscapes
+from lightning_edge.samples.frames import TEST_SEED
 
 NUM_EARLIER_FRAMES = 19
 """Frames of a 30-frame snippet before the labelled one, which is its 20th."""
@@ -30,14 +31,15 @@ _SOURCE = "https://www.cityscapes-dataset.com/downloads"
 class CityscapesDataModule(SegmentationDataModule):
     """Single images of Cityscapes (2,975 for training, 500 for validation) with 19 classes.
 
-    The labels of the test split are not public, so the test loader serves the validation split.
+    The labels of the test split are not public, so the test loader serves the validation split; of generated scenes, it
+    serves as many others, which are drawn when they are first asked for.
 
     Args:
         root: folder with ``leftImg8bit`` and ``gtFine``; small generated scenes in the same layout if ``None``.
         sample_size: height and width of generated images, pixels.
         sample_domain: conditions in generated images.
         num_sample_train: generated training images.
-        num_sample_val: generated validation images.
+        num_sample_val: generated validation images, and as many for testing.
         train_transform: as in :class:`~lightning_edge.data.segmentation.SegmentationDataModule`.
         batch_size: images in a training batch of one process.
         eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
@@ -76,13 +78,14 @@ class CityscapesDataModule(SegmentationDataModule):
 
     def clips(self, split: Split) -> list[LabelledClip]:
         """Images of a split with their masks, one for each mask."""
-        return _stills(_folder(self), "train" if split == "train" else "val")
+        return _stills(_folder(self, split), "train" if split == "train" else "val")
 
 
 class CityscapesVideoDataModule(SegmentationVideoDataModule):
     """Clips of Cityscapes: the labelled image and frames before it, at 17 Hz, with 19 classes.
 
-    The labels of the test split are not public, so the test loader serves the validation split.
+    The labels of the test split are not public, so the test loader serves the validation split; of generated scenes, it
+    serves as many others, which are drawn when they are first asked for.
 
     Args:
         root: folder with ``leftImg8bit_sequence`` and ``gtFine``, and with ``leftImg8bit`` where clips have one frame,
@@ -93,7 +96,7 @@ class CityscapesVideoDataModule(SegmentationVideoDataModule):
         sample_size: height and width of generated images, pixels.
         sample_domain: conditions in generated images.
         num_sample_train: generated training clips.
-        num_sample_val: generated validation clips.
+        num_sample_val: generated validation clips, and as many for testing.
         train_transform: as in :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
         batch_size: clips in a training batch of one process.
         eval_batch_size: clips in a validation or test batch; ``batch_size`` if ``None``.
@@ -144,10 +147,11 @@ class CityscapesVideoDataModule(SegmentationVideoDataModule):
     def clips(self, split: Split) -> list[LabelledClip]:
         """Clips of a split, one for each mask, each as long as the split needs."""
         folder = "train" if split == "train" else "val"
+        root = _folder(self, split)
         if self.num_frames(split) == 1:
-            return _stills(_folder(self), folder)  # spares the sequences
-        masks = _masks(_folder(self), folder)
-        frames = _images(_sequences(_folder(self)) / folder)
+            return _stills(root, folder)  # spares the sequences
+        masks = _masks(root, folder)
+        frames = _images(_sequences(root) / folder)
         clips: dict[_Key, tuple[Path, ...]] = {}
         for city, sequence, last in masks:
             keys = [(city, sequence, frame) for frame in range(last - self.num_frames(split) + 1, last + 1)]
@@ -158,12 +162,14 @@ class CityscapesVideoDataModule(SegmentationVideoDataModule):
         return [LabelledClip(clips[key], mask) for key, mask in masks.items()]
 
 
-def _folder(data: CityscapesDataModule | CityscapesVideoDataModule) -> Path:
+def _folder(data: CityscapesDataModule | CityscapesVideoDataModule, split: Split = "train") -> Path:
     if data.root is not None:
         return Path(data.root).expanduser()
     height, width = data.sample_size
+    # the test scenes are the validation split of a data set of its own
+    num_train, seed = (1, TEST_SEED) if split == "test" else (data.num_sample_train, 0)
     # with the snippets, which serve both modules and take half as long again to draw
-    return sample_cityscapes(data.num_sample_train, data.num_sample_val, height, width, domain=data.sample_domain)
+    return sample_cityscapes(num_train, data.num_sample_val, height, width, data.sample_domain, seed)
 
 
 _NAME = re.compile(r"(?P<city>.+)_(?P<sequence>\d+)_(?P<frame>\d+)")

@@ -21,6 +21,8 @@ WORLD_VERSION = 1
 CITYSCAPES_RATE_HZ = 17.0
 """Source: Cordts et al., CVPR 2016, section 2.1."""
 MIN_SIZE_PX = 32
+TEST_SEED = 1
+"""Seed of sample data for testing, where a data set has no public labels for that split."""
 STANDSTILL_M_PER_S = 0.1
 """Speed below which a vehicle stands."""
 

@@ -227,3 +227,13 @@ def test_real_files(split):
     x1, y1, x2, y2 = sample["boxes_xyxy"][4].round().int().tolist()
     car, above = sample["image"][:, y1:y2, x1:x2].float(), sample["image"][:, y1 - 10 : y1, x1:x2].float()
     assert car.mean() < above.mean()
+
+
+@pytest.mark.usefixtures("sample_cache")
+def test_generated_scenes_for_testing_are_those_of_no_other_split():
+    data = make(sample_size=(72, 128), num_sample_train=10, num_sample_val=5)
+    images = {split: [image.path.name for image in data.labelled_images(split)] for split in ("train", "val", "test")}
+    assert [len(names) for names in images.values()] == [10, 5, 5]
+    assert len({name for names in images.values() for name in names}) == 20
+    lights = [image.record.attributes["timeofday"] for image in data.labelled_images("test")]
+    assert sorted(lights) == ["dawn/dusk", "daytime", "daytime", "daytime", "night"]
