@@ -128,6 +128,7 @@ def test_a_recipe_runs_a_step_without_loggers(config, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} <= {"lightning_logs"}
 
 
+@pytest.mark.filterwarnings("error:Found .* in eval mode at the start of training")
 @pytest.mark.parametrize("path", [path for path in TEXTS if examples(path)], ids=lambda path: path.stem)
 def test_the_examples_of_a_text_run_one_after_the_other(path, monkeypatch):
     monkeypatch.setenv("PL_TRAINER_LIMIT_TRAIN_BATCHES", "1")
