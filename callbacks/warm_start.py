@@ -18,7 +18,8 @@ class WarmStart(Callback):
     weights replace these. The first stage of a method is so run once for several second ones, and a net that learned
     from one data set goes on with another::
 
-        trainer = Trainer(callbacks=[WarmStart("cityscapes.ckpt", begin_anew=["net.head"])])
+        warm_start = WarmStart("cityscapes.ckpt", begin_anew=["net.head"])
+        trainer = Trainer(callbacks=[warm_start])
 
     Args:
         checkpoint: File of a Lightning checkpoint.

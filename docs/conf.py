@@ -1,4 +1,4 @@
-"""Configuration of Sphinx; build with ``sphinx-build -W -b html docs docs/_build/html``."""
+"""Configuration of Sphinx: ``sphinx-build -W -b html docs docs/_build/html``."""
 
 from importlib.metadata import version as installed_version
 
@@ -16,7 +16,11 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_format = "short"
-autodoc_default_options = {"members": True, "show-inheritance": True, "exclude-members": "training, __new__"}
+autodoc_default_options = {
+    "members": True,
+    "show-inheritance": True,
+    "exclude-members": "training, __new__",
+}
 autodoc_inherit_docstrings = False
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False

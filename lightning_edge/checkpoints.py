@@ -81,9 +81,10 @@ def local_file(source: Any) -> Iterator[Path]:
     if not is_open and "://" not in str(source):
         yield Path(source)
         return
+    opened: Any = nullcontext(source) if is_open else fsspec.open(str(source), "rb")
     with TemporaryDirectory() as folder:
         path = Path(folder, "checkpoint.ckpt")
-        with path.open("wb") as target, nullcontext(source) if is_open else fsspec.open(str(source), "rb") as file:
+        with path.open("wb") as target, opened as file:
             shutil.copyfileobj(file, target)
         yield path
 

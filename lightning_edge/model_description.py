@@ -98,7 +98,7 @@ def _can_be_imported(name: str) -> bool:
 
 
 def _is_trusted(name: str) -> bool:
-    """Whether a class is of a trusted package itself, and not only imported there, such as a class of ``functools``."""
+    """Whether a trusted package defines a class, rather than imports it, as in ``torch.optim.optimizer.functools``."""
     if not _is_within(name, TRUSTED_MODULES):
         return False
     target = _resolve(name)

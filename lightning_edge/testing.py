@@ -7,7 +7,7 @@ For example::
 
     @pytest.mark.parametrize("check", METHOD_CHECKS)
     def test_my_method(check):
-        check(lambda: MyMethod(net=MyNet(num_classes=4)), lambda: MyDataModule(batch_size=2))
+        check(lambda: MyMethod(MyNet(num_classes=4)), lambda: MyDataModule(batch_size=2))
 
 A check takes functions that make a *fresh* method and data module, both tiny, and raises ``AssertionError`` that says
 what was expected, also under ``python -O``.

@@ -52,7 +52,7 @@ class Samples:
 
     @property
     def mean_ms(self) -> float:
-        """Arithmetic mean: what throughput follows from, and what one long pause can spoil."""
+        """Arithmetic mean, from which throughput follows; one long pause can spoil it."""
         return float(np.mean(self.durations_ms))
 
     def percentile(self, q: float) -> Estimate:

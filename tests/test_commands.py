@@ -156,6 +156,7 @@ LONG_TEXTS = ("batch_size_scaling", "domains", "own_method", "prediction", "quic
     ],
     ids=lambda path: path.stem,
 )
+@pytest.mark.filterwarnings("error:Found .* in eval mode at the start of training")
 def test_the_examples_of_a_text_run_one_after_the_other(path, monkeypatch):
     monkeypatch.setenv("PL_TRAINER_LIMIT_TRAIN_BATCHES", "1")
     monkeypatch.setenv("PL_TRAINER_LIMIT_VAL_BATCHES", "1")

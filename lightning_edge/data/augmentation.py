@@ -11,7 +11,7 @@ from lightning_edge.contracts import IGNORE_INDEX
 from lightning_edge.data.letterbox import PADDING
 
 Transform = A.BasicTransform | A.BaseCompose
-"""What a ``train_transform`` may be: one transform of albumentations or a composition; ``A.NoOp()`` is none at all."""
+"""One transform of albumentations or a composition; ``A.NoOp()`` is none at all."""
 
 
 class StreetAugmentation(A.Compose):

@@ -27,7 +27,7 @@ from lightning_edge.data.loading import Draw
 from lightning_edge.data.partitions import ImageRecord, Partition
 
 LEAST_LEFT_BY_CROP = 0.3
-"""Share of a box that must stay in the picture under augmentation: with less it is left out, ignored ones too."""
+"""Share of a box that must stay in the picture under augmentation; with less it is left out, ignored ones too."""
 
 _LISTS = ("boxes_xyxy", "label", "ignored_xyxy", "ignored_label")
 _IN_PIXELS = ("boxes_xyxy", "ignored_xyxy", "scale")

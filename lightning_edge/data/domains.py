@@ -59,7 +59,7 @@ class DomainDataModule(EdgeDataModule):
 
     @property
     def embedding_features(self) -> int:
-        """How many numbers describe a domain: what a net that is told of domains must take."""
+        """How many numbers describe a domain, which a net that receives the description must take."""
         return self.embedding.num_features(self.partition, self.vocabulary)
 
     @cached_property

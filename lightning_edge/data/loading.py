@@ -109,7 +109,7 @@ class ResumableLoader(DataLoader[Any]):
 
     # no constructor: Lightning rebuilds loaders from the arguments of DataLoader
     num_batches_in_work: Callable[[], int] = staticmethod(lambda: 0)
-    """How many of the batches that were handed out are not processed yet, as when a step fails: they come again."""
+    """How many of the batches that were handed out are not processed yet, as when a step fails. They come again."""
     _position: _Position | None = None
     _is_resumed = False
 

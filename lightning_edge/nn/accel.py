@@ -21,13 +21,13 @@ class KeyframeState(NamedTuple):
     features: Float[Tensor, "batch channels h w"]
     """Features of the reference branch, aligned with ``anchor``."""
     anchor: Frame
-    """The frame that the features are aligned with: flow starts from it."""
+    """The frame that the features are aligned with, from which flow starts."""
     frame: Frame
     """The present frame."""
     is_key: bool
     """Whether the present frame is the key frame."""
     observed: Tensor | None = None
-    """What ``AccelNet.observe`` gives on the present frame, if known: states with different key frames can share it."""
+    """What ``AccelNet.observe`` gives on the present frame, if known; states with different key frames can share it."""
 
 
 class AccelNet(nn.Module):

@@ -11,9 +11,10 @@ from lightning_edge.nn.normalize import Normalize
 class WrappedBranch(SegmentationBranch):
     """A whole segmentation net, parted before its last layers: ``head`` reads what all layers before them give.
 
-    So nets of ``segmentation_models_pytorch`` are branches::
+    So nets of ``segmentation_models_pytorch`` (``smp``) are branches::
 
-        WrappedBranch(segmentation_models_pytorch.DeepLabV3Plus("resnet18", encoder_weights=None, classes=19))
+        net = smp.DeepLabV3Plus("resnet18", encoder_weights=None, classes=19)
+        branch = WrappedBranch(net)
 
     Args:
         net: Maps normalised images to scores of the classes, by ``head`` as the last thing it does. It is changed: its

@@ -12,7 +12,10 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 REACH = 0.54
-"""Share of a box, each way, whose cells learn of it (arXiv:1909.00700, alpha = beta = 0.54)."""
+"""Share of a box, each way, whose cells learn of it.
+
+Source: arXiv:1909.00700, alpha = beta = 0.54.
+"""
 
 
 class PaddedBoxes(NamedTuple):

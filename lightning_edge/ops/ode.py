@@ -11,10 +11,10 @@ State = Any
 """A tensor, or tuples, lists and dicts of tensors."""
 
 Field = Callable[[float, State], State]
-"""Time derivative of a state: ``field(time, state)``, of the state's structure."""
+"""Time derivative of a state, called as ``field(time, state)``; it has the state's structure."""
 
 Step = Callable[[Field, float, float, State], State]
-"""State after a step: ``step(field, time, duration, state)``."""
+"""State after a step, called as ``step(field, time, duration, state)``."""
 
 
 def euler(field: Field, time: float, duration: float, state: State) -> State:

@@ -30,7 +30,7 @@ class _Step(NamedTuple):
     from_strides: tuple[int, ...] | None = None
     come_from: int = 0
     mask: Tensor | None = None
-    """Bits that are kept: all if there is none."""
+    """Bits that are kept; all if there is none."""
 
 
 def has_integers_of_its_size(image: Tensor) -> bool:

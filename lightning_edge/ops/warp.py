@@ -22,7 +22,8 @@ def warp(
         ``out[..., i, j] = features[..., i + flow[:, 1, i, j], j + flow[:, 0, i, j]]``.
 
     Example:
-        >>> warp(torch.tensor([[[[1.0, 2.0, 3.0]]]]), torch.tensor([[[[1.0, 1.0, 1.0]], [[0.0, 0.0, 0.0]]]]))
+        >>> flow = torch.tensor([[[[1.0, 1.0, 1.0]], [[0.0, 0.0, 0.0]]]])
+        >>> warp(torch.tensor([[[[1.0, 2.0, 3.0]]]]), flow)
         tensor([[[[2., 3., 0.]]]])
     """
     height, width = features.shape[-2:]

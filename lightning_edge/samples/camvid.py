@@ -16,7 +16,7 @@ from lightning_edge.samples.writing import run_jobs, write_map, write_rgb
 VOID = 11
 RATE_HZ = 30.0
 SPARSE_STEP, DENSE_STEP = 30, 2
-"""Frames of the 30 Hz video between two labels: once a second, and at 15 Hz in the validation clip (0016E5)."""
+"""Frames of the 30 Hz video from label to label, for 1 and 15 labels a second; 15 in the validation clip (0016E5)."""
 DRIVE_FRAMES = 10
 """Labels in a drive through one world; frame numbers leave out ``GAP_FRAMES`` between drives, where clips must end."""
 GAP_FRAMES = 300

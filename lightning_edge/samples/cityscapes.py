@@ -14,7 +14,7 @@ from lightning_edge.samples.writing import run_jobs, write_map, write_rgb
 
 SNIPPET_FRAMES = 30
 LABELLED_FRAME = 19
-"""Position of the labelled frame in its snippet (Cordts et al., CVPR 2016: the 20th image)."""
+"""Position of the labelled frame in its snippet, the 20th image (Cordts et al., CVPR 2016)."""
 CITIES = {"train": ("arborfeld", "brueckstadt", "clarenau"), "val": ("dornwik", "eschental")}
 SPLIT_SEED = {"train": 0, "val": 1}
 

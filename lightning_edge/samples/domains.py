@@ -90,7 +90,7 @@ PLAIN = Domain(
     shadow=0.0, contact=0.0, lamps=0.0,
     headlights=0.0, bloom=0.0, wet=0.0, rain=0.0, shot_noise=0.0, read_noise=0.0, exposure=(1.0, 1.0),
 )  # fmt: skip
-"""Colours of the surfaces and nothing else: what tests of motion look at."""
+"""Only the colours of the surfaces, for tests of motion."""
 
 DOMAINS: dict[str, Domain] = {domain.name: domain for domain in (DAY, DUSK, NIGHT, RAIN, FOG, PLAIN)}
 

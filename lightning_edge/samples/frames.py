@@ -19,7 +19,7 @@ from lightning_edge.samples.town import build_town, ego_motion
 WORLD_VERSION = 1
 """Changes whenever any frame of any seed changes."""
 CITYSCAPES_RATE_HZ = 17.0
-"""Source: Cordts et al., CVPR 2016, section 2.1."""
+"""Frame rate of the data set (Cordts et al., CVPR 2016, section 2.1)."""
 MIN_SIZE_PX = 32
 TEST_SEED = 1
 """Seed of sample data for testing, where a data set has no public labels for that split."""

@@ -15,7 +15,7 @@ from lightning_edge.samples.textures import Texture
 
 Vector = tuple[float, float, float]
 Outline = np.ndarray
-"""Corners of a polygon in panel coordinates: float ``[corners, 2]``, metres."""
+"""Corners of a polygon in panel coordinates, float ``[corners, 2]``, metres."""
 
 ZERO: Vector = (0.0, 0.0, 0.0)
 FORWARD: Vector = (1.0, 0.0, 0.0)

@@ -20,7 +20,7 @@ NEAR_M = 0.5
 CLOUD_HEIGHT_M = 400.0
 SUBPIXEL_BITS = 4
 MARGIN_PX = 2
-"""Painted around the frame and cut off: OpenCV draws edges that leave a picture along its border."""
+"""Painted around the frame and cut off, for OpenCV draws edges that leave a picture along its border."""
 MIN_AREA_PX = 1.2
 """Polygons whose bounds, widened by 0.3 px, cover less are not painted."""
 EXTRA_SURFACES = 2

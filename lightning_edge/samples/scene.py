@@ -98,7 +98,7 @@ class Scene:
 
     @property
     def surface_instance(self) -> Array:
-        """Cityscapes instance id of every surface: class * 1000 + number for things, else the class."""
+        """Cityscapes instance id of every surface, which is class * 1000 + number for things, else the class."""
         number = self.instance[self.surface_body]
         label = self.surface_label.astype(np.int32)
         return np.where(number >= 0, label * 1000 + number, label).astype(np.int32)

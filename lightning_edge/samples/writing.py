@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 Job = TypeVar("Job")
 PROCESSES = 2
 FEW_JOBS = 8
-"""So few are done in this process: starting another would take longer."""
+"""So few are done in this process, as starting another would take longer."""
 REPORT_EVERY_S = 5.0
 _RUN_FROM_STDIN = "from lightning_edge.samples.writing import run_from_stdin; run_from_stdin()"
 

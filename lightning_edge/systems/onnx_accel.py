@@ -19,7 +19,7 @@ from lightning_edge.ops.warp import warp
 from lightning_edge.systems.onnx_graph import InferenceSession, export_graph, open_session, run_session
 
 KEY, CARRIED, FLOW = "key.onnx", "carried.onnx", "flow.onnx"
-"""Graphs of a stream: what runs on key frames, what on all others, and a flow that learns."""
+"""Graphs of a stream for key frames, for all others, and for a flow that learns."""
 
 
 class OnnxState(NamedTuple):

@@ -53,7 +53,7 @@ class ScalingPoint(NamedTuple):
     """Time of training to the target."""
     examples_per_s: float
     linear_error: float
-    """Error of a linear prediction of a step's effect, a difference of losses: of the last three that were measured."""
+    """Error of a linear prediction of a step's effect, a difference of losses; of the last three measured."""
     critical_by_noise: float
     """Critical batch size that the gradient noise scales up to the target foretell; NaN where none was measured."""
 

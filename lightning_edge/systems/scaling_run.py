@@ -61,7 +61,7 @@ class ScalingFacts:
     window: int
     """Evaluations whose median counts as the loss."""
     outcome: Literal["running", "reached", "budget", "diverged"]
-    """``budget``: the training ended otherwise, by its number of steps as a rule, without the target."""
+    """How the training ended; ``budget`` means without the target, as a rule by its number of steps."""
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,9 @@ class TradeoffRow(NamedTuple):
     carried_ms: float
     """Median latency of any other frame; NaN at interval 1, where there is none."""
     mean_ms: float
-    """Latency per frame, averaged over key frames and others: the median over rounds."""
+    """Latency per frame, averaged over key frames and others; the median over rounds."""
     of_reference: float
-    """The same as a multiple of the reference on every frame: the median over rounds of the quotient within a round."""
+    """The same as a multiple of the reference on every frame; the median over rounds of the quotient within a round."""
     of_reference_low: float
     """Lower end of its 95 % interval."""
     of_reference_high: float
