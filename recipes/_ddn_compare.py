@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from recipes._cli import last_checkpoint, run_config
 from recipes._ddn_report import Scores, print_report, write_report
@@ -66,6 +66,7 @@ VARIANTS = tuple(make_variants(Path(), "", ()))
 def compare(
     folder: Path = Path("runs/ddn_comparison"),
     num_seeds: int = 3,
+    split: Literal["val", "test"] = "test",
     variants: tuple[str, ...] = VARIANTS,
     overrides: tuple[str, ...] = (),
     width_option: str = "model.net.body.encoder_options",
@@ -86,6 +87,7 @@ def compare(
         folder: Where the runs lie, one folder for each seed; ``comparison.csv`` has a row for each variant and seed,
             ``comparison.png`` shows the means over domains.
         num_seeds: How many runs of each variant.
+        split: Data on which the nets are compared; settings are chosen on ``val``.
         variants: Which ones; the card says what each is, and what it is told of domains.
         overrides: Further arguments of ``fit`` for all runs, such as ``["-c", "ddn_digits.yaml"]``.
         width_option: Argument that widens the net for the ``wide`` variants: it takes the channels of the encoder's
@@ -109,7 +111,7 @@ def compare(
         main(["embed", *overrides, f"--file={features}"])
     found: dict[str, list[Scores]] = {name: [] for name in variants}
     for seed, plan in seed_plans(num_seeds, overrides).items():
-        runs = _Runs(folder / seed, plan, metric, known, _only(datamodule))
+        runs = _Runs(folder / seed, plan, f"{split}/{metric}", known, _only(datamodule, split))
         for name in variants:
             found[name].append(runs.scores(name))
             write_report(found, metric, folder)
@@ -123,7 +125,7 @@ class _Runs:
     Args:
         folder: Where they lie.
         plan: Arguments of all of them.
-        metric: What is read from them.
+        metric: What is read from them, such as ``test/ap50``; its first part is the split.
         variants: All there are.
         only: Argument that keeps the images of a domain, by its key in the logs.
     """
@@ -137,6 +139,7 @@ class _Runs:
         only: Mapping[str, str],
     ) -> None:
         self.folder, self.plan, self.metric, self.variants, self.only = folder, plan, metric, variants, only
+        self.split = metric.partition("/")[0]
 
     def scores(self, name: str) -> Scores:
         """Scores of a variant."""
@@ -144,45 +147,58 @@ class _Runs:
         if not variant.of_each_domain:
             metrics = self._run(name, variant, ())
             of_domains = {key: self._metric_of(metrics, key) for key in self.only}
-            return Scores.of(metrics[f"val/{self.metric}"], of_domains)
+            return Scores.of(metrics[self.metric], of_domains)
         of_domains = {}
         for key, only in self.only.items():
             of_domains[key] = self._metric_of(self._run(f"{name}/{key}", variant, (only,)), key)
         return Scores.of(None, of_domains)
 
     def _metric_of(self, metrics: Mapping[str, float], domain: str) -> float:
-        name = f"val/{self.metric}_{domain}"
+        name = f"{self.metric}_{domain}"
         if name not in metrics:
-            logged = sorted(key for key in metrics if key.startswith("val/") and key.endswith(domain))
+            logged = sorted(key for key in metrics if key.endswith(domain))
             raise ValueError(
-                f"expected {name} to be logged at the end of a run, got {logged}: validate the last epoch "
-                "(trainer.check_val_every_n_epoch) on all images (trainer.limit_val_batches)"
+                f"expected {name} to be logged at the end of a run, got {logged}: evaluate all images "
+                f"(trainer.limit_{self.split}_batches), and validate the last epoch (trainer.check_val_every_n_epoch)"
             )
         return metrics[name]
 
     def _run(self, name: str, variant: Variant, extra: Sequence[str]) -> dict[str, float]:
-        folder = self.folder / name
+        """Metrics of a variant, whose training is its own or that of another one."""
         if variant.trained_as is None:
-            return run_config("ddn", [*self.plan, *variant.arguments], folder)
+            arguments = [*self.plan, *variant.arguments]
+            return self._evaluated(name, arguments, run_config("ddn", arguments, self.folder / name))
         trained = self.variants[variant.trained_as]
-        self._run(variant.trained_as, trained, ())
+        run_config("ddn", [*self.plan, *trained.arguments], self.folder / variant.trained_as)
         checkpoint = last_checkpoint(self.folder / variant.trained_as)
         arguments = [*self.plan, *trained.arguments, *variant.arguments, *extra]
         if variant.is_trained_on:
             start = ("--trainer.callbacks+=WarmStart", f"--trainer.callbacks.checkpoint={checkpoint}")
-            return run_config("ddn", [*arguments, *start], folder)
-        return run_config("ddn", [*arguments, f"--ckpt_path={checkpoint}"], folder, "validate")
+            return self._evaluated(name, arguments, run_config("ddn", [*arguments, *start], self.folder / name))
+        command = "validate" if self.split == "val" else "test"
+        return run_config("ddn", [*arguments, f"--ckpt_path={checkpoint}"], self._evaluation(name), command)
+
+    def _evaluated(self, name: str, arguments: Sequence[str], of_fit: dict[str, float]) -> dict[str, float]:
+        """Metrics of a run on the split: those of the last validation, or of a test."""
+        if self.split == "val":
+            return of_fit
+        checkpoint = last_checkpoint(self.folder / name)
+        return run_config("ddn", [*arguments, f"--ckpt_path={checkpoint}"], self._evaluation(name), "test")
+
+    def _evaluation(self, name: str) -> Path:
+        """Folder of an evaluation, beside that of a training."""
+        return self.folder / (name if self.split == "val" else f"{name}_test")
 
 
-def _only(datamodule: Any) -> dict[str, str]:
-    """For each domain that has images for training and validation, the argument that keeps them."""
+def _only(datamodule: Any, split: Literal["val", "test"]) -> dict[str, str]:
+    """For each domain that has images for training and evaluation, the argument that keeps them."""
     from lightning_edge.data.partitions import ByAttributes
     from lightning_edge.ops.names import distinct_keys
     from recipes._ddn_domains import count_images
 
     if not isinstance(datamodule.partition, ByAttributes):
         raise ValueError(f"expected data parted ByAttributes, got {type(datamodule.partition).__name__}")
-    counts = [count_images(datamodule, split) for split in ("train", "val")]
+    counts = [count_images(datamodule, part) for part in ("train", split)]
     values = datamodule.partition.values_of_domains(datamodule.vocabulary)
     names = [name for name in counts[0] if name in counts[1]]
     return {

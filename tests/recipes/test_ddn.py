@@ -2,7 +2,9 @@
 
 import csv
 import json
+import re
 from inspect import signature
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,13 +135,17 @@ def test_a_comparison_goes_on_where_it_was(tmp_path, capsys):
     arguments = ["compare", f"--folder={tmp_path}", "--num_seeds=1", f"--overrides={overrides}"]
     main([*arguments, f"--variants={json.dumps(variants[:2])}"])
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("done.json")}
-    assert len(stamps) == 2
+    assert len(stamps) == 4
     capsys.readouterr()
     found = main([*arguments, f"--variants={json.dumps(variants)}"]).result
     assert set(found) == {f"{name}_ap50" for name in variants}
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
-    norms = sorted(path.name for path in (tmp_path / "seed_0/norms").iterdir())
+    norms = sorted(path.name.removesuffix("_test") for path in (tmp_path / "seed_0/norms").iterdir())
     assert norms == ["dawn_dusk_clear", "daytime_clear", "daytime_foggy", "daytime_rainy", "night_clear"]
+    of_test = json.loads(Path(tmp_path, "seed_0/ddn4_test/done.json").read_text())
+    assert found["ddn4_ap50"] == pytest.approx(
+        sum(100 * value for name, value in of_test.items() if re.fullmatch("test/ap50_d.*|test/ap50_n.*", name)) / 5
+    )
     with (tmp_path / "comparison.csv").open() as file:
         rows = {row["variant"]: row for row in csv.DictReader(file)}
     assert list(rows) == variants
@@ -155,7 +161,7 @@ def test_nets_are_trained_on_with_a_domain_of_any_data(tmp_path):
     found = main([*arguments, '--variants=["fine_tuned"]', '--fine_tuning=["--trainer.max_epochs=1"]']).result
     assert 0 <= found["fine_tuned_accuracy"] <= 100
     plans = [json.loads(path.read_text()) for path in tmp_path.glob("seed_0/fine_tuned/*/run.json")]
-    assert len(plans) == 4
+    assert sorted(plan["command"] for plan in plans) == 4 * ["fit"] + 4 * ["test"]
     assert {argument for plan in plans for argument in plan["arguments"] if "only" in argument} == {
         f'--data.only={{"source": ["{name}"]}}' for name in ("mnist", "mnist_m", "inverted", "blurred")
     }
@@ -170,7 +176,7 @@ def test_a_domain_without_a_score_is_named(tmp_path):
     overrides = json.dumps([*SHORT, FEW_CALLBACKS, "--trainer.check_val_every_n_epoch=2"])
     arguments = ["compare", f"--folder={tmp_path}", "--num_seeds=1", f"--overrides={overrides}"]
     with pytest.raises(ValueError, match=r"expected val/ap50_\w+ to be logged .* all images .*limit_val_batches"):
-        main([*arguments, '--variants=["static"]'])
+        main([*arguments, "--split=val", '--variants=["static"]'])
     overrides = json.dumps([*SHORT, "--data.partition=RandomDomains"])
     with pytest.raises(ValueError, match="expected data parted ByAttributes, got RandomDomains"):
         main(["compare", f"--folder={tmp_path}", f"--overrides={overrides}"])
