@@ -1,5 +1,6 @@
 """Images of 32x32 pixels that are all held in memory, and their classes."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,7 +9,8 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lightning_edge.data.augmentation import Transform, apply_seeded
+from lightning_edge.data.augmentation import Transform
+from lightning_edge.data.batch_augmentation import augment_batch
 from lightning_edge.data.domains import DomainLookup
 from lightning_edge.data.loading import Draw
 
@@ -29,7 +31,8 @@ class LabelledImageDataset(Dataset[dict[str, Tensor]]):
 
     Args:
         data: All images.
-        transform: Augmentation of the items that are asked for by a :class:`~lightning_edge.data.loading.Draw`.
+        transform: Augmentation of the items that are asked for by a :class:`~lightning_edge.data.loading.Draw`; see
+            :mod:`~lightning_edge.data.batch_augmentation` for which are fast.
         domains: The domain of each image.
     """
 
@@ -44,10 +47,20 @@ class LabelledImageDataset(Dataset[dict[str, Tensor]]):
         return len(self.labels)
 
     def __getitem__(self, item: Draw | int) -> dict[str, Tensor]:
-        index = item.index if isinstance(item, Draw) else item
-        image = self.images[index]
-        if self.transform is not None and isinstance(item, Draw):
-            image = apply_seeded(self.transform, item.seed, image=image)["image"]
-        planes = np.ascontiguousarray(image.transpose(2, 0, 1))
-        of_domain = {} if self.domains is None else self.domains.of(index)
-        return {"image": torch.from_numpy(planes), "label": torch.tensor(self.labels[index]), **of_domain}
+        return self.__getitems__([item])[0]
+
+    def __getitems__(self, items: Sequence[Draw | int]) -> list[dict[str, Tensor]]:
+        """All items of a batch, which a ``DataLoader`` asks for at once."""
+        indices = [item.index if isinstance(item, Draw) else item for item in items]
+        seeds = [item.seed for item in items if isinstance(item, Draw)]
+        if self.transform is None or not seeds:
+            images = np.ascontiguousarray(self.images[indices].transpose(0, 3, 1, 2))
+        else:
+            images = augment_batch(self.transform, self.images[indices], seeds)
+        labels = torch.from_numpy(self.labels[indices])
+        samples = [
+            {"image": torch.from_numpy(image), "label": label} for image, label in zip(images, labels, strict=True)
+        ]
+        if self.domains is None:
+            return samples
+        return [sample | self.domains.of(index) for sample, index in zip(samples, indices, strict=True)]

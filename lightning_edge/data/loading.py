@@ -4,12 +4,15 @@ Everything random is a function of (seed, epoch, index): neither the number of w
 an epoch, nor the number of processes changes what a sample looks like.
 """
 
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import UInt64
 from torch.utils.data import DataLoader, DistributedSampler
+
+from lightning_edge.data.seed_mixing import mix_seeds
 
 _ORDER, _SAMPLE, _BATCH = 1, 2, 3  # what a random number is for, so that equal indices do not share one
 
@@ -71,15 +74,16 @@ class SeededSampler(DistributedSampler[Draw]):
 
     def order(self) -> list[int]:
         """Indices of all processes in the order of this epoch; equally many in each epoch."""
-        return np.random.default_rng(self._mix(_ORDER, 0)).permutation(len(self.dataset)).tolist()  # pyright: ignore
+        (seed,) = self._mix(_ORDER, [0])
+        return np.random.default_rng(seed).permutation(len(self.dataset)).tolist()  # pyright: ignore[reportArgumentType]
 
     def __iter__(self) -> Iterator[Draw]:
-        order = self.order()
-        for position in range(self.rank, self.num_left(self.start), self.num_replicas):
-            index = order[self.start + position]
-            # a batch is named by where it begins, which holds for any batch size after a resume
-            begin = self.start + position - position % self.global_batch_size
-            yield Draw(index, self._mix(_SAMPLE, index), self._mix(_BATCH, begin))
+        end = self.start + self.num_left(self.start)
+        indices = self.order()[self.start + self.rank : end : self.num_replicas]
+        # a batch is named by where it begins, which holds for any batch size after a resume
+        begins = range(self.start, end, self.global_batch_size)
+        batch_seeds = self._mix(_BATCH, begins).repeat(self.batch_size)
+        yield from map(Draw, indices, self._mix(_SAMPLE, indices).tolist(), batch_seeds.tolist())
 
     def __len__(self) -> int:
         return self.num_left(0) // self.num_replicas
@@ -88,9 +92,8 @@ class SeededSampler(DistributedSampler[Draw]):
         """Samples of all processes in the whole steps from a position on."""
         return (self.total_size - start) // self.step_size * self.step_size
 
-    def _mix(self, purpose: int, value: int) -> int:
-        entropy = (self.seed, self.epoch, self.cycle, purpose, value)
-        return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
+    def _mix(self, purpose: int, values: Sequence[int]) -> UInt64[np.ndarray, " values"]:
+        return mix_seeds((self.seed, self.epoch, self.cycle, purpose), values)
 
 
 class _Position(NamedTuple):

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import random
 from pathlib import Path
 
 import albumentations as A
@@ -118,6 +119,40 @@ def test_training_images_are_cropped_and_flipped_and_follow_from_the_seed(roots)
     assert all(any(torch.equal(image, window) for window in windows) for image in seen)
     plain = make(roots[10], train_transform=A.NoOp()).dataset("train")
     assert torch.equal(plain[Draw(3, 7, 0)]["image"], original)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_batches_are_those_of_one_image_after_another(num_workers, roots):
+    """Seeds from numpy and images from albumentations, one at a time, for every image of two epochs."""
+    seed = 5
+    data = make(roots[10], num_workers=num_workers, seed=seed)
+    loader, dataset = data.train_dataloader(), data.dataset("train")
+    steps = A.Compose([A.Pad(4), A.RandomCrop(32, 32), A.HorizontalFlip(p=0.5), A.ToFloat(max_value=255)])
+
+    def entropy(epoch, purpose, value):
+        return int(np.random.SeedSequence((seed, epoch, 0, purpose, value)).generate_state(1, np.uint64)[0])
+
+    for epoch in range(2):
+        loader.sampler.set_epoch(epoch)
+        order = np.random.default_rng(entropy(epoch, 1, 0)).permutation(180)
+        for number, batch in enumerate(loader):
+            batch = data.on_after_batch_transfer(batch, 0)
+            for place, index in enumerate(order[8 * number : 8 * number + 8]):
+                steps.set_random_state(np.random.default_rng(0), random.Random(entropy(epoch, 2, int(index))))
+                expected = steps(image=dataset.images[index])["image"].transpose(2, 0, 1)
+                np.testing.assert_array_equal(batch["image"][place].numpy(), expected)
+                assert batch["label"][place] == dataset.labels[index]
+        assert number == 180 // 8 - 1
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_batch_is_its_items(split, roots):
+    dataset = make(roots[10], train_transform=A.HorizontalFlip()).dataset(split)
+    for items in ([3, 0, 99], [Draw(3, 1, 0), Draw(0, 2, 0), Draw(99, 3, 0)]):
+        for whole, item in zip(dataset.__getitems__(items), items, strict=True):
+            alone = dataset[item]
+            assert whole.keys() == alone.keys()
+            assert all(torch.equal(whole[key], alone[key]) for key in alone)
 
 
 def test_a_hostile_archive_runs_nothing(roots, tmp_path):

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 from typing import Any, TypedDict
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -149,6 +150,28 @@ def test_seeds_are_of_sample_epoch_and_seed_alone():
     assert len(set(first.values())) == 26
     assert not set(first.values()) & set(seeds(_loader(batch_size=2), 1).values())
     assert not set(first.values()) & set(seeds(_loader(batch_size=2, seed=1), 0).values())
+
+
+@pytest.mark.parametrize(("epoch", "cycle", "start"), [(0, 0, 0), (3, 1, 8)])
+def test_a_sampler_draws_as_numpy_does_for_one_sample_after_another(epoch: int, cycle: int, start: int):
+    def mix(purpose: int, value: int) -> int:
+        entropy = (seed, epoch, cycle, purpose, value)
+        return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
+
+    num_samples, batch_size, num_replicas, accumulate, seed = 50, 2, 3, 2, 2**40 + 5
+    order = np.random.default_rng(mix(1, 0)).permutation(num_samples).tolist()
+    num_left = (
+        (num_samples - start) // (batch_size * num_replicas * accumulate) * batch_size * num_replicas * accumulate
+    )
+    for rank in range(num_replicas):
+        sampler = SeededSampler(_Ids(num_samples), batch_size, num_replicas, rank, seed, accumulate)
+        sampler.set_epoch(epoch)
+        sampler.cycle, sampler.start = cycle, start
+        expected = []
+        for position in range(rank, num_left, num_replicas):
+            index, begin = order[start + position], start + position - position % (batch_size * num_replicas)
+            expected.append(Draw(index, mix(2, index), mix(3, begin)))
+        assert list(sampler) == expected
 
 
 def test_processes_share_each_batch_without_overlap():
