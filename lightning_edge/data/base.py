@@ -1,5 +1,6 @@
 """What all data modules share: loaders, and the step from bytes to numbers."""
 
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
@@ -79,7 +80,8 @@ class EdgeDataModule(LightningDataModule, ABC):
         self.num_workers = num_workers
         self.seed = seed
         self._datasets: dict[Split, Dataset[Any]] = {}
-        self._train_loader: ResumableLoader | None = None
+        # no more than a reference: a loader in a cycle would be freed late, and its workers wait for seconds then
+        self._train_loader: weakref.ref[ResumableLoader] | None = None
         self._train_state: dict[str, int] | None = None
 
     @abstractmethod
@@ -139,7 +141,7 @@ class EdgeDataModule(LightningDataModule, ABC):
         loader.num_batches_in_work = self._num_batches_in_work
         if self._train_state is not None:
             loader.load_state_dict(self._train_state)
-        self._train_loader = loader
+        self._train_loader = weakref.ref(loader)
         return loader
 
     def state_dict(self) -> dict[str, Any]:
@@ -148,13 +150,19 @@ class EdgeDataModule(LightningDataModule, ABC):
         Lightning keeps that of the loader too, but does not restore it where something asked the trainer for its
         number of steps before the checkpoint was read.
         """
-        return {} if self._train_loader is None else {"train_loader": self._train_loader.state_dict()}
+        loader = self._train_loader and self._train_loader()
+        return {} if loader is None else {"train_loader": loader.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue after the samples that the training of a checkpoint has used."""
         self._train_state = state_dict.get("train_loader")
-        if self._train_loader is not None and self._train_state is not None:
-            self._train_loader.load_state_dict(self._train_state)
+        loader = self._train_loader and self._train_loader()
+        if loader is not None and self._train_state is not None:
+            loader.load_state_dict(self._train_state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the loader, which a copy in another process makes anew."""
+        return self.__dict__ | {"_train_loader": None}
 
     def _num_batches_in_work(self) -> int:
         if self.trainer is None:

@@ -85,6 +85,7 @@ class _ContinuousAdjoint(torch.autograd.Function):
             end, _ = tree_flatten(solve.run(0, solve.num_steps, tree_unflatten(list(inputs[:num_values]), spec)))
         ctx.solve, ctx.spec, ctx.parameters = solve, spec, inputs[num_values:]
         device = inputs[0].device.type
+        device = device if torch.amp.is_autocast_available(device) else "cpu"  # meta has none
         ctx.autocast = device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
         ctx.save_for_backward(*end)
         return tuple(end)

@@ -229,8 +229,8 @@ def shift_pointwise(
         ValueError: The shifts are of another number of channels.
     """
     is_for_cache = image.is_cpu and image.is_contiguous() and image.dtype == weight.dtype == torch.float32
-    is_mixed = torch.is_autocast_enabled(image.device.type)
-    if is_mixed or not is_for_cache or not _is_plain(image, weight, bias):
+    # only of devices that it knows may torch be asked whether it casts, and meta is none
+    if not is_for_cache or torch.is_autocast_enabled("cpu") or not _is_plain(image, weight, bias):
         return F.conv2d(shift2d(image, shifts), weight[..., None, None], bias)
     shifts = tuple(shifts)
     _check_channels(image, sum([shift[0] for shift in shifts]))

@@ -48,7 +48,8 @@ def _check_kind(frame: Tensor, net: Any) -> None:
             f'use frame.to("{weight.device}")'
         )
     dtype = torch.float32 if weight is None else weight.dtype
-    is_cast = weight is None or torch.is_autocast_enabled(frame.device.type)
+    device = frame.device.type
+    is_cast = weight is None or (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device))
     if frame.dtype != dtype and (frame.dtype == torch.float64 or not is_cast):
         raise ValueError(f"expected frame of {dtype}, as the net is, got {frame.dtype}: use frame.to({dtype})")
 

@@ -1,8 +1,10 @@
 """CIFAR as it is published, real and generated, and archives that are not what they should be."""
 
+import gc
 import os
 import pickle
 import random
+import weakref
 from pathlib import Path
 
 import albumentations as A
@@ -236,3 +238,21 @@ def test_a_share_that_leaves_nothing_is_named(roots):
 
 def test_the_smallest_fraction_is_an_image_of_each_class(roots):
     assert np.bincount(make(roots[10], train_fraction=0.001).dataset("train").labels).tolist() == [1] * 10
+
+
+def test_a_loader_and_its_workers_end_with_the_last_reference_to_it(roots):
+    """In a cycle they would wait for the garbage collector, and their shutdown then for seconds."""
+    data = make(roots[10])
+    data.setup("fit")
+    loader = data.train_dataloader()
+    next(iter(loader))
+    position, freed = data.state_dict(), weakref.ref(loader)
+    gc.disable()
+    try:
+        del loader
+        assert freed() is None
+    finally:
+        gc.enable()
+    assert position["train_loader"]["samples"] == 8
+    assert data.state_dict() == {}
+    assert pickle.loads(pickle.dumps(data)).state_dict() == {}

@@ -152,7 +152,7 @@ def test_a_checkpoint_of_the_command_line_loads_alone(schedule, power, tmp_path)
     )
     cli.trainer.strategy.connect(cli.model)
     cli.trainer.save_checkpoint(tmp_path / "method.ckpt")
-    restored = Segmentation.load_from_checkpoint(tmp_path / "method.ckpt")
+    restored = Segmentation.load_from_checkpoint(tmp_path / "method.ckpt", trusted_modules=["toys"])
     assert torch.equal(restored.net.head.weight, cli.model.net.head.weight)
     assert restored._schedule.power == power
 

@@ -79,6 +79,8 @@ def test_the_configuration_names_layers_and_channels_of_the_net(name):
     assert state[f"{config['first_conv']}.weight"].shape[1] == config["input_size"][0] == net.in_chans
     values = [value for value in state.values() if value.is_floating_point()]
     assert {(value.device.type, value.dtype) for value in values} == {("meta", torch.float64)}
+    images = torch.empty(2, *config["input_size"], device="meta", dtype=torch.float64)
+    assert net.eval()(images).shape == (2, config["num_classes"])
     with pytest.raises(TypeError, match="no_such_argument"):
         timm.create_model(name, device="meta", no_such_argument=1)
 
