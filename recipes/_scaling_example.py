@@ -11,7 +11,7 @@ _NET = ("--model.net.model=ode_resnet4", "--model.net.model_options={}")
 
 def example(
     folder: Path = Path("runs/batch_size_example"),
-    sizes: tuple[int, ...] = (8, 32, 128, 512),
+    sizes: tuple[int, ...] = (16, 32, 128, 512),
     rules: tuple[str, ...] = ("fixed", "linear", "sqrt"),
     num_seeds: int = 1,
     target: float = 1.7,
