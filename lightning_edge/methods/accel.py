@@ -272,6 +272,11 @@ class Accel(EvaluatedMethod):
             logged |= {f"{name}_miou_d{distance}": iou for distance, iou in enumerate(found[name].by_distance)}
         return logged
 
+    def discard_scores(self) -> None:
+        """Put NaN in place of the scores by interval."""
+        nan = float("nan")
+        self.interval_scores = [score._replace(average_miou=nan, worst_miou=nan) for score in self.interval_scores]
+
     def on_predict_start(self) -> None:
         """Begin a stream.
 

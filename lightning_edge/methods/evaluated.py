@@ -128,6 +128,9 @@ class EvaluatedMethod(Method):
         """Log the scores of the test data."""
         self._log_scores("test")
 
+    def discard_scores(self) -> None:
+        """Forget what is kept of an evaluation whose outputs were NaN, for methods that keep something."""
+
     def _names_of_classes(self) -> tuple[str, ...]:
         return tuple(map(str, self.class_names or range(self.num_classes)))
 
@@ -143,6 +146,7 @@ class EvaluatedMethod(Method):
                 "NaN: has the training diverged? A smaller learning rate or full precision may help."
             )
             scores = dict.fromkeys(scores, torch.nan)
+            self.discard_scores()
         self.log_dict({f"{stage}/{name}": value for name, value in scores.items()})
 
     def _refuse_unlabeled(self, stage: str) -> None:

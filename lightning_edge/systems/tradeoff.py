@@ -93,7 +93,7 @@ def tradeoff_row(score: IntervalScore, latency: Mapping[str, Samples]) -> Tradeo
 
 
 def best_within(rows: Sequence[TradeoffRow], budget_ms: float, key_frames_too: bool = False) -> TradeoffRow | None:
-    """The most accurate net and interval within a budget, ``None`` if none is so fast.
+    """The most accurate net and interval within a budget, ``None`` if none is so fast or all accuracies are NaN.
 
     Args:
         rows: What there is to choose from.
@@ -103,7 +103,7 @@ def best_within(rows: Sequence[TradeoffRow], budget_ms: float, key_frames_too: b
     carrying = {row.net for row in rows if row.interval > 1}  # at interval 1 they are the reference
     distinct = [row for row in rows if row.interval > 1 or row.net not in carrying]
     fast = [row for row in distinct if (max(row.key_ms, row.mean_ms) if key_frames_too else row.mean_ms) <= budget_ms]
-    return max(fast, key=lambda row: row.miou, default=None)
+    return max((row for row in fast if not math.isnan(row.miou)), key=lambda row: row.miou, default=None)
 
 
 def write_rows(rows: Sequence[TradeoffRow], path: Path) -> None:
@@ -127,13 +127,27 @@ def newest_rows(folder: Path) -> list[TradeoffRow]:
 
 
 def read_rows(path: Path) -> list[TradeoffRow]:
-    """Read what ``write_rows`` wrote."""
-    with path.open(newline="") as file:
-        records = list(csv.DictReader(file))
-    return [
-        TradeoffRow(record["net"], int(record["interval"]), *(float(record[name]) for name in TradeoffRow._fields[2:]))
-        for record in records
-    ]
+    """Read what ``write_rows`` wrote.
+
+    Raises:
+        ValueError: The file holds something else, or is damaged.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [_row_of(record) for record in csv.DictReader(file)]
+    except (KeyError, TypeError, ValueError, csv.Error):
+        rows = []
+    if not rows:
+        raise ValueError(
+            f"{path}: expected rows of {', '.join(TradeoffRow._fields)}, as TradeoffReport writes them, got another or "
+            "a damaged file; run the training or the test again, or name the folder of another run"
+        )
+    return rows
+
+
+def _row_of(record: Mapping[str, str]) -> TradeoffRow:
+    numbers = (float(record[name]) for name in TradeoffRow._fields[2:])
+    return TradeoffRow(record["net"], int(record["interval"]), *numbers)
 
 
 def average_rows(runs: Sequence[Sequence[TradeoffRow]]) -> list[TradeoffRow]:

@@ -194,6 +194,9 @@ def test_scores_are_nan_where_an_output_is(stage, name, tmp_path):
         scores = evaluate(name, tmp_path, stage, method)
     assert f"{stage}/{MAIN_SCORES[name]}" in scores
     assert all(math.isnan(value) for value in scores.values())
+    kept = getattr(method, "interval_scores", [])  # what TradeoffReport writes
+    assert bool(kept) == (name == "accel")
+    assert all(math.isnan(value) for score in kept for value in (score.average_miou, score.worst_miou))
 
 
 @pytest.mark.parametrize("bad", [0, 1, 2])

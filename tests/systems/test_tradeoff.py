@@ -50,6 +50,34 @@ def test_rows_survive_the_file(tmp_path):
     assert str(read_rows(tmp_path / "tradeoff.csv")) == str(rows)  # NaN equals nothing
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"net,interval\naccel,5\n",
+        b"\xff\xfe\x00binary\x00",
+        ",".join(TradeoffRow._fields).encode(),
+        ",".join(TradeoffRow._fields).encode() + b"\naccel,5,0.5,0.4,20,8",
+        ",".join(TradeoffRow._fields).encode() + b"\naccel,five,0.5,0.4,20,8,10,0.5,0.5,0.5",
+        b'"' + 200_000 * b"a",
+    ],
+    ids=["empty", "other columns", "binary", "no rows", "a part of a row", "no number", "a field without end"],
+)
+def test_a_damaged_file_is_named(content, tmp_path):
+    (tmp_path / "tradeoff.csv").write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"tradeoff\.csv: expected rows of net, interval, .*got another or a damaged file"
+    ):
+        read_rows(tmp_path / "tradeoff.csv")
+
+
+def test_a_net_that_diverged_is_never_the_best():
+    nan = TradeoffRow("accel", 2, math.nan, math.nan, 20, 8, 14, 0.7, 0.7, 0.7)
+    update = TradeoffRow("update", 1, 0.3, 0.3, 4, math.nan, 4, 0.2, 0.2, 0.2)
+    assert best_within([nan, update], 15) == best_within([update, nan], 15) == update
+    assert best_within([nan], 15) is None
+
+
 def test_the_most_accurate_net_within_a_budget():
     rows = [
         TradeoffRow("reference", 1, 0.6, 0.6, 20, math.nan, 20, 1, 1, 1),
