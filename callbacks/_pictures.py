@@ -38,7 +38,7 @@ def write_picture(path: Path, picture: UInt8[np.ndarray, "height width *channels
     _, encoded = cv2.imencode(path.suffix, picture[..., ::-1] if picture.ndim == 3 else picture)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encoded)
+        path.write_bytes(encoded.tobytes())
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None  # a full disk does not say which file
 

@@ -43,7 +43,7 @@ def label_points(axes: Axes, labels: Sequence[PointLabel]) -> None:
             label.text, (label.x, label.y), (0, 0), textcoords="offset points", fontsize=_FONT_SIZE, color=label.color
         )
         text.set(ha="center", va="center")
-        size = text.get_window_extent().size
+        size = np.array(text.get_window_extent().size)
         places = [place for place in _places(point, size, axes) if not any(_overlap(place, other) for other in taken)]
         text.remove()
         if not places:

@@ -91,7 +91,7 @@ class DetectionPictures(EvaluationPictures):
         names, palette = classes_of(getattr(trainer, "datamodule", None), int(labels.max(initial=-1)) + 1)
         if path is not None:
             table = tile([[picture.draw(names, palette)] for picture in pictures])
-            shown = np.unique(labels).tolist()
+            shown: list[int] = np.unique(labels).tolist()
             is_ignoring = any(len(picture.ignored.label) for picture in pictures)
             write_picture(
                 path,
@@ -101,13 +101,13 @@ class DetectionPictures(EvaluationPictures):
                     [palette[label] for label in shown] + [_GRAY] * is_ignoring,
                 ),
             )
-        shown: dict[str, list[Any]] = {"boxes": [picture.wandb_boxes(names) for picture in pictures]}
+        layers: dict[str, list[Any]] = {"boxes": [picture.wandb_boxes(names) for picture in pictures]}
         if self._firsts:
-            shown["caption"] = [picture.domain for picture in pictures]
+            layers["caption"] = [picture.domain for picture in pictures]
         images = [picture.image for picture in pictures]
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                logger.log_image(f"{stage}/detections", images, step=trainer.global_step, **shown)
+                logger.log_image(f"{stage}/detections", images, step=trainer.global_step, **layers)
         self._begin(trainer, module)
 
 

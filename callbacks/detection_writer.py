@@ -94,5 +94,5 @@ def _rows(module: LightningModule, name: str, frame_index: int, boxes: Boxes) ->
     names = getattr(module, "class_names", None) or ()
     assert boxes.score is not None
     for box, score, label in zip(boxes.xyxy.tolist(), boxes.score.tolist(), boxes.label.tolist(), strict=True):
-        called = as_text(names[label]) if label < len(names) else label
+        called = as_text(str(names[label])) if label < len(names) else label
         yield as_text(name), frame_index, *(f"{edge:.2f}" for edge in box), f"{score:.4f}", called

@@ -58,7 +58,7 @@ class PredictionTable(BasePredictionWriter):
         append_rows(
             self._path,
             (
-                (as_text(name), index, as_text(names[index]) if index < len(names) else "")
+                (as_text(name), index, as_text(str(names[index])) if index < len(names) else "")
                 for name, index in zip(batch["name"], classes, strict=True)
             ),
         )

@@ -22,7 +22,7 @@ def default_palette(num_classes: int) -> Palette:
     Each color is the one that is farthest in CIELAB from black, from white and from all before it. Source: Glasbey et
     al., *Colour displays for categorical images*, Color Research and Application 32, 2007.
     """
-    bright = [color for color in product(_LEVELS, repeat=3) if max(color) >= _LEAST_BRIGHTNESS]
+    bright = [color for color in product(_LEVELS, _LEVELS, _LEVELS) if max(color) >= _LEAST_BRIGHTNESS]
     candidates = _cielab(bright)
     distance = np.linalg.norm(candidates[:, None] - _cielab([(0, 0, 0), (255, 255, 255)]), axis=-1).min(1)
     chosen = []
@@ -34,4 +34,4 @@ def default_palette(num_classes: int) -> Palette:
 
 
 def _cielab(colors: Palette) -> np.ndarray:
-    return cv2.cvtColor(np.float32([colors]) / 255, cv2.COLOR_RGB2LAB)[0]
+    return cv2.cvtColor(np.array([colors], np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
