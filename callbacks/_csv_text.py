@@ -7,18 +7,22 @@ from pathlib import Path
 from typing import Any
 
 _FORMULA = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r\n＝＋－＠])")  # noqa: RUF001
-"""Where a cell begins with a sign that makes it a formula, also where a spreadsheet takes a semicolon for a separator.
+"""The start of a cell that a spreadsheet would run as a formula.
 
-Source of the signs: OWASP, *CSV injection*.
+A semicolon starts a cell too: spreadsheets use it as separator where the decimal point is a comma. The signs are those
+of OWASP's page *CSV Injection*.
 """
 
 
 def as_text(name: str) -> str:
-    """A name that a spreadsheet takes for text: one that begins like a formula has an apostrophe before it."""
+    """Put an apostrophe in front of a name that a spreadsheet would run as a formula; leave other names unchanged."""
     return _FORMULA.sub(r"\1'", name)
 
 
 def append_rows(path: Path, rows: Iterable[Sequence[Any]]) -> None:
-    r"""Append rows to a CSV in UTF-8, in which bytes of a file's name that are no UTF-8 are written as ``\udcff``."""
+    r"""Append rows to a CSV file in UTF-8.
+
+    File names on Linux can hold any bytes. A byte that is not valid UTF-8 is written as an escape, such as ``\udcff``.
+    """
     with path.open("a", newline="", encoding="utf-8", errors="backslashreplace") as file:
         csv.writer(file).writerows(rows)

@@ -1,4 +1,4 @@
-"""Labels beside points of a plot, each where it can be read."""
+"""Labels beside the points of a plot, placed so that each can be read."""
 
 from collections.abc import Sequence
 from itertools import pairwise, product
@@ -9,14 +9,13 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 
 _FONT_SIZE = 7
-_DISTANCES_PT = (5, 9, 14, 22, 32, 44, 60)
-_LEADER_PT = 10
-"""Distance of a label from its point beyond which a line leads to it."""
+_DISTANCES_PT = (5, 9, 14, 20, 28, 38)
+"""Between a point and its label; farther away nobody would see that they belong together."""
 _NUM_DIRECTIONS = 16
 _MARGIN_PX = 2.0
-"""Around each label, also against what rounding changes at another resolution."""
+"""Around each label. It also makes up for text that is rounded differently at another resolution."""
 _STEP_PX = 2.0
-"""Between the points by which the course of a line is known."""
+"""Between the points that stand for a line when a label is kept away from it."""
 
 
 class PointLabel(NamedTuple):
@@ -29,10 +28,10 @@ class PointLabel(NamedTuple):
 
 
 def label_points(axes: Axes, labels: Sequence[PointLabel]) -> None:
-    """Write labels inside the axes, on no other label and over as little as can be of their lines and markers.
+    """Write labels inside the axes so that no two overlap, and so that they cover few lines and markers.
 
-    Call it when all else is drawn, for the labels lie where the limits and the layout of that moment have room. A label
-    that finds no room at all is left out.
+    Call this last: the positions depend on the axis limits and on the layout at the time of the call. A label is left
+    out if there is no room for it.
     """
     axes.get_figure(root=True).draw_without_rendering()  # pyright: ignore[reportOptionalMemberAccess]
     courses = _courses(axes)
@@ -44,23 +43,22 @@ def label_points(axes: Axes, labels: Sequence[PointLabel]) -> None:
         )
         text.set(ha="center", va="center")
         size = np.array(text.get_window_extent().size)
-        places = [place for place in _places(point, size, axes) if not any(_overlap(place, other) for other in taken)]
-        text.remove()
-        if not places:
+        free = [place for place in _places(point, size, axes) if not any(_overlap(place, other) for other in taken)]
+        if not free:
+            text.remove()
             continue
-        place = min(places, key=lambda place: _num_inside(courses, place))  # the nearest of those that hide as little
-        _annotate(axes, label, place.mean(0) - point)
+        place = min(free, key=lambda place: _num_inside(courses, place))  # of equals the first, which is the nearest
+        text.xyann = tuple((place.mean(0) - point) / _px_per_pt(axes))
         taken.append(place)
 
 
 def _places(point: np.ndarray, size: np.ndarray, axes: Axes) -> list[Float[np.ndarray, "2 2"]]:
-    """Rectangles of a size around a point, lower left and upper right corner, the nearest first; all in the axes."""
+    """Rectangles around a point that lie inside the axes, nearest first, as lower left and upper right corner."""
     angles = 2 * np.pi * np.arange(_NUM_DIRECTIONS) / _NUM_DIRECTIONS
-    px_per_pt = axes.get_figure(root=True).dpi / 72  # pyright: ignore[reportOptionalMemberAccess]
     places = []
     for distance_pt, angle in product(_DISTANCES_PT, angles):
         direction = np.array([np.cos(angle), np.sin(angle)])
-        middle = point + direction * (px_per_pt * distance_pt + size / 2)
+        middle = point + direction * (_px_per_pt(axes) * distance_pt + size / 2)
         half = size / 2 + _MARGIN_PX
         places.append(np.array([middle - half, middle + half]))
     inside = axes.bbox.get_points()
@@ -68,17 +66,21 @@ def _places(point: np.ndarray, size: np.ndarray, axes: Axes) -> list[Float[np.nd
 
 
 def _courses(axes: Axes) -> Float[np.ndarray, "points 2"]:
-    """Points along all lines, close to each other, pixels."""
+    """Closely spaced points along all lines, and the markers, in pixels."""
     points = [np.zeros((0, 2))]
     for line in axes.lines:
         corners = line.get_transform().transform(line.get_xydata())
         corners = corners[np.isfinite(corners).all(1)]
-        points.append(corners)  # markers
+        points.append(corners)
         if line.get_linestyle() != "None":
             for start, end in pairwise(corners):
                 num_steps = int(np.linalg.norm(end - start) / _STEP_PX) + 1
                 points.append(start + (end - start) * np.linspace(0, 1, num_steps)[:, None])
     return np.concatenate(points)
+
+
+def _px_per_pt(axes: Axes) -> float:
+    return axes.get_figure(root=True).dpi / 72  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def _num_inside(points: Float[np.ndarray, "points 2"], place: Float[np.ndarray, "2 2"]) -> int:
@@ -87,20 +89,3 @@ def _num_inside(points: Float[np.ndarray, "points 2"], place: Float[np.ndarray, 
 
 def _overlap(one: Float[np.ndarray, "2 2"], other: Float[np.ndarray, "2 2"]) -> bool:
     return bool((one[0] < other[1]).all() and (other[0] < one[1]).all())
-
-
-def _annotate(axes: Axes, label: PointLabel, offset_px: Float[np.ndarray, "2"]) -> None:
-    offset_pt = offset_px * 72 / axes.get_figure(root=True).dpi  # pyright: ignore[reportOptionalMemberAccess]
-    is_far = np.linalg.norm(offset_pt) > _LEADER_PT + 2 * _FONT_SIZE
-    leader = {"arrowstyle": "-", "color": label.color, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2}
-    axes.annotate(
-        label.text,
-        (label.x, label.y),
-        tuple(offset_pt),
-        textcoords="offset points",
-        ha="center",
-        va="center",
-        fontsize=_FONT_SIZE,
-        color=label.color,
-        arrowprops=leader if is_far else None,
-    )

@@ -18,7 +18,7 @@ from callbacks._pictures import classes_of, pixels_of
 _MAX_NAMED_CLASSES = 25
 """With more classes, names and numbers would be too small to read."""
 _CLASS_LETTERS, _DOMAIN_LETTERS = 18, 25
-"""The most that are written of a name above an image, so that it does not reach into the next one's."""
+"""Longest names that are written above an image; longer ones are cut so that they do not reach into the next title."""
 
 
 class ClassificationReport(EvaluationPictures):
@@ -26,8 +26,8 @@ class ClassificationReport(EvaluationPictures):
 
     Works on any module whose ``validation_step`` and ``test_step`` return scores, ``[B, classes]``, and on batches with
     ``image``, in [0, 1], and ``label``, or of the two in this order. Images of one channel are gray. Names come from
-    ``class_names`` of the data module where it has them; where it has ``domain_names`` and batches have ``domain``,
-    that of each image stands above it. Cells of the matrix are percent of their row.
+    ``class_names`` of the data module where it has them. If it also has ``domain_names``, and batches have ``domain``,
+    the name of the domain stands above each image. Cells of the matrix are percent of their row.
 
     Leaves ``figures/classes_<stage>_epoch_<epoch>.png`` in the run's folder. Under several processes the matrix counts
     the images of all of them, and the first one shows those that it evaluates.

@@ -31,8 +31,9 @@ class DetectionPictures(EvaluationPictures):
     ``class_names`` and ``palette`` of the data module where it has them. Ignored regions are gray in the truth.
 
     Leaves ``figures/detections_<stage>_epoch_<epoch>.png`` in the run's folder: one row for each image, without its
-    padding and with whole pixels enlarged where it is small, and a legend of the classes below. Names that find no room
-    beside their box are left out. Under several processes the first one shows the images that it evaluates.
+    padding and with whole pixels enlarged where it is small, and a legend of the classes below. The name of a box is
+    left out where it would cover that of another box. Under several processes the first one shows the images that it
+    evaluates.
 
     ==================  ==============================================================================  =====
     key                 meaning                                                                         unit

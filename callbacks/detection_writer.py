@@ -23,16 +23,16 @@ class DetectionWriter(BasePredictionWriter):
 
     Each frame goes to ``predictions/<name>.jpg`` with the same boxes drawn. Boxes are in pixels of the frame as the net
     saw it, and as it is drawn; their edges mean what they meant in the labels that the net learned from, so x2 and y2
-    are the last pixels inside after BDD100K. Classes without a name are numbers. A name that a spreadsheet would take
-    for a formula, such as ``=1+1`` or ``-5``, has an apostrophe before it.
+    are the last pixels inside after BDD100K. Classes without a name are numbers. A name that a spreadsheet would run
+    as a formula, such as ``=1+1`` or ``-5``, gets an apostrophe in front.
 
     Takes the predictions of any method whose ``predict_step`` maps a ``FrameBatch`` to a list of ``Detections``; leaves
     other predictions alone. Names and colours of classes are ``class_names`` and ``palette`` of the module where it has
     them. Each process after the first has a table of its own, with its number in the name.
 
     Args:
-        min_score: How sure the detector must be of a box, 0 to 1; boxes below it are neither in the table nor drawn.
-            At 0 all are, as an evaluation of average precision needs.
+        min_score: Least score of a box, 0 to 1. Boxes below it are neither written to the table nor drawn. Average
+            precision needs all boxes: give 0 for it.
 
     Raises:
         ValueError: ``min_score`` is out of its range.

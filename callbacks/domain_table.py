@@ -21,8 +21,8 @@ class DomainTable(Callback):
     digits of the domain are underscores. A module that has ``domain_metrics`` names those metrics in it, and other
     scores are left out, such as that of a class with the name of a domain. After each validation and test they are
     appended to ``domains_<stage>.csv`` in the run's folder, with the columns epoch, step, metric, domain and value, to
-    which a run that is resumed there adds. A domain whose name a spreadsheet would take for a formula has an apostrophe
-    before it. The sanity check is none. Where there are no domains, nothing happens.
+    which a run that is resumed there adds. A domain whose name a spreadsheet would run as a formula gets an apostrophe
+    in front. The sanity check is none. Where there are no domains, nothing happens.
 
     ===================  ============================================================  ====
     key                  meaning                                                       unit

@@ -15,15 +15,15 @@ from callbacks._pictures import classes_of, enlarge, enlargement, pixels_of, wri
 from lightning_edge.ops.drawing import colour_mask, overlay, with_legend
 
 _READABLE_PX = 640
-"""Longer side of a frame from which a legend does not dwarf it."""
+"""Least length of the longer side of a frame with a legend, which would otherwise be larger than the frame."""
 
 
 class OverlayWriter(BasePredictionWriter):
     """Write each predicted frame, its classes laid over it, to ``overlays/<name>.png`` in the run's folder.
 
-    Below each frame is a legend of all classes, so that the overlays of frames of one size are of one size, too, and
-    small frames are enlarged by a whole factor. The class of each pixel alone goes to ``masks/<name>.png``, a gray
-    picture of class numbers in the size of the frame.
+    Each overlay has a legend below the frame, and small frames are enlarged by a whole factor. The legend shows all
+    classes, so that the overlays of a video have one size. The class of each pixel alone goes to ``masks/<name>.png``,
+    a gray picture of class numbers in the size of the frame.
 
     Takes the predictions of any method whose ``predict_step`` maps a ``FrameBatch`` to one class a pixel. Names and
     colors are ``class_names`` and ``palette`` of the module where it has them, as a ``Method`` does that was trained on
@@ -32,7 +32,7 @@ class OverlayWriter(BasePredictionWriter):
     Args:
         opacity: Of the colors; 0 shows the frame alone, 1 the colors alone.
         save_masks: Whether to write ``masks``.
-        legend: Whether overlays have one; without it they are of the size of their frame.
+        legend: Whether to draw the legend. Without it, an overlay has the size of its frame.
     """
 
     def __init__(self, opacity: float = 0.5, save_masks: bool = True, legend: bool = True) -> None:

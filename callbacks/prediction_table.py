@@ -17,7 +17,7 @@ class PredictionTable(BasePredictionWriter):
     """Write the class of each predicted image to ``predictions.csv`` in the run's folder, in the order of the images.
 
     Columns are ``name``, ``class`` and ``class_name``, which is empty where the module has no ``class_names``. A name
-    that a spreadsheet would take for a formula, such as ``=1+1`` or ``-5``, has an apostrophe before it. Takes the
+    that a spreadsheet would run as a formula, such as ``=1+1`` or ``-5``, gets an apostrophe in front. Takes the
     predictions of any method whose ``predict_step`` maps a ``FrameBatch`` to one class an image. Each process after the
     first has a table of its own, with its number in the name.
     """

@@ -20,7 +20,7 @@ from lightning_edge.ops.drawing import Palette, colour_mask, overlay, tile, with
 from lightning_edge.ops.resize import resize_scores
 
 _READABLE_PX = 320
-"""Longer side of an image from which a person sees what is in it."""
+"""Least length of the longer side of an image in the picture."""
 _TITLES = ("image", "prediction", "truth")
 _IGNORED = "ignored"
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lightning_edge.systems.domain_stream import DomainStream
 
 _MAX_LETTERS = 75
-"""Of names in a row above the plot; longer ones are set at a slant."""
+"""How much text fits in a row above the plot; more is set at a slant."""
 
 
 class StreamScore(NamedTuple):

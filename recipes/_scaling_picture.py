@@ -38,7 +38,7 @@ def draw_results(found: "SweepResults") -> Figure:
         own = [line for line in axis.lines if line.get_label() not in found.whole and _is_named(line)]
         if own:
             axis.legend(handles=own, fontsize=7)
-    figure.legend(handles=_what_is_everywhere(found), loc="outside lower center", ncols=9, fontsize=8, frameon=False)
+    figure.legend(handles=_shared_entries(found), loc="outside lower center", ncols=9, fontsize=8, frameon=False)
     figure.draw_without_rendering()  # settles the layout
     for axis in axes:
         _hide_crowded_sizes(axis)
@@ -49,8 +49,8 @@ def _is_named(line: Line2D) -> bool:
     return not str(line.get_label()).startswith("_")
 
 
-def _what_is_everywhere(found: "SweepResults") -> list[Any]:
-    """Entries of the one legend for all plots."""
+def _shared_entries(found: "SweepResults") -> list[Any]:
+    """Entries of the legend that all plots share."""
     rules = [Line2D([], [], label=rule, **_style(index)) for index, rule in enumerate(found.whole)]
     return [
         *rules,
@@ -172,7 +172,7 @@ def _name(axis: Any, found: "SweepResults", title: str) -> None:
 
 
 def _hide_crowded_sizes(axis: Any) -> None:
-    """Hide a batch size below the axis where it would touch the one on its left."""
+    """Hide each label of a batch size that would touch the label on its left."""
     end_px = -math.inf
     for label in axis.get_xticklabels():
         box = label.get_window_extent()

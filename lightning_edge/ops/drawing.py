@@ -16,11 +16,11 @@ _Box = Sequence[int]
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _TEXT_SCALE, _LINE_PX = 0.45, 20
-"""Of titles and legends in pictures of up to :data:`_USUAL_WIDTH_PX`; both grow with wider ones."""
+"""Text and line height of titles and legends in pictures up to ``_USUAL_WIDTH_PX`` wide; in wider ones they grow."""
 _USUAL_WIDTH_PX = 1000
 _NAME_SCALE, _NAME_MARGIN_PX = 0.4, 2
 _DARK, _BRIGHT = 60, 110
-"""Brightness below which an outline is lost in the shade, and above which black letters are easier to read; to 255."""
+"""Brightness, 0 to 255, below which an outline is hard to see in a dark image, and above which text on it is black."""
 _RIM = (220, 220, 220)
 
 
@@ -65,10 +65,10 @@ def draw_boxes(
         boxes_xyxy: Pixel edges; what lies outside the image is drawn at its border.
         labels: Class of each box.
         palette: Colours of the classes.
-        names: Names of the classes; nothing is written for an empty one without scores, or where a name would lie on
-            that of a surer box.
+        names: Names of the classes; nothing is written for an empty name without scores. A name is left out if it would
+            cover the name of a box with a higher score wherever it is put.
         scores: In [0, 1], where known; the surest box is drawn last, over the others.
-        thickness: Of the outlines, pixels; from 2, those of dark colors have a light rim.
+        thickness: Of the outlines, pixels. From 2 on, outlines in dark colors get a light rim.
 
     Raises:
         ValueError: if a box is of a class without colour or name.
@@ -83,7 +83,7 @@ def draw_boxes(
     order = list(range(len(labels))) if scores is None else np.argsort(scores, kind="stable").tolist()
     outlines: list[_Box] = np.concatenate([top_left, bottom_right + 1], 1).tolist()
     taken: list[_Box] = []
-    for index in reversed(order):  # the surest first, which have the choice of places
+    for index in reversed(order):  # names of the surest boxes are placed first
         name = names[int(labels[index])]
         text = name if scores is None else f"{name} {scores[index]:.2f}".strip()
         place = _place_of_name(drawn, text, outlines[index], taken, outlines) if text else None
@@ -106,9 +106,9 @@ def _brightness(colour: tuple[int, int, int]) -> float:
 def _place_of_name(
     image: UInt8[np.ndarray, "height width 3"], text: str, box: _Box, taken: list[_Box], outlines: list[_Box]
 ) -> _Box | None:
-    """Where a name lies inside the image and on no other one: above its box, below it, or in a corner.
+    """Place for a name above its box, below it or in a corner, inside the image and apart from other names.
 
-    Of several places it is the first that fewest outlines cross.
+    Of several places it is the one that the fewest outlines cross.
     """
     (width, height), _ = cv2.getTextSize(text, _FONT, _NAME_SCALE, 1)
     width, height = width + 2 * _NAME_MARGIN_PX, height + 2 * _NAME_MARGIN_PX
@@ -184,12 +184,12 @@ def _heading(titles: Sequence[str], cell_width: int, width: int) -> UInt8[np.nda
 def with_legend(
     picture: UInt8[np.ndarray, "height width 3"], names: Sequence[str], palette: Palette
 ) -> UInt8[np.ndarray, "taller wider 3"]:
-    """Put a picture above the names of classes, each beside a swatch of its color, in columns on white.
+    """Add a legend below a picture: a swatch of the color and the name of each class, in columns on white.
 
     Args:
-        picture: What to explain; it is padded on the right where it is narrower than a name.
-        names: What the classes are called; without any the picture remains as it is.
-        palette: Their colors.
+        picture: The picture; it gets a white margin on the right if it is narrower than a name.
+        names: Names of the classes; without any, the picture is returned unchanged.
+        palette: Colors of the classes.
 
     Raises:
         ValueError: if there is another number of names than of colors.
@@ -218,5 +218,5 @@ def with_legend(
 
 
 def _growth(width_px: int) -> float:
-    """How much larger text must be to stay readable where a picture is shown as wide as a screen."""
+    """Factor by which text grows so that it stays readable when a wide picture is scaled down to a screen."""
     return max(1.0, width_px / _USUAL_WIDTH_PX)

@@ -1,4 +1,4 @@
-"""Colors for classes that nobody chose colors for."""
+"""Colors for classes that have none of their own."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -17,10 +17,11 @@ _LEAST_BRIGHTNESS = 204
 
 @lru_cache
 def default_palette(num_classes: int) -> Palette:
-    """Bright colors that are easy to tell apart; a palette of fewer classes begins one of more.
+    """Bright colors that are easy to tell apart.
 
-    Each color is the one that is farthest in CIELAB from black, from white and from all before it. Source: Glasbey et
-    al., *Colour displays for categorical images*, Color Research and Application 32, 2007.
+    Each color is the one farthest in CIELAB from black, white and all colors before it, so class 3 has the same color
+    whatever the number of classes. Source: Glasbey et al., *Colour displays for categorical images*, Color Research and
+    Application 32, 2007.
     """
     bright = [color for color in product(_LEVELS, _LEVELS, _LEVELS) if max(color) >= _LEAST_BRIGHTNESS]
     candidates = _cielab(bright)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from cityscapesscripts.helpers.labels import labels as official
 from color_distance import nearest_pair
+from settings import make_camvid, make_cityscapes
 
 from lightning_edge.data import (
     BDD100KDataModule,
@@ -45,22 +46,13 @@ def test_each_class_has_its_official_color_and_no_two_look_alike(kind, colors, l
     assert distance > least, pair
 
 
-@pytest.mark.parametrize("kind", [CityscapesDataModule, CamVidDataModule])
-def test_sky_and_car_differ_also_when_laid_over_the_samples(kind):
-    data = kind(sample_size=(64, 128), num_workers=0, **_few(kind))
+@pytest.mark.parametrize("make", [make_cityscapes, make_camvid])
+def test_sky_and_car_differ_also_when_laid_over_the_samples(make):
+    data = make()
     data.prepare_data()
     data.setup("validate")
-    palette = np.array([*data.palette, *[(0, 0, 0)] * (256 - data.num_classes)])
     means = []
-    for name in ("sky", "car"):
-        pixels = [
-            sample["image"].movedim(0, -1).numpy()[mask]
-            for sample in data.dataset("val")
-            if (mask := sample["mask"].numpy() == data.class_names.index(name)).any()
-        ]
-        means.append(0.5 * np.concatenate(pixels).mean(0) + 0.5 * palette[data.class_names.index(name)])
+    for label in map(data.class_names.index, ("sky", "car")):
+        pixels = [sample["image"].movedim(0, -1)[sample["mask"] == label] for sample in data.dataset("val")]
+        means.append(0.5 * np.concatenate(pixels).mean(0) + 0.5 * np.array(data.palette[label]))
     assert nearest_pair(means, "ab")[0] > 40
-
-
-def _few(kind):
-    return {"num_samples": (2, 2, 2)} if kind is CamVidDataModule else {"num_sample_train": 2, "num_sample_val": 2}
