@@ -4,11 +4,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float, UInt8
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor
 from typing_extensions import override
 
 
@@ -99,6 +96,9 @@ class EvaluationPictures(Callback, ABC):
         self._show(trainer, module, stage, path)
 
 
-def pixels_of(image: Float[Tensor, "3 height width"]) -> UInt8[np.ndarray, "height width 3"]:
-    """An image in [0, 1], on any device, as bytes."""
-    return (255 * image.float()).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+def domains_of(trainer: Trainer, batch: Any, num_images: int) -> list[str]:
+    """What the domain of each image of a batch is called; empty names where the data module has no ``domain_names``."""
+    names = getattr(getattr(trainer, "datamodule", None), "domain_names", None)
+    if not names or not isinstance(batch, dict) or "domain" not in batch:
+        return [""] * num_images
+    return [names[domain] for domain in batch["domain"].tolist()]

@@ -12,18 +12,22 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 from typing_extensions import override
 
-from callbacks._evaluation_pictures import EvaluationPictures, pixels_of
+from callbacks._evaluation_pictures import EvaluationPictures, domains_of
+from callbacks._pictures import classes_of, pixels_of
 
 _MAX_NAMED_CLASSES = 25
 """With more classes, names and numbers would be too small to read."""
+_CLASS_LETTERS, _DOMAIN_LETTERS = 18, 25
+"""Longest names that are written above an image; longer ones are cut so that they do not reach into the next title."""
 
 
 class ClassificationReport(EvaluationPictures):
     """Shows what a classifier mistakes: the confusion matrix beside the images it is wrong about and most sure of.
 
     Works on any module whose ``validation_step`` and ``test_step`` return scores, ``[B, classes]``, and on batches with
-    ``image``, in [0, 1], and ``label``, or of the two in this order. Names come from ``class_names`` of the data module
-    where it has them. Cells of the matrix are percent of their row.
+    ``image``, in [0, 1], and ``label``, or of the two in this order. Images of one channel are gray. Names come from
+    ``class_names`` of the data module where it has them. If it also has ``domain_names``, and batches have ``domain``,
+    the name of the domain stands above each image. Cells of the matrix are percent of their row.
 
     Leaves ``figures/classes_<stage>_epoch_<epoch>.png`` in the run's folder. Under several processes the matrix counts
     the images of all of them, and the first one shows those that it evaluates.
@@ -65,8 +69,15 @@ class ClassificationReport(EvaluationPictures):
         sureness, predictions = scores.float().softmax(1).max(1)
         wrong = (predictions != labels).nonzero().flatten()
         surest = wrong[sureness[wrong].argsort(descending=True)][: self.num_images]
+        domains = domains_of(trainer, batch, len(labels))
         mistakes = [
-            _Mistake(float(sureness[index]), int(predictions[index]), int(labels[index]), pixels_of(images[index]))
+            _Mistake(
+                float(sureness[index]),
+                int(predictions[index]),
+                int(labels[index]),
+                pixels_of(images[index]),
+                domains[index],
+            )
             for index in surest.tolist()
         ]
         self._mistakes = sorted(self._mistakes + mistakes, key=lambda mistake: -mistake.sureness)[: self.num_images]
@@ -78,8 +89,8 @@ class ClassificationReport(EvaluationPictures):
         confusion = self._confusion.compute().cpu().numpy()  # of all processes
         if not trainer.is_global_zero:
             return
-        names = _names(trainer, len(confusion))
-        figure = draw_report(confusion, names, self._mistakes, self.num_images)
+        names, _ = classes_of(getattr(trainer, "datamodule", None), len(confusion))
+        figure = draw_report(confusion, names[: len(confusion)], self._mistakes, self.num_images)
         if path is not None:
             figure.savefig(path, dpi=120)
         for logger in trainer.loggers:
@@ -93,26 +104,35 @@ class _Mistake(NamedTuple):
     prediction: int
     label: int
     image: UInt8[np.ndarray, "height width 3"]
+    domain: str = ""
+    """Empty where it is not known."""
 
 
 def draw_report(
     confusion: Int64[np.ndarray, "classes classes"], names: list[str], mistakes: list[_Mistake], num_images: int
 ) -> Figure:
     """A confusion matrix, in percent of the images of each class, beside images with their wrong and right names."""
-    figure = Figure(figsize=(14, 6), layout="constrained")
+    names = [_shortened(name, _CLASS_LETTERS) for name in names]
+    columns = min(5, num_images)
+    rows = -(-num_images // columns)
+    figure = Figure(figsize=(14, max(6, 1.6 * rows)), layout="constrained")
     halves: Any = figure.subfigures(1, 2, width_ratios=[1, 1.25])
     left, right = halves
     _draw_confusion(left.subplots(), confusion, names)
-    columns = min(5, num_images)
-    axes = right.subplots(-(-num_images // columns), columns, squeeze=False).flatten()
+    axes = right.subplots(rows, columns, squeeze=False).flatten()
     for axis in axes:
         axis.axis("off")
     for axis, mistake in zip(axes, mistakes, strict=False):
-        axis.imshow(mistake.image)
-        title = f"{names[mistake.prediction]} {mistake.sureness:.0%}\nnot {names[mistake.label]}"
-        axis.set_title(title, fontsize=7)
+        axis.imshow(mistake.image, interpolation="nearest")
+        lines = [f"{names[mistake.prediction]} ({mistake.sureness:.0%})", f"not {names[mistake.label]}"]
+        lines += [_shortened(mistake.domain, _DOMAIN_LETTERS)] if mistake.domain else []
+        axis.set_title("\n".join(lines), fontsize=7)
     right.suptitle("wrong and most sure" if mistakes else "nothing is wrong", fontsize=9)
     return figure
+
+
+def _shortened(name: str, num_letters: int) -> str:
+    return name if len(name) <= num_letters else f"{name[: num_letters - 1]}…"
 
 
 def _draw_confusion(axes: Any, confusion: np.ndarray, names: list[str]) -> None:
@@ -147,10 +167,3 @@ def _scores_images_labels(outputs: Any, batch: Any) -> tuple[Tensor, Tensor, Ten
         kind = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ValueError(f"expected evaluation steps to return scores [{len(labels)}, classes], got {kind}")
     return outputs, images, labels
-
-
-def _names(trainer: Trainer, num_classes: int) -> list[str]:
-    names = getattr(getattr(trainer, "datamodule", None), "class_names", None) or ()
-    return (
-        list(names[:num_classes]) if len(names) >= num_classes else [f"class {index}" for index in range(num_classes)]
-    )

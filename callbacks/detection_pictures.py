@@ -1,25 +1,24 @@
 """Boxes that a detector found beside the true ones: the first thing to look at when a score surprises."""
 
-import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from typing_extensions import override
 
-from callbacks._evaluation_pictures import EvaluationPictures, pixels_of
-from callbacks._found_boxes import Boxes, are_detections, as_array, boxes_of, classes_of
+from callbacks._evaluation_pictures import EvaluationPictures, domains_of
+from callbacks._found_boxes import Boxes, are_detections, as_array, boxes_of
+from callbacks._pictures import classes_of, enlarge, enlargement, pixels_of, write_picture
 from lightning_edge.contracts import IGNORE_INDEX, DetectionBatch, Detections
-from lightning_edge.ops.drawing import Palette, draw_boxes, tile
+from lightning_edge.ops.drawing import Palette, draw_boxes, tile, with_legend
 
 _READABLE_PX = 640
 """Longer side from which names on boxes can be read."""
 
-_GREY = (160, 160, 160)
+_GRAY = (160, 160, 160)
 _IGNORED = "ignored"
 
 
@@ -28,12 +27,13 @@ class DetectionPictures(EvaluationPictures):
 
     Works on any module whose ``validation_step`` and ``test_step`` return a list of ``Detections``, one for each image
     of a ``DetectionBatch``. These are the first images; where the data module has ``domain_names`` and its batches have
-    ``domain``, first one of each domain, and then others where there is room. Names and colours of classes come from
-    ``class_names`` and ``palette`` of the data module where it has them. Ignored regions are grey in the truth.
+    ``domain``, first one of each domain, and then others where there is room. Names and colors of classes come from
+    ``class_names`` and ``palette`` of the data module where it has them. Ignored regions are gray in the truth.
 
     Leaves ``figures/detections_<stage>_epoch_<epoch>.png`` in the run's folder: one row for each image, without its
-    padding and with whole pixels enlarged where it is small. Under several processes the first one shows the images
-    that it evaluates.
+    padding and with whole pixels enlarged where it is small, and a legend of the classes below. The name of a box is
+    left out where it would cover that of another box. Under several processes the first one shows the images that it
+    evaluates.
 
     ==================  ==============================================================================  =====
     key                 meaning                                                                         unit
@@ -72,9 +72,9 @@ class DetectionPictures(EvaluationPictures):
         _check(outputs, batch)
         if not trainer.is_global_zero:
             return
-        domains = _domains(trainer, batch)
+        domains = domains_of(trainer, batch, len(outputs))
         for index, (found, domain) in enumerate(zip(outputs, domains, strict=True)):
-            is_first = domain is not None and domain not in self._firsts and len(self._firsts) < self.num_images
+            is_first = domain and domain not in self._firsts and len(self._firsts) < self.num_images
             if not is_first and len(self._others) == self.num_images:
                 continue
             picture = _picture(batch, index, found, domain, self.min_score)
@@ -89,17 +89,26 @@ class DetectionPictures(EvaluationPictures):
         if not pictures:
             return
         labels = np.concatenate([boxes.label for picture in pictures for boxes in (picture.found, picture.truth)])
-        names, palette = classes_of(getattr(trainer, "datamodule", None), labels.tolist())
+        names, palette = classes_of(getattr(trainer, "datamodule", None), int(labels.max(initial=-1)) + 1)
         if path is not None:
-            rows = [[picture.draw(names, palette)] for picture in pictures]
-            cv2.imwrite(str(path), tile(rows)[..., ::-1])
-        shown: dict[str, list[Any]] = {"boxes": [picture.wandb_boxes(names) for picture in pictures]}
+            table = tile([[picture.draw(names, palette)] for picture in pictures])
+            shown: list[int] = np.unique(labels).tolist()
+            is_ignoring = any(len(picture.ignored.label) for picture in pictures)
+            write_picture(
+                path,
+                with_legend(
+                    table,
+                    [names[label] for label in shown] + [_IGNORED] * is_ignoring,
+                    [palette[label] for label in shown] + [_GRAY] * is_ignoring,
+                ),
+            )
+        layers: dict[str, list[Any]] = {"boxes": [picture.wandb_boxes(names) for picture in pictures]}
         if self._firsts:
-            shown["caption"] = [picture.domain for picture in pictures]
+            layers["caption"] = [picture.domain for picture in pictures]
         images = [picture.image for picture in pictures]
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                logger.log_image(f"{stage}/detections", images, step=trainer.global_step, **shown)
+                logger.log_image(f"{stage}/detections", images, step=trainer.global_step, **layers)
         self._begin(trainer, module)
 
 
@@ -113,11 +122,11 @@ class _Picture(NamedTuple):
 
     def draw(self, names: list[str], palette: Palette) -> UInt8[np.ndarray, "height width 3"]:
         """What was found beside what is true."""
-        factor = math.ceil(_READABLE_PX / max(self.image.shape[:2]))
-        image = self.image.repeat(factor, 0).repeat(factor, 1)
+        factor = enlargement(self.image, _READABLE_PX)
+        image = enlarge(self.image, factor)
         found = _draw(image, self.found, factor, palette, names)
         ignored = self.ignored._replace(label=np.zeros_like(self.ignored.label))
-        truth = _draw(_draw(image, ignored, factor, (_GREY,), ("",)), self.truth, factor, palette, names)
+        truth = _draw(_draw(image, ignored, factor, (_GRAY,), ("",)), self.truth, factor, palette, names)
         return tile([[found, truth]], titles=(f"found, {self.domain}" if self.domain else "found", "truth"))
 
     def wandb_boxes(self, names: list[str]) -> dict[str, dict[str, Any]]:
@@ -155,22 +164,12 @@ def _check(outputs: Any, batch: Any) -> None:
         raise ValueError(f"expected evaluation steps to return a list of {num_images} Detections, got {kind}")
 
 
-def _domains(trainer: Trainer, batch: DetectionBatch) -> list[str | None]:
-    """What the domain of each image is called, where that is known."""
-    names = getattr(getattr(trainer, "datamodule", None), "domain_names", None) or ()
-    if "domain" not in batch or not names:
-        return [None] * len(batch["image"])
-    return [names[domain] for domain in batch["domain"].tolist()]
-
-
-def _picture(batch: DetectionBatch, index: int, found: Detections, domain: str | None, min_score: float) -> _Picture:
+def _picture(batch: DetectionBatch, index: int, found: Detections, domain: str, min_score: float) -> _Picture:
     height, width = (batch["original_size"][index] * batch["scale"][index]).round().int().tolist()
     image = pixels_of(batch["image"][index])[: max(1, height), : max(1, width)]
     truth = Boxes(as_array(batch["boxes_xyxy"][index]), as_array(batch["label"][index]))
     ignored = Boxes(as_array(batch["ignored_xyxy"][index]), as_array(batch["ignored_label"][index]))
-    return _Picture(
-        image, domain or "", *(_within(image, boxes) for boxes in (boxes_of(found, min_score), truth, ignored))
-    )
+    return _Picture(image, domain, *(_within(image, boxes) for boxes in (boxes_of(found, min_score), truth, ignored)))
 
 
 def _within(image: np.ndarray, boxes: Boxes) -> Boxes:

@@ -1,37 +1,41 @@
 """Found boxes as a table and drawn on the frames."""
 
-import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.utilities import rank_zero_info
 from typing_extensions import override
 
-from callbacks._evaluation_pictures import pixels_of
-from callbacks._found_boxes import are_detections, boxes_of, classes_of
-from lightning_edge.contracts import Detections, FrameBatch
+from callbacks._csv_text import append_rows, as_text
+from callbacks._found_boxes import Boxes, are_detections, boxes_of
+from callbacks._pictures import classes_of, pixels_of, write_picture
+from lightning_edge.contracts import FrameBatch
 from lightning_edge.ops.drawing import draw_boxes
 
 _COLUMNS = ("name", "frame_index", "x1", "y1", "x2", "y2", "score", "class")
 
 
 class DetectionWriter(BasePredictionWriter):
-    """Write all boxes that are predicted to ``predictions/boxes.csv`` in the run's folder, surest first in each frame.
+    """Write the boxes that are predicted to ``predictions/boxes.csv`` in the run's folder, surest first in each frame.
 
-    Each frame goes to ``predictions/<name>.jpg`` with the boxes of which the detector is sure. Boxes are in pixels of
-    the frame as the net saw it, and as it is drawn; their edges mean what they meant in the labels that the net learned
-    from, so x2 and y2 are the last pixels inside after BDD100K. Classes without a name are numbers.
+    Each frame goes to ``predictions/<name>.jpg`` with the same boxes drawn. Boxes are in pixels of the frame as the net
+    saw it, and as it is drawn; their edges mean what they meant in the labels that the net learned from, so x2 and y2
+    are the last pixels inside after BDD100K. Classes without a name are numbers. A name that a spreadsheet would run
+    as a formula, such as ``=1+1`` or ``-5``, gets an apostrophe in front.
 
     Takes the predictions of any method whose ``predict_step`` maps a ``FrameBatch`` to a list of ``Detections``; leaves
     other predictions alone. Names and colours of classes are ``class_names`` and ``palette`` of the module where it has
     them. Each process after the first has a table of its own, with its number in the name.
 
     Args:
-        min_score: How sure the detector must be of a box that is drawn, 0 to 1; the table has all.
+        min_score: Least score of a box, 0 to 1. Boxes below it are neither written to the table nor drawn. Average
+            precision needs all boxes: give 0 for it.
+
+    Raises:
+        ValueError: ``min_score`` is out of its range.
     """
 
     def __init__(self, min_score: float = 0.3) -> None:
@@ -65,34 +69,30 @@ class DetectionWriter(BasePredictionWriter):
             raise ValueError(f"expected batches as FrameBatch, got {sorted(keys) or type(batch).__name__}")
         if not self._num_written:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._append([_COLUMNS], mode="w")
+            self._path.unlink(missing_ok=True)
+            append_rows(self._path, [_COLUMNS])
         frames = zip(batch["image"], batch["name"], batch["frame_index"].tolist(), prediction, strict=True)
         for image, name, frame_index, found in frames:
-            self._append(_rows(pl_module, name, frame_index, found))
-            self._draw(pl_module, image, name, found)
+            boxes = boxes_of(found, self.min_score)
+            append_rows(self._path, _rows(pl_module, name, frame_index, boxes))
+            self._draw(pl_module, image, name, boxes)
             self._num_written += 1
 
     @override
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._num_written:
-            rank_zero_info(f"The boxes of {self._num_written} frames are in {self._path}")
+            which = f"with a score of {self.min_score:g} or more"
+            rank_zero_info(f"The boxes of {self._num_written} frames {which} are in {self._path}")
 
-    def _append(self, rows: Iterable[Sequence[Any]], mode: str = "a") -> None:
-        with self._path.open(mode, newline="") as file:
-            csv.writer(file).writerows(rows)
-
-    def _draw(self, module: LightningModule, image: Any, name: str, found: Detections) -> None:
-        boxes = boxes_of(found, self.min_score)
-        names, palette = classes_of(module, boxes.label.tolist())
+    def _draw(self, module: LightningModule, image: Any, name: str, boxes: Boxes) -> None:
+        names, palette = classes_of(module, int(boxes.label.max(initial=-1)) + 1)
         picture = draw_boxes(pixels_of(image), boxes.xyxy, boxes.label, palette, names, boxes.score, thickness=2)
-        path = self._folder / f"{name}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not cv2.imwrite(str(path), picture[..., ::-1]):
-            raise OSError(f"expected to write a picture to {path}, got no file: is the disk full?")
+        write_picture(self._folder / f"{name}.jpg", picture)
 
 
-def _rows(module: LightningModule, name: str, frame_index: int, found: Detections) -> Iterable[Sequence[Any]]:
+def _rows(module: LightningModule, name: str, frame_index: int, boxes: Boxes) -> Iterable[Sequence[Any]]:
     names = getattr(module, "class_names", None) or ()
-    for box, score, label in zip(*(values.tolist() for values in found), strict=True):
-        called = names[label] if label < len(names) else label
-        yield name, frame_index, *(f"{edge:.2f}" for edge in box), f"{score:.4f}", called
+    assert boxes.score is not None
+    for box, score, label in zip(boxes.xyxy.tolist(), boxes.score.tolist(), boxes.label.tolist(), strict=True):
+        called = as_text(str(names[label])) if label < len(names) else label
+        yield as_text(name), frame_index, *(f"{edge:.2f}" for edge in box), f"{score:.4f}", called

@@ -1,6 +1,5 @@
 """Scores of the domains of the data as a table that grows with the training."""
 
-import csv
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +8,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
+from callbacks._csv_text import append_rows, as_text
 from lightning_edge.ops.names import key_of
 
 _COLUMNS = ("epoch", "step", "metric", "domain", "value")
@@ -21,7 +21,8 @@ class DomainTable(Callback):
     digits of the domain are underscores. A module that has ``domain_metrics`` names those metrics in it, and other
     scores are left out, such as that of a class with the name of a domain. After each validation and test they are
     appended to ``domains_<stage>.csv`` in the run's folder, with the columns epoch, step, metric, domain and value, to
-    which a run that is resumed there adds. The sanity check is none. Where there are no domains, nothing happens.
+    which a run that is resumed there adds. A domain whose name a spreadsheet would run as a formula gets an apostrophe
+    in front. The sanity check is none. Where there are no domains, nothing happens.
 
     ===================  ============================================================  ====
     key                  meaning                                                       unit
@@ -62,11 +63,9 @@ class DomainTable(Callback):
         if scores and self._folder is not None:
             path = Path(self._folder) / f"domains_{stage}.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
-            is_new = not path.exists()
-            with path.open("a", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerows([_COLUMNS] if is_new else [])
-                writer.writerows((trainer.current_epoch, trainer.global_step, *score) for score in scores)
+            when = trainer.current_epoch, trainer.global_step
+            rows = [(*when, score.metric, as_text(score.domain), score.value) for score in scores]
+            append_rows(path, rows if path.exists() else [_COLUMNS, *rows])
         return scores
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
@@ -12,28 +11,37 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from typing_extensions import override
 
-from lightning_edge.ops.drawing import colour_mask, default_palette, overlay
+from callbacks._pictures import classes_of, enlarge, enlargement, pixels_of, write_picture
+from lightning_edge.ops.drawing import colour_mask, overlay, with_legend
+
+_READABLE_PX = 640
+"""Least length of the longer side of a frame with a legend, which would otherwise be larger than the frame."""
 
 
 class OverlayWriter(BasePredictionWriter):
     """Write each predicted frame, its classes laid over it, to ``overlays/<name>.png`` in the run's folder.
 
-    The class of each pixel alone goes to ``masks/<name>.png``, a grey picture of class numbers.
+    Each overlay has a legend below the frame, and small frames are enlarged by a whole factor. The legend shows all
+    classes, so that the overlays of a video have one size. The class of each pixel alone goes to ``masks/<name>.png``,
+    a gray picture of class numbers in the size of the frame.
 
-    Takes the predictions of any method whose ``predict_step`` maps a ``FrameBatch`` to one class a pixel. Colours are
-    the module's ``palette`` where it has one, as a ``Method`` does that was trained on data with colours.
+    Takes the predictions of any method whose ``predict_step`` maps a ``FrameBatch`` to one class a pixel. Names and
+    colors are ``class_names`` and ``palette`` of the module where it has them, as a ``Method`` does that was trained on
+    data with both.
 
     Args:
-        opacity: Of the colours; 0 shows the frame alone, 1 the colours alone.
+        opacity: Of the colors; 0 shows the frame alone, 1 the colors alone.
         save_masks: Whether to write ``masks``.
+        legend: Whether to draw the legend. Without it, an overlay has the size of its frame.
     """
 
-    def __init__(self, opacity: float = 0.5, save_masks: bool = True) -> None:
+    def __init__(self, opacity: float = 0.5, save_masks: bool = True, legend: bool = True) -> None:
         super().__init__(write_interval="batch")
         if not 0 <= opacity <= 1:
             raise ValueError(f"expected opacity within [0, 1], got {opacity}")
         self.opacity = opacity
         self.save_masks = save_masks
+        self.legend = legend
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -62,17 +70,13 @@ class OverlayWriter(BasePredictionWriter):
                 "expected batches with image and name, and a tensor of classes for each as prediction, "
                 f"got batches with {given} and predictions of {type(prediction).__name__}"
             )
-        palette = getattr(pl_module, "palette", None)
+        num_classes = getattr(pl_module, "num_classes", 0)
         for image, mask, name in zip(batch["image"], prediction.cpu().numpy(), batch["name"], strict=True):
-            frame = (image.movedim(0, -1) * 255).round().byte().cpu().numpy()
-            colours = colour_mask(mask, palette or default_palette(int(mask.max()) + 1))
-            _write(self._folder / "overlays" / f"{name}.png", overlay(frame, colours, self.opacity)[..., ::-1])
+            names, palette = classes_of(pl_module, max(num_classes, int(mask.max()) + 1))
+            picture = overlay(pixels_of(image), colour_mask(mask, palette), self.opacity)
+            if self.legend:
+                picture = with_legend(enlarge(picture, enlargement(picture, _READABLE_PX)), names, palette)
+            write_picture(self._folder / "overlays" / f"{name}.png", picture)
             self._num_written += 1
             if self.save_masks:
-                _write(self._folder / "masks" / f"{name}.png", mask.astype(np.uint8))
-
-
-def _write(path: Path, picture: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), picture):
-        raise OSError(f"expected to write a picture to {path}, got no file: is the disk full?")
+                write_picture(self._folder / "masks" / f"{name}.png", mask.astype(np.uint8))

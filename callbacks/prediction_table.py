@@ -1,6 +1,5 @@
 """Predictions of a classifier as a table."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,16 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from typing_extensions import override
 
+from callbacks._csv_text import append_rows, as_text
+
 
 class PredictionTable(BasePredictionWriter):
     """Write the class of each predicted image to ``predictions.csv`` in the run's folder, in the order of the images.
 
-    Columns are ``name``, ``class`` and ``class_name``, which is empty where the module has no ``class_names``. Takes
-    the predictions of any method whose ``predict_step`` maps a ``FrameBatch`` to one class an image. Each process after
-    the first has a table of its own, with its number in the name.
+    Columns are ``name``, ``class`` and ``class_name``, which is empty where the module has no ``class_names``. A name
+    that a spreadsheet would run as a formula, such as ``=1+1`` or ``-5``, gets an apostrophe in front. Takes the
+    predictions of any method whose ``predict_step`` maps a ``FrameBatch`` to one class an image. Each process after the
+    first has a table of its own, with its number in the name.
     """
 
     def __init__(self) -> None:
@@ -28,7 +30,8 @@ class PredictionTable(BasePredictionWriter):
         number = f"_{trainer.global_rank}" if trainer.global_rank else ""
         self._path = Path(trainer.log_dir or trainer.default_root_dir) / f"predictions{number}.csv"
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._write([("name", "class", "class_name")], mode="w")
+        self._path.unlink(missing_ok=True)
+        append_rows(self._path, [("name", "class", "class_name")])
         self._num_written = 0
 
     @override
@@ -52,16 +55,15 @@ class PredictionTable(BasePredictionWriter):
             )
         names = getattr(pl_module, "class_names", None) or ()
         classes = prediction.tolist()
-        self._write(
-            (name, index, names[index] if index < len(names) else "")
-            for name, index in zip(batch["name"], classes, strict=True)
+        append_rows(
+            self._path,
+            (
+                (as_text(name), index, as_text(str(names[index])) if index < len(names) else "")
+                for name, index in zip(batch["name"], classes, strict=True)
+            ),
         )
         self._num_written += len(classes)
 
     @override
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         rank_zero_info(f"The classes of {self._num_written} images are in {self._path}")
-
-    def _write(self, rows: Any, mode: str = "a") -> None:
-        with self._path.open(mode, newline="") as file:
-            csv.writer(file).writerows(rows)

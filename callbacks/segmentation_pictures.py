@@ -1,10 +1,10 @@
 """Image, prediction and truth side by side: the first thing to look at when a score surprises."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import UInt8
@@ -13,12 +13,16 @@ from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks._evaluation_pictures import EvaluationPictures, pixels_of
+from callbacks._evaluation_pictures import EvaluationPictures
+from callbacks._pictures import classes_of, enlarge, enlargement, pixels_of, write_picture
 from lightning_edge.contracts import IGNORE_INDEX
-from lightning_edge.ops.drawing import Palette, colour_mask, default_palette, overlay, tile
+from lightning_edge.ops.drawing import Palette, colour_mask, overlay, tile, with_legend
 from lightning_edge.ops.resize import resize_scores
 
+_READABLE_PX = 320
+"""Least length of the longer side of an image in the picture."""
 _TITLES = ("image", "prediction", "truth")
+_IGNORED = "ignored"
 
 
 class SegmentationPictures(EvaluationPictures):
@@ -26,11 +30,12 @@ class SegmentationPictures(EvaluationPictures):
 
     Works on any module whose ``forward`` takes images, or clips, and returns scores of classes, and on batches with
     ``image`` or ``frames`` (the last frame is shown) and ``mask``. A video net gets the whole clip, so its pictures lie
-    as far from the key frame as those of any clip. Names and colours of classes come from ``class_names`` and
+    as far from the key frame as those of any clip. Names and colors of classes come from ``class_names`` and
     ``palette`` of the data module where it has them. Pixels without label are black in the truth.
 
     Leaves ``figures/pictures_<stage>_epoch_<epoch>.png`` in the run's folder: one row for each image, with the image,
-    the prediction and the truth. Under several processes the first one shows the images that it evaluates.
+    the prediction and the truth, and a legend of their classes below. Small images are enlarged by a whole factor.
+    Under several processes the first one shows the images that it evaluates.
 
     ================  ==============================================================================  ======
     key               meaning                                                                         unit
@@ -41,7 +46,7 @@ class SegmentationPictures(EvaluationPictures):
     Args:
         num_images: how many images to show.
         every_n_epochs: in training, show the validation of every n-th epoch and of the last one only.
-        opacity: of the colours over the image, 0 to 1.
+        opacity: of the colors over the image, 0 to 1.
     """
 
     def __init__(self, num_images: int = 4, every_n_epochs: int = 1, opacity: float = 0.6) -> None:
@@ -78,12 +83,11 @@ class SegmentationPictures(EvaluationPictures):
         pictures, self._pictures = self._pictures, []
         if not pictures:
             return
+        names, palette = classes_of(getattr(trainer, "datamodule", None), self._num_classes)
         if path is not None:
-            palette = _palette(trainer, self._num_classes)
-            rows = [picture.row(palette, self.opacity) for picture in pictures]
-            cv2.imwrite(str(path), tile(rows, titles=_TITLES)[..., ::-1])
+            write_picture(path, _draw(pictures, names, palette, self.opacity))
         images = [picture.image for picture in pictures]
-        labels = _class_labels(trainer, self._num_classes)
+        labels = dict(enumerate(names)) | {IGNORE_INDEX: _IGNORED}
         masks = [picture.masks(labels) for picture in pictures]
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
@@ -98,11 +102,22 @@ class _Picture:
 
     def row(self, palette: Palette, opacity: float) -> list[np.ndarray]:
         painted = (colour_mask(mask, palette) for mask in (self.prediction, self.truth))
-        return [self.image, *(overlay(self.image, colours, opacity) for colours in painted)]
+        shown = [self.image, *(overlay(self.image, colors, opacity) for colors in painted)]
+        return [enlarge(image, enlargement(image, _READABLE_PX)) for image in shown]
 
     def masks(self, class_labels: dict[int, str]) -> dict[str, dict[str, Any]]:
         layers = {"prediction": self.prediction, "truth": self.truth}
         return {name: {"mask_data": mask, "class_labels": class_labels} for name, mask in layers.items()}
+
+
+def _draw(
+    pictures: Sequence[_Picture], names: Sequence[str], palette: Palette, opacity: float
+) -> UInt8[np.ndarray, "height width 3"]:
+    table = tile([picture.row(palette, opacity) for picture in pictures], titles=_TITLES)
+    masks = [mask.flatten() for picture in pictures for mask in (picture.prediction, picture.truth)]
+    entry = dict(enumerate(zip(names, palette, strict=True))) | {IGNORE_INDEX: (_IGNORED, (0, 0, 0))}
+    present = [entry[label] for label in np.unique(np.concatenate(masks)).tolist()]
+    return with_legend(table, *zip(*present, strict=True))
 
 
 def _inputs_and_masks(batch: Any) -> tuple[Tensor, Tensor]:
@@ -114,14 +129,3 @@ def _inputs_and_masks(batch: Any) -> tuple[Tensor, Tensor]:
 
 def _numpy(tensor: Tensor) -> np.ndarray:
     return tensor.cpu().numpy()
-
-
-def _palette(trainer: Trainer, num_classes: int) -> Palette:
-    palette = getattr(getattr(trainer, "datamodule", None), "palette", ())
-    return palette if len(palette) >= num_classes else default_palette(num_classes)
-
-
-def _class_labels(trainer: Trainer, num_classes: int) -> dict[int, str]:
-    names = getattr(getattr(trainer, "datamodule", None), "class_names", ())
-    names = names if len(names) >= num_classes else [f"class {index}" for index in range(num_classes)]
-    return dict(enumerate(names)) | {IGNORE_INDEX: "ignored"}

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from callbacks._point_labels import PointLabel, label_points
 from callbacks._tradeoff_tables import NET_TITLES, print_accuracy, print_table
 from lightning_edge.contracts import ComparesVideoNets
 from lightning_edge.systems.tradeoff import TradeoffRow, accuracy_row, steps_to_time, tradeoff_row, write_rows
@@ -153,8 +154,9 @@ def _write(rows: list[TradeoffRow], folder: str | None) -> None:
 
 def draw_curve(rows: list[TradeoffRow]) -> Figure:
     """Mean IoU over mean latency for every interval, and over the distance from the key frame."""
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = Figure(figsize=(9, 4.4), layout="constrained")
     curve, distance = figure.subplots(1, 2)
+    labels: list[PointLabel] = []
     for net in dict.fromkeys(row.net for row in rows):
         points = [row for row in rows if row.net == net]
         label = NET_TITLES.get(net, net)
@@ -162,30 +164,25 @@ def draw_curve(rows: list[TradeoffRow]) -> Figure:
         style: dict[str, Any] = {"marker": "o", "ms": 4} if len(points) > 1 else {"marker": "o", "ms": 9, "mfc": "none"}
         x, y = [p.mean_ms for p in points], [100 * p.miou for p in points]
         (line,) = curve.plot(x, y, ls="-" if len(points) > 1 else "", label=label, **style)
-        for point in points[1:]:
-            if point.interval % 5 != 0 and point is not points[-1]:
-                continue
-            at = (point.mean_ms, 100 * point.miou)
-            curve.annotate(
-                f"n={point.interval}",
-                at,
-                xytext=(4, -8),
-                textcoords="offset points",
-                fontsize=7,
-                color=line.get_color(),
-            )
+        color = line.get_color()
+        labels += [
+            PointLabel(f"n={point.interval}", point.mean_ms, 100 * point.miou, color)
+            for point in points[1:]
+            if point.interval % 5 == 0 or point is points[-1]
+        ]
         if len(points) > 1:
-            worst = [100 * p.miou_worst for p in points]
-            distance.plot(range(len(points)), worst, label=label, color=line.get_color(), **style)
+            distance.plot(range(len(points)), [100 * p.miou_worst for p in points], color=color, **style)
         else:
-            distance.axhline(100 * points[0].miou, ls=":", label=label, color=line.get_color())
+            distance.axhline(100 * points[0].miou, ls=":", color=color)
     curve.set(xlabel="latency, ms a frame", ylabel="mIoU, %", title="one key frame in n frames")
     curve.set_xlim(left=0)
     distance.set(xlabel="frames since the key frame", ylabel="mIoU, %", title="away from the key frame")
-    curve.legend(fontsize=7)
+    distance.xaxis.get_major_locator().set_params(integer=True)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     for axes in (curve, distance):
         axes.grid(alpha=0.3)
         _show_at_least(axes, span_percent=1.0)
+    label_points(curve, [label for label in labels if math.isfinite(label.x + label.y)])
     return figure
 
 

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
     from lightning_edge.systems.domain_stream import DomainStream
 
+_MAX_LETTERS = 75
+"""How much text fits in a row above the plot; more is set at a slant."""
+
 
 class StreamScore(NamedTuple):
     """Average precision of a net at a time."""
@@ -52,19 +55,21 @@ def draw_stream(scores: Sequence[StreamScore], domains: Sequence[str], num_frame
     """Average precision of each net over time, with the domains above."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4), layout="constrained")
+    figure = Figure(figsize=(8, 4.4), layout="constrained")
     axes = figure.add_subplot()
     for net in dict.fromkeys(score.net for score in scores):
         of_net = [score for score in scores if score.net == net]
         axes.plot([score.frame for score in of_net], [score.ap50 for score in of_net], "o-", markersize=3, label=net)
+    is_crowded = len(domains) * max(map(len, domains)) > _MAX_LETTERS
     for part, domain in enumerate(domains):
         axes.axvline(part * num_frames, color="grey", linewidth=0.8)
-        axes.text((part + 0.02) * num_frames, 1.01, domain, transform=axes.get_xaxis_transform())
+        place = (part + 0.02) * num_frames, 1.01
+        axes.text(*place, domain, transform=axes.get_xaxis_transform(), rotation=30 if is_crowded else 0)
     axes.set_xlabel("frame")
     axes.set_ylabel("AP50, percent")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower left")
+    figure.legend(loc="outside lower center", ncols=4, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 

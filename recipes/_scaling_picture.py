@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 if TYPE_CHECKING:
     from lightning_edge.systems.scaling_curve import ScalingCurve
@@ -33,9 +35,34 @@ def draw_results(found: "SweepResults") -> Figure:
     for axis in axes:
         axis.grid(alpha=0.3, which="both")
         axis.spines[["top", "right"]].set_visible(False)
-        if axis.get_legend_handles_labels()[0]:
-            axis.legend(fontsize=7)
+        own = [line for line in axis.lines if line.get_label() not in found.whole and _is_named(line)]
+        if own:
+            axis.legend(handles=own, fontsize=7)
+    figure.legend(handles=_shared_entries(found), loc="outside lower center", ncols=9, fontsize=8, frameon=False)
+    figure.draw_without_rendering()  # settles the layout
+    for axis in axes:
+        _hide_crowded_sizes(axis)
     return figure
+
+
+def _is_named(line: Line2D) -> bool:
+    return not str(line.get_label()).startswith("_")
+
+
+def _shared_entries(found: "SweepResults") -> list[Any]:
+    """Entries of the legend that all plots share."""
+    rules = [Line2D([], [], label=rule, **_style(index)) for index, rule in enumerate(found.whole)]
+    return [
+        *rules,
+        Line2D([], [], color="grey", linestyle=":", linewidth=1, label="fit"),
+        Line2D([], [], color="grey", linestyle="", marker="^", fillstyle="none", label="not reached"),
+        Patch(color="grey", alpha=0.15, linewidth=0, label="95 % interval"),
+    ]
+
+
+def _style(index: int) -> dict[str, Any]:
+    mark, line = _MARKS[index % len(_MARKS)], _STYLES[index % len(_STYLES)]
+    return {"marker": mark, "linestyle": line, "color": f"C{index}", "markersize": 4}
 
 
 def _draw_steps(axis: Any, found: "SweepResults") -> None:
@@ -50,7 +77,7 @@ def _draw_steps(axis: Any, found: "SweepResults") -> None:
         axis.plot(sizes, fewest / sizes, "--", color="grey", label="ideal")
     if found.choice is not None:
         axis.axvline(found.choice.point.batch_size, color="black", alpha=0.3, label="advised")
-    _name(axis, found, "steps to the target (dotted: fit, triangles: not reached, bands: 95 %)")
+    _name(axis, found, "steps to the target")
     axis.set_yscale("log")
 
 
@@ -58,9 +85,7 @@ def _draw_curve(axis: Any, curve: "ScalingCurve", label: str, index: int) -> Non
     reached = [point for point in curve.points if math.isfinite(point.steps.value)]
     sizes = [point.batch_size for point in reached]
     steps = [point.steps.value for point in reached]
-    mark = _MARKS[index % len(_MARKS)]
-    style = _STYLES[index % len(_STYLES)]
-    axis.plot(sizes, steps, marker=mark, linestyle=style, color=f"C{index}", label=label, markersize=4)
+    axis.plot(sizes, steps, label=label, **_style(index))
     known = [point for point in reached if math.isfinite(point.steps.low) and math.isfinite(point.steps.high)]
     if known:
         axis.fill_between(
@@ -134,9 +159,7 @@ def _draw_line(axis: Any, curve: "ScalingCurve", values: list[float], label: str
     """A value at each batch size that has one."""
     pairs = [(p.batch_size, value) for p, value in zip(curve.points, values, strict=True) if math.isfinite(value)]
     if pairs:
-        mark = _MARKS[index % len(_MARKS)]
-        style = _STYLES[index % len(_STYLES)]
-        axis.plot(*zip(*pairs, strict=True), marker=mark, linestyle=style, color=f"C{index}", label=label, markersize=4)
+        axis.plot(*zip(*pairs, strict=True), label=label, **_style(index))
 
 
 def _name(axis: Any, found: "SweepResults", title: str) -> None:
@@ -146,3 +169,14 @@ def _name(axis: Any, found: "SweepResults", title: str) -> None:
     sizes = sorted(found.plan.sizes)
     axis.set_xticks(sizes, [str(size) for size in sizes], fontsize=7)
     axis.minorticks_off()
+
+
+def _hide_crowded_sizes(axis: Any) -> None:
+    """Hide each label of a batch size that would touch the label on its left."""
+    end_px = -math.inf
+    for label in axis.get_xticklabels():
+        box = label.get_window_extent()
+        if box.x0 < end_px + 2:
+            label.set_visible(False)
+        else:
+            end_px = box.x1

@@ -1,26 +1,27 @@
-"""Pictures of segmentations and detections as arrays: colours for classes, overlays, boxes, tiles."""
+"""Pictures of segmentations and detections as arrays: painted masks, overlays, boxes, tiles, legends."""
 
-import colorsys
 from collections.abc import Sequence
+from itertools import product
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
 
 from lightning_edge.contracts import IGNORE_INDEX
+from lightning_edge.ops.palettes import Palette
+from lightning_edge.ops.palettes import default_palette as default_palette
 
-Palette = Sequence[tuple[int, int, int]]
-"""One RGB colour for each class, 0 to 255."""
+_Box = Sequence[int]
+"""Left, top, right and bottom edges, pixels."""
 
-_HEADING_PX, _TITLE_SCALE = 20, 0.45
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_TEXT_SCALE, _LINE_PX = 0.45, 20
+"""Text and line height of titles and legends in pictures up to ``_USUAL_WIDTH_PX`` wide; in wider ones they grow."""
+_USUAL_WIDTH_PX = 1000
 _NAME_SCALE, _NAME_MARGIN_PX = 0.4, 2
-
-
-def default_palette(num_classes: int) -> Palette:
-    """Bright colours whose neighbours differ: hues a golden section of the circle apart, none of them near black."""
-    hues = ((index * 0.618034) % 1.0 for index in range(num_classes))
-    colours = (colorsys.hsv_to_rgb(hue, 0.6 + 0.4 * (index % 2), 0.95) for index, hue in enumerate(hues))
-    return tuple((round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in colours)
+_DARK, _BRIGHT = 60, 110
+"""Brightness, 0 to 255, below which an outline is hard to see in a dark image, and above which text on it is black."""
+_RIM = (220, 220, 220)
 
 
 def colour_mask(
@@ -64,9 +65,10 @@ def draw_boxes(
         boxes_xyxy: Pixel edges; what lies outside the image is drawn at its border.
         labels: Class of each box.
         palette: Colours of the classes.
-        names: Names of the classes; nothing is written for an empty one without scores.
+        names: Names of the classes; nothing is written for an empty name without scores. A name is left out if it would
+            cover the name of a box with a higher score wherever it is put.
         scores: In [0, 1], where known; the surest box is drawn last, over the others.
-        thickness: Of the outlines, pixels.
+        thickness: Of the outlines, pixels. From 2 on, outlines in dark colors get a light rim.
 
     Raises:
         ValueError: if a box is of a class without colour or name.
@@ -78,30 +80,66 @@ def draw_boxes(
     last = np.array(image.shape[1::-1]) - 1
     top_left = np.rint(boxes_xyxy[:, :2]).astype(int).clip(0, last)
     bottom_right = (np.rint(boxes_xyxy[:, 2:]).astype(int) - 1).clip(top_left, last)  # an edge is not a pixel
-    order = range(len(labels)) if scores is None else np.argsort(scores, kind="stable").tolist()
-    for index in order:
+    order = list(range(len(labels))) if scores is None else np.argsort(scores, kind="stable").tolist()
+    outlines: list[_Box] = np.concatenate([top_left, bottom_right + 1], 1).tolist()
+    taken: list[_Box] = []
+    for index in reversed(order):  # names of the surest boxes are placed first
         name = names[int(labels[index])]
         text = name if scores is None else f"{name} {scores[index]:.2f}".strip()
-        if text:
-            _write_name(drawn, text, top_left[index].tolist(), palette[labels[index]])
+        place = _place_of_name(drawn, text, outlines[index], taken, outlines) if text else None
+        if place is not None:
+            _write_name(drawn, text, place, palette[labels[index]])
+            taken.append(place)
     for index in order:  # over all names, which would hide small boxes
-        colour = palette[labels[index]]
-        cv2.rectangle(drawn, top_left[index].tolist(), bottom_right[index].tolist(), colour, thickness)
+        corners, colour = (top_left[index].tolist(), bottom_right[index].tolist()), palette[labels[index]]
+        if thickness > 1 and _brightness(colour) < _DARK:
+            cv2.rectangle(drawn, *corners, _RIM, thickness + 2)
+        cv2.rectangle(drawn, *corners, colour, thickness)
     return drawn
 
 
-def _write_name(
-    image: UInt8[np.ndarray, "height width 3"], text: str, corner: Sequence[int], colour: Sequence[int]
-) -> None:
-    """Write on a ground of the colour, above the corner where there is room and below it elsewhere."""
-    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, _NAME_SCALE, 1)
+def _brightness(colour: tuple[int, int, int]) -> float:
+    red, green, blue = colour
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+def _place_of_name(
+    image: UInt8[np.ndarray, "height width 3"], text: str, box: _Box, taken: list[_Box], outlines: list[_Box]
+) -> _Box | None:
+    """Place for a name above its box, below it or in a corner, inside the image and apart from other names.
+
+    Of several places it is the one that the fewest outlines cross.
+    """
+    (width, height), _ = cv2.getTextSize(text, _FONT, _NAME_SCALE, 1)
     width, height = width + 2 * _NAME_MARGIN_PX, height + 2 * _NAME_MARGIN_PX
-    left = max(0, min(corner[0], image.shape[1] - width))
-    top = corner[1] - height if corner[1] >= height else corner[1]
-    cv2.rectangle(image, (left, top), (left + width - 1, top + height - 1), colour, cv2.FILLED)
-    ink = (0, 0, 0) if sum(colour) > 300 else (255, 255, 255)
-    at = (left + _NAME_MARGIN_PX, top + height - _NAME_MARGIN_PX - 1)
-    cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, _NAME_SCALE, ink, 1, cv2.LINE_AA)
+    left, top, right, bottom = box
+    places = []
+    for y, x in product((top - height, bottom, top, bottom - height), (left, right - width)):
+        x = max(0, min(x, image.shape[1] - width))
+        place = (x, y, x + width, y + height)
+        if 0 <= y <= image.shape[0] - height and not any(_overlap(place, other) for other in taken):
+            places.append(place)
+    return min(places, key=lambda place: sum(_crosses(outline, place) for outline in outlines), default=None)
+
+
+def _crosses(outline: _Box, place: _Box) -> bool:
+    is_around = outline[0] <= place[0] and outline[1] <= place[1] and outline[2] >= place[2] and outline[3] >= place[3]
+    return _overlap(outline, place) and not is_around
+
+
+def _overlap(one: _Box, other: _Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _write_name(
+    image: UInt8[np.ndarray, "height width 3"], text: str, place: _Box, colour: tuple[int, int, int]
+) -> None:
+    """Write on a ground of the colour."""
+    left, top, right, bottom = place
+    cv2.rectangle(image, (left, top), (right - 1, bottom - 1), colour, cv2.FILLED)
+    ink = (0, 0, 0) if _brightness(colour) > _BRIGHT else (255, 255, 255)
+    at = (left + _NAME_MARGIN_PX, bottom - _NAME_MARGIN_PX - 1)
+    cv2.putText(image, text, at, _FONT, _NAME_SCALE, ink, 1, cv2.LINE_AA)
 
 
 def tile(
@@ -133,10 +171,52 @@ def tile(
 
 
 def _heading(titles: Sequence[str], cell_width: int, width: int) -> UInt8[np.ndarray, "height width 3"]:
-    heading = np.full((_HEADING_PX, width, 3), 255, np.uint8)
+    growth = _growth(width)
+    heading = np.full((round(_LINE_PX * growth), width, 3), 255, np.uint8)
     for column, title in enumerate(titles):
-        (title_width, _), _ = cv2.getTextSize(title, cv2.FONT_HERSHEY_SIMPLEX, _TITLE_SCALE, 1)
-        scale = _TITLE_SCALE * min(1.0, (cell_width - 8) / max(title_width, 1))
-        corner = (column * cell_width + 2, _HEADING_PX - 6)
-        cv2.putText(heading, title, corner, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 1, cv2.LINE_AA)
+        (title_width, _), _ = cv2.getTextSize(title, _FONT, _TEXT_SCALE * growth, 1)
+        scale = _TEXT_SCALE * growth * min(1.0, (cell_width - 8) / max(title_width, 1))
+        corner = (column * cell_width + 2, len(heading) - round(6 * growth))
+        cv2.putText(heading, title, corner, _FONT, scale, (0, 0, 0), 1, cv2.LINE_AA)
     return heading
+
+
+def with_legend(
+    picture: UInt8[np.ndarray, "height width 3"], names: Sequence[str], palette: Palette
+) -> UInt8[np.ndarray, "taller wider 3"]:
+    """Add a legend below a picture: a swatch of the color and the name of each class, in columns on white.
+
+    Args:
+        picture: The picture; it gets a white margin on the right if it is narrower than a name.
+        names: Names of the classes; without any, the picture is returned unchanged.
+        palette: Colors of the classes.
+
+    Raises:
+        ValueError: if there is another number of names than of colors.
+    """
+    if len(names) != len(palette):
+        raise ValueError(f"expected one name for each of {len(palette)} colors, got {list(names)}")
+    if not names:
+        return picture
+    height, width = picture.shape[:2]
+    growth = _growth(width)
+    line_px, gap_px = round(_LINE_PX * growth), round(6 * growth)
+    name_px = max(cv2.getTextSize(name, _FONT, _TEXT_SCALE * growth, 1)[0][0] for name in names)
+    entry_px = line_px + name_px + 2 * gap_px
+    num_columns = max(1, min(width // entry_px, len(names)))
+    num_lines = -(-len(names) // num_columns)
+    canvas = np.full((height + num_lines * line_px + gap_px, max(width, entry_px), 3), 255, np.uint8)
+    canvas[:height, :width] = picture
+    for index, (name, color) in enumerate(zip(names, palette, strict=True)):
+        line, column = divmod(index, num_columns)
+        left, top = column * entry_px + gap_px, height + gap_px + line * line_px
+        bottom = top + line_px - gap_px
+        cv2.rectangle(canvas, (left, top), (left + line_px - gap_px, bottom - 1), color, cv2.FILLED)
+        corner = (left + line_px, bottom - round(2 * growth))
+        cv2.putText(canvas, name, corner, _FONT, _TEXT_SCALE * growth, (0, 0, 0), 1, cv2.LINE_AA)
+    return canvas
+
+
+def _growth(width_px: int) -> float:
+    """Factor by which text grows so that it stays readable when a wide picture is scaled down to a screen."""
+    return max(1.0, width_px / _USUAL_WIDTH_PX)

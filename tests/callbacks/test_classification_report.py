@@ -8,10 +8,13 @@ import torch
 import wandb
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
+from matplotlib.axes import Axes
+from matplotlib.image import imread
+from texts_in_figures import beyond_the_edge, drawn_texts, overlapping
 from torch.utils.data import DataLoader
 from wandb_offline import read_offline_run
 
-from callbacks.classification_report import ClassificationReport
+from callbacks.classification_report import ClassificationReport, _Mistake, draw_report
 
 NAMES = ("dark", "grey", "bright")
 
@@ -87,6 +90,46 @@ def test_classes_are_counted_and_the_surest_mistakes_kept(tmp_path, drawn):
     expected = torch.tensor([[0, 0, 2.0], [0, 0, 1.9], [0, 1.6, 0]]).softmax(1).max(1).values
     assert [mistake.sureness for mistake in mistakes] == pytest.approx(expected.tolist())
     assert (tmp_path / "figures/classes_test_epoch_000.png").stat().st_size > 10_000
+
+
+def test_images_of_one_channel_are_gray_and_their_domains_are_named(tmp_path, drawn):
+    data = Images([0.2, 0.4], [2, 2])
+    for domain, sample in enumerate(data.samples):
+        sample["image"] = sample["image"][:1]
+        sample["domain"] = 1 - domain
+    data.domain_names = ("day", "night")
+    make_trainer(tmp_path, ClassificationReport()).test(Brightness(), data, verbose=False)
+    first, second = drawn[0][2]
+    assert (first.image == 102).all()
+    assert (second.image == 51).all()
+    assert first.image.shape == (4, 4, 3)
+    assert (first.domain, second.domain) == ("day", "night")
+    picture = imread(tmp_path / "figures/classes_test_epoch_000.png")[..., :3]
+    right = picture[:, picture.shape[1] // 2 :]
+    assert np.allclose(right, right[..., :1])  # nothing but gray, beside the blue of the matrix
+
+
+def test_without_names_of_domains_there_are_none(tmp_path, drawn):
+    data = Images([0.2, 0.4], [2, 2])
+    for sample in data.samples:
+        sample["domain"] = 0
+    make_trainer(tmp_path, ClassificationReport()).test(Brightness(), data, verbose=False)
+    assert [mistake.domain for mistake in drawn[0][2]] == ["", ""]
+
+
+def test_no_text_lies_on_another(monkeypatch):
+    image = np.full((32, 32, 3), 200, np.uint8)
+    names = [f"lion tamarin number {index}" for index in range(25)]
+    mistakes = [_Mistake(1.0, index % 25, (index + 1) % 25, image, "dawn/dusk partly cloudy") for index in range(45)]
+    figure = draw_report(np.full((25, 25), 100), names, mistakes, 45)
+    texts = drawn_texts(figure, monkeypatch, dpi=120)
+    shown = [text.get_text() for text in texts]
+    assert shown.count("lion tamarin numb… (100%)\nnot lion tamarin numb…\ndawn/dusk partly cloudy") == 45
+    assert overlapping(texts) == []
+    assert beyond_the_edge(figure, texts) == []
+    heights_px = [axes.bbox.height for axes in figure.findobj(Axes) if axes.images]
+    assert len(heights_px) == 1 + 45
+    assert min(heights_px) > 0.8 * 120  # inches: images remain large enough to see
 
 
 def test_of_many_mistakes_in_a_batch_the_surest_are_kept(tmp_path, drawn):

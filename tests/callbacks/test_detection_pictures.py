@@ -18,9 +18,10 @@ from wandb_offline import read_offline_run
 
 from callbacks import DetectionPictures
 from lightning_edge.contracts import DetectionBatch, Detections, check_batch
-from lightning_edge.ops.drawing import draw_boxes, tile
+from lightning_edge.ops.drawing import draw_boxes, tile, with_legend
 
 PALETTE = ((240, 60, 60), (60, 240, 60))
+GRAY = (160, 160, 160)
 NAMES = ("car", "person")
 BOXES = torch.tensor([[4.0, 8, 20, 24], [30, 6, 50, 20], [10, 10, 40, 30]])
 FOUND = Detections(BOXES, torch.tensor([0.9, 0.5, 0.2]), torch.tensor([0, 1, 1]))
@@ -89,10 +90,14 @@ def expected_row(sample: dict[str, Any], title: str = "found") -> np.ndarray:
     image = cv2.resize(shown_image(sample), None, fx=10, fy=10, interpolation=cv2.INTER_NEAREST)
     sure = 10 * BOXES[:2].numpy(), np.array([0, 1])
     found = draw_boxes(image, *sure, PALETTE, NAMES, np.float32([0.9, 0.5]), thickness=2)
-    grey = ((160, 160, 160),)
-    truth = draw_boxes(image, 10 * IGNORED_BOX.numpy(), np.array([0]), grey, ("",), thickness=2)
+    truth = draw_boxes(image, 10 * IGNORED_BOX.numpy(), np.array([0]), (GRAY,), ("",), thickness=2)
     truth = draw_boxes(truth, 10 * TRUE_BOX.numpy(), np.array([1]), PALETTE, NAMES, thickness=2)
     return tile([[found, truth]], titles=(title, "truth"))
+
+
+def expected_picture(*rows: np.ndarray) -> np.ndarray:
+    """Rows above the classes that are found or true in any of them."""
+    return with_legend(tile([[row] for row in rows]), [*NAMES, "ignored"], [*PALETTE, GRAY])
 
 
 def read_png(path: Path) -> np.ndarray:
@@ -112,7 +117,14 @@ def test_the_data_are_what_the_contract_promises() -> None:
 def test_the_first_images_are_shown_without_padding_and_enlarged(tmp_path: Path) -> None:
     data = Streets([0] * 5)
     picture = picture_of_test(tmp_path, data, num_images=3)
-    assert np.array_equal(picture, tile([[expected_row(sample)] for sample in data.samples[:3]]))
+    assert np.array_equal(picture, expected_picture(*map(expected_row, data.samples[:3])))
+
+
+def test_the_legend_leaves_out_what_is_not_in_the_picture(tmp_path: Path) -> None:
+    data = Streets([0])
+    data.samples[0] |= {"ignored_xyxy": torch.zeros(0, 4), "ignored_label": torch.zeros(0, dtype=torch.int64)}
+    picture = picture_of_test(tmp_path, data, min_score=1.0)  # nothing is found, and a person is there
+    assert np.array_equal(picture, with_legend(picture[: 320 + 26], ["person"], [PALETTE[1]]))
 
 
 def test_min_score_chooses_the_boxes(tmp_path: Path) -> None:
@@ -134,8 +146,8 @@ def test_each_domain_is_seen(tmp_path: Path, domains: list[int], num_images: int
     names = ("day", "night/rain", "night")
     data = Streets(domains, names)
     picture = picture_of_test(tmp_path, data, num_images=num_images)
-    rows = [[expected_row(data.samples[index], f"found, {names[domains[index]]}")] for index in expected]
-    assert np.array_equal(picture, tile(rows))
+    rows = [expected_row(data.samples[index], f"found, {names[domains[index]]}") for index in expected]
+    assert np.array_equal(picture, expected_picture(*rows))
 
 
 def test_pictures_follow_the_epochs_and_each_is_of_its_own_validation(tmp_path: Path) -> None:
@@ -144,8 +156,8 @@ def test_pictures_follow_the_epochs_and_each_is_of_its_own_validation(tmp_path: 
     trainer.fit(Told(), data)
     paths = sorted((tmp_path / "figures").iterdir())
     assert [path.name for path in paths] == ["detections_val_epoch_001.png", "detections_val_epoch_002.png"]
-    rows = [[expected_row(data.samples[0], "found, day")], [expected_row(data.samples[1], "found, night")]]
-    assert all(np.array_equal(read_png(path), tile(rows)) for path in paths)
+    rows = [expected_row(data.samples[0], "found, day"), expected_row(data.samples[1], "found, night")]
+    assert all(np.array_equal(read_png(path), expected_picture(*rows)) for path in paths)
 
 
 def test_nothing_found_in_nothing_true(tmp_path: Path) -> None:

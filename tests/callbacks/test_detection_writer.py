@@ -41,7 +41,7 @@ def frames(tmp_path):
 
 def predict(module, data, folder, **arguments):
     make_trainer(folder, callbacks=[DetectionWriter(**arguments)]).predict(module, data)
-    with (folder / "predictions/boxes.csv").open(newline="") as file:
+    with (folder / "predictions/boxes.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.reader(file))
 
 
@@ -53,16 +53,38 @@ def rows_of(name, index, classes):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
-def test_every_box_has_a_row(frames, tmp_path, caplog, batch_size):
+def test_every_box_has_a_row_without_a_least_score(frames, tmp_path, caplog, batch_size):
     caplog.set_level("INFO")
     data = FramesDataModule(frames, batch_size=batch_size)
     module = Told()
-    rows = predict(module, data, tmp_path)
+    rows = predict(module, data, tmp_path, min_score=0)
     assert rows == [HEAD, *rows_of("frame_0", "0", "01"), *rows_of("frame_2", "2", "01")]
-    assert f"The boxes of 3 frames are in {tmp_path / 'predictions/boxes.csv'}" in caplog.text
+    where = tmp_path / "predictions/boxes.csv"
+    assert f"The boxes of 3 frames with a score of 0 or more are in {where}" in caplog.text
     module.class_names = ("car", "person")
-    rows = predict(module, data, tmp_path)  # and none of the run before
+    rows = predict(module, data, tmp_path, min_score=0)  # and none of the run before
     assert rows == [HEAD, *rows_of("frame_0", "0", ("car", "person")), *rows_of("frame_2", "2", ("car", "person"))]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "num_rows"), [({}, 1), ({"min_score": 0.125}, 2), ({"min_score": 0.126}, 1), ({"min_score": 0.8}, 0)]
+)
+def test_boxes_below_the_least_score_are_left_out(frames, tmp_path, arguments, num_rows):
+    rows = predict(Told(), FramesDataModule(frames), tmp_path, **arguments)
+    assert rows == [HEAD, *rows_of("frame_0", "0", "01")[:num_rows], *rows_of("frame_2", "2", "01")[:num_rows]]
+
+
+def test_names_like_formulas_and_names_that_are_no_utf8_are_text(tmp_path):
+    module = Told()
+    module.class_names = ("@car", "+person")
+    names = ["=1+1", "\udcff"]
+    batch = {"image": torch.ones(2, 3, 64, 96), "frame_index": torch.tensor([0, 1]), "name": names}
+    loader = torch.utils.data.DataLoader([batch], batch_size=None)
+    rows = predict(module, loader, tmp_path, min_score=0)
+    assert [(row[0], row[-1]) for row in rows[1:]] == [
+        (name, label) for name in ("'=1+1", "\\udcff") for label in ("'+person", "'@car")
+    ]
+    assert sorted(path.name for path in (tmp_path / "predictions").glob("*.jpg")) == ["=1+1.jpg", "\udcff.jpg"]
 
 
 def test_frames_are_written_with_the_boxes_that_are_sure(frames, tmp_path):
@@ -91,6 +113,7 @@ def test_detections_of_other_batches_are_refused(tmp_path):
         trainer.predict(Told(), loader)
 
 
-def test_min_score_is_a_probability():
-    with pytest.raises(ValueError, match=r"expected min_score within \[0, 1\], got 2"):
-        DetectionWriter(min_score=2)
+@pytest.mark.parametrize("min_score", [2, -0.1, float("nan")])
+def test_min_score_is_a_probability(min_score):
+    with pytest.raises(ValueError, match=rf"expected min_score within \[0, 1\], got {min_score}"):
+        DetectionWriter(min_score=min_score)

@@ -83,6 +83,13 @@ def test_every_validation_of_a_training_adds_its_rows(tmp_path: Path) -> None:
     assert not (tmp_path / "domains_test.csv").exists()
 
 
+def test_a_domain_named_like_a_formula_is_text(tmp_path: Path) -> None:
+    data = Domains()
+    data.domain_names = ("=day",)
+    make_trainer(tmp_path, callbacks=[DomainTable()]).fit(Scored(), data)
+    assert [row[3] for row in rows_of(tmp_path / "domains_val.csv")] == ["domain", "'=day", "'=day"]
+
+
 def test_a_resumed_run_goes_on(tmp_path: Path) -> None:
     keep = ModelCheckpoint(tmp_path / "kept", save_last=True)
     first = make_trainer(tmp_path, callbacks=[DomainTable(), keep], enable_checkpointing=True)

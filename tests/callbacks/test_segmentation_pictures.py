@@ -17,7 +17,7 @@ from wandb_offline import read_offline_run
 
 from callbacks.latency_monitor import LatencyMonitor
 from callbacks.segmentation_pictures import SegmentationPictures
-from lightning_edge.ops.drawing import colour_mask, default_palette, overlay, tile
+from lightning_edge.ops.drawing import colour_mask, default_palette, overlay, tile, with_legend
 
 PALETTE = ((200, 0, 0), (0, 200, 0), (0, 0, 200))
 NAMES = ("dark", "grey", "bright")
@@ -75,15 +75,23 @@ def make_samples(num_samples: int, key: str = "image") -> list[dict[str, Tensor]
     return samples
 
 
-def expected_picture(samples: list[dict[str, Tensor]], palette: Any = PALETTE, opacity: float = 0.6) -> np.ndarray:
-    rows = []
+def expected_picture(
+    samples: list[dict[str, Tensor]], palette: Any = PALETTE, names: Any = NAMES, opacity: float = 0.6
+) -> np.ndarray:
+    """Images 40 times as large, 320 pixels wide, above the classes that are in any of them."""
+    rows, present = [], set()
     for sample in samples:
         image = sample["image"] if "image" in sample else sample["frames"][-1]
         pixels = (255 * image).round().byte().permute(1, 2, 0).numpy()
         prediction = (3 * image[0]).long().clamp(max=2).numpy()
         colours = colour_mask(prediction, palette), colour_mask(sample["mask"].numpy(), palette)
-        rows.append([pixels, *(overlay(pixels, painted, opacity) for painted in colours)])
-    return tile(rows, titles=("image", "prediction", "truth"))
+        row = [pixels, *(overlay(pixels, painted, opacity) for painted in colours)]
+        rows.append([np.kron(image, np.ones((40, 40, 1), np.uint8)) for image in row])
+        present |= {*prediction.flatten().tolist(), *sample["mask"].flatten().tolist()}
+    assert 255 in present
+    shown = [*(index for index in range(3) if index in present)]
+    table = tile(rows, titles=("image", "prediction", "truth"))
+    return with_legend(table, [*(names[i] for i in shown), "ignored"], [*(palette[i] for i in shown), (0, 0, 0)])
 
 
 def make_trainer(
@@ -113,7 +121,31 @@ def test_without_a_data_module_colours_are_the_default(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, SegmentationPictures(opacity=1.0))
     trainer.validate(BrightnessModule(), DataLoader(samples), verbose=False)
     shown = read_png(tmp_path / "figures" / "pictures_val_epoch_000.png")
-    assert np.array_equal(shown, expected_picture(samples, default_palette(3), opacity=1.0))
+    names = ("class 0", "class 1", "class 2")
+    assert np.array_equal(shown, expected_picture(samples, default_palette(3), names, opacity=1.0))
+
+
+@pytest.mark.parametrize("has_ignored", [True, False])
+def test_the_legend_has_the_classes_that_are_in_the_picture(tmp_path: Path, has_ignored: bool) -> None:
+    mask = torch.zeros(6, 8, dtype=torch.long)
+    mask[0] = 255 if has_ignored else 0
+    samples = [{"image": torch.full((3, 6, 8), 0.9), "mask": mask}]  # the net says bright, the truth is dark
+    trainer = make_trainer(tmp_path, SegmentationPictures())
+    trainer.test(BrightnessModule(), Scenes(samples), verbose=False)
+    legend = read_png(tmp_path / "figures" / "pictures_test_epoch_000.png")[-30:]
+    has_swatch = [bool((legend == color).all(-1)[:, 6:20].any()) for color in PALETTE]
+    at_right = [bool((legend == color).all(-1).any()) for color in PALETTE]
+    assert has_swatch == [True, False, False]
+    assert at_right == [True, False, True]
+    num_black = int((legend[12:22] == 0).all(-1).all(0).sum())  # columns of a black swatch, unlike those of letters
+    assert (num_black > 10) is has_ignored
+
+
+def test_images_of_one_channel_are_gray(tmp_path: Path) -> None:
+    samples = [{"image": torch.full((1, 6, 8), 0.4), "mask": torch.zeros(6, 8, dtype=torch.long)}]
+    make_trainer(tmp_path, SegmentationPictures()).test(BrightnessModule(), Scenes(samples), verbose=False)
+    picture = read_png(tmp_path / "figures" / "pictures_test_epoch_000.png")
+    assert (picture[30:250, :300] == 102).all()
 
 
 def test_coarse_scores_are_shown_at_the_size_of_the_image(tmp_path: Path) -> None:

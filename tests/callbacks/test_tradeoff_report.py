@@ -1,14 +1,19 @@
 import csv
 import math
+from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from matplotlib.figure import Figure
 from settings import make_accel, make_cityscapes, make_cityscapes_video, make_segmentation
+from texts_in_figures import beyond_the_edge, drawn_texts, overlapping
 from wandb_offline import read_offline_run
 
 from callbacks import TradeoffReport
+from callbacks._point_labels import PointLabel, label_points
 from callbacks._tradeoff_tables import print_intervals, print_variants
 from callbacks.tradeoff_report import draw_curve
 from lightning_edge.systems.tradeoff import TradeoffRow, read_rows
@@ -145,6 +150,62 @@ def test_a_limit_that_is_none_is_refused():
     for limit in (0, -1, float("nan")):
         with pytest.raises(ValueError, match="time_limit_s"):
             TradeoffReport(time_limit_s=limit)
+
+
+def curve_rows(nets, last_interval, ms_apart, miou_apart):
+    """Nets whose curves lie so far apart, and two that see every frame."""
+    single = [("reference", 10.5, 0.34), ("update", 4.2, 0.24)]
+    rows = [TradeoffRow(net, 1, miou, miou, ms, math.nan, ms, 1, 1, 1) for net, ms, miou in single]
+    for place, net in enumerate(nets):
+        for interval in range(1, last_interval + 1):
+            ms = (10.5 + (interval - 1) * (1 + ms_apart * place)) / interval
+            miou = 0.34 - 0.006 * (interval - 1) + miou_apart * place
+            rows.append(TradeoffRow(net, interval, miou, miou - 0.01, 10.5, 1.0, ms, 1, 1, 1))
+    return rows
+
+
+NETS = ("copy", "dff", "trained_dff", "accel")
+
+
+@pytest.mark.parametrize("apart", [(1.6, 0.012), (0.15, 0.0008), (0.0, 0.0)], ids=["far", "near", "equal"])
+@pytest.mark.parametrize(("last", "labels"), [(10, ["n=5", "n=10"]), (5, ["n=5"]), (3, ["n=3"])])
+def test_labels_lie_on_neither_each_other_nor_points(last, labels, apart, monkeypatch):
+    figure = draw_curve(curve_rows(NETS, last, *apart))
+    texts = drawn_texts(figure, monkeypatch, dpi=150)
+    assert overlapping(texts) == []
+    assert beyond_the_edge(figure, texts) == []
+    beside_points = [text for text in texts if text.get_text().startswith("n=")]
+    assert Counter(text.get_text() for text in beside_points) == dict.fromkeys(labels, len(NETS))
+    curve = figure.axes[0]
+    points = np.concatenate([curve.transData.transform(line.get_xydata()) for line in curve.lines])
+    for text in beside_points:
+        box = text.get_window_extent()
+        assert curve.bbox.contains(box.x0, box.y0)
+        assert curve.bbox.contains(box.x1, box.y1)
+        assert not any(box.contains(*point) for point in points)
+        away_px = np.linalg.norm(np.array([box.x0 + box.width / 2, box.y0 + box.height / 2]) - point_of(text, curve))
+        assert away_px < 150 / 72 * 60  # points: near enough to see which one is meant
+
+
+def point_of(text, axes):
+    return axes.transData.transform(text.xy)
+
+
+def test_labels_have_the_color_of_their_curve():
+    figure = draw_curve(curve_rows(NETS, 10, 0.15, 0.0008))
+    curve = figure.axes[0]
+    colors = {line.get_color() for line in curve.lines if len(line.get_xdata()) > 1}
+    assert {text.get_color() for text in curve.texts} == colors
+    assert len(colors) == len(NETS)
+
+
+def test_a_label_without_room_is_left_out(monkeypatch):
+    figure = Figure(figsize=(1, 1))
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1])
+    label_points(axes, [PointLabel("a long label", 0.5, 0.5, "red")] * 3)
+    assert overlapping(drawn_texts(figure, monkeypatch)) == []
+    assert len(axes.texts) < 3
 
 
 def test_interval_over_seeds_is_students(capsys):

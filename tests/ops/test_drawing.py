@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lightning_edge.ops.drawing import colour_mask, default_palette, draw_boxes, overlay, tile
+from lightning_edge.ops.drawing import colour_mask, draw_boxes, overlay, tile, with_legend
 
 PALETTE = ((10, 20, 30), (40, 50, 60))
 
@@ -20,14 +20,6 @@ def test_colour_mask_of_ignored_pixels_alone_is_black() -> None:
 def test_colour_mask_refuses_a_class_without_colour(label: int) -> None:
     with pytest.raises(ValueError, match=f"expected classes within 0 and 1, got {label} to {label}"):
         colour_mask(np.full((2, 2), label), PALETTE)
-
-
-@pytest.mark.parametrize("num_classes", [2, 19, 32])
-def test_default_palette_has_distinct_colours_that_are_not_black(num_classes: int) -> None:
-    palette = np.array(default_palette(num_classes), float)
-    distance = np.linalg.norm(palette[:, None] - palette, axis=-1) + 1000 * np.eye(num_classes)
-    assert distance.min() > 20
-    assert palette.max(axis=1).min() > 200
 
 
 def test_overlay_mixes_by_opacity() -> None:
@@ -118,11 +110,61 @@ def test_a_score_follows_the_name() -> None:
 
 
 def test_names_hide_no_box() -> None:
-    boxes, labels = boxes_and_labels((12, 20, 22, 28), (10, 30, 70, 50))  # the second name lies on the first box
-    drawn = draw_boxes(np.zeros((60, 80, 3), np.uint8), boxes, labels, PALETTE, ["", "b"])
-    assert (drawn[20, 12:22] == PALETTE[0]).all()
-    assert (drawn[27, 12:22] == PALETTE[0]).all()
-    assert (drawn[22:26, 10] == PALETTE[1]).all()
+    small = [(x, y, x + 10, y + 8) for y in range(0, 60, 10) for x in range(0, 80, 12)]  # no name finds a free place
+    boxes = np.array([*small, (10, 30, 70, 50)], np.float32)
+    labels = np.array([*[0] * len(small), 1])
+    drawn = draw_boxes(np.zeros((60, 84, 3), np.uint8), boxes, labels, PALETTE, ["", "b"])
+    assert (drawn[:30] == PALETTE[1]).all(-1).sum() > 50
+    for x, y, right, bottom in small[:14]:
+        assert (drawn[y, x:right] == PALETTE[0]).all()
+        assert (drawn[y:bottom, x] == PALETTE[0]).all()
+
+
+def names_drawn(boxes: list[tuple[float, ...]], scores: list[float] | None = None) -> list[tuple[int, ...]]:
+    """Corners of the grounds of the names of equal boxes, all in one color each, without outlines."""
+    colors = [(200, 10 * index, 0) for index in range(len(boxes))]
+    image = np.zeros((100, 200, 3), np.uint8)
+    labels, names = np.arange(len(boxes)), ["car"] * len(boxes)
+    drawn = draw_boxes(image, np.array(boxes, np.float32), labels, colors, names, scores and np.float32(scores))
+    grounds = []
+    for (left, top, right, bottom), color in zip(boxes, colors, strict=True):
+        is_ground = (drawn == color).all(-1)
+        is_ground[int(top) : int(bottom), [int(left), int(right) - 1]] = False
+        is_ground[[int(top), int(bottom) - 1], int(left) : int(right)] = False
+        rows, columns = np.nonzero(is_ground)
+        grounds.append((rows.min(), rows.max(), columns.min(), columns.max()) if rows.size else ())
+    return grounds
+
+
+def test_names_of_boxes_do_not_lie_on_each_other() -> None:
+    one, other = names_drawn([(50, 40, 110, 60), (54, 42, 114, 62)])
+    assert one
+    assert other
+    assert one[1] < other[0] or other[1] < one[0] or one[3] < other[2] or other[3] < one[2]
+
+
+def test_the_surest_box_keeps_its_place_and_one_without_room_has_no_name() -> None:
+    crowd = [(50.0, 40.0, 110.0, 60.0)] * 12
+    scores = [0.5 + 0.01 * index for index in range(12)]
+    grounds = names_drawn(crowd, scores)
+    above = names_drawn(crowd[:1], scores[-1:])[0]
+    assert grounds[-1] == above
+    assert () in grounds
+
+
+def test_a_name_keeps_clear_of_the_outlines_of_others() -> None:
+    image, boxes = np.zeros((100, 200, 3), np.uint8), [(50, 40, 110, 60), (40, 30, 70, 38)]
+    drawn = draw_boxes(image, *boxes_and_labels(*boxes), [(200, 0, 9), (0, 200, 0)], ["a", ""])
+    assert not (drawn[:40] == (200, 0, 9)).all(-1)[:, :72].any()
+    assert (drawn[:40] == (200, 0, 9)).all(-1).any()
+
+
+def test_dark_outlines_have_a_light_rim_where_they_are_thick() -> None:
+    image, box = np.zeros((60, 80, 3), np.uint8), boxes_and_labels((10, 30, 70, 50))
+    for color, thickness, has_rim in (((0, 0, 70), 2, True), ((250, 250, 0), 2, False), ((0, 0, 70), 1, False)):
+        drawn = draw_boxes(image, *box, [color], [""], thickness=thickness)
+        assert (drawn == color).all(-1).any()
+        assert bool((drawn.min(-1) > 200).any()) is has_rim
 
 
 def test_an_empty_name_is_not_written() -> None:
@@ -140,3 +182,51 @@ def test_draw_boxes_refuses_a_class_without_colour_or_name(palette: tuple, names
     boxes, labels = boxes_and_labels((0, 0, 1, 1), (0, 0, 1, 1))
     with pytest.raises(ValueError, match="expected labels within 0 and 0, got 0 to 1"):
         draw_boxes(np.zeros((6, 8, 3), np.uint8), boxes, labels, palette, names)
+
+
+def legend_of(picture: np.ndarray, names: list[str], palette: tuple) -> np.ndarray:
+    shown = with_legend(picture, names, palette)
+    assert np.array_equal(shown[: picture.shape[0], : picture.shape[1]], picture)
+    return shown[picture.shape[0] :]
+
+
+def test_a_legend_has_a_swatch_and_a_name_for_each_class() -> None:
+    picture = np.full((40, 300, 3), 99, np.uint8)
+    palette = ((200, 0, 0), (0, 200, 0), (0, 0, 200))
+    legend = legend_of(picture, ["road", "sky", "traffic light"], palette)
+    middles = []
+    for color in palette:
+        rows, columns = np.nonzero((legend == color).all(-1))
+        assert np.ptp(rows) > 10
+        assert np.ptp(columns) > 10
+        middles.append((rows.mean(), columns.mean()))
+        letters = legend[rows.min() : rows.max() + 1, columns.max() + 2 : columns.max() + 25]
+        assert (letters.max(-1) < 120).any()  # black on white, right of the swatch
+    assert middles[0][1] < middles[1][1]  # side by side where there is room
+
+
+def test_a_legend_breaks_into_lines_and_widens_a_narrow_picture() -> None:
+    names = [f"class {index}" for index in range(7)]
+    palette = tuple((200, 20 * index, 0) for index in range(7))
+    heights = [len(legend_of(np.zeros((10, width, 3), np.uint8), names, palette)) for width in (800, 300, 20)]
+    assert heights[0] < heights[1] < heights[2]
+    assert with_legend(np.zeros((10, 20, 3), np.uint8), names, palette).shape[1] > 60
+
+
+def test_letters_of_wide_pictures_are_larger() -> None:
+    def height_of_swatch(width: int) -> int:
+        legend = legend_of(np.zeros((10, width, 3), np.uint8), ["a"], ((200, 0, 0),))
+        return int((legend == (200, 0, 0)).all(-1).any(1).sum())
+
+    assert height_of_swatch(4000) == pytest.approx(4 * height_of_swatch(1000), abs=2)
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b", "c"]])
+def test_a_legend_needs_a_name_for_each_color(names: list[str]) -> None:
+    with pytest.raises(ValueError, match="expected one name for each of 2 colors, got"):
+        with_legend(np.zeros((4, 4, 3), np.uint8), names, PALETTE)
+
+
+def test_without_classes_there_is_no_legend() -> None:
+    picture = np.full((4, 4, 3), 9, np.uint8)
+    assert np.array_equal(with_legend(picture, [], []), picture)
