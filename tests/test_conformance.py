@@ -22,7 +22,12 @@ PAIRS = [
     if method.batch_type is data_module.batch_type
 ]
 VARIANTS = [
-    pytest.param(partial(make_method, make_data().num_classes), make_data, id=make_method.__name__)
+    pytest.param(
+        partial(make_method, make_data().num_classes),
+        make_data,
+        id=make_method.__name__,
+        marks=pytest.mark.slow if make_method is settings.make_two_stage_detection else (),
+    )
     for method, makers in settings.VARIANTS.items()
     for make_method in makers
     for make_data in [next(m for d, m in settings.DATA_MODULES.items() if d.batch_type is method.batch_type)]
