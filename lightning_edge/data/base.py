@@ -80,7 +80,7 @@ class EdgeDataModule(LightningDataModule, ABC):
         self.num_workers = num_workers
         self.seed = seed
         self._datasets: dict[Split, Dataset[Any]] = {}
-        # no more than a reference: a loader in a cycle would be freed late, and its workers wait for seconds then
+        # a weak reference: a loader in a cycle is freed late, and the shutdown of its workers takes seconds then
         self._train_loader: weakref.ref[ResumableLoader] | None = None
         self._train_state: dict[str, int] | None = None
 

@@ -76,7 +76,7 @@ class DomainStream:
         Raises:
             ValueError: The frame is no such image; the stream stays as it was.
         """
-        image = check_frame(frame, self._serving)
+        image, _ = check_frame(frame, self._serving)
         start = perf_counter()
         noticed = self.watcher(self.encoder(image)[0])
         self.watching_s += perf_counter() - start

@@ -1,21 +1,29 @@
 """What a stream asks of a frame before anything of it reaches a net."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-THUMBNAIL = 16
+_THUMBNAIL_PX = 16
 """Height and width of a thumbnail, pixels."""
 _OVERSHOOT = 0.05
-"""How far interpolation may have carried the brightness of a thumbnail out of [0, 1]."""
+"""How far the brightness of a thumbnail may lie outside [0, 1], for interpolated frames overshoot a little."""
 _PIXEL_OVERSHOOT = 0.5
-"""The same for a single value of a single pixel, which nothing averages."""
+"""The same for a single value of a single pixel, which overshoots more than an average."""
 
 
-def check_frame(frame: Tensor, net: Any) -> Float[Tensor, "1 3 height width"]:
+class CheckedFrame(NamedTuple):
+    """A frame that a stream may use."""
+
+    image: Float[Tensor, "1 3 height width"]
+    thumbnail: Float[Tensor, "1 1 16 16"]
+    """Mean brightness of the parts of the image."""
+
+
+def check_frame(frame: Tensor, net: Any) -> CheckedFrame:
     """Check a frame of a camera, and make it a batch of one.
 
     Args:
@@ -32,11 +40,14 @@ def check_frame(frame: Tensor, net: Any) -> Float[Tensor, "1 3 height width"]:
         )
     _check_kind(frame, net)
     image = frame[None]
-    if not (_is_within(image, _PIXEL_OVERSHOOT) and _is_within(thumbnail(image), _OVERSHOOT)):
-        darkest, brightest = (value.item() for value in frame.aminmax())
+    thumbnail = F.adaptive_avg_pool2d(image.mean(1, keepdim=True), _THUMBNAIL_PX)
+    # in one transfer, for each makes a GPU wait
+    darkest, brightest, dimmest, lightest = torch.stack([*image.aminmax(), *thumbnail.aminmax()]).tolist()
+    is_within = darkest >= -_PIXEL_OVERSHOOT and brightest <= 1 + _PIXEL_OVERSHOOT  # False for NaN
+    if not (is_within and dimmest >= -_OVERSHOOT and lightest <= 1 + _OVERSHOOT):
         remedy = "; values up to 255 become such by frame / 255" if 2 < brightest <= 255 else ""
         raise ValueError(f"expected frame in [0, 1], got values from {darkest:.3g} to {brightest:.3g}{remedy}")
-    return image
+    return CheckedFrame(image, thumbnail)
 
 
 def _check_kind(frame: Tensor, net: Any) -> None:
@@ -52,13 +63,3 @@ def _check_kind(frame: Tensor, net: Any) -> None:
     is_cast = weight is None or (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device))
     if frame.dtype != dtype and (frame.dtype == torch.float64 or not is_cast):
         raise ValueError(f"expected frame of {dtype}, as the net is, got {frame.dtype}: use frame.to({dtype})")
-
-
-def thumbnail(image: Float[Tensor, "1 3 height width"]) -> Float[Tensor, "1 1 16 16"]:
-    """Mean brightness of the parts of an image."""
-    return F.adaptive_avg_pool2d(image.mean(1, keepdim=True), THUMBNAIL)
-
-
-def _is_within(values: Tensor, overshoot: float) -> bool:
-    darkest, brightest = (value.item() for value in values.aminmax())
-    return darkest >= -overshoot and brightest <= 1 + overshoot  # False for NaN

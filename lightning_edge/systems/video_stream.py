@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lightning_edge.contracts import VideoNet
 from lightning_edge.ops.classes import most_likely
-from lightning_edge.systems.frame_check import check_frame, thumbnail
+from lightning_edge.systems.frame_check import check_frame
 from lightning_edge.systems.keyframes import FixedInterval, KeyframePolicy
 
 
@@ -66,22 +66,22 @@ class VideoStream:
             ValueError: if the frame is no such image; the stream stays as it was.
             Exception: What the net raises; the frame counts as dropped then, and the next one is a key frame.
         """
-        # a camera may fill the same buffer again while the net still compares with this frame
-        image = check_frame(frame, self.net).clone()
+        image, thumbnail = check_frame(frame, self.net)
+        image = image.clone()  # a camera may fill the same buffer again while the net still compares with this frame
         index = self._index + 1 if index is None else index
-        small, size = thumbnail(image), self._size
+        is_forced = index <= self._index or image.shape != self._size
         self._size = None  # until the net has seen the frame
-        is_keyframe = self._needs_keyframe(index, small, is_forced=index <= self._index or image.shape != size)
+        is_keyframe = self._needs_keyframe(index, thumbnail, is_forced)
         state = self.net.start(image) if is_keyframe else self.net.advance(self._state, image)
         mask = most_likely(self.net.scores(state))[0]
         if is_keyframe:
             self._key_index = index
         self._state, self._is_keyframe, self._index = state, is_keyframe, index
-        self._thumbnail, self._size = small, image.shape
+        self._thumbnail, self._size = thumbnail, image.shape
         return mask
 
-    def _needs_keyframe(self, index: int, small: Tensor, is_forced: bool) -> bool:
-        before = small if self._thumbnail is None else self._thumbnail
-        change = (small - before).abs().mean().item()
+    def _needs_keyframe(self, index: int, thumbnail: Tensor, is_forced: bool) -> bool:
+        before = thumbnail if self._thumbnail is None else self._thumbnail
+        change = (thumbnail - before).abs().mean().item()
         is_cut = self.cut_threshold is not None and change > self.cut_threshold
         return self.policy.is_keyframe(max(index - self._key_index, 0), change, is_forced or is_cut)
