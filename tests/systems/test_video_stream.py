@@ -10,6 +10,8 @@ from lightning_edge.systems.keyframes import KeyframePolicy
 
 LAMP_AT_NIGHT = torch.zeros(3, 64, 96)
 LAMP_AT_NIGHT[:, :2, :2] = 200.0  # a frame in [0, 255] that is dark on average
+FAINT_LAMP = torch.zeros(3, 64, 96)
+FAINT_LAMP[2, 5, 5] = 3.0  # so dark that its average is within [0, 1] everywhere
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +116,7 @@ def test_interval_of_nothing_is_refused(net):
         (torch.full((3, 64, 96), torch.nan), r"expected frame in \[0, 1\], got values from nan"),
         (torch.full((3, 64, 96), 255.0), r"in \[0, 1\], got values from 255 to 255; values up to 255 .* frame / 255"),
         (LAMP_AT_NIGHT, r"expected frame in \[0, 1\], got values from 0 to 200; values up to 255"),
+        (FAINT_LAMP, r"expected frame in \[0, 1\], got values from 0 to 3; values up to 255"),
         (torch.full((3, 64, 96), -0.1), r"expected frame in \[0, 1\], got values from -0.1 to -0.1$"),
         (torch.zeros(3, 64, 96, dtype=torch.float64), r"torch.float32, as the net is, got torch.float64: use frame.to"),
         (torch.zeros(3, 64, 96, dtype=torch.bfloat16), r"torch.float32, as the net is, got torch.bfloat16"),
@@ -144,7 +147,8 @@ def test_a_slight_overshoot_of_interpolation_is_a_frame(net, video):
 
 @pytest.mark.parametrize("fault", ["start", "advance", "scores"])
 def test_after_a_fault_of_the_net_a_key_frame_comes_next(net, video, fault, monkeypatch):
-    stream, fresh = VideoStream(net, interval=1 if fault == "start" else 5), VideoStream(net, interval=5)
+    stream = VideoStream(net, interval=1 if fault == "start" else 5, cut_threshold=None)
+    fresh = VideoStream(net, interval=5)
     stream(video[0])
     with monkeypatch.context() as broken:
         broken.setattr(net, fault, Mock(side_effect=RuntimeError("out of memory")))
