@@ -13,14 +13,14 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from callbacks._batch import batch_size_of
-from callbacks._elapsed import Elapsed
-from callbacks._fixed_samples import fixed_batches, mean_loss
-from callbacks._linear_step import LinearStep
-from callbacks._log import log_now
-from callbacks._plain_training import check_plain_training, gradient_scale
+from callbacks._training.batch import batch_size_of
+from callbacks._training.elapsed import Elapsed
+from callbacks._training.fixed_samples import fixed_batches, mean_loss
+from callbacks._training.linear_step import LinearStep
+from callbacks._training.log import log_now
+from callbacks._training.plain_training import check_plain_training, gradient_scale
 from callbacks.gradient_noise_scale import GradientNoiseScale
-from lightning_edge.systems.scaling_run import Evaluation, LossSplit, ScalingFacts, ScalingRun, write_run
+from lightning_edge.analysis.scaling_run import Evaluation, LossSplit, ScalingFacts, ScalingRun, write_run
 
 
 class BatchSizeScaling(Callback):
@@ -42,7 +42,7 @@ class BatchSizeScaling(Callback):
 
     A loss that is not finite ends the run, too, and a ``FloatingPointError`` counts as one. Leaves in the run's folder
     ``batch_size_scaling.csv``, a row for each evaluation, and ``batch_size_scaling.json``
-    (:mod:`lightning_edge.systems.scaling_run`).
+    (:mod:`lightning_edge.analysis.scaling_run`).
 
     =========================  ===================================================================  ==============
     key                        meaning                                                              unit

@@ -12,8 +12,8 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 from typing_extensions import override
 
-from callbacks._evaluation_pictures import EvaluationPictures, domains_of
-from callbacks._pictures import classes_of, pixels_of
+from callbacks._pictures.evaluation_pictures import EvaluationPictures, domains_of
+from callbacks._pictures.files import classes_of, pixels_of
 
 _MAX_NAMED_CLASSES = 25
 """With more classes, names and numbers would be too small to read."""

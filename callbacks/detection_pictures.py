@@ -9,9 +9,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from typing_extensions import override
 
-from callbacks._evaluation_pictures import EvaluationPictures, domains_of
-from callbacks._found_boxes import Boxes, are_detections, as_array, boxes_of
-from callbacks._pictures import classes_of, enlarge, enlargement, pixels_of, write_picture
+from callbacks._pictures.boxes import Boxes, are_detections, as_array, boxes_of
+from callbacks._pictures.evaluation_pictures import EvaluationPictures, domains_of
+from callbacks._pictures.files import classes_of, enlarge, enlargement, pixels_of, write_picture
 from lightning_edge.contracts import IGNORE_INDEX, DetectionBatch, Detections
 from lightning_edge.ops.drawing import Palette, draw_boxes, tile, with_legend
 

@@ -10,8 +10,8 @@ from lightning.pytorch.utilities import rank_zero_info
 from typing_extensions import override
 
 from callbacks._csv_text import append_rows, as_text
-from callbacks._found_boxes import Boxes, are_detections, boxes_of
-from callbacks._pictures import classes_of, pixels_of, write_picture
+from callbacks._pictures.boxes import Boxes, are_detections, boxes_of
+from callbacks._pictures.files import classes_of, pixels_of, write_picture
 from lightning_edge.contracts import FrameBatch
 from lightning_edge.ops.drawing import draw_boxes
 

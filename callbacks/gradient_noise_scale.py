@@ -17,11 +17,11 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from callbacks._batch import batch_size_of, part_of, rows_left_whole
-from callbacks._buffers import kept_buffers
-from callbacks._elapsed import Elapsed
-from callbacks._log import log_now
-from callbacks._plain_training import check_plain_training, gradient_scale, loss_scale
+from callbacks._training.batch import batch_size_of, part_of, rows_left_whole
+from callbacks._training.buffers import kept_buffers
+from callbacks._training.elapsed import Elapsed
+from callbacks._training.log import log_now
+from callbacks._training.plain_training import check_plain_training, gradient_scale, loss_scale
 from lightning_edge.ops.gradient_noise import gradient_noise
 
 

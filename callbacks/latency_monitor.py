@@ -14,9 +14,9 @@ from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode
 from typing_extensions import override
 
-from callbacks._batch import first_dimension
 from callbacks._latency_report import MARKS, Laps, metrics, summarise, table
-from lightning_edge.costs import count_parameters, machine_facts, peak_memory_bytes
+from callbacks._training.batch import first_dimension
+from lightning_edge.machine import count_parameters, machine_facts, peak_memory_bytes
 from lightning_edge.timing import read_clock_ms
 
 STAGES = ("train", "val", "test", "predict")

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks._pictures import classes_of, enlarge, enlargement, pixels_of, write_picture
+from callbacks._pictures.files import classes_of, enlarge, enlargement, pixels_of, write_picture
 from lightning_edge.ops.drawing import colour_mask, overlay, with_legend
 
 _READABLE_PX = 640

@@ -13,8 +13,8 @@ from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks._evaluation_pictures import EvaluationPictures
-from callbacks._pictures import classes_of, enlarge, enlargement, pixels_of, write_picture
+from callbacks._pictures.evaluation_pictures import EvaluationPictures
+from callbacks._pictures.files import classes_of, enlarge, enlargement, pixels_of, write_picture
 from lightning_edge.contracts import IGNORE_INDEX
 from lightning_edge.ops.drawing import Palette, colour_mask, overlay, tile, with_legend
 from lightning_edge.ops.resize import resize_scores

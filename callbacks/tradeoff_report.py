@@ -15,10 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from callbacks._point_labels import PointLabel, label_points
-from callbacks._tradeoff_tables import NET_TITLES, print_accuracy, print_table
+from callbacks._pictures.point_labels import PointLabel, label_points
+from lightning_edge.analysis.tradeoff import TradeoffRow, accuracy_row, steps_to_time, tradeoff_row, write_rows
+from lightning_edge.analysis.tradeoff_tables import NET_TITLES, print_accuracy, print_table
 from lightning_edge.contracts import ComparesVideoNets
-from lightning_edge.systems.tradeoff import TradeoffRow, accuracy_row, steps_to_time, tradeoff_row, write_rows
 from lightning_edge.timing import Samples, num_samples_needed, timed_rounds
 
 _WARMUP = 3

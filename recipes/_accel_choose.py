@@ -17,8 +17,8 @@ def choose(budget_ms: float, run: Path = Path("runs/accel")) -> dict[str, float 
     """
     from rich.console import Console
 
-    from callbacks._tradeoff_tables import describe
-    from lightning_edge.systems.tradeoff import best_within, newest_rows
+    from lightning_edge.analysis.tradeoff import best_within, newest_rows
+    from lightning_edge.analysis.tradeoff_tables import describe
 
     try:
         rows = newest_rows(run)

@@ -9,7 +9,7 @@ from recipes._weights import with_weights
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lightning_edge.systems.onnx_accel import Parity
+    from lightning_edge.systems.onnx.accel import Parity
     from lightning_edge.timing import Samples
 
 
@@ -29,8 +29,8 @@ def export(
         folder: Where the files go.
         num_clips: How many clips to compare on, each from a key frame to the last frame before the next one.
     """
-    from lightning_edge.systems.onnx_accel import FLOW, OnnxAccel, compare, export_accel
-    from lightning_edge.systems.tradeoff import measure
+    from lightning_edge.analysis.tradeoff import measure
+    from lightning_edge.systems.onnx.accel import FLOW, OnnxAccel, compare, export_accel
 
     if num_clips < 1:
         raise ValueError(f"expected num_clips of at least 1, got {num_clips}")

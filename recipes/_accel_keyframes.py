@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from recipes._weights import with_weights
 
 if TYPE_CHECKING:
-    from lightning_edge.systems.policy_trial import PolicyTrial
+    from lightning_edge.analysis.keyframe_policies import PolicyTrial
     from lightning_edge.timing import Estimate
 
 
@@ -34,15 +34,15 @@ def keyframes(
         num_drives: How many drives, each with its own town.
         drive_frames: Frames of a drive, at 17 Hz.
         size: Height and width of frames, pixels: those of the training.
-        domain: Light and weather, one of ``lightning_edge.samples.domains.DOMAINS``.
+        domain: Light and weather, one of ``lightning_edge.samples.world.domains.DOMAINS``.
         first_world: Seed of the first town.
         standing: Least and largest share of the time, in [0, 1], that the vehicle stands; other towns are passed over.
     """
     from rich.progress import track
 
+    from lightning_edge.analysis.keyframe_policies import gain_at_equal_cost, try_policies
     from lightning_edge.data import CityscapesDataModule, labelled_drive
-    from lightning_edge.systems.keyframes import AdaptiveInterval
-    from lightning_edge.systems.policy_trial import gain_at_equal_cost, try_policies
+    from lightning_edge.systems.streaming.keyframes import AdaptiveInterval
     from lightning_edge.timing import num_samples_needed
 
     least = num_samples_needed(50)
@@ -75,7 +75,7 @@ def keyframes(
 
 def _worlds(first: int, number: int, num_frames: int, standing: tuple[float, float]) -> list[int]:
     """Seeds of the first towns in which the vehicle stands for so long."""
-    from lightning_edge.samples.frames import standing_share
+    from lightning_edge.samples.world.frames import standing_share
 
     least, most = standing
     if not 0 <= least <= most <= 1:

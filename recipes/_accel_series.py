@@ -8,7 +8,7 @@ from recipes._cli import last_checkpoint, run_config
 from recipes._seeds import seed_plans
 
 if TYPE_CHECKING:
-    from lightning_edge.systems.tradeoff import TradeoffRow
+    from lightning_edge.analysis.tradeoff import TradeoffRow
 
 
 class Variant(NamedTuple):
@@ -55,9 +55,9 @@ def repeat(
         split: Data on which the nets are compared; settings are chosen on ``val``.
         overrides: Further arguments of ``fit`` for all runs, such as ``["--trainer.max_epochs=3"]``.
     """
-    from callbacks._tradeoff_tables import print_gain, print_intervals
     from callbacks.tradeoff_report import draw_curve
-    from lightning_edge.systems.tradeoff import average_rows, write_rows
+    from lightning_edge.analysis.tradeoff import average_rows, write_rows
+    from lightning_edge.analysis.tradeoff_tables import print_gain, print_intervals
 
     runs = []
     for name, plan in seed_plans(num_seeds, overrides).items():
@@ -73,7 +73,7 @@ def repeat(
 
 
 def _fit_and_evaluate(plan: Sequence[str], run: Path, split: str) -> "list[TradeoffRow]":
-    from lightning_edge.systems.tradeoff import newest_rows
+    from lightning_edge.analysis.tradeoff import newest_rows
 
     run_config("accel", plan, run)
     if split == "test":
@@ -112,7 +112,7 @@ def ablate(
         interval: Key-frame interval of the table.
         overrides: Further arguments of ``fit`` for all runs.
     """
-    from callbacks._tradeoff_tables import at_interval, print_variants
+    from lightning_edge.analysis.tradeoff_tables import at_interval, print_variants
 
     if unknown := [name for name in variants if name not in VARIANTS]:
         raise ValueError(f"expected variants among {list(VARIANTS)}, got {unknown}")
@@ -130,7 +130,7 @@ def ablate(
 def _fit_variant(
     name: str, plan: Sequence[str], folder: Path, first_epochs: int, second_epochs: int, second_rate: float
 ) -> "list[TradeoffRow]":
-    from lightning_edge.systems.tradeoff import newest_rows
+    from lightning_edge.analysis.tradeoff import newest_rows
 
     second_stage, first_stage = VARIANTS[name]
     first = folder / (f"first_stage_{name}" if first_stage else "first_stage")

@@ -110,7 +110,7 @@ def _print(scores: Mapping[str, Sequence[Score]], rivals: Mapping[str, str | Non
     from rich.console import Console
     from rich.table import Table
 
-    from lightning_edge.seeds import mean_with_interval
+    from lightning_edge.analysis.intervals import mean_with_interval
 
     num_seeds = max(map(len, scores.values()))
     table = Table(

@@ -192,7 +192,7 @@ class _Runs:
 
 def _only(datamodule: Any, split: Literal["val", "test"]) -> dict[str, str]:
     """For each domain that has images for training and evaluation, the argument that keeps them."""
-    from lightning_edge.data.partitions import ByAttributes
+    from lightning_edge.data.domains.partitions import ByAttributes
     from lightning_edge.ops.names import distinct_keys
     from recipes._ddn_domains import count_images
 

@@ -27,9 +27,9 @@ def embed(
             of light and colour if ``None``.
         weights: File of its weights in timm's format; random ones if ``None``.
     """
-    from lightning_edge.data.image_features import write_features
-    from lightning_edge.nn.frozen_encoder import FrozenEncoder
-    from lightning_edge.systems.known_domains import features_of
+    from lightning_edge.data.domains.features import write_features
+    from lightning_edge.nn.encoders.frozen_encoder import FrozenEncoder
+    from lightning_edge.systems.streaming.known_domains import features_of
 
     net = FrozenEncoder.of(encoder, weights)
     datamodule.prepare_data()

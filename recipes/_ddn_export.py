@@ -16,7 +16,7 @@ def export(
 ) -> dict[str, float]:
     """Write one ONNX graph and the weights of each domain, and compare onnxruntime with torch on validation images.
 
-    A device runs the graph by ``OnnxDomains(folder, domain)`` of ``lightning_edge.systems.onnx_domains``, and puts the
+    A device runs the graph by ``OnnxDomains(folder, domain)`` of ``lightning_edge.systems.onnx.domains``, and puts the
     weights of another domain into it by ``switch_to``.
 
     Args:
@@ -29,10 +29,10 @@ def export(
     import torch
     from rich.console import Console
 
-    from lightning_edge.nn.dynamic_conversion import specialise
+    from lightning_edge.nn.dynamic.conversion import specialise
     from lightning_edge.ops.names import distinct_keys
-    from lightning_edge.systems.known_domains import KnownDomains
-    from lightning_edge.systems.onnx_domains import OnnxDomains, export_domains
+    from lightning_edge.systems.onnx.domains import OnnxDomains, export_domains
+    from lightning_edge.systems.streaming.known_domains import KnownDomains
     from lightning_edge.timing import interleave
 
     if num_images < 1:

@@ -51,7 +51,7 @@ def print_report(found: Mapping[str, Sequence[Scores]], metric: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from lightning_edge.seeds import mean_with_interval
+    from lightning_edge.analysis.intervals import mean_with_interval
 
     domains, num_seeds = _domains(found), max(map(len, found.values()))
     static = [score.mean for score in found.get("static", [])]

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lightning_edge.contracts import Detections
-    from lightning_edge.data.bdd100k_labels import LabelledFrame
-    from lightning_edge.methods.average_precision import ScoredImage
-    from lightning_edge.systems.domain_stream import DomainStream
-    from lightning_edge.systems.known_domains import KnownDomains
+    from lightning_edge.data.formats.bdd100k import LabelledFrame
+    from lightning_edge.metrics.average_precision import ScoredImage
+    from lightning_edge.systems.streaming.domain_stream import DomainStream
+    from lightning_edge.systems.streaming.known_domains import KnownDomains
 
 _SEED = 90_000
 """Of the first world; those of the sample data are drawn, and lie far apart."""
@@ -74,7 +74,7 @@ def stream(
         raise ValueError(f"expected window to divide num_frames ({num_frames}), to be of one domain, got {window}")
     from rich.progress import track
 
-    from lightning_edge.systems.known_domains import KnownDomains
+    from lightning_edge.systems.streaming.known_domains import KnownDomains
 
     check_detection(datamodule)
     net = with_weights(model, ckpt_path).net
@@ -98,8 +98,8 @@ def stream(
 
 
 def _noticing(net: Any, known: "KnownDomains", layers_per_frame: int) -> "DomainStream":
-    from lightning_edge.systems.domain_stream import DomainStream
-    from lightning_edge.systems.domain_watcher import DomainWatcher
+    from lightning_edge.systems.streaming.domain_stream import DomainStream
+    from lightning_edge.systems.streaming.domain_watcher import DomainWatcher
 
     return DomainStream(net, known.encoder, DomainWatcher(known.centers), known.embeddings, layers_per_frame)
 
@@ -110,7 +110,7 @@ def _runners(
     """What is compared: each takes the number of a drive and its next frame."""
     import torch
 
-    from lightning_edge.nn.dynamic_conversion import specialise
+    from lightning_edge.nn.dynamic.conversion import specialise
 
     specialists = [specialise(net, embedding) for embedding in known.embeddings]
 
@@ -129,8 +129,8 @@ def _runners(
 def _static_net(checkpoint: Path) -> Any:
     """The net that a fit with one expert came to, without the expert."""
     from lightning_edge.methods import Detection
-    from lightning_edge.nn.dynamic import DomainConv2d
-    from lightning_edge.nn.dynamic_conversion import specialise
+    from lightning_edge.nn.dynamic.conversion import specialise
+    from lightning_edge.nn.dynamic.experts import DomainConv2d
 
     net = Detection.load_from_checkpoint(checkpoint, map_location="cpu").net.eval()
     experts = [layer for layer in net.modules() if isinstance(layer, DomainConv2d)]
@@ -146,8 +146,8 @@ def _static_net(checkpoint: Path) -> Any:
 def _drive(
     seed: int, domains: Sequence[str], num_frames: int, datamodule: Any, known: "KnownDomains"
 ) -> Iterator[_Frame]:
+    from lightning_edge.data.domains.partitions import ImageRecord
     from lightning_edge.data.drive import boxed_drive
-    from lightning_edge.data.partitions import ImageRecord
 
     height, width = datamodule.input_size
     for part, domain in enumerate(domains):
@@ -160,7 +160,7 @@ def _drive(
 def _scored(frame: _Frame, found: "Detections") -> "ScoredImage":
     import torch
 
-    from lightning_edge.methods.average_precision import ScoredImage, outer_edges
+    from lightning_edge.metrics.average_precision import ScoredImage, outer_edges
 
     truth = frame.truth
     boxes = torch.cat([torch.from_numpy(truth.boxes_xyxy), torch.from_numpy(truth.ignored_xyxy)])
@@ -172,7 +172,7 @@ def _scored(frame: _Frame, found: "Detections") -> "ScoredImage":
 
 def _ap50(frames: "Sequence[Sequence[ScoredImage]]") -> float:
     """Average precision of some frames of all drives, percent."""
-    from lightning_edge.methods.average_precision import ap50_by_domain
+    from lightning_edge.metrics.average_precision import ap50_by_domain
 
     images = [image._replace(domain=0) for of_drives in frames for image in of_drives]
     return 100 * ap50_by_domain(images, ["all"]).get("all", float("nan"))

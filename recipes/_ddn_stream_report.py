@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from lightning_edge.systems.domain_stream import DomainStream
+    from lightning_edge.systems.streaming.domain_stream import DomainStream
 
 _MAX_LETTERS = 75
 """How much text fits in a row above the plot; more is set at a slant."""

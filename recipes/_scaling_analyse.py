@@ -9,7 +9,7 @@ from recipes._scaling_results import SweepResults, read_results
 from recipes._wandb import how_to_sync
 
 if TYPE_CHECKING:
-    from lightning_edge.systems.scaling_curve import ScalingCurve, ScalingPoint
+    from lightning_edge.analysis.scaling_curve import ScalingCurve, ScalingPoint
 
 
 def analyse(

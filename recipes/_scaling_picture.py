@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 if TYPE_CHECKING:
-    from lightning_edge.systems.scaling_curve import ScalingCurve
+    from lightning_edge.analysis.scaling_curve import ScalingCurve
     from recipes._scaling_results import SweepResults
 
 _MARKS = ("o", "s", "D", "v", "P", "X")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from recipes._jobs import Job
 
 if TYPE_CHECKING:
-    from lightning_edge.systems.scaling_run import LossSplit
+    from lightning_edge.analysis.scaling_run import LossSplit
 
 PLAN = "sweep.json"
 

@@ -45,7 +45,7 @@ def run_all(plan: Sweep, folder: Path, on: Runner, address: str | None) -> None:
 
 def in_a_line(run: PlannedRun, plan: Sweep, folder: Path) -> str:
     """What became of a run."""
-    from lightning_edge.systems.scaling_run import read_run
+    from lightning_edge.analysis.scaling_run import read_run
 
     found = read_run(folder)
     last = found.evaluations[-1]
@@ -79,7 +79,7 @@ def _watched(progress: "Progress", task: "TaskID", runs: Mapping[Path, PlannedRu
 
 
 def _how_far(runs: Mapping[Path, PlannedRun], plan: Sweep) -> str:
-    from lightning_edge.systems.scaling_run import TABLE
+    from lightning_edge.analysis.scaling_run import TABLE
 
     tables = [
         (table.stat().st_mtime, table, run)

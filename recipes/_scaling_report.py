@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lightning_edge.systems.scaling_curve import ScalingCurve, ScalingPoint
+    from lightning_edge.analysis.scaling_curve import ScalingCurve, ScalingPoint
     from lightning_edge.timing import Estimate
     from recipes._scaling_results import SweepResults
 

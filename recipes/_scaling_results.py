@@ -10,8 +10,8 @@ from recipes._run_record import metrics_of_finished
 from recipes._scaling_plan import PlannedRun, Sweep, read_plan
 
 if TYPE_CHECKING:
-    from lightning_edge.systems.scaling_curve import Choice, ScalingCurve, ScalingPoint
-    from lightning_edge.systems.scaling_run import ScalingRun
+    from lightning_edge.analysis.scaling_curve import Choice, ScalingCurve, ScalingPoint
+    from lightning_edge.analysis.scaling_run import ScalingRun
 
 _NUM_CONTOURS = 5
 
@@ -47,7 +47,7 @@ class SweepResults(NamedTuple):
 
 def read_results(folder: Path, target: float | None = None, max_cost: float = 2.0) -> SweepResults:
     """Read the runs of a sweep and set them side by side; arguments and errors as in ``analyse``."""
-    from lightning_edge.systems.scaling_curve import choose, quartile_of_largest, scaling_curve
+    from lightning_edge.analysis.scaling_curve import choose, quartile_of_largest, scaling_curve
 
     plan = read_plan(folder)
     if target is not None and plan.target is not None and target < plan.target:
@@ -83,7 +83,7 @@ def read_results(folder: Path, target: float | None = None, max_cost: float = 2.
 
 def read_runs(plan: Sweep, folder: Path) -> "dict[PlannedRun, ScalingRun]":
     """The finished runs of a sweep."""
-    from lightning_edge.systems.scaling_run import read_run
+    from lightning_edge.analysis.scaling_run import read_run
 
     finished = [run for run in plan.runs() if metrics_of_finished(folder / run.path) is not None]
     runs = {run: read_run(folder / run.path) for run in finished}

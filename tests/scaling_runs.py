@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 
+from lightning_edge.analysis.scaling_run import Evaluation, ScalingFacts, ScalingRun
 from lightning_edge.ops.batch_scaling import StepsBySize
-from lightning_edge.systems.scaling_run import Evaluation, ScalingFacts, ScalingRun
 
 TRUTH = StepsBySize(min_steps=100.0, min_examples=20_000.0)
 SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048)

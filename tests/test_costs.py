@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_edge.costs import count_parameters, machine_facts, peak_memory_bytes
+from lightning_edge.machine import count_parameters, machine_facts, peak_memory_bytes
 
 
 def test_count_parameters_counts_shared_ones_once() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from lightning_edge.seeds import mean_with_interval
+from lightning_edge.analysis.intervals import mean_with_interval
 
 
 @pytest.mark.parametrize(

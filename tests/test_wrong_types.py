@@ -9,7 +9,7 @@ from torch import nn
 
 from lightning_edge import data
 from lightning_edge.nn import DeepLab, DISFlow, Normalize
-from lightning_edge.nn.anodev2 import ODEBlock
+from lightning_edge.nn.ode.anodev2 import ODEBlock
 from lightning_edge.ops.shift import grid_shifts
 from lightning_edge.systems import FixedInterval, VideoStream
 

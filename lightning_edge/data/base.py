@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from lightning_edge.contracts import input_key
 from lightning_edge.data.loading import Draw, ResumableLoader, SeededSampler
 from lightning_edge.ops.sampling import evenly_spaced
-from lightning_edge.samples.frames import check_at_least
+from lightning_edge.samples.world.frames import check_at_least
 
 Split = Literal["train", "val", "test", "predict"]
 

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing_extensions import override
 
 from lightning_edge.contracts import LabelledSplit
-from lightning_edge.data.augmentation import Transform
-from lightning_edge.data.bdd100k_labels import CLASS_NAMES, SOURCE, VOCABULARY, LabelledFrame, read_labels
 from lightning_edge.data.detection import DetectionDataModule, LabelledImage
-from lightning_edge.data.domain_embeddings import DomainEmbedding
+from lightning_edge.data.domains.embeddings import DomainEmbedding
+from lightning_edge.data.domains.partitions import ByAttributes, ImageRecord, Partition
 from lightning_edge.data.files import names_in
-from lightning_edge.data.partitions import ByAttributes, ImageRecord, Partition
+from lightning_edge.data.formats.bdd100k import CLASS_NAMES, SOURCE, VOCABULARY, LabelledFrame, read_labels
+from lightning_edge.data.images.augmentation import Transform
 from lightning_edge.ops.cityscapes_labels import TRAIN_LABELS
 from lightning_edge.samples.bdd100k import LIGHT_AND_WEATHER, sample_bdd100k
-from lightning_edge.samples.frames import TEST_SEED, check_pair
+from lightning_edge.samples.world.frames import TEST_SEED, check_pair
 
 _COLOURS = {label.name.replace("person", "pedestrian"): label.colour for label in TRAIN_LABELS}
 

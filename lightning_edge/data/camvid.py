@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from lightning_edge.contracts import IGNORE_INDEX
-from lightning_edge.data.augmentation import Transform
 from lightning_edge.data.base import Split
-from lightning_edge.data.camera_motion import RandomCameraMotion
-from lightning_edge.data.image_files import by_key, images_in
-from lightning_edge.data.images import label_table
+from lightning_edge.data.images.augmentation import Transform
+from lightning_edge.data.images.camera_motion import RandomCameraMotion
+from lightning_edge.data.images.files import label_table
+from lightning_edge.data.images.headers import by_key, images_in
 from lightning_edge.data.segmentation import LabelledClip, SegmentationDataModule, SegmentationVideoDataModule
 from lightning_edge.samples.camvid import sample_camvid
 

@@ -9,10 +9,10 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from lightning_edge.contracts import ClassificationBatch
-from lightning_edge.data.augmentation import CropFlip, Transform
 from lightning_edge.data.base import EdgeDataModule, Split
-from lightning_edge.data.cifar_archive import NumClasses
-from lightning_edge.data.cifar_splits import CIFARSplits
+from lightning_edge.data.formats.cifar import NumClasses
+from lightning_edge.data.formats.cifar_splits import CIFARSplits
+from lightning_edge.data.images.augmentation import CropFlip, Transform
 from lightning_edge.data.labelled_images import LabelledImageDataset
 
 
@@ -30,7 +30,7 @@ class CIFARDataModule(EdgeDataModule):
             that report the best epoch.
         train_fraction: share of the remaining images that is trained on.
         num_samples: generated images for training and testing.
-        train_transform: augmentation from albumentations; :class:`~lightning_edge.data.augmentation.CropFlip` if
+        train_transform: augmentation from albumentations; :class:`~lightning_edge.data.images.augmentation.CropFlip` if
             ``None``, and ``albumentations.NoOp()`` is none.
         batch_size: images in a training batch of one process.
         eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.

@@ -7,15 +7,15 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from lightning_edge.data.augmentation import Transform
 from lightning_edge.data.base import Split
-from lightning_edge.data.camera_motion import RandomCameraMotion
-from lightning_edge.data.image_files import by_key
-from lightning_edge.data.images import label_table
+from lightning_edge.data.images.augmentation import Transform
+from lightning_edge.data.images.camera_motion import RandomCameraMotion
+from lightning_edge.data.images.files import label_table
+from lightning_edge.data.images.headers import by_key
 from lightning_edge.data.segmentation import LabelledClip, SegmentationDataModule, SegmentationVideoDataModule
 from lightning_edge.ops.cityscapes_labels import LABELS, TRAIN_LABELS
 from lightning_edge.samples.cityscapes import sample_cityscapes
-from lightning_edge.samples.frames import TEST_SEED
+from lightning_edge.samples.world.frames import TEST_SEED
 
 NUM_EARLIER_FRAMES = 19
 """Frames of a 30-frame snippet before the labelled one, which is its 20th."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lightning_edge.contracts import IGNORE_INDEX
-from lightning_edge.data.images import classes_of
+from lightning_edge.data.images.files import classes_of
 from lightning_edge.ops.names import key_of
 
 
@@ -39,7 +39,7 @@ def check_label_table(label_table: Any, num_classes: int) -> None:
     """Raise ``ValueError`` unless a table gives classes below ``num_classes``, and 255 for ignored pixels, only."""
     if not isinstance(label_table, np.ndarray) or label_table.shape != (256,) or label_table.dtype != np.uint8:
         raise ValueError(
-            "expected label_table as lightning_edge.data.images.label_table({id in the mask: class}) makes it, got "
+            "expected label_table as lightning_edge.data.label_table({id in the mask: class}) makes it, got "
             f"{type(label_table).__name__}"
         )
     classes = [label for label in classes_of(label_table) if label != IGNORE_INDEX]

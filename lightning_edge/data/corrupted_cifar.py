@@ -10,16 +10,16 @@ from torch.utils.data import Dataset
 from typing_extensions import override
 
 from lightning_edge.contracts import ClassificationBatch, LabelledSplit
-from lightning_edge.data.augmentation import CropFlip, Transform
 from lightning_edge.data.base import Split
-from lightning_edge.data.cifar_archive import NumClasses
-from lightning_edge.data.cifar_splits import CIFARSplits, shuffled_classes
-from lightning_edge.data.corruptions import CORRUPTIONS, NUM_SEVERITIES, check_corruption, corrupt
-from lightning_edge.data.domain_embeddings import DomainEmbedding
-from lightning_edge.data.domains import DomainDataModule
+from lightning_edge.data.domains.embeddings import DomainEmbedding
+from lightning_edge.data.domains.module import DomainDataModule
+from lightning_edge.data.domains.partitions import ImageRecord, Partition, Vocabulary
+from lightning_edge.data.formats.cifar import NumClasses
+from lightning_edge.data.formats.cifar_splits import CIFARSplits, shuffled_classes
+from lightning_edge.data.images.augmentation import CropFlip, Transform
+from lightning_edge.data.images.corruptions import CORRUPTIONS, NUM_SEVERITIES, check_corruption, corrupt
 from lightning_edge.data.labelled_images import LabelledImageDataset, LabelledImages
-from lightning_edge.data.partitions import ImageRecord, Partition, Vocabulary
-from lightning_edge.samples.frames import check_at_least
+from lightning_edge.samples.world.frames import check_at_least
 
 _PART_SEED = {"train": 0, "test": 1}
 
@@ -35,14 +35,15 @@ class CorruptedCIFARDataModule(DomainDataModule):
         root: folder with the unpacked archive, the version for Python or the binary one; small generated images in the
             same layout if ``None``.
         num_classes: 10 or 100.
-        corruptions: names from :data:`~lightning_edge.data.corruptions.CORRUPTIONS`; domains have their order.
+        corruptions: names from :data:`~lightning_edge.data.images.corruptions.CORRUPTIONS`; domains have their order.
         severity: of all corruptions, from 1 to 5.
         val_fraction: share of the training images that validation takes; at 0 it takes the test images, as papers do
             that report the best epoch.
         train_fraction: share of the remaining images that is trained on.
         num_samples: generated images for training and testing.
         train_transform: augmentation from albumentations, after the corruption;
-            :class:`~lightning_edge.data.augmentation.CropFlip` if ``None``, and ``albumentations.NoOp()`` is none.
+            :class:`~lightning_edge.data.images.augmentation.CropFlip` if ``None``, and ``albumentations.NoOp()`` is
+            none.
         partition: which domain an image is of; its ``corruption`` if ``None``.
         embedding: how a domain is described; by its number, one-hot, if ``None``.
         only: keeps the images with these values of some attributes.

@@ -15,16 +15,16 @@ from torch.utils.data import Dataset, default_collate
 from typing_extensions import override
 
 from lightning_edge.contracts import DetectionBatch, LabelledSplit
-from lightning_edge.data.augmentation import DetectionAugmentation, Transform, apply_seeded
 from lightning_edge.data.base import Split
 from lightning_edge.data.classes import check_class_names
-from lightning_edge.data.domain_embeddings import DomainEmbedding
-from lightning_edge.data.domains import DomainDataModule, DomainLookup
-from lightning_edge.data.image_files import MAX_PIXELS
-from lightning_edge.data.images import RgbImage, read_image
-from lightning_edge.data.letterbox import letterbox
+from lightning_edge.data.domains.embeddings import DomainEmbedding
+from lightning_edge.data.domains.module import DomainDataModule, DomainLookup
+from lightning_edge.data.domains.partitions import ImageRecord, Partition
+from lightning_edge.data.images.augmentation import DetectionAugmentation, Transform, apply_seeded
+from lightning_edge.data.images.files import RgbImage, read_image
+from lightning_edge.data.images.headers import MAX_PIXELS
+from lightning_edge.data.images.letterbox import letterbox
 from lightning_edge.data.loading import Draw
-from lightning_edge.data.partitions import ImageRecord, Partition
 
 LEAST_LEFT_BY_CROP = 0.3
 """Share of a box that must stay in the picture under augmentation; with less it is left out, ignored ones too."""
@@ -57,7 +57,7 @@ class DetectionDataModule(DomainDataModule):
     Args:
         input_size: Height and width of all images in batches, pixels.
         train_transform: Augmentation from albumentations, of the letterboxed image and its boxes; it must keep the
-            size. :class:`~lightning_edge.data.augmentation.DetectionAugmentation` if ``None``, and
+            size. :class:`~lightning_edge.data.images.augmentation.DetectionAugmentation` if ``None``, and
             ``albumentations.NoOp()`` is none. ``scale`` in a batch remains that of the letterbox.
         partition: Which domain an image is of.
         embedding: How a domain is described.

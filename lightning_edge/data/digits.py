@@ -15,15 +15,15 @@ from torch.utils.data import Dataset
 from typing_extensions import override
 
 from lightning_edge.contracts import ClassificationBatch, LabelledSplit
-from lightning_edge.data.augmentation import RandomShift, Transform
 from lightning_edge.data.base import Split
-from lightning_edge.data.digits_archive import NUM_CLASSES, Digits, read_mnist, read_mnist_m
-from lightning_edge.data.domain_embeddings import DomainEmbedding
-from lightning_edge.data.domains import DomainDataModule
+from lightning_edge.data.domains.embeddings import DomainEmbedding
+from lightning_edge.data.domains.module import DomainDataModule
+from lightning_edge.data.domains.partitions import ImageRecord, Partition, Vocabulary
+from lightning_edge.data.formats.digits import NUM_CLASSES, Digits, read_mnist, read_mnist_m
+from lightning_edge.data.images.augmentation import RandomShift, Transform
 from lightning_edge.data.labelled_images import LabelledImageDataset, LabelledImages
-from lightning_edge.data.partitions import ImageRecord, Partition, Vocabulary
 from lightning_edge.samples.digits import sample_digits
-from lightning_edge.samples.frames import check_at_least, check_pair
+from lightning_edge.samples.world.frames import check_at_least, check_pair
 
 BLUR_SIGMA_PX = 2.0
 """Of the domain ``blurred``; the strokes of a digit are about three pixels wide."""
@@ -51,8 +51,9 @@ class DigitsDataModule(DomainDataModule):
         num_train_per_domain: at most so many training images of each domain; all domains have equally many, and no
             more than there are in MNIST-M. Fewer are always a part of more.
         num_samples: generated images for training, and for MNIST-M and testing.
-        train_transform: augmentation from albumentations; :class:`~lightning_edge.data.augmentation.RandomShift` if
-            ``None``, and ``albumentations.NoOp()`` is none.
+        train_transform: augmentation from albumentations;
+            :class:`~lightning_edge.data.images.augmentation.RandomShift` if ``None``, and ``albumentations.NoOp()`` is
+            none.
         partition: which domain an image is of; its ``source`` if ``None``.
         embedding: how a domain is described; by its number, one-hot, if ``None``.
         only: keeps the images with these values of some attributes.

@@ -7,12 +7,12 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lightning_edge.data.bdd100k_labels import LabelledFrame, labelled_frame
 from lightning_edge.data.cityscapes import CityscapesDataModule
+from lightning_edge.data.formats.bdd100k import LabelledFrame, labelled_frame
 from lightning_edge.samples.bdd100k import LIGHT_AND_WEATHER
 from lightning_edge.samples.bdd100k_labels import box_labels
-from lightning_edge.samples.camera import bdd100k_camera
-from lightning_edge.samples.frames import MIN_SIZE_PX, Frame, check_at_least, render_snippet
+from lightning_edge.samples.world.camera import bdd100k_camera
+from lightning_edge.samples.world.frames import MIN_SIZE_PX, Frame, check_at_least, render_snippet
 
 
 def labelled_drive(
@@ -25,7 +25,7 @@ def labelled_drive(
         num_frames: How many.
         height: Rows.
         width: Columns.
-        domain: One of ``lightning_edge.samples.domains.DOMAINS``.
+        domain: One of ``lightning_edge.samples.world.domains.DOMAINS``.
 
     Raises:
         ValueError: An argument is out of range.

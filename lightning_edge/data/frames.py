@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, default_colla
 
 from lightning_edge.contracts import FrameBatch
 from lightning_edge.data.base import EdgeDataModule, Split
-from lightning_edge.data.image_files import IMAGE_SUFFIXES, MAX_PIXELS, images_in
-from lightning_edge.data.images import RgbImage, read_image
+from lightning_edge.data.images.files import RgbImage, read_image
+from lightning_edge.data.images.headers import IMAGE_SUFFIXES, MAX_PIXELS, images_in
 
 
 def collate_frames(samples: list[dict[str, Any]]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lightning_edge.data.augmentation import Transform
-from lightning_edge.data.batch_augmentation import augment_batch
-from lightning_edge.data.domains import DomainLookup
+from lightning_edge.data.domains.module import DomainLookup
+from lightning_edge.data.images.augmentation import Transform
+from lightning_edge.data.images.batch_augmentation import augment_batch
 from lightning_edge.data.loading import Draw
 
 
@@ -32,7 +32,7 @@ class LabelledImageDataset(Dataset[dict[str, Tensor]]):
     Args:
         data: All images.
         transform: Augmentation of the items that are asked for by a :class:`~lightning_edge.data.loading.Draw`; see
-            :mod:`~lightning_edge.data.batch_augmentation` for which are fast.
+            :mod:`~lightning_edge.data.images.batch_augmentation` for which are fast.
         domains: The domain of each image.
     """
 

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lightning_edge.contracts import IGNORE_INDEX, ClipBatch, SegmentationBatch
-from lightning_edge.data.augmentation import StreetAugmentation, Transform, apply_seeded
 from lightning_edge.data.base import FILE, EdgeDataModule, Split
-from lightning_edge.data.camera_motion import RandomCameraMotion
 from lightning_edge.data.classes import check_class_names, check_label_table
-from lightning_edge.data.image_files import stored_size
-from lightning_edge.data.images import LabelTable, check_same_size, read_image, read_mask
+from lightning_edge.data.images.augmentation import StreetAugmentation, Transform, apply_seeded
+from lightning_edge.data.images.camera_motion import RandomCameraMotion
+from lightning_edge.data.images.files import LabelTable, check_same_size, read_image, read_mask
+from lightning_edge.data.images.headers import stored_size
 from lightning_edge.data.loading import Draw
 from lightning_edge.ops.sampling import evenly_spaced
 
@@ -43,8 +43,8 @@ class SegmentationDataModule(EdgeDataModule):
 
     Args:
         train_transform: augmentation from albumentations, applied alike to image and mask.
-            :class:`~lightning_edge.data.augmentation.StreetAugmentation` at the size of the images if ``None``; for no
-            augmentation give ``albumentations.NoOp()``.
+            :class:`~lightning_edge.data.images.augmentation.StreetAugmentation` at the size of the images if ``None``;
+            for no augmentation give ``albumentations.NoOp()``.
         batch_size: images in a training batch of one process.
         eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
         num_workers: processes that read images, for each loader.

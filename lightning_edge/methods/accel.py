@@ -14,13 +14,13 @@ from lightning_edge.methods.base import OptimizerCallable
 from lightning_edge.methods.evaluated import EvaluatedMethod
 from lightning_edge.methods.schedules import Schedule
 from lightning_edge.methods.segmentation import pixel_loss
+from lightning_edge.metrics.keyframe_iou import KeyframeIoU
 from lightning_edge.nn.accel import AccelNet, states_by_distance
-from lightning_edge.nn.keyframe_iou import KeyframeIoU
 from lightning_edge.ops.classes import most_likely
 from lightning_edge.ops.distillation import distillation_loss
 from lightning_edge.ops.resize import resize_scores
-from lightning_edge.systems.keyframes import KeyframePolicy
-from lightning_edge.systems.video_stream import VideoStream
+from lightning_edge.systems.streaming.keyframes import KeyframePolicy
+from lightning_edge.systems.streaming.video_stream import VideoStream
 
 CARRYING_NETS = ("accel", "dff", "copy")
 """Names of the nets that carry features from key frames to the frames after them."""

@@ -8,11 +8,11 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_edge.contracts import ClassificationBatch, FrameBatch
 from lightning_edge.methods.base import OptimizerCallable
-from lightning_edge.methods.domain_accuracy import DomainAccuracy
 from lightning_edge.methods.evaluated import EvaluatedMethod
 from lightning_edge.methods.mean_loss import MeanLoss
 from lightning_edge.methods.schedules import Schedule
-from lightning_edge.nn.dynamic import in_domain
+from lightning_edge.metrics.domain_accuracy import DomainAccuracy
+from lightning_edge.nn.dynamic.experts import in_domain
 from lightning_edge.ops.names import distinct_keys
 
 

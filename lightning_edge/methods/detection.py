@@ -6,7 +6,10 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from lightning_edge.contracts import DetectionBatch, Detections, Detector, FrameBatch
-from lightning_edge.methods.average_precision import (
+from lightning_edge.methods.base import OptimizerCallable
+from lightning_edge.methods.evaluated import EvaluatedMethod
+from lightning_edge.methods.schedules import Schedule
+from lightning_edge.metrics.average_precision import (
     ScoredImage,
     ap50_by_domain,
     average_precision,
@@ -14,10 +17,7 @@ from lightning_edge.methods.average_precision import (
     gather_images,
     scored_images,
 )
-from lightning_edge.methods.base import OptimizerCallable
-from lightning_edge.methods.evaluated import EvaluatedMethod
-from lightning_edge.methods.schedules import Schedule
-from lightning_edge.nn.dynamic import in_domain
+from lightning_edge.nn.dynamic.experts import in_domain
 from lightning_edge.ops.names import distinct_keys
 
 
@@ -31,7 +31,8 @@ class Detection(EvaluatedMethod):
     name their domains. What no object defines is not logged.
 
     Args:
-        net: A detector, such as :class:`~lightning_edge.nn.center_detector.CenterDetector`; has ``num_classes``.
+        net: A detector with ``num_classes``, such as
+            :class:`~lightning_edge.nn.detection.center_detector.CenterDetector`.
         optimizer: Makes the optimiser of the parameters.
         schedule: Factor of the learning rate by the share of training done; ``PolynomialDecay()`` if ``None``.
 

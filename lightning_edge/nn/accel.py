@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lightning_edge.nn.branch import SegmentationBranch
 from lightning_edge.nn.flow import Flow
+from lightning_edge.nn.segmentation.branch import SegmentationBranch
 from lightning_edge.ops.resize import resize_flow, resize_scores
 from lightning_edge.ops.warp import warp
 

@@ -6,11 +6,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 # registers the nets of this library
-import lightning_edge.nn.ode_nets
-import lightning_edge.nn.shift
-import lightning_edge.nn.shiftnet  # noqa: F401
-from lightning_edge.nn.normalize import Normalize
-from lightning_edge.nn.timm_models import load_timm_classifier, make_timm_model
+import lightning_edge.nn.ode.nets
+import lightning_edge.nn.shift.shift
+import lightning_edge.nn.shift.shiftnet  # noqa: F401
+from lightning_edge.nn.encoders.normalize import Normalize
+from lightning_edge.nn.encoders.timm_models import load_timm_classifier, make_timm_model
 
 
 class TimmClassifier(nn.Module):

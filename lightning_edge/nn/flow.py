@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models.optical_flow import raft_large, raft_small
 
-from lightning_edge.nn.weight_files import load_weights, read_weights
+from lightning_edge.nn.encoders.weight_files import load_weights, read_weights
 from lightning_edge.ops.resize import resize_flow
 
 Frames = Float[Tensor, "batch 3 height width"]

@@ -11,9 +11,9 @@ import numpy as np
 
 from lightning_edge.samples.bdd100k_labels import TIMESTAMP_MS, box_labels, old_labels
 from lightning_edge.samples.cache import make_once
-from lightning_edge.samples.camera import bdd100k_camera
-from lightning_edge.samples.district import CITY, SUBURB
-from lightning_edge.samples.frames import MIN_SIZE_PX, WORLD_VERSION, check_at_least, render_snippet
+from lightning_edge.samples.world.camera import bdd100k_camera
+from lightning_edge.samples.world.district import CITY, SUBURB
+from lightning_edge.samples.world.frames import MIN_SIZE_PX, WORLD_VERSION, check_at_least, render_snippet
 from lightning_edge.samples.writing import run_jobs, write_jpeg
 
 SPLIT_SEED = {"train": 2, "val": 3}

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from lightning_edge.samples.frames import Frame
-from lightning_edge.samples.labels import THINGS, Label
+from lightning_edge.samples.world.frames import Frame
+from lightning_edge.samples.world.labels import THINGS, Label
 
 TIMESTAMP_MS = 10_000
 """Of the frame in its video, as in the real labels."""

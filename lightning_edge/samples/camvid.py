@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from lightning_edge.samples.cache import make_once
-from lightning_edge.samples.camera import camvid_camera
-from lightning_edge.samples.district import SUBURB
-from lightning_edge.samples.frames import MIN_SIZE_PX, WORLD_VERSION, check_at_least, render_snippet
-from lightning_edge.samples.labels import Label
+from lightning_edge.samples.world.camera import camvid_camera
+from lightning_edge.samples.world.district import SUBURB
+from lightning_edge.samples.world.frames import MIN_SIZE_PX, WORLD_VERSION, check_at_least, render_snippet
+from lightning_edge.samples.world.labels import Label
 from lightning_edge.samples.writing import run_jobs, write_map, write_rgb
 
 VOID = 11

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from lightning_edge.samples.cache import make_once
-from lightning_edge.samples.frames import check_at_least
 from lightning_edge.samples.shapes import OUTLINE_NAMES, PATTERN_NAMES, SIZE_PX, draw_shape
+from lightning_edge.samples.world.frames import check_at_least
 
 SHAPES_VERSION = 2
 """Raised when the pictures change, which makes numbers that were measured on them out of date."""

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from lightning_edge.samples.cache import make_once
-from lightning_edge.samples.domains import domain_named
-from lightning_edge.samples.frames import MIN_SIZE_PX, WORLD_VERSION, check_at_least, render_snippet
-from lightning_edge.samples.labels import palette
+from lightning_edge.samples.world.domains import domain_named
+from lightning_edge.samples.world.frames import MIN_SIZE_PX, WORLD_VERSION, check_at_least, render_snippet
+from lightning_edge.samples.world.labels import palette
 from lightning_edge.samples.writing import run_jobs, write_map, write_rgb
 
 SNIPPET_FRAMES = 30
@@ -49,7 +49,7 @@ def sample_cityscapes(
         num_val: Snippets for validation.
         height: Rows of an image.
         width: Columns of an image.
-        domain: Light and weather, one of ``lightning_edge.samples.domains.DOMAINS``.
+        domain: Light and weather, one of ``lightning_edge.samples.world.domains.DOMAINS``.
         seed: Another seed gives other worlds.
         sequences: Whether to write the snippets too.
 

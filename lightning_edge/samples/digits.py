@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lightning_edge.samples.cache import make_once
-from lightning_edge.samples.frames import check_at_least
 from lightning_edge.samples.handwriting import SIZE_PX, draw_digit
+from lightning_edge.samples.world.frames import check_at_least
 from lightning_edge.samples.writing import write_rgb
 
 DIGITS_VERSION = 1

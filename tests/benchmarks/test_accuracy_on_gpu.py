@@ -22,11 +22,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from lightning_edge.data.cifar_archive import read_cifar
+from lightning_edge.analysis.intervals import mean_with_interval
+from lightning_edge.data.formats.cifar import read_cifar
 from lightning_edge.methods import StepSchedule
 from lightning_edge.nn import TimmClassifier
-from lightning_edge.nn.anodev2 import ODEBlock
-from lightning_edge.seeds import mean_with_interval
+from lightning_edge.nn.ode.anodev2 import ODEBlock
 from recipes import _anodev2_compare, _shift_compare
 from recipes._comparison_picture import draw_comparison
 

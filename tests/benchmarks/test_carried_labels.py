@@ -13,8 +13,8 @@ from torch import Tensor
 
 from lightning_edge.contracts import IGNORE_INDEX
 from lightning_edge.data import CamVidDataModule, CityscapesDataModule, labelled_drive
+from lightning_edge.metrics.keyframe_iou import KeyframeIoU
 from lightning_edge.nn import DISFlow
-from lightning_edge.nn.keyframe_iou import KeyframeIoU
 from lightning_edge.ops.warp import warp
 
 pytestmark = pytest.mark.benchmark

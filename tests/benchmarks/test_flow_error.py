@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lightning_edge.nn import DISFlow
 from lightning_edge.ops.resize import resize_flow
-from lightning_edge.samples.frames import render_snippet
+from lightning_edge.samples.world.frames import render_snippet
 from lightning_edge.timing import interleave
 
 pytestmark = pytest.mark.benchmark

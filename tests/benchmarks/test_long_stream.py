@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from lightning_edge.nn import AccelNet, DeepLab, DISFlow
-from lightning_edge.samples.frames import CITYSCAPES_RATE_HZ, render_snippet
+from lightning_edge.samples.world.frames import CITYSCAPES_RATE_HZ, render_snippet
 from lightning_edge.systems import VideoStream
 from lightning_edge.timing import Samples
 

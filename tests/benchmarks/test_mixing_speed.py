@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 
-from lightning_edge.costs import peak_memory_bytes
-from lightning_edge.nn.center_detector import CenterDetector
-from lightning_edge.nn.ddn import CondConvNet, DomainNet
-from lightning_edge.nn.dynamic import in_domain
-from lightning_edge.nn.dynamic_conversion import specialise
+from lightning_edge.machine import peak_memory_bytes
+from lightning_edge.nn.detection.center_detector import CenterDetector
+from lightning_edge.nn.dynamic.conversion import specialise
+from lightning_edge.nn.dynamic.ddn import CondConvNet, DomainNet
+from lightning_edge.nn.dynamic.experts import in_domain
 from lightning_edge.ops.center_targets import pad_boxes
 from lightning_edge.ops.expert_convolution import (
     convolve_by_domain,

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from lightning_edge.costs import machine_facts
-from lightning_edge.samples.domains import DOMAINS
-from lightning_edge.samples.frames import render_snippet
+from lightning_edge.machine import machine_facts
+from lightning_edge.samples.world.domains import DOMAINS
+from lightning_edge.samples.world.frames import render_snippet
 
 pytestmark = pytest.mark.benchmark
 

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from lightning_edge.costs import count_parameters
+from lightning_edge.machine import count_parameters
 from lightning_edge.nn import DeepLab, WrappedBranch
 from lightning_edge.timing import interleave, ratio
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_edge.nn import TimmClassifier, convert_to_shifts
-from lightning_edge.nn.shift import Shift2d
+from lightning_edge.nn.shift.shift import Shift2d
 from lightning_edge.ops.shift import grid_shifts, shift2d, shift_by_slices, shift_pointwise
 from lightning_edge.ops.shift_operators import shift_by_convolution, shift_by_pads
 from lightning_edge.timing import interleave, ratio

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from callbacks._batch import batch_size_of, part_of, rows_left_whole
+from callbacks._training.batch import batch_size_of, part_of, rows_left_whole
 
 
 class Pair(NamedTuple):

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from toys import make_trainer
 
 from callbacks import BatchSizeScaling, GradientNoiseScale
-from lightning_edge.systems.scaling_run import ScalingRun, read_run, write_run
+from lightning_edge.analysis.scaling_run import ScalingRun, read_run, write_run
 
 
 def test_a_run_ends_at_its_target_and_tells_the_step(tmp_path, caplog):

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from toys import make_trainer
 
 from callbacks import BatchSizeScaling
-from lightning_edge.systems.scaling_run import read_run
+from lightning_edge.analysis.scaling_run import read_run
 
 
 def test_a_method_of_the_library_is_recorded_on_samples_that_no_seed_changes(tmp_path):

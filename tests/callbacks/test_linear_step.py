@@ -8,8 +8,8 @@ from line_of_losses import Line, fit
 from torch import nn
 
 from callbacks import BatchSizeScaling
-from callbacks._linear_step import LinearStep
-from lightning_edge.systems.scaling_run import read_run
+from callbacks._training.linear_step import LinearStep
+from lightning_edge.analysis.scaling_run import read_run
 
 
 def test_a_linear_loss_has_no_linear_error_and_a_curved_one_has_its_square(tmp_path):

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from toys import make_trainer
 
 from callbacks import GradientNoiseScale
-from lightning_edge.nn.anodev2 import ODEBlock
+from lightning_edge.nn.ode.anodev2 import ODEBlock
 from lightning_edge.ops.ode_gradients import GRADIENTS
 
 NUM = 12

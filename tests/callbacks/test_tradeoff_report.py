@@ -13,10 +13,10 @@ from texts_in_figures import beyond_the_edge, drawn_texts, overlapping
 from wandb_offline import read_offline_run
 
 from callbacks import TradeoffReport
-from callbacks._point_labels import PointLabel, label_points
-from callbacks._tradeoff_tables import print_intervals, print_variants
+from callbacks._pictures.point_labels import PointLabel, label_points
 from callbacks.tradeoff_report import draw_curve
-from lightning_edge.systems.tradeoff import TradeoffRow, read_rows
+from lightning_edge.analysis.tradeoff import TradeoffRow, read_rows
+from lightning_edge.analysis.tradeoff_tables import print_intervals, print_variants
 
 
 def fit(method, data, folder, logger, num_rounds=6, **report):

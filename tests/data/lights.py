@@ -3,8 +3,8 @@
 import numpy as np
 
 from lightning_edge.data import ByAttributes
-from lightning_edge.data.image_features import write_features
-from lightning_edge.data.partitions import ImageRecord
+from lightning_edge.data.domains.features import write_features
+from lightning_edge.data.domains.partitions import ImageRecord
 
 VOCABULARY = {"light": ("day", "dusk", "night")}
 PARTITION = ByAttributes(("light",))

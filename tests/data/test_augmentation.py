@@ -8,7 +8,7 @@ import pytest
 from jsonargparse import ArgumentParser
 
 from lightning_edge.data import CityscapesDataModule
-from lightning_edge.data.augmentation import StreetAugmentation, apply_seeded
+from lightning_edge.data.images.augmentation import StreetAugmentation, apply_seeded
 
 _RANDOM = np.random.default_rng(0)
 _IMAGE = _RANDOM.integers(0, 256, (48, 96, 3), dtype=np.uint8)

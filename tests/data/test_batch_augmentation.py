@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from albumentations.augmentations.crops.transforms import CropSizeError
 
-from lightning_edge.data.augmentation import CropFlip, RandomShift
-from lightning_edge.data.batch_augmentation import augment_batch
+from lightning_edge.data.images.augmentation import CropFlip, RandomShift
+from lightning_edge.data.images.batch_augmentation import augment_batch
 
 NUM_IMAGES = 300  # all 81 places of a window within a padding of 4 pixels are likely to occur
 IMAGES = np.random.default_rng(0).integers(0, 256, (NUM_IMAGES, 32, 32, 3), dtype=np.uint8)

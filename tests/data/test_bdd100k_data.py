@@ -13,8 +13,8 @@ from jsonargparse import ArgumentParser
 
 from lightning_edge.contracts import check_batch
 from lightning_edge.data import BDD100KDataModule, ByAttributes, EachImage, MeanFeatures, Shuffled
-from lightning_edge.data.bdd100k_labels import read_labels
-from lightning_edge.data.image_features import write_features
+from lightning_edge.data.domains.features import write_features
+from lightning_edge.data.formats.bdd100k import read_labels
 from lightning_edge.data.loading import Draw
 from lightning_edge.samples.bdd100k import sample_bdd100k
 

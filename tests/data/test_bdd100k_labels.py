@@ -7,7 +7,7 @@ import warnings
 import pytest
 from bdd100k_files import boxed, frame, write
 
-from lightning_edge.data.bdd100k_labels import read_labels
+from lightning_edge.data.formats.bdd100k import read_labels
 
 
 def read(root, frames):

@@ -14,7 +14,7 @@ import torch
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from lightning_edge.data import CIFARDataModule
-from lightning_edge.data.cifar_archive import read_cifar
+from lightning_edge.data.formats.cifar import read_cifar
 from lightning_edge.data.loading import Draw
 from lightning_edge.samples.cifar import sample_cifar
 

@@ -10,8 +10,8 @@ from jsonargparse import ArgumentParser
 
 from lightning_edge.contracts import ClassificationBatch, check_batch
 from lightning_edge.data import CIFARDataModule, CorruptedCIFARDataModule, RandomDomains
-from lightning_edge.data.cifar_archive import read_cifar
-from lightning_edge.data.corruptions import CORRUPTIONS, corrupt
+from lightning_edge.data.formats.cifar import read_cifar
+from lightning_edge.data.images.corruptions import CORRUPTIONS, corrupt
 from lightning_edge.data.loading import Draw
 from lightning_edge.samples.cifar import sample_cifar
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from lightning_edge.data.corruptions import CORRUPTIONS, corrupt
+from lightning_edge.data.images.corruptions import CORRUPTIONS, corrupt
 
 DEGREES = {
     "noise": (0.04, 0.06, 0.08, 0.09, 0.10),

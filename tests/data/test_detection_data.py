@@ -13,8 +13,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning_edge.contracts import check_batch
 from lightning_edge.data import DetectionAugmentation, DetectionDataModule
 from lightning_edge.data.detection import LEAST_LEFT_BY_CROP, LabelledImage
+from lightning_edge.data.domains.partitions import ImageRecord
 from lightning_edge.data.loading import Draw
-from lightning_edge.data.partitions import ImageRecord
 
 HEIGHT, WIDTH = 60, 80
 

@@ -13,7 +13,7 @@ from hostile import peak_bytes
 from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
 
 from lightning_edge.data import DigitsDataModule
-from lightning_edge.data.digits_archive import read_mnist, read_mnist_m
+from lightning_edge.data.formats.digits import read_mnist, read_mnist_m
 from lightning_edge.samples.digits import sample_digits
 
 

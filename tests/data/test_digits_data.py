@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 from lightning_edge.contracts import ClassificationBatch, check_batch
 from lightning_edge.data import DigitsDataModule, EachImage, RandomDomains, Shuffled
 from lightning_edge.data.digits import BLUR_SIGMA_PX
-from lightning_edge.data.digits_archive import read_mnist, read_mnist_m
+from lightning_edge.data.formats.digits import read_mnist, read_mnist_m
 from lightning_edge.data.loading import Draw
 from lightning_edge.samples.digits import sample_digits
 

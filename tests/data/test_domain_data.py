@@ -7,8 +7,8 @@ from lights import TRAIN, VAL, VOCABULARY, records, write
 from torch.utils.data import Dataset
 
 from lightning_edge.data import ByAttributes, EachImage, Estimated, MeanFeatures, OneHot
-from lightning_edge.data.domain_embeddings import Description
-from lightning_edge.data.domains import DomainDataModule, DomainLookup
+from lightning_edge.data.domains.embeddings import Description
+from lightning_edge.data.domains.module import DomainDataModule, DomainLookup
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from lightning_edge.data import (
     OneHot,
     Shuffled,
 )
-from lightning_edge.data.image_features import num_features, read_features, write_features
-from lightning_edge.data.partitions import Assignment
+from lightning_edge.data.domains.features import num_features, read_features, write_features
+from lightning_edge.data.domains.partitions import Assignment
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import torch
 from lightning_edge.data import boxed_drive, labelled_drive
 from lightning_edge.ops.cityscapes_labels import LABELS
 from lightning_edge.samples.bdd100k_labels import box_labels
-from lightning_edge.samples.camera import bdd100k_camera
-from lightning_edge.samples.frames import render_snippet
+from lightning_edge.samples.world.camera import bdd100k_camera
+from lightning_edge.samples.world.frames import render_snippet
 
 
 def test_a_drive_is_the_snippet_with_train_ids():

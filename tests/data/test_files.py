@@ -8,11 +8,11 @@ import pytest
 from hostile import NO_FILES, put
 from lights import write as write_lights
 
-from lightning_edge.data.bdd100k_labels import read_labels
-from lightning_edge.data.cifar_archive import read_cifar
-from lightning_edge.data.digits_archive import read_mnist, read_mnist_m
+from lightning_edge.data.domains.features import read_features
 from lightning_edge.data.files import names_in, read_file
-from lightning_edge.data.image_features import read_features
+from lightning_edge.data.formats.bdd100k import read_labels
+from lightning_edge.data.formats.cifar import read_cifar
+from lightning_edge.data.formats.digits import read_mnist, read_mnist_m
 from lightning_edge.samples.digits import sample_digits
 
 CIFAR10_BINARY = [f"data_batch_{number}.bin" for number in range(1, 6)]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hostile import peak_bytes
 
-from lightning_edge.data.cifar_archive import read_cifar
-from lightning_edge.data.data_pickle import MAX_INSTRUCTIONS, load_data
+from lightning_edge.data.formats.cifar import read_cifar
+from lightning_edge.data.formats.data_pickle import MAX_INSTRUCTIONS, load_data
 
 ROWS = np.arange(2 * 3072, dtype=np.uint8).reshape(2, 3072)
 
@@ -88,7 +88,7 @@ def test_a_pickle_takes_no_more_than_it_has(bomb, tmp_path):
 def test_more_instructions_than_any_data_set_needs_are_refused(tmp_path, monkeypatch):
     """A file of some megabytes could else take a hundred times of that."""
     assert MAX_INSTRUCTIONS == 2**20
-    monkeypatch.setattr("lightning_edge.data.data_pickle.MAX_INSTRUCTIONS", 1000)
+    monkeypatch.setattr("lightning_edge.data.formats.data_pickle.MAX_INSTRUCTIONS", 1000)
     attempt(tmp_path, b"\x80\x02]" + b"N" * 1000 + b".", "expected .* got one that has more than 1000 instructions")
 
 

@@ -9,7 +9,7 @@ import pytest
 from hostile import peak_bytes
 from lights import write
 
-from lightning_edge.data.image_features import read_features, write_features
+from lightning_edge.data.domains.features import read_features, write_features
 
 
 @pytest.fixture

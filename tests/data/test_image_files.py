@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from lightning_edge.data import DetectionDataModule, FramesDataModule
-from lightning_edge.data.image_files import stored_size
-from lightning_edge.data.images import label_table, read_image, read_mask
+from lightning_edge.data.images.files import label_table, read_image, read_mask
+from lightning_edge.data.images.headers import stored_size
 
 _TABLE = label_table({0: 0})
 READERS: list[Callable[[Path], Any]] = [read_image, lambda path: read_mask(path, _TABLE), stored_size]

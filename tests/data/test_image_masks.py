@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lightning_edge.data.images import label_table, read_mask
+from lightning_edge.data.images.files import label_table, read_mask
 
 _SAME = label_table({label: label for label in range(254)} | {255: 255})
 _IDS = np.arange(15 * 11, dtype=np.uint8).reshape(11, 15)

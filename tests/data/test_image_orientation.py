@@ -11,9 +11,9 @@ from PIL import Image, ImageOps
 
 from lightning_edge.data import CamVidDataModule, DetectionDataModule, FramesDataModule, SegmentationDataModule
 from lightning_edge.data.detection import LabelledImage
-from lightning_edge.data.image_files import stored_size
-from lightning_edge.data.images import label_table, read_image, read_mask
-from lightning_edge.data.partitions import ImageRecord
+from lightning_edge.data.domains.partitions import ImageRecord
+from lightning_edge.data.images.files import label_table, read_image, read_mask
+from lightning_edge.data.images.headers import stored_size
 from lightning_edge.data.segmentation import LabelledClip
 
 ORIENTATIONS = range(1, 9)

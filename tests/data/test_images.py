@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from lightning_edge.data.images import check_same_size, label_table, read_image, read_mask
+from lightning_edge.data.images.files import check_same_size, label_table, read_image, read_mask
 
 _TABLE = label_table({0: 3, 1: 0, 7: 255})
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lightning_edge.data.jpeg import decode, decode_jpeg
+from lightning_edge.data.images.jpeg import decode, decode_jpeg
 
 HEIGHT, WIDTH = 80, 120
 

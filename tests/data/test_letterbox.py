@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lightning_edge.data.letterbox import PADDING, letterbox
+from lightning_edge.data.images.letterbox import PADDING, letterbox
 
 
 def rectangle(height, width, box):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from lightning_edge.data import ByAttributes, ByClusters, EachImage, RandomDomains
-from lightning_edge.data.image_features import read_features, write_features
-from lightning_edge.data.partitions import ImageRecord
+from lightning_edge.data.domains.features import read_features, write_features
+from lightning_edge.data.domains.partitions import ImageRecord
 
 VOCABULARY = {"light": ("day", "night"), "sky": ("clear", "partly cloudy", "rainy")}
 IMAGES = [

@@ -12,7 +12,7 @@ import torch
 from lightning_edge.data import DetectionDataModule, SegmentationDataModule, SegmentationVideoDataModule
 from lightning_edge.data import segmentation as segmentation_module
 from lightning_edge.data.base import collate_one_size
-from lightning_edge.data.images import label_table
+from lightning_edge.data.images.files import label_table
 from lightning_edge.data.segmentation import LabelledClip
 
 KINDS = [SegmentationDataModule, SegmentationVideoDataModule]

@@ -6,7 +6,7 @@ import torch
 from torchmetrics.detection import MeanAveragePrecision
 
 from lightning_edge.contracts import Detections
-from lightning_edge.methods.average_precision import (
+from lightning_edge.metrics.average_precision import (
     ScoredImage,
     ap50_by_domain,
     average_precision,

@@ -9,7 +9,7 @@ from lightning_edge.contracts import Detections
 from lightning_edge.data import BDD100KDataModule
 from lightning_edge.methods import Detection
 from lightning_edge.nn import CenterDetector, DomainNet
-from lightning_edge.nn.dynamic import DomainConv2d
+from lightning_edge.nn.dynamic.experts import DomainConv2d
 
 
 def make_data(**arguments):

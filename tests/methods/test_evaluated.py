@@ -13,7 +13,7 @@ from toys import NUM_CLASSES, PlainBranch, make_trainer
 from callbacks import DomainTable
 from lightning_edge.contracts import Detections
 from lightning_edge.methods import Accel, Classification, Detection, Segmentation
-from lightning_edge.methods.average_precision import ScoredImage, average_precision
+from lightning_edge.metrics.average_precision import ScoredImage, average_precision
 from lightning_edge.nn import AccelNet
 
 SIZES = (3, 2, 1)

@@ -13,9 +13,9 @@ from toys import make_trainer
 
 from lightning_edge.contracts import Detections
 from lightning_edge.data import BDD100KDataModule
-from lightning_edge.data.bdd100k_labels import CLASS_NAMES, OTHER_NAMES
+from lightning_edge.data.formats.bdd100k import CLASS_NAMES, OTHER_NAMES
 from lightning_edge.methods import Detection
-from lightning_edge.methods.average_precision import ScoredImage, ap50_by_domain, average_precision
+from lightning_edge.metrics.average_precision import ScoredImage, ap50_by_domain, average_precision
 
 FIXTURE = Path(__file__).parent / "invented_bdd100k"
 """Invented labels and predictions in the format of BDD100K, and what pycocotools 2.0.11 gives for them if boxes are

@@ -11,8 +11,8 @@ import sys
 import torch
 from torch import nn
 
-from lightning_edge.nn.anodev2 import ODEBlock
-from lightning_edge.nn.weight_evolution import WeightEvolution
+from lightning_edge.nn.ode.anodev2 import ODEBlock
+from lightning_edge.nn.ode.weight_evolution import WeightEvolution
 from lightning_edge.ops.ode_gradients import GRADIENTS
 
 CHECKPOINTS = ("block_checkpoint", "step_checkpoint", "binomial_checkpoint")

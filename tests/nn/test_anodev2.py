@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_edge.nn.anodev2 import ODEBlock
-from lightning_edge.nn.weight_evolution import ReactionDiffusionAdvection, WeightEvolution
+from lightning_edge.nn.ode.anodev2 import ODEBlock
+from lightning_edge.nn.ode.weight_evolution import ReactionDiffusionAdvection, WeightEvolution
 from lightning_edge.ops.ode import euler, midpoint, odeint, rk4
 from lightning_edge.ops.ode_gradients import (
     binomial_checkpoint,

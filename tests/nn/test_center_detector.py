@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lightning_edge.methods.average_precision import average_precision, scored_images
-from lightning_edge.nn.center_detector import CenterDetector, CenterMaps
+from lightning_edge.metrics.average_precision import average_precision, scored_images
+from lightning_edge.nn.detection.center_detector import CenterDetector, CenterMaps
 from lightning_edge.ops.center_targets import cell_centers, center_targets, pad_boxes
 from lightning_edge.ops.focal import center_focal_loss
 

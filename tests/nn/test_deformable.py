@@ -4,7 +4,7 @@ from timm.layers import BatchNormAct2d, ScaledStdConv2d
 from torch import nn
 
 from lightning_edge.nn import DeepLab
-from lightning_edge.nn.deformable import DeformableConv2d, deform
+from lightning_edge.nn.segmentation.deformable import DeformableConv2d, deform
 
 
 def random(*shape):

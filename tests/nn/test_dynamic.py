@@ -7,7 +7,7 @@ import torch
 from timm.layers import Conv2dSame
 from torch import nn
 
-from lightning_edge.nn.dynamic import CondConv2d, DomainConv2d, in_domain
+from lightning_edge.nn.dynamic.experts import CondConv2d, DomainConv2d, in_domain
 
 FEATURES = 3
 

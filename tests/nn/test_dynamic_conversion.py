@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lightning_edge.nn.center_detector import CenterDetector
-from lightning_edge.nn.ddn import CondConvNet, DomainNet
-from lightning_edge.nn.dynamic import DomainConv2d, ExpertConv2d, in_domain
-from lightning_edge.nn.dynamic_conversion import convert_to_condconv, convert_to_domains, domain_weights, specialise
+from lightning_edge.nn.detection.center_detector import CenterDetector
+from lightning_edge.nn.dynamic.conversion import convert_to_condconv, convert_to_domains, domain_weights, specialise
+from lightning_edge.nn.dynamic.ddn import CondConvNet, DomainNet
+from lightning_edge.nn.dynamic.experts import DomainConv2d, ExpertConv2d, in_domain
 
 FEATURES = 5
 NETS = ["test_resnet", "resnet18", "mobilenetv3_small_050", "efficientnet_b0", "tf_efficientnet_lite0"]

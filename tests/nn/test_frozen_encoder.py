@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lightning_edge.nn.frozen_encoder import FrozenEncoder
-from lightning_edge.nn.image_statistics import ImageStatistics
+from lightning_edge.nn.encoders.frozen_encoder import FrozenEncoder
+from lightning_edge.nn.encoders.image_statistics import ImageStatistics
 
 
 def test_statistics_are_those_of_the_cells():

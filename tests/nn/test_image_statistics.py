@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lightning_edge.nn.image_statistics import ImageStatistics
+from lightning_edge.nn.encoders.image_statistics import ImageStatistics
 
 
 def cells(picture, rows, columns):

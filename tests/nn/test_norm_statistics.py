@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_edge.nn.norm_statistics import reestimate_norms
+from lightning_edge.nn.encoders.norm_statistics import reestimate_norms
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import timm
 import torch
 from torch import nn
 
-from lightning_edge.nn.shift import Shift2d, ShiftConv2d
-from lightning_edge.nn.shift_conversion import convert_to_shifts
-from lightning_edge.nn.shiftnet import SC2, ShiftNet
+from lightning_edge.nn.shift.conversion import convert_to_shifts
+from lightning_edge.nn.shift.shift import Shift2d, ShiftConv2d
+from lightning_edge.nn.shift.shiftnet import SC2, ShiftNet
 from lightning_edge.ops.shift import shift2d, shifts_of_offsets
 
 CHANNELS = 54

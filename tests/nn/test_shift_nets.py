@@ -7,10 +7,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_edge.nn import DeepLab
-from lightning_edge.nn.cifar_resnet import DepthwiseBlock, ResidualBlock
-from lightning_edge.nn.shift import Shift2d, ShiftBlock, ShiftConv2d
-from lightning_edge.nn.shift_conversion import convert_to_shifts
-from lightning_edge.nn.shiftnet import CSC, SC2
+from lightning_edge.nn.encoders.cifar_resnet import DepthwiseBlock, ResidualBlock
+from lightning_edge.nn.shift.conversion import convert_to_shifts
+from lightning_edge.nn.shift.shift import Shift2d, ShiftBlock, ShiftConv2d
+from lightning_edge.nn.shift.shiftnet import CSC, SC2
 
 
 def count(net):

@@ -12,8 +12,8 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 from torch.utils.data import DataLoader
 from toys import make_trainer
 
-from lightning_edge.nn.anodev2 import ODEBlock
-from lightning_edge.nn.norm_statistics import reestimate_norms
+from lightning_edge.nn.encoders.norm_statistics import reestimate_norms
+from lightning_edge.nn.ode.anodev2 import ODEBlock
 from lightning_edge.ops.ode_gradients import GRADIENTS
 
 STEPS = 3

@@ -7,7 +7,7 @@ from test_center_detector import make_batch
 from timm.models import register_model
 
 from lightning_edge.nn import CenterDetector, DeepLab, TimmBackbone
-from lightning_edge.nn.timm_encoder import feature_maps, make_encoder
+from lightning_edge.nn.encoders.timm_encoder import feature_maps, make_encoder
 
 THIN = {"img_size": 64, "window_size": 2, "depths": (1, 1, 1, 1), "embed_dim": 24, "num_heads": (1, 2, 4, 8)}
 SHALLOW = {"img_size": 32, "depth": 4}

@@ -5,8 +5,8 @@ import torch
 from test_center_detector import make_batch
 
 from lightning_edge.contracts import Detector
-from lightning_edge.nn.timm_backbone import TimmBackbone
-from lightning_edge.nn.torchvision_detectors import FasterRCNNDetector, FCOSDetector, RetinaNetDetector
+from lightning_edge.nn.detection.torchvision import FasterRCNNDetector, FCOSDetector, RetinaNetDetector
+from lightning_edge.nn.encoders.timm_backbone import TimmBackbone
 
 ENCODER = "test_resnet"
 MAKERS = {

@@ -6,7 +6,7 @@ import torch
 from scipy.linalg import expm
 from torch import nn
 
-from lightning_edge.nn.weight_evolution import ReactionDiffusionAdvection, WeightEvolution
+from lightning_edge.nn.ode.weight_evolution import ReactionDiffusionAdvection, WeightEvolution
 
 SIZES = [(1, 1), (2, 2), (4, 4), (2, 3), (3, 2), (3, 3), (5, 5), (1, 4), (6, 1), (7, 8)]
 

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torchvision.models.optical_flow import raft_small
 
 from lightning_edge.nn import CenterDetector, DeepLab, RAFTFlow, TimmBackbone, TimmClassifier
-from lightning_edge.nn.frozen_encoder import TimmEncoder
-from lightning_edge.nn.weight_files import read_weights
+from lightning_edge.nn.encoders.frozen_encoder import TimmEncoder
+from lightning_edge.nn.encoders.weight_files import read_weights
 
 NAME = "resnet10_quarter"
 LOADERS = {

@@ -1,6 +1,6 @@
 """Sweeps small enough for a test."""
 
-from lightning_edge.systems.scaling_run import read_run
+from lightning_edge.analysis.scaling_run import read_run
 from recipes._scaling_plan import Sweep, read_plan
 
 OVERRIDES = [

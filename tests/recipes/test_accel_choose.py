@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_edge.systems.tradeoff import TradeoffRow, write_rows
+from lightning_edge.analysis.tradeoff import TradeoffRow, write_rows
 from recipes import accel
 
 ROWS = [

@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_run import SMALL as SMALL_RUN
 
-from lightning_edge.samples.frames import standing_share
+from lightning_edge.samples.world.frames import standing_share
 from recipes import accel
 from recipes._accel_keyframes import _worlds
 

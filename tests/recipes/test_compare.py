@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
-from lightning_edge.seeds import mean_with_interval
+from lightning_edge.analysis.intervals import mean_with_interval
 from recipes import anodev2, shift
 from recipes._anodev2_compare import VARIANTS as EQUATIONS
 from recipes._comparison_picture import draw_comparison

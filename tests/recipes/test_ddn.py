@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_edge.data.image_features import read_features
-from lightning_edge.nn.dynamic import in_domain
-from lightning_edge.nn.dynamic_conversion import specialise
+from lightning_edge.data.domains.features import read_features
+from lightning_edge.nn.dynamic.conversion import specialise
+from lightning_edge.nn.dynamic.experts import in_domain
 from lightning_edge.systems import KnownDomains
 from recipes._cli import last_checkpoint, run_config
 from recipes._ddn_compare import VARIANTS, compare, make_variants
@@ -118,8 +118,8 @@ def test_one_expert_under_softmax_is_the_static_net():
 
 @pytest.mark.parametrize(("width", "experts"), [("wide2", 2), ("wide4", 4)])
 def test_wide_nets_have_the_parameters_of_experts(width, experts):
-    from lightning_edge.nn.center_detector import CenterDetector
-    from lightning_edge.nn.ddn import DomainNet
+    from lightning_edge.nn.detection.center_detector import CenterDetector
+    from lightning_edge.nn.dynamic.ddn import DomainNet
 
     arguments = make_variants("", "width", ())[width].arguments
     options = json.loads(arguments[-1].partition("=")[2])

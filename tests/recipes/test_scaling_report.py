@@ -8,7 +8,7 @@ import pytest
 from scaling_runs import diverged, make_run, steps_of
 from small_sweep import small_plan
 
-from lightning_edge.systems.scaling_run import write_run
+from lightning_edge.analysis.scaling_run import write_run
 from recipes._scaling_picture import draw_results
 from recipes._scaling_plan import write_plan
 from recipes._scaling_progress import in_a_line

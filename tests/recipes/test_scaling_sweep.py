@@ -11,7 +11,7 @@ import torch
 from small_sweep import call, losses_below
 
 from callbacks import BatchSizeScaling
-from lightning_edge.systems.scaling_run import read_run
+from lightning_edge.analysis.scaling_run import read_run
 from recipes import batch_size_scaling
 from recipes._jobs import Job, run_jobs
 from recipes._scaling_plan import read_plan

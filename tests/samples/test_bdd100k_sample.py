@@ -18,10 +18,10 @@ from lightning_edge.samples.bdd100k_labels import (
     box_labels,
     old_labels,
 )
-from lightning_edge.samples.camera import bdd100k_camera
-from lightning_edge.samples.district import CITY, SUBURB
-from lightning_edge.samples.frames import Box, Frame, render_snippet
-from lightning_edge.samples.labels import Label
+from lightning_edge.samples.world.camera import bdd100k_camera
+from lightning_edge.samples.world.district import CITY, SUBURB
+from lightning_edge.samples.world.frames import Box, Frame, render_snippet
+from lightning_edge.samples.world.labels import Label
 
 HEIGHT, WIDTH = 72, 128
 BOX_CLASSES = {

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_edge.data.digits_archive import read_mnist, read_mnist_m
+from lightning_edge.data.formats.digits import read_mnist, read_mnist_m
 from lightning_edge.samples.digits import DIGITS_VERSION, sample_digits
 from lightning_edge.samples.handwriting import draw_digit
 

@@ -15,8 +15,8 @@ import pytest
 from lightning_edge.samples.cache import cache_root, make_once
 from lightning_edge.samples.camvid import sample_camvid
 from lightning_edge.samples.cityscapes import sample_cityscapes
-from lightning_edge.samples.frames import WORLD_VERSION
-from lightning_edge.samples.labels import palette
+from lightning_edge.samples.world.frames import WORLD_VERSION
+from lightning_edge.samples.world.labels import palette
 from lightning_edge.samples.writing import run_jobs
 
 SMALL = {"height": 48, "width": 96}

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lightning_edge.data.cifar_archive import read_cifar
+from lightning_edge.data.formats.cifar import read_cifar
 from lightning_edge.samples.cifar import SHAPES_VERSION, sample_cifar
 from lightning_edge.samples.shapes import OUTLINE_NAMES, PATTERN_NAMES, draw_shape
 

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pytest
 
-from lightning_edge.samples.camera import camvid_camera
-from lightning_edge.samples.district import SUBURB
-from lightning_edge.samples.domains import DOMAINS
-from lightning_edge.samples.frames import WORLD_VERSION, render_snippet
-from lightning_edge.samples.town import build_town
+from lightning_edge.samples.world.camera import camvid_camera
+from lightning_edge.samples.world.district import SUBURB
+from lightning_edge.samples.world.domains import DOMAINS
+from lightning_edge.samples.world.frames import WORLD_VERSION, render_snippet
+from lightning_edge.samples.world.town import build_town
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "sample_world.json"
 SEEDS = (0, 7)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from lightning_edge.ops.cityscapes_labels import LABELS
-from lightning_edge.samples.frames import render_snippet
-from lightning_edge.samples.labels import THINGS, Label, palette
+from lightning_edge.samples.world.frames import render_snippet
+from lightning_edge.samples.world.labels import THINGS, Label, palette
 
 
 def test_labels_are_the_official_ones():

@@ -4,14 +4,14 @@ import cv2
 import numpy as np
 import pytest
 
-from lightning_edge.samples.appearance import Appearance
-from lightning_edge.samples.camera import cityscapes_camera
-from lightning_edge.samples.domains import PLAIN
-from lightning_edge.samples.flow import solve_geometry
-from lightning_edge.samples.frames import make_frame, render_snippet, standing_share
-from lightning_edge.samples.labels import Label
-from lightning_edge.samples.renderer import Renderer
-from lightning_edge.samples.town import build_town, ego_motion
+from lightning_edge.samples.world.appearance import Appearance
+from lightning_edge.samples.world.camera import cityscapes_camera
+from lightning_edge.samples.world.domains import PLAIN
+from lightning_edge.samples.world.flow import solve_geometry
+from lightning_edge.samples.world.frames import make_frame, render_snippet, standing_share
+from lightning_edge.samples.world.labels import Label
+from lightning_edge.samples.world.renderer import Renderer
+from lightning_edge.samples.world.town import build_town, ego_motion
 
 HEIGHT, WIDTH, STEP_S = 128, 256, 1 / 17
 ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)

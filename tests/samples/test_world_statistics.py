@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from lightning_edge.samples.camera import camvid_camera, cityscapes_camera
 from lightning_edge.samples.camvid import CLASS_OF_LABEL
-from lightning_edge.samples.district import CITY, SUBURB
-from lightning_edge.samples.labels import Label
-from lightning_edge.samples.renderer import Renderer
-from lightning_edge.samples.town import build_town
+from lightning_edge.samples.world.camera import camvid_camera, cityscapes_camera
+from lightning_edge.samples.world.district import CITY, SUBURB
+from lightning_edge.samples.world.labels import Label
+from lightning_edge.samples.world.renderer import Renderer
+from lightning_edge.samples.world.town import build_town
 
 WORLDS = 150
 COMMON = 0.02

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from lightning_edge.nn import CenterDetector, DomainNet, ImageStatistics, TimmClassifier
-from lightning_edge.nn.dynamic import DomainConv2d
-from lightning_edge.nn.dynamic_conversion import convert_to_domains, specialise
+from lightning_edge.nn.dynamic.conversion import convert_to_domains, specialise
+from lightning_edge.nn.dynamic.experts import DomainConv2d
 from lightning_edge.systems import DomainStream, DomainWatcher
 
 EMBEDDINGS = torch.eye(3)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lightning_edge.systems.domain_watcher import DomainWatcher
+from lightning_edge.systems.streaming.domain_watcher import DomainWatcher
 
 CENTERS = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
 

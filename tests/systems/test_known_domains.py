@@ -7,10 +7,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from lightning_edge.data import ByAttributes, OneHot
-from lightning_edge.data.domains import DomainDataModule
-from lightning_edge.data.partitions import ImageRecord
+from lightning_edge.data.domains.module import DomainDataModule
+from lightning_edge.data.domains.partitions import ImageRecord
 from lightning_edge.systems import KnownDomains
-from lightning_edge.systems.known_domains import DomainData
+from lightning_edge.systems.streaming.known_domains import DomainData
 
 COUNT = 200
 

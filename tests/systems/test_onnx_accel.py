@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 from lightning_edge.nn import AccelNet, DeepLab, DISFlow, FlowNetS, RAFTFlow
-from lightning_edge.nn.deformable import DeformableConv2d
+from lightning_edge.nn.segmentation.deformable import DeformableConv2d
 from lightning_edge.systems import VideoStream
 
 pytest.importorskip("onnxscript")
-from lightning_edge.systems.onnx_accel import OnnxAccel, compare, export_accel
+from lightning_edge.systems.onnx.accel import OnnxAccel, compare, export_accel
 
 
 def make_net(deformable_groups=0, **arguments):

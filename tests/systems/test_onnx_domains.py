@@ -5,12 +5,12 @@ import torch
 from torch import nn
 
 from lightning_edge.nn import CenterDetector, DomainNet
-from lightning_edge.nn.dynamic import DomainConv2d, in_domain
-from lightning_edge.nn.dynamic_conversion import convert_to_domains, specialise
+from lightning_edge.nn.dynamic.conversion import convert_to_domains, specialise
+from lightning_edge.nn.dynamic.experts import DomainConv2d, in_domain
 
 pytest.importorskip("onnxscript")
-from lightning_edge.systems.onnx_domains import OnnxDomains, export_domains
-from lightning_edge.systems.onnx_graph import open_session, run_session
+from lightning_edge.systems.onnx.domains import OnnxDomains, export_domains
+from lightning_edge.systems.onnx.graph import open_session, run_session
 
 EMBEDDINGS = {"day": torch.tensor([1.0, 0]), "night": torch.tensor([0.0, 1])}
 

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
+from lightning_edge.analysis.keyframe_policies import PolicyTrial, gain_at_equal_cost, try_policies
 from lightning_edge.systems import AdaptiveInterval, VideoStream
-from lightning_edge.systems.policy_trial import PolicyTrial, gain_at_equal_cost, try_policies
 
 NUM_CLASSES = 3
 

@@ -3,9 +3,9 @@ import math
 import pytest
 from scaling_runs import SIZES, TRUTH, diverged, make_run, steps_of
 
-from lightning_edge.systems import scaling_curve as scaling
-from lightning_edge.systems.scaling_curve import best_setting, choose, quartile_of_largest
-from lightning_edge.systems.scaling_run import ScalingRun, read_run, write_run
+from lightning_edge.analysis import scaling_curve as scaling
+from lightning_edge.analysis.scaling_curve import best_setting, choose, quartile_of_largest
+from lightning_edge.analysis.scaling_run import ScalingRun, read_run, write_run
 
 
 def scaling_curve(runs, target, split, **options):

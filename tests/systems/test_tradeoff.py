@@ -3,8 +3,7 @@ import math
 import pytest
 import torch
 
-from lightning_edge.contracts import IntervalScore
-from lightning_edge.systems.tradeoff import (
+from lightning_edge.analysis.tradeoff import (
     TradeoffRow,
     average_rows,
     best_within,
@@ -13,6 +12,7 @@ from lightning_edge.systems.tradeoff import (
     tradeoff_row,
     write_rows,
 )
+from lightning_edge.contracts import IntervalScore
 from lightning_edge.timing import Samples
 
 LATENCY = {

@@ -6,7 +6,7 @@ import torch
 
 from lightning_edge.nn import AccelNet, DeepLab, DISFlow
 from lightning_edge.systems import AdaptiveInterval, VideoStream
-from lightning_edge.systems.keyframes import KeyframePolicy
+from lightning_edge.systems.streaming.keyframes import KeyframePolicy
 
 LAMP_AT_NIGHT = torch.zeros(3, 64, 96)
 LAMP_AT_NIGHT[:, :2, :2] = 200.0  # a frame in [0, 255] that is dark on average

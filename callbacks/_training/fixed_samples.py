@@ -1,0 +1,115 @@
+"""Batches of the same samples in every run, on which losses of different runs can be compared."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.trainer.states import RunningStage
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import nn
+from torch.utils.data import default_collate
+
+from callbacks._training.batch import batch_size_of
+from callbacks._training.buffers import kept_buffers
+from lightning_edge.contracts import GivesFixedSamples
+from lightning_edge.ops.sampling import evenly_spaced
+
+
+def fixed_batches(trainer: Trainer, split: str, num_samples: int, batch_size: int) -> list[Any]:
+    """Collated batches, as equal as can be, of evenly spaced samples of ``train`` or ``val``.
+
+    The data module chooses them where it can (``fixed_samples``); of others each sample is read once, with whatever
+    augmentation the dataset has, and kept.
+
+    Returns:
+        None at all where there is no such split, or none with samples by index.
+    """
+    data: Any = getattr(trainer, "datamodule", None)
+    loader = trainer.train_dataloader if split == "train" else _val_loader(trainer)
+    if loader is None:
+        return []
+    collate: Callable[[list[Any]], Any] = getattr(loader, "collate_fn", None) or default_collate
+    with isolate_rng():
+        if isinstance(data, GivesFixedSamples):
+            samples = data.fixed_samples(split, num_samples)
+        else:
+            samples = _evenly_spaced(loader, num_samples)
+    num_batches = max(1, -(-len(samples) // batch_size))
+    bounds = [number * len(samples) // num_batches for number in range(num_batches + 1)] if samples else []
+    return [collate(samples[start:stop]) for start, stop in pairwise(bounds)]
+
+
+def mean_loss(trainer: Trainer, module: LightningModule, batches: list[Any], batch_statistics: bool) -> float:
+    """Mean of the module's ``loss`` over batches, alike in all processes, each of which computes it.
+
+    Args:
+        trainer: Of the running fit.
+        module: Whose loss; it stays as it was.
+        batches: What :func:`fixed_batches` gave.
+        batch_statistics: Whether batch norm, where it trains, takes the statistics of the batches in place of its
+            running ones, which lag behind and scatter. All else is in evaluation mode.
+    """
+    sum_of_losses, num_samples = 0.0, 0
+    precision = trainer.precision_plugin
+    with (
+        isolate_rng(),
+        _validating(trainer),
+        _evaluating(module, batch_statistics),
+        kept_buffers(module),
+        torch.no_grad(),
+        precision.forward_context(),
+    ):
+        for batch in batches:
+            ready = module._on_before_batch_transfer(precision.convert_input(batch))
+            on_device = trainer.strategy.batch_to_device(ready)
+            size = batch_size_of(on_device)
+            sum_of_losses += float(module.loss(on_device)) * size  # pyright: ignore
+            num_samples += size
+    mean = torch.tensor(sum_of_losses / num_samples, device=module.device)
+    return float(trainer.strategy.reduce(mean, reduce_op="mean"))
+
+
+@contextmanager
+def _evaluating(module: LightningModule, batch_statistics: bool) -> Iterator[None]:
+    """Evaluation mode, all modes put back at the end."""
+    was_training = {part: part.training for part in module.modules()}
+    module.eval()
+    for part, trains in was_training.items():
+        if batch_statistics and trains and isinstance(part, nn.modules.batchnorm._NormBase):
+            part.train()
+    try:
+        yield
+    finally:
+        for part, trains in was_training.items():
+            part.training = trains
+
+
+@contextmanager
+def _validating(trainer: Trainer) -> Iterator[None]:
+    """Have hooks see a validation, so that they do not augment."""
+    stage = trainer.state.stage
+    trainer.state.stage = RunningStage.VALIDATING
+    try:
+        yield
+    finally:
+        trainer.state.stage = stage
+
+
+def _val_loader(trainer: Trainer) -> Any:
+    data: Any = getattr(trainer, "datamodule", None)
+    if data is None:
+        loader = trainer.val_dataloaders
+    else:
+        loader = data.val_dataloader() if is_overridden("val_dataloader", data, LightningDataModule) else None
+    return loader[0] if isinstance(loader, list | tuple) and loader else loader
+
+
+def _evenly_spaced(loader: Any, num_samples: int) -> list[Any]:
+    dataset: Any = getattr(loader, "dataset", None)
+    if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
+        return []
+    return [dataset[index] for index in evenly_spaced(len(dataset), num_samples)]

@@ -1,0 +1,1 @@
+"""Analysis of finished runs: batch-size scaling, trade-off curves, key-frame policies, intervals."""

@@ -1,0 +1,178 @@
+"""Which domain each image is of: the ways in which a data set can be parted."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int64
+from scipy.cluster.vq import kmeans2
+from scipy.spatial.distance import cdist
+from typing_extensions import override
+
+from lightning_edge.contracts import LabelledSplit
+from lightning_edge.data.domains.features import read_features
+from lightning_edge.samples.world.frames import check_at_least
+
+Vocabulary = Mapping[str, tuple[str, ...]]
+"""Every value that an attribute can have, by the attribute's name."""
+
+
+class ImageRecord(NamedTuple):
+    """What is known of an image besides its pixels."""
+
+    name: str
+    """Different for each image of a split."""
+    attributes: Mapping[str, str]
+    """A value of the vocabulary for each attribute in it."""
+
+
+class Assignment(NamedTuple):
+    """The images of a split and the domain of each."""
+
+    split: LabelledSplit
+    images: Sequence[ImageRecord]
+    domain_names: tuple[str, ...]
+    domain: Int64[np.ndarray, " images"]
+    """Index into ``domain_names``."""
+
+
+class Partition(ABC):
+    """A way to part the images of a data set into domains, alike in all of its splits."""
+
+    @abstractmethod
+    def num_domains(self, vocabulary: Vocabulary) -> int | None:
+        """How many domains there are, with images or without; ``None`` if each image is one."""
+
+    @abstractmethod
+    def assign(self, split: LabelledSplit, images: Sequence[ImageRecord], vocabulary: Vocabulary) -> Assignment:
+        """Find the domain of each image."""
+
+
+class ByAttributes(Partition):
+    """A domain for each combination of the values of some attributes; of no attribute, one domain for all.
+
+    Args:
+        attributes: Name or names of attributes of the data set, such as ``timeofday`` and ``weather`` of BDD100K, the
+            partition after which the main runs of arXiv:1911.13237's code are named.
+    """
+
+    def __init__(self, attributes: tuple[str, ...] | str = ("timeofday", "weather")) -> None:
+        self.attributes = (attributes,) if isinstance(attributes, str) else tuple(attributes)
+
+    @override
+    def num_domains(self, vocabulary: Vocabulary) -> int:
+        return len(self._names(vocabulary))
+
+    @override
+    def assign(self, split: LabelledSplit, images: Sequence[ImageRecord], vocabulary: Vocabulary) -> Assignment:
+        names = self._names(vocabulary)
+        index = {name: number for number, name in enumerate(names)}
+        values = ([image.attributes[attribute] for attribute in self.attributes] for image in images)
+        domain = np.array([index[_name(value)] for value in values], np.int64)
+        return Assignment(split, images, names, domain)
+
+    def values_of_domains(self, vocabulary: Vocabulary) -> dict[str, dict[str, str]]:
+        """The values that make up each domain, by its name and theirs."""
+        combinations = product(*(vocabulary[attribute] for attribute in self.attributes))
+        return {
+            name: dict(zip(self.attributes, values, strict=True))
+            for name, values in zip(self._names(vocabulary), combinations, strict=True)
+        }
+
+    def _names(self, vocabulary: Vocabulary) -> tuple[str, ...]:
+        unknown = [attribute for attribute in self.attributes if attribute not in vocabulary]
+        if unknown:
+            raise ValueError(f"expected attributes among {sorted(vocabulary)}, got {unknown}")
+        return tuple(_name(values) for values in product(*(vocabulary[attribute] for attribute in self.attributes)))
+
+
+class RandomDomains(Partition):
+    """Domains that mean nothing, as a control: each image is of one that its name and a seed decide.
+
+    Args:
+        num_domains: How many.
+        seed: Of the choice.
+    """
+
+    def __init__(self, num_domains: int = 5, seed: int = 0) -> None:
+        check_at_least("num_domains", num_domains, 1)
+        self._num_domains = num_domains
+        self.seed = seed
+
+    @override
+    def num_domains(self, vocabulary: Vocabulary) -> int:
+        return self._num_domains
+
+    @override
+    def assign(self, split: LabelledSplit, images: Sequence[ImageRecord], vocabulary: Vocabulary) -> Assignment:
+        domain = draw_by_name(images, self._num_domains, self.seed)
+        return Assignment(split, images, _numbered(self._num_domains), domain)
+
+
+class EachImage(Partition):
+    """Each image is a domain of its own."""
+
+    @override
+    def num_domains(self, vocabulary: Vocabulary) -> None:
+        return None
+
+    @override
+    def assign(self, split: LabelledSplit, images: Sequence[ImageRecord], vocabulary: Vocabulary) -> Assignment:
+        return Assignment(split, images, tuple(image.name for image in images), np.arange(len(images)))
+
+
+class ByClusters(Partition):
+    """Clusters of what a frozen encoder sees (k-means), without any attribute.
+
+    The centres are those of the training images; images of other splits are of the nearest one.
+
+    Args:
+        features: File of features of all images, as ``python -m recipes.ddn embed`` writes it.
+        num_domains: How many clusters; 10 in the code of arXiv:1911.13237.
+        seed: Of the centres to begin with.
+    """
+
+    def __init__(self, features: str | Path, num_domains: int = 10, seed: int = 0) -> None:
+        self.features = Path(features)
+        check_at_least("num_domains", num_domains, 1)
+        self._num_domains = num_domains
+        self.seed = seed
+
+    @override
+    def num_domains(self, vocabulary: Vocabulary) -> int:
+        return self._num_domains
+
+    @override
+    def assign(self, split: LabelledSplit, images: Sequence[ImageRecord], vocabulary: Vocabulary) -> Assignment:
+        of_images = read_features(self.features, split, [image.name for image in images])
+        domain = cdist(of_images, self._centres).argmin(1)
+        return Assignment(split, images, _numbered(self._num_domains), domain)
+
+    @cached_property
+    def _centres(self) -> Float[np.ndarray, "domains features"]:
+        of_training = read_features(self.features, "train")
+        if len(of_training) < self._num_domains:
+            raise ValueError(
+                f"expected num_domains of at most the number of training images ({len(of_training)}), "
+                f"got {self._num_domains}"
+            )
+        centres, _ = kmeans2(of_training, self._num_domains, minit="++", rng=np.random.default_rng(self.seed))
+        return centres
+
+
+def draw_by_name(images: Sequence[ImageRecord], count: int, seed: int) -> Int64[np.ndarray, " images"]:
+    """A number below ``count`` for each image, which its name and a seed decide, whatever other images there are."""
+    draws = (np.random.default_rng([seed, *image.name.encode(errors="surrogatepass")]) for image in images)
+    return np.array([draw.integers(count) for draw in draws], np.int64)
+
+
+def _name(values: Sequence[str]) -> str:
+    return " ".join(values) or "all"
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+    return tuple(f"domain {number}" for number in range(count))

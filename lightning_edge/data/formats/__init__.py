@@ -1,0 +1,1 @@
+"""Readers of the label and archive formats of public data sets."""

@@ -1,0 +1,120 @@
+"""Which images of CIFAR are for training, validation and testing, and what their classes are called."""
+
+import math
+from numbers import Real
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Int64
+
+from lightning_edge.contracts import LabelledSplit
+from lightning_edge.data.formats.cifar import NumClasses, read_cifar
+from lightning_edge.data.labelled_images import LabelledImages
+from lightning_edge.samples.cifar import CLASS_NAMES, sample_cifar
+from lightning_edge.samples.world.frames import check_pair
+
+CIFARPart = Literal["train", "test"]
+"""Parts in which CIFAR is published."""
+
+_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_CIFAR100 = (
+    "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl",
+    "boy", "bridge", "bus", "butterfly", "camel", "can", "castle", "caterpillar", "cattle", "chair",
+    "chimpanzee", "clock", "cloud", "cockroach", "couch", "crab", "crocodile", "cup", "dinosaur", "dolphin",
+    "elephant", "flatfish", "forest", "fox", "girl", "hamster", "house", "kangaroo", "keyboard", "lamp",
+    "lawn_mower", "leopard", "lion", "lizard", "lobster", "man", "maple_tree", "motorcycle", "mountain",
+    "mouse", "mushroom", "oak_tree", "orange", "orchid", "otter", "palm_tree", "pear", "pickup_truck",
+    "pine_tree", "plain", "plate", "poppy", "porcupine", "possum", "rabbit", "raccoon", "ray", "road",
+    "rocket", "rose", "sea", "seal", "shark", "shrew", "skunk", "skyscraper", "snail", "snake", "spider",
+    "squirrel", "streetcar", "sunflower", "sweet_pepper", "table", "tank", "telephone", "television", "tiger",
+    "tractor", "train", "trout", "tulip", "turtle", "wardrobe", "whale", "willow_tree", "wolf", "woman",
+    "worm",
+)  # fmt: skip
+_NAMES: dict[NumClasses, tuple[str, ...]] = {10: _CIFAR10, 100: _CIFAR100}
+"""In the order of ``batches.meta`` and ``meta``."""
+
+
+class CIFARSplits:
+    """The images of CIFAR-10 or CIFAR-100, read once, and which of them a split has.
+
+    A share of the training images is held out for validation, always the same ones and alike in all classes.
+    A smaller ``train_fraction`` is a part of every larger one.
+
+    Args:
+        root: Folder with the unpacked archive; small generated images in the same layout if ``None``.
+        num_classes: 10 or 100.
+        val_fraction: Share of the training images that validation takes; at 0 it takes the test images.
+        train_fraction: Share of the remaining images that is trained on.
+        num_samples: Generated images for training and testing.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    def __init__(
+        self,
+        root: str | Path | None,
+        num_classes: NumClasses,
+        val_fraction: float,
+        train_fraction: float,
+        num_samples: tuple[int, int],
+    ) -> None:
+        if num_classes not in get_args(NumClasses):
+            raise ValueError(f"expected num_classes of 10 or 100, got {num_classes!r}")
+        if not isinstance(val_fraction, Real) or not 0 <= val_fraction < 1:
+            raise ValueError(f"expected val_fraction within [0, 1), got {val_fraction!r}")
+        if not isinstance(train_fraction, Real) or not 0 < train_fraction <= 1:
+            raise ValueError(f"expected train_fraction within (0, 1], got {train_fraction!r}")
+        check_pair("num_samples", num_samples)
+        self.root = root
+        self.num_classes: NumClasses = num_classes
+        self.class_names = (CLASS_NAMES if root is None else _NAMES)[num_classes]
+        self.val_fraction = val_fraction
+        self.train_fraction = train_fraction
+        self.num_samples = num_samples
+        self._parts: dict[CIFARPart, LabelledImages] = {}
+
+    def folder(self) -> Path:
+        """Where the archive is, generated on the first call if there is no ``root``."""
+        if self.root is None:
+            return sample_cifar(*self.num_samples, self.num_classes)
+        return Path(self.root).expanduser()
+
+    def part_of(self, split: LabelledSplit) -> CIFARPart:
+        """Which part of the archive a split is taken from."""
+        return "test" if split == "test" or (split == "val" and not self.val_fraction) else "train"
+
+    def read(self, part: CIFARPart) -> LabelledImages:
+        """All images of a part, in the order of its files."""
+        if part not in self._parts:
+            self._parts[part] = read_cifar(self.folder(), self.num_classes, part)
+        return self._parts[part]
+
+    def indices(self, split: LabelledSplit) -> Int64[np.ndarray, " images"]:
+        """Where the images of a split stand in their part, ascending."""
+        labels = self.read(self.part_of(split)).labels
+        if self.part_of(split) == "test":
+            return np.arange(len(labels))
+        held_out = _share_of_each_class(labels, self.val_fraction)
+        if split == "val":
+            return held_out
+        others = np.setdiff1d(np.arange(len(labels)), held_out)
+        if not len(others):
+            raise ValueError(
+                f"expected val_fraction to leave images to train on, got {self.val_fraction} of {len(labels)} images"
+            )
+        return others[_share_of_each_class(labels[others], self.train_fraction)]
+
+
+def shuffled_classes(labels: Int64[np.ndarray, " images"]) -> list[np.ndarray]:
+    """Indices of the images of each class, in one fixed random order by which shares of a class are taken."""
+    order = np.random.default_rng(0).permutation(len(labels))
+    return [order[labels[order] == label] for label in np.unique(labels)]
+
+
+def _share_of_each_class(labels: np.ndarray, fraction: float) -> np.ndarray:
+    """Ascending indices of a share of each class, the first in a fixed order and at least one."""
+    of_classes = shuffled_classes(labels)
+    # 0.7 * 10 is a little more than 7
+    return np.sort(np.concatenate([images[: math.ceil(fraction * len(images) - 1e-9)] for images in of_classes]))

@@ -1,0 +1,159 @@
+"""The files of MNIST and MNIST-M as they were published.
+
+MNIST (LeCun et al., 1998) is four files in the format idx: a magic number, the sizes, and bytes. MNIST-M (Ganin and
+Lempitsky, arXiv:1409.7495) shows the digits of MNIST on pieces of photographs: a folder of PNGs, and a line of text
+with the class of each.
+"""
+
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from lightning_edge.data.files import names_in, read_file
+from lightning_edge.data.images.files import read_image
+from lightning_edge.data.labelled_images import LabelledImages
+
+MNISTPart = Literal["train", "t10k"]
+"""Parts in which MNIST is published, as its files call them."""
+
+NUM_CLASSES = 10
+_CLASSES = frozenset(map(str, range(NUM_CLASSES)))
+_SIZE_PX = 28
+_COLOURED_SIZE_PX = 32
+_BYTES_MAGIC = 0x0800
+"""Of idx files of bytes; the number of axes is added."""
+_MAX_IMAGES = 2**18
+"""In a file, four times as many as in MNIST's largest: what a header declares is not believed beyond that."""
+_MAX_FILE_BYTES = 2**28
+"""So many pixels and what packing may add to them, where it does not shrink them."""
+_MAX_LABELS_BYTES = 2**22
+"""Of MNIST-M's text, five times that of its training part."""
+_GZIP = zlib.MAX_WBITS | 16
+_MNIST_SOURCE = "https://ossci-datasets.s3.amazonaws.com/mnist"
+_MNIST_M_SOURCE = "http://yaroslav.ganin.net"
+
+
+class Digits(NamedTuple):
+    """Grey images, white on black, and the class of each."""
+
+    images: UInt8[np.ndarray, "num 28 28"]
+    labels: Int64[np.ndarray, " num"]
+
+
+def read_mnist(root: Path, part: MNISTPart) -> Digits:
+    """Read a part of MNIST.
+
+    Args:
+        root: Folder that holds ``train-images-idx3-ubyte.gz`` and so on.
+        part: Which one.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: A file is broken, or is not what its name says.
+    """
+    images_path, labels_path = root / f"{part}-images-idx3-ubyte.gz", root / f"{part}-labels-idx1-ubyte.gz"
+    images, labels = _read_idx(images_path, (_SIZE_PX, _SIZE_PX)), _read_idx(labels_path, ())
+    if len(labels) != len(images):
+        raise ValueError(f"{labels_path}: expected a class for each of {len(images)} images, got {len(labels)}")
+    if (labels >= NUM_CLASSES).any():
+        raise ValueError(f"{labels_path}: expected classes within [0, {NUM_CLASSES}), got {labels.max()}")
+    return Digits(images, labels.astype(np.int64))
+
+
+def read_mnist_m(root: Path) -> LabelledImages:
+    """Read the testing part of MNIST-M, or as many images as the file of classes names.
+
+    Args:
+        root: Folder that holds ``mnist_m_test_labels.txt`` and ``mnist_m_test/``.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: A file is broken, or the images are not numbered from 0 on.
+    """
+    labels_path, folder = root / "mnist_m_test_labels.txt", root / "mnist_m_test"
+    labels = np.array(_read_labels(labels_path), np.int64)
+    names = [_image_name(number) for number in range(len(labels))]
+    present = names_in(folder)
+    missing = [name for name in names if name not in present]
+    if missing:
+        raise FileNotFoundError(
+            f"{folder}: expected the {len(names)} images that {labels_path.name} names, got none named {missing[0]}"
+            + (f" and {len(missing) - 1} others" if len(missing) > 1 else "")
+        )
+    images = np.empty((len(names), _COLOURED_SIZE_PX, _COLOURED_SIZE_PX, 3), np.uint8)
+    for row, path in zip(images, (folder / name for name in names), strict=True):
+        image = read_image(path)
+        if image.shape != row.shape:
+            raise ValueError(f"{path}: expected an image of {row.shape[:2]} pixels, got {image.shape[:2]}")
+        row[:] = image
+    return LabelledImages(images, labels)
+
+
+def _read_idx(path: Path, item_shape: tuple[int, ...]) -> UInt8[np.ndarray, "num *item"]:
+    """Unpack a file of bytes, and of it no more than its header justifies, which is checked first."""
+    packed = read_file(path, _MAX_FILE_BYTES, f"get it at {_MNIST_SOURCE}")
+    begin = 4 + 4 * (1 + len(item_shape))
+    shape = _shape(path, _unpack(path, packed, begin), 1 + len(item_shape))
+    if shape[1:] != item_shape:
+        raise ValueError(f"{path}: expected images of {_SIZE_PX}x{_SIZE_PX} pixels, got {shape[1:]}")
+    if not 1 <= shape[0] <= _MAX_IMAGES:
+        raise ValueError(f"{path}: expected 1 to {_MAX_IMAGES} images, got a file that declares {shape[0]}")
+    expected = math.prod(shape)
+    content = _unpack(path, packed, begin + expected + 1)
+    if len(content) != begin + expected:
+        got = "more" if len(content) > begin + expected else len(content) - begin
+        raise ValueError(
+            f"{path}: expected {expected} bytes for the sizes {shape}, got {got}; copy or download it again"
+        )
+    return np.frombuffer(content, np.uint8, offset=begin).reshape(shape)
+
+
+def _unpack(path: Path, packed: bytes, max_bytes: int) -> bytes:
+    """The first bytes of what gzip packed; if these are all, its end is checked too."""
+    unpacker = zlib.decompressobj(_GZIP)
+    try:
+        content = unpacker.decompress(packed, max_bytes)
+    except zlib.error as error:
+        raise ValueError(f"{path}: cannot be unpacked ({error}); copy or download it again") from None
+    if len(content) < max_bytes and not unpacker.eof:
+        raise ValueError(f"{path}: cannot be unpacked (its end is missing); copy or download it again")
+    if unpacker.unused_data:
+        raise ValueError(f"{path}: cannot be unpacked (something follows its end); copy or download it again")
+    return content
+
+
+def _shape(path: Path, header: bytes, num_axes: int) -> tuple[int, ...]:
+    if len(header) < 4 + 4 * num_axes:
+        raise ValueError(
+            f"{path}: expected {4 + 4 * num_axes} bytes or more, got {len(header)}; copy or download it again"
+        )
+    magic, *shape = struct.unpack(f">{1 + num_axes}I", header)
+    if magic != _BYTES_MAGIC + num_axes:
+        raise ValueError(
+            f"{path}: expected the magic number of bytes along {num_axes} axes ({_BYTES_MAGIC + num_axes}), "
+            f"got {magic}; is this another file?"
+        )
+    return tuple(shape)
+
+
+def _read_labels(path: Path) -> list[int]:
+    text = read_file(path, _MAX_LABELS_BYTES, f"get it at {_MNIST_M_SOURCE}").decode("utf-8-sig", errors="replace")
+    labels = []
+    for number, line in enumerate(text.splitlines()):
+        name, _, label = line.strip().partition(" ")
+        if name != _image_name(number) or label not in _CLASSES:
+            raise ValueError(
+                f"{path}, line {number + 1}: expected {_image_name(number)!r} and a class within [0, {NUM_CLASSES}), "
+                f"got {line[:80]!r}"
+            )
+        labels.append(int(label))
+    return labels
+
+
+def _image_name(number: int) -> str:
+    return f"{number:08d}.png"

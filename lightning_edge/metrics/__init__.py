@@ -1,0 +1,1 @@
+"""Scores in the manner of torchmetrics."""

@@ -1,0 +1,157 @@
+"""The detectors of torchvision, over any backbone."""
+
+from abc import ABC
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.ops import MultiScaleRoIAlign
+
+from lightning_edge.contracts import DetectionBatch, Detections
+from lightning_edge.nn.encoders.timm_backbone import TimmBackbone
+
+_ASPECT_RATIOS = (0.5, 1.0, 2.0)
+_AS_THEY_COME = {
+    # images come scaled and padded, and the backbone normalises them
+    "image_mean": [0.0, 0.0, 0.0],
+    "image_std": [1.0, 1.0, 1.0],
+    "_skip_resize": True,
+    "size_divisible": 1,
+}
+
+
+class TorchvisionDetector(nn.Module, ABC):
+    """Gives a detector of torchvision the batches of this library, and its results their names.
+
+    Its losses take no notice of ignored regions, which torchvision does not know.
+    """
+
+    detector: nn.Module
+    num_classes: int
+    first_label: int = 0
+    """Number of the first class in the detector; 1 where it keeps 0 for the background."""
+
+    @property
+    def backbone(self) -> TimmBackbone:
+        """The backbone of the detector."""
+        return self.detector.backbone  # pyright: ignore
+
+    def forward(self, image: Float[Tensor, "batch 3 height width"]) -> list[dict[str, Tensor]]:
+        """What the detector gives for images in [0, 1]."""
+        return self.detector(list(image))
+
+    def losses(self, batch: DetectionBatch) -> dict[str, Tensor]:
+        """The detector's own losses, by its names.
+
+        Raises:
+            ValueError: It is in evaluation mode, in which torchvision gives detections.
+        """
+        if not self.training:
+            raise ValueError("expected a detector in training mode for its losses, got evaluation mode: call train()")
+        targets = [
+            {"boxes": boxes, "labels": label + self.first_label}
+            for boxes, label in zip(batch["boxes_xyxy"], batch["label"], strict=True)
+        ]
+        return self.detector(list(batch["image"]), targets)
+
+    def detect(self, image: Float[Tensor, "batch 3 height width"]) -> list[Detections]:
+        """What is in each image, of images in [0, 1]."""
+        return [
+            Detections(found["boxes"], found["scores"], found["labels"] - self.first_label) for found in self(image)
+        ]
+
+
+class FCOSDetector(TorchvisionDetector):
+    """FCOS (arXiv:1904.01355).
+
+    Args:
+        backbone: Its strides 8, 16 and 32 are those of the paper.
+        num_classes: Classes, without background.
+        max_detections: Boxes of an image at most.
+    """
+
+    def __init__(self, backbone: TimmBackbone, num_classes: int, max_detections: int = 100) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        sizes = tuple((stride,) for stride in _level_strides(backbone))  # in FCOS an anchor is a cell
+        anchors = AnchorGenerator(sizes, ((1.0,),) * len(sizes))
+        self.detector = FCOS(
+            backbone, num_classes, anchor_generator=anchors, detections_per_img=max_detections, **_AS_THEY_COME
+        )
+
+
+class RetinaNetDetector(TorchvisionDetector):
+    """RetinaNet (arXiv:1708.02002).
+
+    Args:
+        backbone: Its strides 8, 16 and 32 are those of the paper.
+        num_classes: Classes, without background.
+        anchor_scale: Side of the smallest anchor of a level, cells: 4 in the paper, with two more at 2^(1/3), 2^(2/3).
+        max_detections: Boxes of an image at most.
+    """
+
+    def __init__(
+        self, backbone: TimmBackbone, num_classes: int, anchor_scale: float = 4.0, max_detections: int = 100
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        sizes = tuple(
+            tuple(round(stride * anchor_scale * 2 ** (third / 3)) for third in range(3))
+            for stride in _level_strides(backbone)
+        )
+        anchors = AnchorGenerator(sizes, (_ASPECT_RATIOS,) * len(sizes))
+        self.detector = RetinaNet(
+            backbone, num_classes, anchor_generator=anchors, detections_per_img=max_detections, **_AS_THEY_COME
+        )
+
+
+class FasterRCNNDetector(TorchvisionDetector):
+    """Faster R-CNN (arXiv:1506.01497), with a pyramid (arXiv:1612.03144) or on a single map.
+
+    Args:
+        backbone: Its strides 4, 8, 16 and 32 are those of a pyramid, 16 that of a single map.
+        num_classes: Classes, without background.
+        anchor_sizes: Sides of the anchors, pixels: one for each level of a pyramid, all of them on a single map;
+            8 cells of each level of a pyramid, 32 to 512 pixels on a single map, if ``None``.
+        pool_cells: Cells each way that a box is pooled to.
+        max_detections: Boxes of an image at most.
+        detector_options: What else torchvision's ``FasterRCNN`` takes, such as ``rpn_pre_nms_top_n_train``.
+    """
+
+    first_label = 1
+
+    def __init__(
+        self,
+        backbone: TimmBackbone,
+        num_classes: int,
+        anchor_sizes: tuple[int, ...] | None = None,
+        pool_cells: int = 7,
+        max_detections: int = 100,
+        detector_options: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        strides = _level_strides(backbone)
+        if anchor_sizes is None:
+            anchor_sizes = (32, 64, 128, 256, 512) if len(strides) == 1 else tuple(8 * stride for stride in strides)
+        if len(strides) > 1 and len(anchor_sizes) != len(strides):
+            raise ValueError(f"expected an anchor size for each level ({len(strides)}), got {anchor_sizes}")
+        sizes = (tuple(anchor_sizes),) if len(strides) == 1 else tuple((size,) for size in anchor_sizes)
+        maps = [str(level) for level in range(len(backbone.strides))]
+        self.detector = FasterRCNN(
+            backbone,
+            num_classes + self.first_label,
+            rpn_anchor_generator=AnchorGenerator(sizes, (_ASPECT_RATIOS,) * len(sizes)),
+            box_roi_pool=MultiScaleRoIAlign(maps, pool_cells, sampling_ratio=2),
+            box_detections_per_img=max_detections,
+            **_AS_THEY_COME,
+            **(detector_options or {}),
+        )
+
+
+def _level_strides(backbone: TimmBackbone) -> tuple[int, ...]:
+    """Pixels of the image to a cell of each level, those that a pyramid puts on top included."""
+    added = backbone.num_levels - len(backbone.strides)
+    return (*backbone.strides, *(backbone.strides[-1] * 2 ** (level + 1) for level in range(added)))

@@ -1,0 +1,1 @@
+"""Dynamic convolutions: experts mixed by domain or by image."""

@@ -1,0 +1,1 @@
+"""Image encoders, and what they share: normalization, weight files, features of timm."""

@@ -1,0 +1,1 @@
+"""Segmentation nets: DeepLab, and wrappers that make third-party nets branches of Accel."""

@@ -1,0 +1,29 @@
+"""A segmentation net in two parts, between which a video net can step in."""
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lightning_edge.ops.resize import resize_scores
+
+
+class SegmentationBranch(nn.Module, ABC):
+    """A segmentation net whose features can be carried from frame to frame before its head reads them.
+
+    Wrap any net as one: set ``num_classes``, ``feature_channels`` and ``head``, which maps features to scores, and
+    write ``features``. :class:`~lightning_edge.nn.segmentation.wrapped.WrappedBranch` does so for nets that end with
+    their head.
+    """
+
+    num_classes: int
+    feature_channels: int
+    head: nn.Module
+
+    @abstractmethod
+    def features(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channels h w"]:
+        """Features of images in [0, 1], at a fraction of their size."""
+
+    def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes height width"]:
+        """Scores (logits) of the classes at the size of the images."""
+        return resize_scores(self.head(self.features(image)), image)

@@ -1,0 +1,1 @@
+"""Shift layers, nets of them, and conversion of depthwise convolutions."""

@@ -1,0 +1,1 @@
+"""The generated street world and its renderer."""

@@ -1,0 +1,87 @@
+"""Segmentation of a video stream, frame by frame."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from lightning_edge.contracts import VideoNet
+from lightning_edge.ops.classes import most_likely
+from lightning_edge.systems.streaming.frame_check import check_frame
+from lightning_edge.systems.streaming.keyframes import FixedInterval, KeyframePolicy
+
+
+class VideoStream:
+    """Runs a video net on one frame at a time and holds its state on the last one, nothing older.
+
+    A frame becomes a key frame when it is the first, when its size differs from the one before, when the scene was cut,
+    or when ``interval`` frames have passed since the last key frame (dropped ones count).
+
+    Args:
+        net: The video net, in the mode and on the device where it is to run.
+        interval: Frames from key frame to key frame (1 runs the reference branch on every frame), or a policy that
+            decides on them, such as ``AdaptiveInterval``.
+        cut_threshold: Mean change of brightness of a 16x16 thumbnail, in [0, 1], above which the scene counts as cut.
+            ``None`` never looks. In the sample world at 17 Hz the change within a drive is below 0.05 in 99 of 100
+            frames, and from one drive to another above 0.08 in 97 of 100 pairs and above 0.06 in all.
+    """
+
+    def __init__(self, net: VideoNet, interval: int | KeyframePolicy = 5, cut_threshold: float | None = 0.08) -> None:
+        if cut_threshold is not None and cut_threshold < 0:
+            raise ValueError(f"expected cut_threshold of at least 0, got {cut_threshold}")
+        if not isinstance(net, VideoNet):
+            raise ValueError(f"expected a video net, such as AccelNet or the net of Accel, got {type(net).__name__}")
+        self.net = net
+        self.policy = interval if isinstance(interval, KeyframePolicy) else FixedInterval(interval)
+        self.cut_threshold = cut_threshold
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past: the next frame is a key frame."""
+        self._state: Any = None
+        self._size: torch.Size | None = None
+        self._thumbnail: Tensor | None = None
+        self._is_keyframe = False
+        self._index = -1
+        self._key_index = 0
+        self.policy.reset()
+
+    @property
+    def is_keyframe(self) -> bool:
+        """Whether the last frame was a key frame."""
+        return self._is_keyframe
+
+    @torch.inference_mode()
+    def __call__(self, frame: Tensor, index: int | None = None) -> Int64[Tensor, "height width"]:
+        """Class of each pixel of the next frame.
+
+        Args:
+            frame: Image ``[3, height, width]`` in [0, 1], of the net's type of numbers and on its device.
+            index: Number of the frame in its source, so that a gap tells of dropped frames; by default one more than
+                the last. A number that is not larger than the last begins another video: the frame is a key frame,
+                while a policy goes on as it was until ``reset``.
+
+        Raises:
+            ValueError: if the frame is no such image; the stream stays as it was.
+            Exception: What the net raises; the frame counts as dropped then, and the next one is a key frame.
+        """
+        image, thumbnail = check_frame(frame, self.net)
+        image = image.clone()  # a camera may fill the same buffer again while the net still compares with this frame
+        index = self._index + 1 if index is None else index
+        is_forced = index <= self._index or image.shape != self._size
+        self._size = None  # until the net has seen the frame
+        is_keyframe = self._needs_keyframe(index, thumbnail, is_forced)
+        state = self.net.start(image) if is_keyframe else self.net.advance(self._state, image)
+        mask = most_likely(self.net.scores(state))[0]
+        if is_keyframe:
+            self._key_index = index
+        self._state, self._is_keyframe, self._index = state, is_keyframe, index
+        self._thumbnail, self._size = thumbnail, image.shape
+        return mask
+
+    def _needs_keyframe(self, index: int, thumbnail: Tensor, is_forced: bool) -> bool:
+        before = thumbnail if self._thumbnail is None else self._thumbnail
+        change = (thumbnail - before).abs().mean().item()
+        is_cut = self.cut_threshold is not None and change > self.cut_threshold
+        return self.policy.is_keyframe(max(index - self._key_index, 0), change, is_forced or is_cut)
