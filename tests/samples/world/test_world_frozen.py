@@ -19,7 +19,7 @@ from lightning_edge.samples.world.domains import DOMAINS
 from lightning_edge.samples.world.frames import WORLD_VERSION, render_snippet
 from lightning_edge.samples.world.town import build_town
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "sample_world.json"
+GOLDEN = Path(__file__).parents[2] / "golden" / "sample_world.json"
 SEEDS = (0, 7)
 HEIGHT, WIDTH = 64, 128
 

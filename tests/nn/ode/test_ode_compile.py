@@ -10,7 +10,7 @@ import pytest
 
 import lightning_edge
 
-PROGRAM = Path(__file__).with_name("compiled_ode.py")
+PROGRAM = Path(__file__).parents[2] / "support/compiled_ode.py"
 
 
 def differences(*arguments):
