@@ -3,16 +3,21 @@
 import shutil
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+Model = TypeVar("Model", bound=nn.Module)
+
+_SHARDED = (".metadata", "meta.pt", "latest")
+"""Files of which one lies in a checkpoint that is a folder, as Lightning and DeepSpeed write them."""
 
 _START_OF_A_ZIP = b"PK\x03\x04"
 _READ_AGAIN = "copy it again, or use another one"
@@ -68,6 +73,52 @@ def read_checkpoint(path: Path | str, argument: str, needs: Mapping[str, type] |
         )
     _check_weights(content["state_dict"], path, argument)
     return dict(content)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Newest checkpoint below ``folder`` that a training can go on from; of equally new ones ``last.ckpt``.
+
+    Newer ones that are damaged, or have weights that are NaN, give a warning each.
+    """
+    for path in newest_first(folder.rglob("*.ckpt")):
+        if (fault := find_fault(path)) is None:
+            return path
+        warnings.warn(f"{fault}. It is left out", stacklevel=2)
+    return None
+
+
+def find_fault(path: Path) -> str | None:
+    """What is wrong with a checkpoint that a training would go on from; nothing is found in one that is a folder."""
+    if is_sharded(path):
+        return None
+    try:
+        read_checkpoint(path, "ckpt_path", RESUMABLE)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return None
+
+
+def is_sharded(path: Path) -> bool:
+    """Whether a checkpoint is a folder of files, one for each process."""
+    return path.is_dir() and any((path / name).exists() for name in _SHARDED)
+
+
+def newest_first(paths: Iterable[Path]) -> list[Path]:
+    """Checkpoints by age; of equally new ones ``last.ckpt`` comes first."""
+    dated = []
+    for path in paths:
+        try:
+            dated.append((path.stat().st_mtime, path.name == "last.ckpt", path))
+        except OSError:  # removed meanwhile, or a link to nowhere
+            continue
+    return [path for *_, path in sorted(dated, reverse=True)]
+
+
+def with_weights(model: Model, ckpt_path: Path | None) -> Model:
+    """The model in evaluation mode, with the weights of a checkpoint where one is given."""
+    if ckpt_path is not None:
+        model.load_state_dict(read_checkpoint(ckpt_path, "ckpt_path")["state_dict"])
+    return model.eval()
 
 
 @contextmanager

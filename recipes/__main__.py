@@ -2,7 +2,7 @@
 
 import sys
 
-from recipes._cli import list_recipes
+from recipes._cli.command_line import list_recipes
 
 if __name__ == "__main__":
     sys.stdout.write(list_recipes())

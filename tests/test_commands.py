@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from recipes import _cli
+from recipes._cli import command_line as _cli
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "recipes").rglob("*.yaml"))

@@ -56,7 +56,7 @@ def test_a_recipe_runs_from_a_foreign_folder(installed, tmp_path):
     where = f"import {', '.join(PACKAGES)}; print({', '.join(f'{name}.__file__' for name in PACKAGES)})"
     found = call(sys.executable, "-P", "-c", where, folder=tmp_path, python_path=str(installed)).split()
     assert all(Path(file).is_relative_to(installed) for file in found)
-    smoke = (installed / "recipes/accel.yaml").read_text().splitlines()[4].removeprefix("# smoke: ").split()
+    smoke = (installed / "recipes/accel/default.yaml").read_text().splitlines()[4].removeprefix("# smoke: ").split()
     command = [sys.executable, "-P", "-m", "recipes.accel", "fit", *smoke]
     call(*command, folder=tmp_path, python_path=str(installed))
     assert (tmp_path / "runs/accel/version_0/config.yaml").is_file()

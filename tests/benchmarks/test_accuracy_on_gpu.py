@@ -27,8 +27,9 @@ from lightning_edge.data.formats.cifar import read_cifar
 from lightning_edge.methods import StepSchedule
 from lightning_edge.nn import TimmClassifier
 from lightning_edge.nn.ode.anodev2 import ODEBlock
-from recipes import _anodev2_compare, _shift_compare
-from recipes._comparison_picture import draw_comparison
+from recipes._experiments.figure import draw_comparison
+from recipes.anodev2 import compare as _anodev2_compare
+from recipes.shift import compare as _shift_compare
 
 _REAL = Path(__file__).parents[3] / "shared/data/cifar10_subset"
 pytestmark = [

@@ -31,7 +31,7 @@ from lightning_edge.nn.dynamic.experts import in_domain
 from lightning_edge.nn.encoders.frozen_encoder import FrozenEncoder
 from lightning_edge.nn.encoders.norm_statistics import reestimate_norms
 from lightning_edge.ops.center_targets import pad_boxes
-from recipes._ddn_compare import _WIDTHS
+from recipes.ddn.compare import _WIDTHS
 
 pytestmark = [
     pytest.mark.benchmark,

@@ -13,7 +13,7 @@ from lightning.pytorch import Trainer
 from settings import make_accel, make_cityscapes_video
 from toys import fit_in_float64
 
-from recipes._cli import run_config
+from recipes._cli.run_config import run_config
 
 
 def test_accumulating_four_batches_of_two_equals_one_of_eight(tmp_path):
@@ -72,7 +72,7 @@ SMALL = [
 
 RUN = """
 import sys
-from recipes._cli import run_config
+from recipes._cli.run_config import run_config
 run_config("accel", sys.argv[2:], sys.argv[1])
 """
 

@@ -6,7 +6,7 @@ from small_run import SMALL as SMALL_RUN
 
 from lightning_edge.samples.world.frames import standing_share
 from recipes import accel
-from recipes._accel_keyframes import _worlds
+from recipes.accel.keyframes import _worlds
 
 SMALL = [*SMALL_RUN, "--trainer.callbacks=null"]
 CAMVID = [

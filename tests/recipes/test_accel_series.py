@@ -8,7 +8,7 @@ import torch
 from small_run import SMALL as SMALL_RUN
 
 from recipes import accel
-from recipes._accel_series import VARIANTS
+from recipes.accel.ablate import VARIANTS
 
 SMALL = [
     *SMALL_RUN,
@@ -50,7 +50,7 @@ def test_repeat_averages_the_seeds(split, capsys):
 
 def ablate(variants):
     lengths = ["--num_seeds=1", "--first_epochs=1", "--second_epochs=1", "--interval=2"]
-    long = ["-c", "accel_long.yaml", *SMALL]
+    long = ["-c", "long.yaml", *SMALL]
     found = accel.main(["ablate", f"--variants={variants}", *lengths, f"--overrides={long}"]).metrics
     folder = Path("runs/accel_ablation/seed_0")
     assert found == pytest.approx({f"{name}_miou": mious(folder / name)["accel_miou_n2"] for name in variants})

@@ -3,7 +3,7 @@
 from small_run import SMALL
 
 from recipes import accel
-from recipes._arguments import prepare
+from recipes._cli.arguments import prepare
 
 
 def test_three_spellings_leave_a_part_of_the_net_out(tmp_path):

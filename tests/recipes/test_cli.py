@@ -11,8 +11,9 @@ from outside import commands_only, tiny
 from outside.parts import TinyMethod
 from wandb_offline import read_offline_run
 
-from recipes import _cli, shift
-from recipes._run_folder import RunFolder
+from recipes import shift
+from recipes._cli import command_line as _cli
+from recipes._cli.run_folder import RunFolder
 
 NO_LOGGER = "--trainer.logger=false"
 

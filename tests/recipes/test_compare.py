@@ -8,9 +8,9 @@ from matplotlib.image import imread
 
 from lightning_edge.analysis.intervals import mean_with_interval
 from recipes import anodev2, shift
-from recipes._anodev2_compare import VARIANTS as EQUATIONS
-from recipes._comparison_picture import draw_comparison
-from recipes._shift_compare import VARIANTS as SHIFTS
+from recipes._experiments.figure import draw_comparison
+from recipes.anodev2.compare import VARIANTS as EQUATIONS
+from recipes.shift.compare import VARIANTS as SHIFTS
 
 SMALL = [
     "--data.root=null",
@@ -34,7 +34,7 @@ def accuracies(folder):
 
 
 def test_every_variant_has_all_seeds_and_a_difference_by_seed(capsys):
-    overrides = ["-c", "shift_cifar10.yaml", *SMALL]
+    overrides = ["-c", "cifar10.yaml", *SMALL]
     call = ["compare", "--num_seeds=2", '--variants=["shift1","resnet1"]', f"--overrides={overrides}"]
     found = shift.main(call).metrics
     folder = Path("runs/shift_comparison")
@@ -71,7 +71,7 @@ def test_the_picture_has_every_seed_and_the_mean():
 
 def test_equations_are_compared():
     variants = ["baseline", "neural_ode_t", "anodev2_1", "anode_by_time"]
-    overrides = ["-c", "anodev2_cifar10.yaml", "--model.net.model=ode_resnet4", *SMALL, "--trainer.max_epochs=1"]
+    overrides = ["-c", "cifar10.yaml", "--model.net.model=ode_resnet4", *SMALL, "--trainer.max_epochs=1"]
     found = anodev2.main(["compare", "--num_seeds=1", f"--variants={variants}", f"--overrides={overrides}"]).metrics
     assert set(found) == {f"{name}_accuracy" for name in variants}
     sizes = [row["num_parameters"] for row in rows(Path("runs/anodev2_comparison/comparison.csv"))]
@@ -93,7 +93,7 @@ def test_a_variant_that_is_none_is_refused():
 
 
 def test_a_stopped_run_goes_on_and_one_that_only_lacks_its_mark_is_used():
-    overrides = ["-c", "shift_cifar10.yaml", *SMALL]
+    overrides = ["-c", "cifar10.yaml", *SMALL]
     call = ["compare", "--num_seeds=1", '--variants=["shift1"]']
     found = shift.main([*call, f"--overrides={overrides}"]).metrics
     folder = Path("runs/shift_comparison/seed_0/shift1")
@@ -116,7 +116,7 @@ def test_mistakes_are_named(arguments, message):
 
 
 def test_runs_without_latency_monitor_are_named():
-    overrides = ["-c", "shift_cifar10.yaml", *SMALL, "--trainer.callbacks=[]", "--trainer.max_epochs=1"]
+    overrides = ["-c", "cifar10.yaml", *SMALL, "--trainer.callbacks=[]", "--trainer.max_epochs=1"]
     with pytest.raises(ValueError, match="expected runs with a validation and with LatencyMonitor"):
         shift.main(["compare", "--num_seeds=1", '--variants=["shift1"]', f"--overrides={overrides}"])
 

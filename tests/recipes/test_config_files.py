@@ -9,7 +9,7 @@ import yaml
 from outside import tiny
 
 from recipes import accel, segmentation
-from recipes._config_files import find_configs, read_config, undone_options
+from recipes._cli.config_files import find_configs, read_config, undone_options
 
 HERE = Path("here.yaml")
 
@@ -142,6 +142,6 @@ def test_one_that_says_the_same_is_not(option, content):
 
 
 def test_the_warning_reaches_whoever_types(capsys):
-    args = ["fit", "--trainer.max_epochs=1", "-c", "segmentation_camvid.yaml", "--print_config"]
+    args = ["fit", "--trainer.max_epochs=1", "-c", "camvid.yaml", "--print_config"]
     with pytest.warns(UserWarning, match=r"trainer.max_epochs \(1 becomes \d+\)"), pytest.raises(SystemExit, match="0"):
         segmentation.main(args)

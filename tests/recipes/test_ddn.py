@@ -14,10 +14,11 @@ from lightning_edge.data.domains.features import read_features
 from lightning_edge.nn.dynamic.conversion import specialise
 from lightning_edge.nn.dynamic.experts import in_domain
 from lightning_edge.systems import KnownDomains
-from recipes._cli import last_checkpoint, run_config
-from recipes._ddn_compare import VARIANTS, compare, make_variants
-from recipes._ddn_stream import _delays
+from lightning_edge.checkpoints import last_checkpoint
+from recipes._cli.run_config import run_config
 from recipes.ddn import main
+from recipes.ddn.compare import VARIANTS, compare, make_variants
+from recipes.ddn.stream import _delays
 
 SMALL = [
     "--data.sample_size=[64,96]",
@@ -37,7 +38,7 @@ SHORT = [
     "--trainer.enable_model_summary=false",
 ]
 FEW_CALLBACKS = '--trainer.callbacks=[{"class_path":"lightning.pytorch.callbacks.ModelCheckpoint"}]'
-DIGITS = ["-c", "ddn_digits.yaml", "--data.num_samples=[60,40]", "--data.batch_size=8", "--data.num_workers=0"]
+DIGITS = ["-c", "digits.yaml", "--data.num_samples=[60,40]", "--data.batch_size=8", "--data.num_workers=0"]
 
 
 @pytest.fixture(scope="module")

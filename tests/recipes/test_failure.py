@@ -10,7 +10,7 @@ import pytest
 from outside import tiny
 
 from recipes import accel, segmentation
-from recipes._failure import explain_failure
+from recipes._cli.failure import explain_failure
 
 NO_LOGGER = "--trainer.logger=false"
 

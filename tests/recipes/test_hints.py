@@ -9,7 +9,7 @@ from outside import tiny
 
 from lightning_edge import data
 from recipes import accel, segmentation, shift
-from recipes._misspelt import explain
+from recipes._cli.messages import explain
 
 
 def refusal(capsys, main, *args):

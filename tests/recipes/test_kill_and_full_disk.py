@@ -17,7 +17,7 @@ from outside import tiny
 from callbacks import AtomicCheckpointIO
 from callbacks.atomic_checkpoint import remove_leftovers, replace_file
 from recipes import run_config
-from recipes._cli import last_checkpoint
+from lightning_edge.checkpoints import last_checkpoint
 
 RUN = Path("runs/tiny/version_0")
 LAST = RUN / "checkpoints/last.ckpt"

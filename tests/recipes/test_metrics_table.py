@@ -9,7 +9,7 @@ from lightning.pytorch.trainer.connectors.logger_connector import _LoggerConnect
 from outside import tiny
 
 from recipes import run_config
-from recipes._metrics_table import rows_before
+from recipes._cli.metrics_table import rows_before
 
 HEAD = b"epoch,step,train/loss,val/loss\r\n"
 ROWS = [b"0,3,,0.5\r\n", b"0,3,0.7,\r\n", b"1,7,,0.4\r\n", b"1,7,0.6,\r\n"]

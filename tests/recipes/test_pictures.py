@@ -7,9 +7,9 @@ from scaling_runs import make_run, steps_of
 from test_scaling_report import results
 from texts_in_figures import beyond_the_edge, drawn_texts, overlapping
 
-from recipes._comparison_picture import draw_comparison
-from recipes._ddn_stream_report import StreamScore, draw_stream
-from recipes._scaling_picture import draw_results
+from recipes._experiments.figure import draw_comparison
+from recipes.batch_size_scaling._figure import draw_results
+from recipes.ddn._stream_report import StreamScore, draw_stream
 
 
 def check(figure, monkeypatch):

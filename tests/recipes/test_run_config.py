@@ -9,8 +9,8 @@ import torch
 
 from lightning_edge.methods import Classification
 from recipes import run_config, shift
-from recipes._overrides import as_arguments
-from recipes._run_record import metrics_of_finished
+from recipes._cli.overrides import as_arguments
+from recipes._cli.run_record import metrics_of_finished
 
 RECIPE = "outside.tiny"
 

@@ -45,7 +45,7 @@ def test_ctrl_c_says_where_the_run_is_and_how_to_resume(capsys, caplog):
 
 
 def test_runs_without_a_logger_that_start_in_the_same_second_have_folders_of_their_own(monkeypatch):
-    monkeypatch.setattr("recipes._run_folder.time.strftime", lambda *args: "nologger_20260102-030405")
+    monkeypatch.setattr("recipes._cli.run_folder.time.strftime", lambda *args: "nologger_20260102-030405")
     folders = [tiny.main([command, "--trainer.logger=false"]).trainer.default_root_dir for command in ("fit",) * 2]
     assert folders == [f"lightning_logs/nologger_20260102-030405{end}" for end in ("", "_1")]
     assert all(Path(folder, "checkpoints/last.ckpt").is_file() for folder in folders)

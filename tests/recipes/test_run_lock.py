@@ -9,7 +9,7 @@ import pytest
 from outside import tiny
 
 from recipes import run_config
-from recipes._run_lock import LOCK, RunLock
+from recipes._cli.run_lock import LOCK, RunLock
 
 RUN = Path("runs/tiny/version_0")
 LAST = RUN / "checkpoints/last.ckpt"

@@ -6,8 +6,15 @@ import pytest
 from small_sweep import small_plan
 
 from recipes import batch_size_scaling
-from recipes._scaling_check import check
-from recipes._scaling_plan import PlannedRun, Setting, largest_divisor, one_of_each_kind, read_plan, write_plan
+from recipes.batch_size_scaling._check import check
+from recipes.batch_size_scaling._plan import (
+    PlannedRun,
+    Setting,
+    largest_divisor,
+    one_of_each_kind,
+    read_plan,
+    write_plan,
+)
 
 
 def test_rules_scale_the_rate_and_share_runs_where_they_agree():

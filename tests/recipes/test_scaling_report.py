@@ -9,11 +9,11 @@ from scaling_runs import diverged, make_run, steps_of
 from small_sweep import small_plan
 
 from lightning_edge.analysis.scaling_run import write_run
-from recipes._scaling_picture import draw_results
-from recipes._scaling_plan import write_plan
-from recipes._scaling_progress import in_a_line
-from recipes._scaling_report import in_words, recommend, recommend_here, remarks
-from recipes._scaling_results import read_results
+from recipes.batch_size_scaling._figure import draw_results
+from recipes.batch_size_scaling._plan import write_plan
+from recipes.batch_size_scaling._progress import in_a_line
+from recipes.batch_size_scaling._report import in_words, recommend, recommend_here, remarks
+from recipes.batch_size_scaling._results import read_results
 
 SIZES = (16, 64, 256, 1024)
 

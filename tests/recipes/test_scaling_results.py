@@ -11,9 +11,9 @@ from small_sweep import call
 from wandb_offline import read_offline_run
 
 from recipes import batch_size_scaling
-from recipes._scaling_plan import Setting, read_plan
-from recipes._scaling_report import recommend, remarks
-from recipes._scaling_results import read_results, read_runs
+from recipes.batch_size_scaling._plan import Setting, read_plan
+from recipes.batch_size_scaling._report import recommend, remarks
+from recipes.batch_size_scaling._results import read_results, read_runs
 
 FOLDER = Path("runs/batch_size_scaling")
 

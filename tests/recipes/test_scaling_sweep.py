@@ -13,9 +13,9 @@ from small_sweep import call, losses_below
 from callbacks import BatchSizeScaling
 from lightning_edge.analysis.scaling_run import read_run
 from recipes import batch_size_scaling
-from recipes._jobs import Job, run_jobs
-from recipes._scaling_plan import read_plan
-from recipes._scaling_results import read_results, read_runs
+from recipes._experiments.jobs import Job, run_jobs
+from recipes.batch_size_scaling._plan import read_plan
+from recipes.batch_size_scaling._results import read_results, read_runs
 
 
 def test_a_stopped_sweep_goes_on_and_loses_nothing(tmp_path):

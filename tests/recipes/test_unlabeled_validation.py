@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from lightning_edge.data import BDD100KDataModule, CIFARDataModule, CityscapesDataModule, CityscapesVideoDataModule
 from recipes import accel, ddn, segmentation, shift
-from recipes._failure import explain_failure
+from recipes._cli.failure import explain_failure
 
 SHORT = [
     "--trainer.max_epochs=2",

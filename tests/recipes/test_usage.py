@@ -18,7 +18,7 @@ def type_command(tmp_path):
     folders = {name: tmp_path / name for name in ("bin", "poison", "here")}
     for folder in folders.values():
         folder.mkdir()
-    (folders["bin"] / "lightning-edge").write_text("from recipes._cli import console\nconsole()\n")
+    (folders["bin"] / "lightning-edge").write_text("from recipes._cli.command_line import console\nconsole()\n")
     for name in HEAVY:
         (folders["poison"] / f"{name}.py").write_text(f"raise SystemExit('{name} was imported')")
 
@@ -58,7 +58,7 @@ def test_a_recipe_without_a_command_prints_its_usage(recipe, type_command):
         ("fitt", "got 'fitt'; did you mean 'fit'?"),
         ("--trainer.max_epoch=3", "such as `{start} fit --trainer.max_epoch=3`, got --trainer.max_epoch=3"),
         ("--trainer.max_epochs=3 test", "such as `{start} test --trainer.max_epochs=3`"),
-        ("-c accel_long.yaml", "expected a command before the options, such as `{start} fit -c accel_long.yaml`"),
+        ("-c long.yaml", "expected a command before the options, such as `{start} fit -c long.yaml`"),
         ("fit -c nosuch.yaml", "no configuration nosuch.yaml, neither here nor beside the recipe, which comes with "),
     ],
 )
@@ -70,7 +70,7 @@ def test_a_usage_error_is_one_line_about_what_was_typed(args, said, type_command
         assert first_line.startswith("error: ")
         assert said.format(start=start) in first_line
         assert others in ([], [f"`{start} --help` lists the commands."])
-    assert "nosuch" not in args or "accel_camvid.yaml, accel_camvid_sample.yaml," in first_line
+    assert "nosuch" not in args or "accel/camvid.yaml, accel/camvid_sample.yaml," in first_line
 
 
 def test_the_help_of_a_command_begins_with_the_options_that_matter(type_command):
@@ -86,7 +86,7 @@ def test_the_help_of_a_command_begins_with_the_options_that_matter(type_command)
 
 def test_the_main_options_exist(capsys):
     from recipes import shift
-    from recipes._usage import _MAIN_OPTIONS
+    from recipes._cli.usage import _MAIN_OPTIONS
 
     with pytest.raises(SystemExit, match="0"):
         shift.main(["fit", "--help"])

@@ -9,8 +9,8 @@ import pytest
 import wandb
 from outside import tiny
 
-from recipes import _wandb
-from recipes._wandb import has_wandb_credentials, prepare_wandb
+from recipes._cli import wandb as _wandb
+from recipes._cli.wandb import has_wandb_credentials, prepare_wandb
 
 KEY = "0123456789" * 4
 FIT = ["fit", "--trainer.max_epochs=1"]

@@ -1,7 +1,7 @@
 """Sweeps small enough for a test."""
 
 from lightning_edge.analysis.scaling_run import read_run
-from recipes._scaling_plan import Sweep, read_plan
+from recipes.batch_size_scaling._plan import Sweep, read_plan
 
 OVERRIDES = [
     "--model.net.model=ode_resnet4",

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from recipes._cli import run
+from recipes._cli.command_line import run
 
 
 def search(num_cameras: int = 2) -> dict:

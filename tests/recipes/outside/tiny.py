@@ -4,7 +4,7 @@ from functools import partial
 
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
-from recipes._cli import run
+from recipes._cli.command_line import run
 
 
 def profile(model: LightningModule, trainer: Trainer, datamodule: LightningDataModule, repeats: int = 3) -> dict:

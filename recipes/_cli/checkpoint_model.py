@@ -1,0 +1,75 @@
+"""The model that a checkpoint describes, for commands that work on a finished training.
+
+A checkpoint of the command line says how its model is made, in names of classes and their arguments. It is read like a
+configuration that comes before all others, so that the command line can still change it.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import yaml
+
+from lightning_edge.checkpoints import read_checkpoint
+from lightning_edge.model_description import check_description, named_values
+from recipes._cli.config_files import OPTIONS, is_inline, options_of, read_config
+
+_WORDS = ("best", "last", "hpc")
+"""Values of ``--ckpt_path`` that name no file."""
+
+
+def with_model_of_checkpoint(args: Sequence[str], command: str, defaults: Path) -> list[str]:
+    """Put the model of ``--ckpt_path`` behind the command, as a configuration; no change without such a model.
+
+    Args:
+        args: The command line.
+        command: A word of it.
+        defaults: The recipe's own configuration.
+
+    Raises:
+        ValueError: The checkpoint names a class of a module that is neither this library's nor named in the
+            configuration, or arguments that fetch weights.
+    """
+    checkpoint = _checkpoint_in(args)
+    model = _model_of(checkpoint)
+    if model is None:
+        return list(args)
+    check_description(model, str(checkpoint), {_module_of(name) for name in _configured_classes(args, defaults)})
+    place = args.index(command) + 1
+    return [*args[:place], "-c", json.dumps({"model": model}), *args[place:]]
+
+
+def _module_of(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _checkpoint_in(args: Sequence[str]) -> Path | None:
+    given = [value for _, option, value in options_of(args) if option == "--ckpt_path"]
+    return Path(given[-1]) if given and given[-1] not in _WORDS else None
+
+
+def _model_of(checkpoint: Path | None) -> dict[str, Any] | None:
+    """Class and arguments of the model, where a run of the command line wrote the checkpoint."""
+    content: Mapping[str, Any] = {}
+    if checkpoint is not None and checkpoint.is_file():
+        with suppress(ValueError, OSError, UnpicklingError):  # what is wrong with it, the run says
+            content = read_checkpoint(checkpoint, "ckpt_path")
+    arguments = dict(content.get("hyper_parameters", {}))
+    arguments.pop("_instantiator", None)
+    name = arguments.pop("_class_path", None)
+    return None if name is None else {"class_path": name, "init_args": arguments}
+
+
+def _configured_classes(args: Sequence[str], defaults: Path) -> Iterator[str]:
+    """Classes that the recipe's configuration and the command line name."""
+    contents: list[Mapping[str, Any]] = [yaml.safe_load(defaults.read_text(encoding="utf-8"))]
+    for _, option, value in options_of(args):
+        if option in OPTIONS:
+            contents.append(yaml.safe_load(value) if is_inline(value) else read_config(Path(value)))
+        elif option.startswith("--model") and "." in value:
+            yield value
+    for content in contents:
+        yield from (value for name, value in named_values(content) if name == "class_path")

@@ -1,0 +1,160 @@
+"""What a run ends with: its scores, where it left what, and what to type next."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from rich.console import Console
+from typing_extensions import override
+
+from callbacks._latency_report import is_latency
+from lightning_edge.ops.names import key_of
+from recipes._cli.run_lock import LOCK
+
+_STAGES = {"fit": "val", "validate": "val", "test": "test"}
+_NO_RESULTS = ("wandb", LOCK)
+_SERIES = re.compile(r".*_d\d+")
+"""Scores by distance from the key frame: a figure and metrics.csv show them."""
+
+
+class InputSize(Callback):
+    """Notes height and width of the images that a model works on, in pixels."""
+
+    def __init__(self) -> None:
+        self.size: tuple[int, int] | None = None
+
+    @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._note(batch)
+
+    @override
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._note(batch)
+
+    @override
+    def on_test_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._note(batch)
+
+    def _note(self, batch: Any) -> None:
+        for key in ("image", "frames"):
+            if self.size is None and isinstance(batch, dict) and key in batch:
+                self.size = tuple(batch[key].shape[-2:])
+
+
+def closing_block(
+    trainer: Trainer, command: str, command_line: str, own_commands: Sequence[str], checkpoint: Path | None
+) -> str:
+    """The lines that a fit, a validation or a test ends with.
+
+    Args:
+        trainer: It has run.
+        command: ``fit``, ``validate`` or ``test``.
+        command_line: What was typed to call the recipe.
+        own_commands: Names of the recipe's commands that take a checkpoint.
+        checkpoint: The one that was given.
+    """
+    folder = Path(trainer.default_root_dir)
+    lines = ["", *_scores(trainer, command)]
+    if command == "fit":
+        best, last = _best(trainer), _last(trainer)
+        lines += [f"Best checkpoint: {_path(Path(path))} ({score})" for path, score in best]
+        lines += [f"Last checkpoint: {_path(path)}" for path in last]
+        checkpoint = next((Path(path) for path, _ in best), last[0] if last else None)
+    left = sorted(
+        f"{path.name}{'/' if path.is_dir() else ''}" for path in folder.glob("*") if path.name not in _NO_RESULTS
+    )
+    if left and not getattr(trainer, "fast_dev_run", False):
+        lines.append(f"Folder: {_path(folder)} with {', '.join(left)}")
+    if checkpoint is not None:
+        lines += ["Next:", *_next(trainer, command, command_line, own_commands, checkpoint, folder)]
+    return "\n".join(lines)
+
+
+def print_closing_block(trainer: Trainer, *args: Any) -> None:
+    """Print :func:`closing_block`, on the first process only."""
+    if trainer.is_global_zero:
+        Console(soft_wrap=True, highlight=False).print(closing_block(trainer, *args), markup=False)
+
+
+def _scores(trainer: Trainer, command: str) -> Iterator[str]:
+    stage = _STAGES[command]
+    scores = {
+        name.removeprefix(f"{stage}/"): float(value)
+        for name, value in trainer.callback_metrics.items()
+        if name.startswith(f"{stage}/") and not is_latency(name) and not _SERIES.fullmatch(name)
+    }
+    if not scores:
+        yield "Nothing was validated, so there are no scores." if command == "fit" else "No score was logged."
+        return
+    module: Any = trainer.lightning_module
+    parts = {"class": _names(getattr(module, "class_names", None), getattr(module, "num_classes", 0))}
+    parts["domain"] = _names(getattr(module, "domain_names", None), 0)
+    groups: dict[tuple[str, str], dict[str, float]] = {}
+    single: dict[str, float] = {}
+    for key, value in scores.items():
+        for kind, names in parts.items():
+            if part := max((name for name in names if key.endswith(f"_{name}")), key=len, default=None):
+                groups.setdefault((key.removesuffix(f"_{part}"), kind), {})[part] = value
+                break
+        else:
+            single[key] = value
+    yield "Scores of the last validation:" if command == "fit" else f"Scores on the {_STAGES[command]} data:"
+    width = max(map(len, single), default=0) + len(stage) + 3
+    yield from (f"  {f'{stage}/{key}':<{width}}{value:.4g}" for key, value in single.items())
+    for (metric, kind), values in groups.items():
+        yield f"  {metric} by {kind}: {', '.join(f'{part} {value:.3f}' for part, value in values.items())}"
+
+
+def _names(given: Sequence[str] | None, number: int) -> set[str]:
+    """How classes or domains may be called in keys."""
+    names = [str(index) for index in range(number)] if given is None else list(given)
+    return {*names, *map(key_of, names)} - {""}
+
+
+def _best(trainer: Trainer) -> list[tuple[str, str]]:
+    """Checkpoint with the best score of each kind, and that score."""
+    return [
+        (callback.best_model_path, f"{callback.monitor} {float(callback.best_model_score):.4g}")
+        for callback in _checkpoints(trainer)
+        if callback.monitor is not None and callback.best_model_path and callback.best_model_score is not None
+    ]
+
+
+def _last(trainer: Trainer) -> list[Path]:
+    paths = [
+        callback.last_model_path or (callback.best_model_path if callback.monitor is None else "")
+        for callback in _checkpoints(trainer)
+    ]
+    return [Path(path) for path in paths if path][:1]
+
+
+def _checkpoints(trainer: Trainer) -> list[ModelCheckpoint]:
+    return [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+
+
+def _next(
+    trainer: Trainer, command: str, command_line: str, own_commands: Sequence[str], checkpoint: Path, folder: Path
+) -> Iterator[str]:
+    config = next((path for path in (folder / "config.yaml",) if path.is_file()), None)
+    same = f"{f'-c {_path(config)} ' if config else ''}--ckpt_path={_path(checkpoint)}"
+    size = next(
+        (callback.size for callback in trainer.callbacks if isinstance(callback, InputSize)),  # pyright: ignore
+        None,
+    )
+    if command != "test":
+        yield f"  {command_line} test {same}"
+    of_size = f" --data.size=[{size[0]},{size[1]}]" if size else ""
+    yield f"  {command_line} predict {same} --data=FramesDataModule --data.source=FOLDER_OR_VIDEO{of_size}"
+    yield from (f"  {command_line} {name} {same}" for name in own_commands if name == "export")
+
+
+def _path(path: Path) -> Path:
+    """As short as it can be typed."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

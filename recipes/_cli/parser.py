@@ -1,0 +1,362 @@
+"""LightningCLI as the recipes need it: own commands, one folder a run, checkpoints that give weights only."""
+
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from inspect import getdoc, signature
+from pathlib import Path
+from typing import Any, NoReturn
+
+import lightning.pytorch.callbacks
+import yaml
+from jsonargparse import Namespace
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+
+# imported so that their classes have short names on the command line
+import callbacks
+import lightning_edge.data
+import lightning_edge.methods
+import lightning_edge.nn
+import lightning_edge.systems
+from recipes._cli.checkpoint_model import with_model_of_checkpoint
+from recipes._cli.closing_block import InputSize, print_closing_block
+from recipes._cli.config_check import check_config
+from recipes._cli.logged_metrics import LoggedMetrics, last_values
+from recipes._cli.messages import explain
+from recipes._cli.plugins import with_atomic_checkpoints
+from lightning_edge.checkpoints import last_checkpoint
+from recipes._cli.run_checkpoints import check_checkpoint, run_of
+from recipes._cli.run_folder import RunFolder
+from recipes._cli.summary import use_honest_summary
+from recipes._cli.usage import TRAINER_COMMANDS
+from recipes._cli.wandb import finish_wandb, leave_anonymous_unset, start_wandb
+
+OBJECTS = ("model", "datamodule", "trainer")
+"""What a command receives from its recipe when it names it."""
+
+_DOING = {"validate": "validating", "test": "testing", "predict": "predicting"}
+
+_SHARED = ("seed_everything", "trainer", "model", "data")
+"""What a configuration says that every command can take."""
+
+
+class RecipeParser(LightningArgumentParser):
+    """Parser that names a misspelt argument in one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Write what is wrong and exit with 2."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        parser = getattr(ex, "subcommand_parser", None) or self
+        types = {
+            option.lstrip("-"): getattr(action, "_typehint", None)
+            for action in parser._actions
+            for option in action.option_strings
+        }
+        modules = (
+            lightning.pytorch.callbacks,
+            callbacks,
+            lightning_edge.data,
+            lightning_edge.methods,
+            lightning_edge.nn,
+            lightning_edge.systems,
+        )
+        classes = [kind for module in modules for kind in vars(module).values() if isinstance(kind, type)]
+        command = parser.prog.replace(" [options]", "")
+        sys.stderr.write(
+            f"error: {explain(message, types, classes)}\n"
+            f"`{command} --help` lists all arguments, with --model.help NAME or --data.help NAME those of a class.\n"
+        )
+        sys.exit(2)
+
+
+class RecipeCLI(LightningCLI):
+    """Parse the arguments of a recipe and run the command they name.
+
+    Attributes:
+        model: The recipe's module; ``None``, like the next two, under a command that names none of them.
+        datamodule: The recipe's data.
+        trainer: The recipe's trainer.
+        result: What the command returned.
+    """
+
+    def __init__(
+        self,
+        defaults: Path,
+        args: Sequence[str],
+        commands: Sequence[Callable[..., Any]],
+        links: Mapping[str, Sequence[str]],
+        folder: Path | None,
+        command_line: str,
+    ) -> None:
+        self._defaults = {"default_config_files": [str(defaults)]}
+        self._has_model = "model" in (yaml.safe_load(defaults.read_text(encoding="utf-8")) or {})
+        self._commands = {command.__name__: command for command in commands}
+        self._links = links
+        self._folder = folder
+        self._command_line = command_line
+        # each command has a parser of its own, which takes a moment: where one is named first, the others are left out;
+        # without a model the recipe's configuration has sections for all of them
+        names = {*TRAINER_COMMANDS, *self._commands} if self._has_model else set()
+        self._named_command = args[0] if args and args[0] in names else None
+        self._run_folder: RunFolder | None = None
+        self._earlier_metrics: dict[str, float] = {}  # of a training that goes on
+        self.model = self.datamodule = self.trainer = self.result = None
+        parser_kwargs: dict[str, Any] = {"prog": command_line, "description": None, "allow_abbrev": False}
+        if self._has_model:
+            parser_kwargs |= {name: dict(self._defaults) for name in self.subcommands()}
+        else:
+            parser_kwargs |= self._defaults
+        try:
+            super().__init__(
+                args=self._with_model_of_checkpoint(args, defaults),
+                parser_class=RecipeParser,
+                parser_kwargs=parser_kwargs,
+                save_config_callback=SaveConfig,
+                save_config_kwargs={"overwrite": True},
+                seed_everything_default=0,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                auto_configure_optimizers=False,
+            )
+        except BaseException:
+            if self._run_folder is not None:
+                self._run_folder.discard_if_unused()
+            raise
+        finally:
+            if self._run_folder is not None:
+                self._run_folder.release()
+
+    def _with_model_of_checkpoint(self, args: Sequence[str], defaults: Path) -> list[str]:
+        """``fit`` goes on with the configured model, every other command takes the one that it is given weights of."""
+        with_model = {"validate", "test", "predict"} if self._has_model else set()
+        with_model |= {name for name, command in self._commands.items() if "model" in _wanted_objects(command)}
+        command = next((word for word in args if word in self._commands or word in TRAINER_COMMANDS), "fit")
+        return with_model_of_checkpoint(args, command, defaults) if command in with_model else list(args)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Last value of each logged metric, and the numbers of a command that returned a mapping."""
+        logged = self.trainer.callback_metrics if self.trainer else {}
+        returned = self.result if isinstance(self.result, Mapping) else {}
+        numbers = {name: value for name, value in returned.items() if isinstance(value, int | float)}
+        return {name: float(value) for name, value in {**self._earlier_metrics, **logged, **numbers}.items()}
+
+    def subcommands(self) -> dict[str, set[str]]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Lightning's commands that are parsed, and the arguments to leave out."""
+        return {name: skip for name, skip in LightningCLI.subcommands().items() if self._is_parsed(name)}
+
+    def _is_parsed(self, command: str) -> bool:
+        return self._named_command in (None, command)
+
+    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
+        if self._has_model:
+            super()._add_subcommands(parser, **kwargs)
+            if predict := self._subcommand_parsers.get("predict"):
+                # a video's masks would fill the memory; callbacks write them one by one
+                predict.set_defaults(return_predictions=False)
+        else:
+            self._subcommand_parsers = {}
+            parser.add_subcommands()
+        for name, command in self._commands.items():
+            if self._is_parsed(name):
+                self._add_command(parser, name, command)
+
+    def _add_command(self, parser: LightningArgumentParser, name: str, command: Callable[..., Any]) -> None:
+        wants = _wanted_objects(command)
+        about = (getdoc(command) or "").partition("\n")[0]
+        if "config" in signature(command).parameters:  # its own argument of this name
+            subparser = RecipeParser(description=about)
+        else:
+            subparser = self.init_parser(description=about, **(self._defaults if wants else {}))
+        if wants:
+            self._add_arguments(subparser)
+        self._subcommand_method_arguments[name] = subparser.add_function_arguments(command, skip=wants)
+        self._subcommand_parsers[name] = subparser
+        parser._subcommands_action.add_subcommand(name, subparser, help=about)  # pyright: ignore
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse ``args`` only, whoever's command line this process has."""
+        self.config = parser.parse_args(args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave the model to YAML and command line: Lightning would let the checkpoint's arguments beat them."""
+
+    def _set_seed(self) -> None:
+        if "seed_everything" in self.config[self.config.subcommand]:
+            super()._set_seed()
+
+    def instantiate_classes(self) -> None:
+        """Build what the command needs, with all output of the run in one folder."""
+        command = str(self.subcommand)
+        parser, config = self._parser(command), self.config[command].clone()
+        if self._folder is not None and "folder" in self._subcommand_method_arguments[command]:
+            config.folder = str(self._folder)
+        checkpoint, content = _checkpoint(config), {}
+        check_config(config)
+        try:
+            if "trainer" in config:
+                resumed = checkpoint if command == "fit" else None
+                self._run_folder = RunFolder(config.trainer, self._folder, resumed, trains=command == "fit")
+                if checkpoint is not None:
+                    runs = Path(config.trainer.default_root_dir or ".").parent
+                    content = check_checkpoint(checkpoint, runs, command == "fit", config.get("weights_only"))
+                config.data = parser.instantiate(Namespace(data=config.data)).data
+                if command not in self._commands or "model" in _wanted_objects(self._commands[command]):
+                    self._link(config)
+            self.config_init = Namespace({command: parser.instantiate(config)})
+        except ValueError as error:
+            raise _cause(error) from None
+        if self._run_folder is not None:
+            self.datamodule = self._get(self.config_init, "data")
+            self.model = self._get(self.config_init, "model")
+            self.trainer = self.instantiate_trainer()
+            use_honest_summary(self.trainer)
+            self.trainer.callbacks.append(InputSize())  # pyright: ignore[reportAttributeAccessIssue]
+            leave_anonymous_unset(self.trainer)
+            self._run_folder.restore_metrics(self.trainer, content)
+            self._earlier_metrics = last_values(content) if command == "fit" else {}
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer, whose checkpoints no kill and no full disk can destroy."""
+        config = self._get(self.config_init, "trainer", default={})
+        trainer = super().instantiate_trainer(**kwargs, plugins=with_atomic_checkpoints(config))
+        trainer.callbacks.insert(0, LoggedMetrics())  # pyright: ignore[reportAttributeAccessIssue]
+        return trainer
+
+    def _link(self, config: Namespace) -> None:
+        """Tell the model's arguments what the data know.
+
+        The parser's own links would leave out the value where ``save_hyperparameters`` looks for it.
+        """
+        for source, targets in self._links.items():
+            name = source.removeprefix("data.")
+            for target in targets:
+                if hasattr(config.data, name) and target in config:
+                    config[target] = self.config[str(self.subcommand)][target] = getattr(config.data, name)
+        self.__dict__.pop("config_dump", None)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            self._run_command(subcommand)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            # after Ctrl-C Lightning saves what it was asked to and exits with 1
+            if isinstance(stop, SystemExit) and not (self.trainer and self.trainer.interrupted):
+                raise
+            self._say_how_to_resume()
+            sys.exit(130)
+        finally:
+            finish_wandb(self.trainer)
+
+    def _run_command(self, name: str) -> None:
+        if name != "fit" and self.config[name].get("ckpt_path", "none asked for") is None:
+            doing = _DOING.get(name, f"{name} runs")
+            rank_zero_warn(f"No --ckpt_path given: {doing} with untrained weights.")
+        if name == "fit":
+            _warn_without_validation(self.trainer)
+        with _refusing_other_weights(_checkpoint(self.config[name])):
+            if name not in self._commands:
+                if self.trainer is not None:
+                    start_wandb(self.trainer)
+                self.result = getattr(self.trainer, name)(**self._prepare_subcommand_kwargs(name))
+                self._close(name)
+                return
+            command = self._commands[name]
+            arguments = {key: self.config_init[name][key] for key in self._subcommand_method_arguments[name]}
+            objects = {str(key): getattr(self, str(key)) for key in _wanted_objects(command)}
+            self.result = command(**arguments, **objects)
+        if self._run_folder is not None:  # a command may have a folder of its own
+            self._run_folder.discard_if_unused()
+
+    def _close(self, name: str) -> None:
+        """Print what a person wants to know at the end; of a run as a function, the caller says it."""
+        if name == "predict" or self._folder is not None or self.trainer is None:
+            return
+        own = [other for other, command in self._commands.items() if "ckpt_path" in signature(command).parameters]
+        print_closing_block(self.trainer, name, self._command_line, own, _checkpoint(self.config[name]))
+
+    def _say_how_to_resume(self) -> None:
+        if self.trainer is None:
+            rank_zero_info("\nInterrupted.")
+            return
+        folder = self.trainer.default_root_dir
+        checkpoint = last_checkpoint(Path(folder))
+        # what was given a folder looks for its checkpoint there
+        with_checkpoint = "" if self._folder is not None else f" with --ckpt_path {checkpoint}"
+        again = f"; to go on, repeat the command{with_checkpoint}" if checkpoint else ""
+        rank_zero_info(f"\nInterrupted. The run is in {folder}{again}")
+
+
+class SaveConfig(SaveConfigCallback):
+    """Write ``config.yaml`` into the run's folder, and give the same configuration to W&B.
+
+    Only what all commands share, so that each of them takes it by ``-c config.yaml``, and not the checkpoint that the
+    run began from, which would take the place of the one given.
+    """
+
+    def __init__(self, parser: LightningArgumentParser, config: Namespace, **kwargs: Any) -> None:
+        shared = Namespace({name: config[name] for name in _SHARED if name in config})
+        super().__init__(parser, shared, **kwargs)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Called once, on rank zero."""
+        config = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_hyperparams(config)
+        # not log_dir, which asks all ranks
+        rank_zero_info(f"The run is in {trainer.default_root_dir}")
+
+
+def _wanted_objects(command: Callable[..., Any]) -> set[str | int]:
+    return {name for name in signature(command).parameters if name in OBJECTS}
+
+
+def _checkpoint(config: Namespace) -> Path | None:
+    """The file that ``--ckpt_path`` names; Lightning knows some words that are none."""
+    path = config.get("ckpt_path")
+    return None if path in (None, "best", "last", "hpc") or str(path).startswith("registry") else Path(path)
+
+
+@contextmanager
+def _refusing_other_weights(checkpoint: Path | None) -> Iterator[None]:
+    """Say that a checkpoint belongs to another net, in place of the names of all its weights."""
+    try:
+        yield
+    except RuntimeError as error:
+        if checkpoint is None or not str(error).startswith("Error(s) in loading state_dict"):
+            raise
+        _, first, *others = str(error).splitlines()
+        run = run_of(checkpoint)
+        raise ValueError(
+            f"expected ckpt_path to hold the weights of the configured model, got those of another in {checkpoint} "
+            f"({first.strip():.100}{f' ... and {len(others)} more' if others else ''})"
+            + (f"; -c {run / 'config.yaml'} configures the model of that run" if run else "")
+        ) from None
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What went wrong in a constructor, without the parser's attempts to make sense of it."""
+    while error.__cause__ is not None and _raised_in(error).startswith("jsonargparse"):
+        error = error.__cause__
+    return error
+
+
+def _raised_in(error: BaseException) -> str:
+    *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
+    return innermost.f_globals["__name__"]
+
+
+def _warn_without_validation(trainer: Trainer | None) -> None:
+    """Say beforehand that a fit will end without scores, pictures and a best checkpoint."""
+    every = getattr(trainer, "check_val_every_n_epoch", None)
+    last = getattr(trainer, "max_epochs", None)
+    if every is not None and last is not None and 0 <= last < every:
+        rank_zero_warn(
+            "nothing will be validated, so there will be no scores and no best checkpoint: expected "
+            f"trainer.check_val_every_n_epoch of at most trainer.max_epochs ({last}), got {every}"
+        )

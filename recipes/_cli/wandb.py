@@ -1,0 +1,108 @@
+"""Weights & Biases, which never stops a run: without an account or a network it logs offline, else not at all."""
+
+import os
+import sys
+import threading
+from pathlib import Path
+from ssl import SSLError
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
+
+from recipes._cli.wandb_environment import wandb_server
+
+MAX_WAIT_S = 8.0
+"""How long a run waits for an answer of W&B's server before it logs offline."""
+
+_WITHOUT_SERVER = ("offline", "disabled", "dryrun")
+_NO_SERVER = (502, 503, 504)
+"""What a proxy answers for a server that it does not reach."""
+
+
+def start_wandb(trainer: Trainer) -> None:
+    """Start W&B where a trainer logs to it: offline where its server does not answer, else the run goes without it."""
+    if rank_zero_only(lambda: True, default=False)():
+        trainer.loggers = [
+            logger for logger in trainer.loggers if not isinstance(logger, WandbLogger) or _starts(logger)
+        ]
+
+
+def _starts(logger: WandbLogger) -> bool:
+    """Whether W&B runs for this logger, perhaps offline."""
+    why = _why_unreachable() if _wants_server(logger) else None
+    if why is None:
+        why = _why_not_started(logger)
+        if why is None:
+            return True
+    if _wants_server(logger):
+        rank_zero_warn(f"W&B logs offline, for {wandb_server()} cannot be used: {why}")
+        os.environ["WANDB_MODE"] = "offline"  # so that later runs of this process do not wait again
+        os.environ.setdefault("WANDB_SILENT", "true")
+        logger._wandb_init["mode"] = "offline"
+        why = _why_not_started(logger)
+        if why is None:
+            return True
+    rank_zero_warn(f"this run goes without W&B, which does not start: {why}")
+    return False
+
+
+def _wants_server(logger: WandbLogger) -> bool:
+    mode = logger._wandb_init.get("mode") or os.environ.get("WANDB_MODE", "online")
+    return not logger._offline and mode not in _WITHOUT_SERVER
+
+
+def _why_not_started(logger: WandbLogger) -> str | None:
+    try:
+        _ = logger.experiment
+    except Exception as error:  # whatever it is: a run does not need W&B
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return None
+
+
+def _why_unreachable() -> str | None:
+    """Why W&B's server gives no answer in time; ``None`` if it gives any. Proxies of the environment are used."""
+    answer: list[str | None] = [f"no answer within {MAX_WAIT_S:.0f} s"]
+
+    def ask() -> None:
+        try:
+            with urlopen(wandb_server(), timeout=MAX_WAIT_S):
+                answer[0] = None
+        except HTTPError as error:
+            answer[0] = str(error) if error.code in _NO_SERVER else None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            # a server whose certificate Python does not know is there; W&B may know it
+            answer[0] = None if isinstance(reason, SSLError) else str(reason)
+
+    # names are looked up without a time limit, hence the thread
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(MAX_WAIT_S)
+    return answer[0]
+
+
+def finish_wandb(trainer: Trainer | None) -> None:
+    """End the W&B run, for the next run in this process would go on with it."""
+    wandb = sys.modules.get("wandb")
+    if not (trainer and wandb and wandb.run and any(isinstance(logger, WandbLogger) for logger in trainer.loggers)):
+        return
+    if wandb.run.offline and (trainer.global_step > 0 or trainer.state.finished):
+        rank_zero_info(how_to_sync(wandb.run))
+    wandb.finish()
+
+
+def how_to_sync(run: Any) -> str:
+    """What to tell whoever logged a run offline."""
+    folder = Path(run.dir).parent
+    return f"W&B logged offline; `wandb sync {folder}` uploads the run once you have called `wandb login`."
+
+
+def leave_anonymous_unset(trainer: Trainer) -> None:
+    """Take back an argument that Lightning's logger always gives and W&B warns of."""
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger) and logger._wandb_init.get("anonymous", "") is None:
+            del logger._wandb_init["anonymous"]

@@ -1,0 +1,1 @@
+"""What recipes share that run another recipe many times: jobs, seeds, comparisons and their figures."""

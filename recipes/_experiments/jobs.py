@@ -1,0 +1,131 @@
+"""Many runs of recipes: one after the other in this process, or side by side on Ray."""
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from recipes._cli.run_config import run_config
+from recipes._cli.run_record import metrics_of_finished
+
+Runner = Literal["process", "ray"]
+
+MAX_RETRIES = 3
+"""How often a run is begun again whose worker was lost."""
+
+_MAX_BYTES = 2**24
+"""Files of a run that are larger, checkpoints above all, stay where it ran."""
+
+
+class Job(NamedTuple):
+    """One run of :func:`~recipes._cli.command_line.run_config`."""
+
+    recipe: str
+    arguments: tuple[str, ...]
+    folder: Path
+
+
+def run_jobs(jobs: Sequence[Job], on: Runner = "process", address: str | None = None) -> Iterator[Job]:
+    """Run jobs and give each back once it is done; finished ones at once.
+
+    A job on Ray whose worker dies begins again, from its last checkpoint where workers share the folder. Where they do
+    not, what a run leaves is brought here, but for checkpoints and files above 16 MiB.
+
+    Args:
+        jobs: What to run; each has a folder of its own.
+        on: ``process`` for this one, ``ray`` for workers of Ray, one for each GPU that it knows, else for each core.
+        address: Of a running Ray, such as ``auto``; ``None`` finds one that runs here, else starts one for as long as
+            this takes.
+
+    Raises:
+        ImportError: Ray is not installed.
+        ValueError: A run was refused its arguments.
+    """
+    to_do = [job for job in jobs if metrics_of_finished(job.folder) is None]
+    yield from (job for job in jobs if job not in to_do)
+    yield from (_in_process(to_do) if on == "process" else _on_ray(to_do, address))
+
+
+def _in_process(jobs: Sequence[Job]) -> Iterator[Job]:
+    for job in jobs:
+        _run(job)
+        yield job
+
+
+def _run(job: Job) -> None:
+    with _quiet():
+        try:
+            run_config(job.recipe, job.arguments, job.folder)
+        except FloatingPointError:  # numbers that left their range are a result, and the same again
+            (job.folder / "done.json").write_text("{}")
+
+
+def _on_ray(jobs: Sequence[Job], address: str | None) -> Iterator[Job]:
+    try:
+        import ray
+        from ray.exceptions import RayTaskError
+    except ImportError:
+        raise ImportError("expected Ray, which `pip install lightning-edge[ray]` installs, got none") from None
+
+    jobs = [job._replace(folder=job.folder.absolute()) for job in jobs]
+    was_running = ray.is_initialized()
+    if not was_running:
+        ray.init(address, logging_level=logging.WARNING, log_to_driver=False, include_dashboard=False)
+    needs: dict[str, Any] = {"num_gpus": 1} if ray.cluster_resources().get("GPU") else {"num_cpus": 1}
+    task = ray.remote(**needs, max_retries=MAX_RETRIES)(_run_and_bring)
+    pending = {task.remote(job): job for job in jobs}
+    try:
+        while pending:
+            (finished,), _ = ray.wait(list(pending), num_returns=1)
+            job = pending.pop(finished)
+            try:
+                _store(ray.get(finished), job.folder)
+            except RayTaskError as error:
+                raise error.cause from error  # what was wrong with the run, without the worker's traceback
+            yield job
+    finally:
+        for reference in pending:
+            ray.cancel(reference, force=True)
+        if not was_running:
+            ray.shutdown()
+
+
+def _run_and_bring(job: Job) -> dict[str, bytes]:
+    """Run a job on a worker, and return what it left, by path."""
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            _run(job)
+    except SystemExit as stop:  # which would end the worker, as if it had been lost
+        raise ValueError(said.getvalue().strip() or f"{job.recipe} ended with {stop.code}") from None
+    files = [path for path in job.folder.rglob("*") if path.is_file() and path.suffix != ".ckpt"]
+    return {str(path.relative_to(job.folder)): path.read_bytes() for path in files if path.stat().st_size <= _MAX_BYTES}
+
+
+def _store(files: dict[str, bytes], folder: Path) -> None:
+    """Write what a worker brought, unless it wrote here itself; its mark of being done comes last."""
+    if (folder / "done.json").exists():
+        return
+    for name in sorted(files, key=lambda name: name == "done.json"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(files[name])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back what a run says of itself, for it is one of many."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,111 @@
+"""The command that compares policies for key frames."""
+
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from lightning_edge.analysis.keyframe_policies import PolicyTrial, gain_at_equal_cost, try_policies
+from lightning_edge.data import CityscapesDataModule, labelled_drive
+from lightning_edge.samples.world.frames import standing_share
+from lightning_edge.systems.streaming.keyframes import AdaptiveInterval
+from lightning_edge.timing import Estimate, num_samples_needed
+from lightning_edge.checkpoints import with_weights
+
+
+def keyframes(
+    model: Any,
+    ckpt_path: Path | None = None,
+    net: Literal["accel", "dff", "copy"] = "accel",
+    intervals: tuple[int, ...] = (5, 10),
+    num_drives: int = 24,
+    drive_frames: int = 255,
+    size: tuple[int, int] = (128, 256),
+    domain: str = "day",
+    first_world: int = 90_000,
+    standing: tuple[float, float] = (0.0, 1.0),
+) -> dict[str, float]:
+    """Compare ``AdaptiveInterval`` with fixed intervals of as many key frames, on generated drives.
+
+    Args:
+        model: The method with the net, of the 19 classes of Cityscapes.
+        ckpt_path: Checkpoint with the weights; without one the net is as it begins.
+        net: Accel, Deep Feature Flow, or its features copied.
+        intervals: Mean intervals to try; fixed ones around each are run too.
+        num_drives: How many drives, each with its own town.
+        drive_frames: Frames of a drive, at 17 Hz.
+        size: Height and width of frames, pixels: those of the training.
+        domain: Light and weather, one of ``lightning_edge.samples.world.domains.DOMAINS``.
+        first_world: Seed of the first town.
+        standing: Least and largest share of the time, in [0, 1], that the vehicle stands; other towns are passed over.
+    """
+    least = num_samples_needed(50)
+    if not intervals or min(intervals) < 2:
+        raise ValueError(f"expected intervals of at least 2, got {intervals}")
+    if num_drives < least:
+        raise ValueError(f"expected num_drives of at least {least}, for an interval of confidence, got {num_drives}")
+    if model.num_classes != CityscapesDataModule.num_classes:
+        raise ValueError(f"expected a model of {CityscapesDataModule.num_classes} classes, got {model.num_classes}")
+    adaptive = {f"adaptive_{interval}": AdaptiveInterval(interval) for interval in intervals}
+    fixed = {f"fixed_{interval}": interval for interval in _around(intervals)}
+    worlds = _worlds(first_world, num_drives, drive_frames, standing)
+    drives = (labelled_drive(world, drive_frames, *size, domain) for world in worlds)
+    trials = try_policies(
+        with_weights(model, ckpt_path).video_nets()[net],
+        adaptive | fixed,
+        track(drives, "drives", total=num_drives),
+        model.num_classes,
+    )
+    _tell_policies(trials)
+    found = {f"{name}_miou": trial.miou for name, trial in trials.items()}
+    found |= {f"{name}_keyframe_share": trial.keyframe_share for name, trial in trials.items()}
+    for name, policy in adaptive.items():
+        gain = gain_at_equal_cost(trials[name], [trials[other] for other in fixed])
+        _tell_gain(name, gain, policy.saving)
+        found[f"{name}_gain"] = gain.value
+        found[f"{name}_saving"] = policy.saving
+    return found
+
+
+def _worlds(first: int, number: int, num_frames: int, standing: tuple[float, float]) -> list[int]:
+    """Seeds of the first towns in which the vehicle stands for so long."""
+    least, most = standing
+    if not 0 <= least <= most <= 1:
+        raise ValueError(f"expected standing as the least and the largest share within [0, 1], got {standing}")
+    tried = range(first, first + 100 * number)
+    found = list(islice((seed for seed in tried if least <= standing_share(seed, num_frames) <= most), number))
+    if len(found) < number:
+        raise ValueError(
+            f"expected standing to hold of {number} of {len(tried)} drives, got {standing}, which holds of {len(found)}"
+        )
+    return found
+
+
+def _around(intervals: Iterable[int]) -> list[int]:
+    """Each interval, a shorter and a longer one; shares of key frames are interpolated between them."""
+    return sorted({near for n in intervals for near in (min(n - 1, round(0.7 * n)), n, max(n + 1, round(1.4 * n)))})
+
+
+def _tell_policies(trials: Mapping[str, PolicyTrial]) -> None:
+
+    table = Table("policy", "key frames %", "mIoU %", title="Key frames by policy")
+    for name, trial in sorted(trials.items(), key=lambda item: -item[1].keyframe_share):
+        table.add_row(name.replace("_", " "), f"{100 * trial.keyframe_share:.1f}", f"{100 * trial.miou:.2f}")
+    Console().print(table)
+
+
+def _tell_gain(name: str, gain: Estimate, saving: float) -> None:
+
+    value, low, high = (100 * number for number in gain)
+    Console(soft_wrap=True).print(
+        f"{name.replace('_', ' ')}: {value:+.2f} [{low:+.2f}, {high:+.2f}] points of mIoU over fixed intervals "
+        "with as many key frames (this net; 95 % interval by bootstrap over drives)",
+        markup=False,
+    )
+    Console(soft_wrap=True).print(
+        f"Taking the change of brightness for the loss, it saved {100 * saving:.0f} % of what carrying loses"
+    )

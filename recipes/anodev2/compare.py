@@ -1,0 +1,50 @@
+"""The command that sets coupled equations against the nets that they grew out of."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from recipes._experiments.comparison import Variant, compare_variants
+
+
+def _variant(rival: str | None = None, **settings: Any) -> Variant:
+    return Variant((f"--model.net.init_args.model_options={json.dumps(settings)}",), rival)
+
+
+_ADJOINT = {"num_steps": 2, "gradient": "continuous_adjoint"}
+_COUPLED = {"num_steps": 2, "weight_steps": 10}
+VARIANTS = {
+    "baseline": _variant(num_steps=1),
+    "neural_ode": _variant("baseline", **_ADJOINT),
+    "neural_ode_t": _variant("baseline", **_ADJOINT, time_channel=True),
+    "anode": _variant("baseline", num_steps=2),
+    "anodev2_1": _variant("baseline", **_COUPLED),
+    "anodev2_2": _variant("baseline", num_steps=1, weight_steps=10, weights_first=True),
+    "neural_ode_by_time": _variant("baseline", **_ADJOINT, norm_by_time=True),
+    "anode_by_time": _variant("baseline", num_steps=2, norm_by_time=True),
+    "anodev2_1_by_time": _variant("baseline", **_COUPLED, norm_by_time=True),
+}
+
+
+def compare(
+    folder: Path = Path("runs/anodev2_comparison"),
+    num_seeds: int = 5,
+    variants: tuple[str, ...] = tuple(VARIANTS),
+    overrides: tuple[str, ...] = ("-c", "cifar10.yaml"),
+) -> dict[str, float]:
+    """Fit one net with blocks of several kinds and print their accuracies.
+
+    A stopped comparison goes on where it was, and one with more seeds or variants uses those that are there.
+
+    Args:
+        folder: Where the runs lie, one folder for each seed; ``comparison.csv`` has a row for each run of this call,
+            ``comparison.png`` shows them.
+        num_seeds: How many runs of each variant.
+        variants: Which ones: ``baseline`` (residual blocks), ``neural_ode`` (two steps, gradient of the continuous
+            adjoint), ``neural_ode_t`` (that sees the time), ``anode`` (two steps), ``anodev2_1`` (weights evolve with
+            the activations) and ``anodev2_2`` (weights evolve first). In ``neural_ode_by_time``, ``anode_by_time`` and
+            ``anodev2_1_by_time`` batch norms keep the statistics of each time on their own.
+        overrides: Further arguments of ``fit`` for all runs, such as
+            ``["-c", "cifar10.yaml", "--data.root=..."]``.
+    """
+    return compare_variants("anodev2", VARIANTS, variants, folder, num_seeds, overrides, "baseline")

@@ -1,0 +1,274 @@
+"""Which runs a sweep over batch sizes consists of, and where each lies."""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lightning_edge.analysis.scaling_run import LossSplit
+from recipes._experiments.jobs import Job
+
+PLAN = "sweep.json"
+
+_NUM_CHECKPOINTS = 20
+_MEASURED_STEPS = 10
+"""Gradient noise is measured every so many steps at most."""
+_AVERAGED_EVALUATIONS = 4
+"""It is averaged over the examples between so many evaluations."""
+
+
+class Setting(NamedTuple):
+    """How a run learns."""
+
+    learning_rate: float
+    warms_up: bool = False
+    by_lars: bool = False
+
+    def __str__(self) -> str:
+        return f"{'lars_' if self.by_lars else ''}lr_{self.learning_rate:.4g}{'_warmup' if self.warms_up else ''}"
+
+
+class PlannedRun(NamedTuple):
+    """One run of a sweep."""
+
+    fraction: float
+    size: int
+    setting: Setting
+    seed: int
+
+    @property
+    def path(self) -> Path:
+        """Where it lies in the sweep's folder."""
+        return Path(f"fraction_{self.fraction:g}", f"size_{self.size}", str(self.setting), f"seed_{self.seed}")
+
+    def __str__(self) -> str:
+        share = "" if self.fraction == 1 else f", {self.fraction:.0%} of the data"
+        return f"batch size {self.size}, {str(self.setting).replace('_', ' ')}, seed {self.seed}{share}"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A grid of batch sizes, rules of the learning rate, seeds and shares of the data; ``sweep`` tells the fields."""
+
+    recipe: str
+    config: str | None
+    overrides: tuple[str, ...]
+    base_size: int
+    base_lr: float
+    lars_lr: float
+    weight_decay: float
+    target: float | None
+    split: LossSplit
+    max_examples: int
+    warmup_examples: int
+    every_n_examples: int
+    num_samples: int
+    eval_batch_size: int
+    window: int
+    micro_batch_size: int
+    sizes: tuple[int, ...]
+    rules: tuple[str, ...]
+    tuned_lrs: tuple[float, ...]
+    num_seeds: int
+    fractions: tuple[float, ...]
+
+    def settings(self, rule: str, size: int) -> list[Setting]:
+        """How the runs of a rule learn at a batch size; the rule ``tuned`` tries several rates."""
+        return RULES[rule](self, size / self.base_size)
+
+    def runs(self) -> list[PlannedRun]:
+        """All runs, each once although rules share some; first large batches of little data, which may be too large."""
+        found = {
+            PlannedRun(fraction, size, setting, seed)
+            for fraction in self.fractions
+            for size in self.sizes
+            for rule in self.rules
+            for setting in self.settings(rule, size)
+            for seed in range(self.num_seeds)
+        }
+        return sorted(found, key=lambda run: (run.seed, -run.size, run.fraction, run.setting))
+
+    def job(self, run: PlannedRun, folder: Path) -> Job:
+        """The run as arguments of its recipe."""
+        return Job(self.recipe, tuple(self._arguments(run)), folder / run.path)
+
+    def _arguments(self, run: PlannedRun) -> Iterator[str]:
+        if self.config is not None:
+            yield from ("-c", self.config)
+        # what comes later wins, so that no override undoes what the run is for
+        further = [word for word in self.overrides if word.startswith("--trainer.callbacks+")]
+        yield from (word for word in self.overrides if word not in further)
+        micro = largest_divisor(run.size, self.micro_batch_size)
+        yield f"--data.batch_size={micro}"
+        yield f"--trainer.accumulate_grad_batches={run.size // micro}"
+        yield from (f"--seed_everything={run.seed}", f"--data.seed={run.seed}")
+        if run.fraction != 1:
+            yield f"--data.train_fraction={run.fraction:g}"
+        yield from self._learning(run)
+        yield from ("--trainer.max_epochs=-1", f"--trainer.max_steps={math.ceil(self.max_examples / run.size)}")
+        yield "--trainer.devices=1"  # a batch is that of a step, and several devices would make it larger
+        yield from ("--trainer.limit_val_batches=0", "--trainer.num_sanity_val_steps=0")
+        yield from ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
+        yield f"--trainer.callbacks={json.dumps(self._callbacks(run))}"
+        yield from further
+
+    def _learning(self, run: PlannedRun) -> Iterator[str]:
+        if run.setting.by_lars:
+            yield from ("--model.optimizer=timm.optim.Lars", "--model.optimizer.momentum=0.9")
+            yield f"--model.optimizer.weight_decay={self.weight_decay:g}"
+        yield f"--model.optimizer.lr={run.setting.learning_rate:.6g}"
+        warmup = self.warmup_examples / self.max_examples if run.setting.warms_up else 0
+        yield from ("--model.schedule=lightning_edge.methods.PolynomialDecay", "--model.schedule.power=0")
+        yield f"--model.schedule.warmup={warmup:.6g}"
+
+    def _callbacks(self, run: PlannedRun) -> list[dict[str, Any]]:
+        scaling = {
+            "target": self.target,
+            "split": self.split,
+            "num_samples": self.num_samples,
+            "every_n_examples": self.every_n_examples,
+            "window": self.window,
+            "linear_error_every": 4,
+            "eval_batch_size": self.eval_batch_size,
+        }
+        # by steps, for a checkpoint between accumulated batches would lose those before it
+        every = math.ceil(self.max_examples / run.size / _NUM_CHECKPOINTS)
+        last = {"filename": "last", "every_n_train_steps": every, "enable_version_counter": False}
+        return [
+            {"class_path": "callbacks.BatchSizeScaling", "init_args": scaling},
+            *self._noise(run),
+            {"class_path": "lightning.pytorch.callbacks.ModelCheckpoint", "init_args": last},
+        ]
+
+    def _noise(self, run: PlannedRun) -> list[dict[str, Any]]:
+        """Gradient noise, averaged over as many examples at every batch size."""
+        if run.size == 1:
+            return []  # it takes parts of a step
+        every = max(1, min(_MEASURED_STEPS, self.every_n_examples // (2 * run.size)))
+        decay = math.exp(-every * run.size / (_AVERAGED_EVALUATIONS * self.every_n_examples))
+        return [
+            {
+                "class_path": "callbacks.GradientNoiseScale",
+                "init_args": {"every_n_steps": every, "decay": round(decay, 6)},
+            }
+        ]
+
+
+def _fixed(sweep: Sweep, ratio: float) -> list[Setting]:
+    del ratio
+    return [Setting(sweep.base_lr)]
+
+
+def _linear(sweep: Sweep, ratio: float) -> list[Setting]:
+    return [Setting(sweep.base_lr * ratio, warms_up=ratio > 1)]
+
+
+def _square_root(sweep: Sweep, ratio: float) -> list[Setting]:
+    return [Setting(sweep.base_lr * math.sqrt(ratio))]
+
+
+def _lars(sweep: Sweep, ratio: float) -> list[Setting]:
+    return [Setting(sweep.lars_lr * ratio, warms_up=ratio > 1, by_lars=True)]
+
+
+def _tuned(sweep: Sweep, ratio: float) -> list[Setting]:
+    others = [setting for rule in sweep.rules if rule not in ("tuned", "lars") for setting in RULES[rule](sweep, ratio)]
+    return list(dict.fromkeys([*others, *map(Setting, sweep.tuned_lrs)]))
+
+
+RULES: Mapping[str, Callable[[Sweep, float], list[Setting]]] = {
+    "fixed": _fixed,
+    "linear": _linear,
+    "sqrt": _square_root,
+    "lars": _lars,
+    "tuned": _tuned,
+}
+"""Learning rates of a batch that is ``ratio`` times as large as the base."""
+
+_MAY_GROW = {"sizes", "rules", "tuned_lrs", "num_seeds", "fractions"}
+"""What may differ in another sweep of the same folder: the runs it shares stay as they are."""
+
+
+def write_plan(sweep: Sweep, folder: Path) -> None:
+    """Write what a sweep consists of into its folder, beside what earlier ones of that folder consist of.
+
+    Raises:
+        ValueError: The folder has runs of another kind.
+    """
+    path = folder / PLAN
+    if path.exists() and any(folder.rglob("run.json")):  # a sweep that never began is no hindrance
+        earlier = read_plan(folder)
+        for name in (field.name for field in fields(Sweep) if field.name not in _MAY_GROW):
+            ours, theirs = getattr(sweep, name), getattr(earlier, name)
+            if ours != theirs:
+                hint = "; `analyse --target=...` reads other targets off its runs" if name == "target" else ""
+                raise ValueError(
+                    f"expected {folder} to be empty or to hold a sweep with {name} {ours!r}, got one with {theirs!r}: "
+                    f"choose another folder, or delete that one{hint}"
+                )
+        sweep = _union(earlier, sweep)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(asdict(sweep), indent=2))
+    partial.replace(path)
+
+
+def _union(first: Sweep, second: Sweep) -> Sweep:
+    """A grid that holds those of both."""
+    lists = {
+        name: tuple(dict.fromkeys([*getattr(first, name), *getattr(second, name)]))
+        for name in ("sizes", "rules", "tuned_lrs", "fractions")
+    }
+    return replace(second, num_seeds=max(first.num_seeds, second.num_seeds), **lists)
+
+
+def read_plan(folder: Path) -> Sweep:
+    """Read what :func:`write_plan` wrote.
+
+    Raises:
+        FileNotFoundError: The folder has no sweep.
+        ValueError: Its plan is cut short or of another version.
+    """
+    path = folder / PLAN
+    if not path.is_file():
+        raise FileNotFoundError(f"expected folder to hold a sweep, with {PLAN}, got {folder} without")
+    try:
+        values: dict[str, Any] = json.loads(path.read_text())
+        return Sweep(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})  # pyright: ignore
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"expected {path} as sweep writes it, got {error!r}") from error
+
+
+def largest_divisor(number: int, limit: int) -> int:
+    """The largest divisor that is not above a limit."""
+    return next(divisor for divisor in range(min(number, limit), 0, -1) if number % divisor == 0)
+
+
+def one_of_each_kind(sweep: Sweep) -> list[PlannedRun]:
+    """Runs among which every argument occurs that a recipe may not know; the largest batch is the first."""
+    kinds = {(run.fraction != 1, run.setting.by_lars, run.setting.warms_up): run for run in reversed(sweep.runs())}
+    return list(reversed(kinds.values()))
+
+
+def base_of(config: Mapping[str, Any]) -> tuple[int | None, float | None, float]:
+    """Batch size, learning rate and weight decay of a recipe's configuration, as far as it says them."""
+    size = config.get("data", {}).get("init_args", {}).get("batch_size")
+    optimizer = config.get("model", {}).get("init_args", {}).get("optimizer", {})
+    arguments = optimizer.get("init_args", {}) if isinstance(optimizer, Mapping) else {}
+    return size, arguments.get("lr"), arguments.get("weight_decay") or 0.0
+
+
+def in_words(sweep: Sweep) -> str:
+    """A sweep in one line."""
+    least, largest = min(sweep.sizes), max(sweep.sizes)
+    sizes = f"batch size {least}" if least == largest else f"batch sizes {least} to {largest}"
+    num_runs = len(sweep.runs())
+    shares = (
+        "" if sweep.fractions == (1.0,) else f", {', '.join(f'{share:.0%}' for share in sweep.fractions)} of the data"
+    )
+    return (
+        f"{num_runs} run{'s' if num_runs > 1 else ''} of {sweep.recipe}: {sizes}, "
+        f"{', '.join(sweep.rules)}, {sweep.num_seeds} seed{'s' if sweep.num_seeds > 1 else ''}{shares}"
+    )

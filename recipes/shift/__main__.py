@@ -1,0 +1,5 @@
+"""``python -m recipes.shift`` is the command line of this recipe."""
+
+from recipes.shift import main
+
+main()

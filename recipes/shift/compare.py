@@ -1,0 +1,51 @@
+"""The command that sets shift nets against nets of as many parameters."""
+
+from pathlib import Path
+
+from recipes._experiments.comparison import Variant, compare_variants
+
+_NET = "--model.net.init_args.model"
+
+
+def _variant(model: str, rival: str | None = None, **options: float) -> Variant:
+    return Variant((f"{_NET}={model}", f"{_NET}_options={options}"), rival)
+
+
+VARIANTS = {
+    "shift1": _variant("shiftresnet20", expansion=1),
+    "shift3": _variant("shiftresnet20", expansion=3),
+    "shift6": _variant("shiftresnet20", expansion=6),
+    "shift9": _variant("shiftresnet20", expansion=9),
+    # reduced or expanded to as many parameters as those of the same number, to 7 % (resnet1), 3 % (resnet9), else 1 %
+    "resnet1": _variant("cifar_resnet20", "shift1", block_reduction=8.05),
+    "resnet3": _variant("cifar_resnet20", "shift3", block_reduction=2.8),
+    "resnet6": _variant("cifar_resnet20", "shift6", block_reduction=1.45),
+    "resnet9": _variant("cifar_resnet20", "shift9"),
+    "depthwise1": _variant("cifar_dwresnet20", "shift1", expansion=0.9),
+    "depthwise3": _variant("cifar_dwresnet20", "shift3", expansion=2.7),
+    "depthwise6": _variant("cifar_dwresnet20", "shift6", expansion=5.35),
+    "depthwise9": _variant("cifar_dwresnet20", "shift9", expansion=8.05),
+}
+
+
+def compare(
+    folder: Path = Path("runs/shift_comparison"),
+    num_seeds: int = 3,
+    variants: tuple[str, ...] = tuple(VARIANTS),
+    overrides: tuple[str, ...] = ("-c", "cifar10.yaml"),
+) -> dict[str, float]:
+    """Fit shift nets, and residual and depthwise nets of as many parameters, and print their accuracies.
+
+    A stopped comparison goes on where it was, and one with more seeds or variants uses those that are there.
+
+    Args:
+        folder: Where the runs lie, one folder for each seed; ``comparison.csv`` has a row for each run of this call,
+            ``comparison.png`` shows them.
+        num_seeds: How many runs of each variant.
+        variants: Which ones: ``shift1``, ``shift3``, ``shift6`` and ``shift9`` are ShiftResNet-20 of these expansions,
+            ``resnet1`` and the like ResNet-20 with blocks reduced to as many parameters (``resnet9`` is the whole one),
+            ``depthwise1`` and the like nets of depthwise blocks of as many parameters.
+        overrides: Further arguments of ``fit`` for all runs, such as
+            ``["-c", "cifar10.yaml", "--data.root=..."]``.
+    """
+    return compare_variants("shift", VARIANTS, variants, folder, num_seeds, overrides, "the shift net of its size")
