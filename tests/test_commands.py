@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from recipes._cli import command_line as _cli
+from recipes._cli.command_line import list_recipes
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "recipes").rglob("*.yaml"))
@@ -47,6 +47,10 @@ def recipe_calls(text: str) -> list[tuple[str, list[str]]]:
     return calls
 
 
+def config_name(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
 def examples(path: Path) -> list[tuple[str, str]]:
     """Language and text of the blocks of a text that are run."""
     found = re.findall(r"^```(\w+)\n(.*?)^```", path.read_text(encoding="utf-8"), re.M | re.S)
@@ -61,7 +65,8 @@ def smoke_arguments(recipe: str, args: list[str]) -> list[str]:
     if not args or "--help" in args or args[0] == "choose":  # which runs nothing
         return []
     named = [word for word in args if word.endswith(".yaml")]
-    config = ROOT / "recipes" / (Path(named[-1].removeprefix("--config=")).name if named else f"{recipe}.yaml")
+    owner = next((word.removeprefix("--recipe=") for word in args if named and word.startswith("--recipe=")), recipe)
+    config = ROOT / "recipes" / owner / (Path(named[-1].removeprefix("--config=")).name if named else "default.yaml")
     words = shlex.split(read_header(config).smoke.removeprefix("smoke:"))
     names_data = any(word.partition("=")[0] == "--data" for word in args)
     return [word for word in words if not (names_data and word.startswith("--data."))]
@@ -69,7 +74,7 @@ def smoke_arguments(recipe: str, args: list[str]) -> list[str]:
 
 def call(recipe: str, args: list[str]) -> None:
     if not recipe:
-        assert _cli.list_recipes()
+        assert list_recipes()
         return
     try:
         importlib.import_module(f"recipes.{recipe}").main([*args, *smoke_arguments(recipe, args)])
@@ -95,12 +100,13 @@ def test_every_configuration_is_enrolled():
     assert committed
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("config", CONFIGS, ids=config_name)
 def test_a_configuration_opens_with_its_five_lines(config):
     header = read_header(config)
     assert re.search(r"arXiv:\d{4}\.\d{5}", header.paper)
     [(recipe, args)] = recipe_calls(header.command)
-    assert config.stem == recipe or any(word.endswith(config.name) for word in args)
+    assert config.parent.name == recipe
+    assert is_default(config) or any(word.endswith(config.name) for word in args)
     assert header.time.startswith("time: ")
     assert header.expected.startswith("expected: ")
     assert re.search(r"\d|not measured yet", header.expected)
@@ -109,10 +115,10 @@ def test_a_configuration_opens_with_its_five_lines(config):
 
 def is_default(config: Path) -> bool:
     """Whether a recipe takes it unless another one is named."""
-    return config.stem == recipe_calls(read_header(config).command)[0][0]
+    return config.stem == "default"
 
 
-@pytest.mark.parametrize("config", [path for path in CONFIGS if not is_default(path)], ids=lambda path: path.stem)
+@pytest.mark.parametrize("config", [path for path in CONFIGS if not is_default(path)], ids=config_name)
 def test_a_configuration_is_understood(config, capsys):
     [(recipe, args)] = recipe_calls(read_header(config).command)
     call(recipe, [args[0], "--print_config", *args[1:]])
@@ -122,7 +128,7 @@ def test_a_configuration_is_understood(config, capsys):
 @pytest.mark.parametrize(
     "config",
     [path if is_default(path) else pytest.param(path, marks=pytest.mark.slow) for path in CONFIGS],
-    ids=lambda path: path.stem,
+    ids=config_name,
 )
 def test_a_configuration_runs_a_step(config, tmp_path):
     [(recipe, args)] = recipe_calls(read_header(config).command)
@@ -135,9 +141,7 @@ def trains(config: Path) -> bool:
     return "\nmodel:" in config.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    "config", [path for path in CONFIGS if is_default(path) and trains(path)], ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("config", [path for path in CONFIGS if is_default(path) and trains(path)], ids=config_name)
 def test_a_recipe_runs_a_step_without_loggers(config, tmp_path):
     [(recipe, args)] = recipe_calls(read_header(config).command)
     call(recipe, [*args, "--trainer.logger=false"])

@@ -22,13 +22,13 @@ import lightning_edge.data
 import lightning_edge.methods
 import lightning_edge.nn
 import lightning_edge.systems
+from lightning_edge.checkpoints import last_checkpoint
 from recipes._cli.checkpoint_model import with_model_of_checkpoint
 from recipes._cli.closing_block import InputSize, print_closing_block
 from recipes._cli.config_check import check_config
 from recipes._cli.logged_metrics import LoggedMetrics, last_values
 from recipes._cli.messages import explain
 from recipes._cli.plugins import with_atomic_checkpoints
-from lightning_edge.checkpoints import last_checkpoint
 from recipes._cli.run_checkpoints import check_checkpoint, run_of
 from recipes._cli.run_folder import RunFolder
 from recipes._cli.summary import use_honest_summary

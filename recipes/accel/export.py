@@ -9,9 +9,9 @@ from rich.console import Console
 from torch import Tensor
 
 from lightning_edge.analysis.tradeoff import measure
+from lightning_edge.checkpoints import with_weights
 from lightning_edge.systems.onnx.accel import FLOW, OnnxAccel, Parity, compare, export_accel
 from lightning_edge.timing import Samples, ratio
-from lightning_edge.checkpoints import with_weights
 
 
 def export(

@@ -10,11 +10,11 @@ from rich.progress import track
 from rich.table import Table
 
 from lightning_edge.analysis.keyframe_policies import PolicyTrial, gain_at_equal_cost, try_policies
+from lightning_edge.checkpoints import with_weights
 from lightning_edge.data import CityscapesDataModule, labelled_drive
 from lightning_edge.samples.world.frames import standing_share
 from lightning_edge.systems.streaming.keyframes import AdaptiveInterval
 from lightning_edge.timing import Estimate, num_samples_needed
-from lightning_edge.checkpoints import with_weights
 
 
 def keyframes(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import yaml
 
-from recipes._cli.recipe_files import HOME
+from recipes._cli.recipe_files import HOME, recipe_names
 from recipes._experiments.jobs import Runner
 from recipes.batch_size_scaling._check import check
 from recipes.batch_size_scaling._plan import Sweep, base_of, one_of_each_kind, write_plan
@@ -116,7 +116,7 @@ def sweep(
 
 def check_recipe(recipe: str) -> None:
     """Raise ``ValueError`` unless there is such a recipe; the dotted name of a module is taken as it is."""
-    names = [path.stem for path in sorted(HOME.glob("[!_]*.py")) if path.stem != "batch_size_scaling"]
+    names = [name for name in recipe_names() if name != "batch_size_scaling"]
     if "." not in recipe and recipe not in names:
         raise ValueError(f"expected recipe among {names} or the dotted name of a module, got {recipe!r}")
 
@@ -156,4 +156,4 @@ def _known(name: str, given: Any, configured: Any, place: str) -> Any:
 def _without_home(config: str) -> str:
     """A configuration beside the recipes by its name alone, which holds on other machines, too."""
     path = Path(config)
-    return path.name if path.parent == HOME else config
+    return path.name if path.parent.parent == HOME else config

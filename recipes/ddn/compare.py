@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from lightning_edge.checkpoints import last_checkpoint
 from lightning_edge.contracts import DetectionBatch
 from lightning_edge.data.domains.partitions import ByAttributes
 from lightning_edge.ops.names import distinct_keys
-from lightning_edge.checkpoints import last_checkpoint
 from recipes._cli.run_config import run_config
 from recipes._experiments.seeds import seed_plans
 from recipes.ddn import main

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from lightning_edge.checkpoints import with_weights
 from lightning_edge.nn.dynamic.conversion import specialise
 from lightning_edge.ops.names import distinct_keys
 from lightning_edge.systems.onnx.domains import OnnxDomains, export_domains
 from lightning_edge.systems.streaming.known_domains import KnownDomains
 from lightning_edge.timing import interleave
-from lightning_edge.checkpoints import with_weights
 from recipes.ddn._detection import check_detection
 
 

@@ -8,6 +8,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from lightning_edge.checkpoints import with_weights
 from lightning_edge.contracts import Detections
 from lightning_edge.data.domains.partitions import ImageRecord
 from lightning_edge.data.drive import boxed_drive
@@ -19,7 +20,6 @@ from lightning_edge.nn.dynamic.experts import DomainConv2d
 from lightning_edge.systems.streaming.domain_stream import DomainStream
 from lightning_edge.systems.streaming.domain_watcher import DomainWatcher
 from lightning_edge.systems.streaming.known_domains import KnownDomains
-from lightning_edge.checkpoints import with_weights
 from recipes.ddn._detection import check_detection
 from recipes.ddn._stream_report import StreamScore, report_stream
 

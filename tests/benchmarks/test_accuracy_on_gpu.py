@@ -95,13 +95,13 @@ def load(split: str, device: str) -> tuple[Tensor, Tensor]:
 
 
 def schedule_of(recipe: str) -> StepSchedule:
-    path = Path(import_module(f"recipes.{recipe}").__file__).with_name(f"{recipe}_cifar10.yaml")
+    path = Path(import_module(f"recipes.{recipe}").__file__).with_name("cifar10.yaml")
     return StepSchedule(**yaml.safe_load(path.read_text())["model"]["init_args"]["schedule"]["init_args"])
 
 
 def make_net(recipe: str, name: str, net: str | None) -> nn.Module:
     """The net of a variant of ``compare``."""
-    arguments = import_module(f"recipes._{recipe}_compare").VARIANTS[name].arguments
+    arguments = import_module(f"recipes.{recipe}.compare").VARIANTS[name].arguments
     given = dict(argument.removeprefix("--model.net.init_args.").split("=", 1) for argument in arguments)
     made = TimmClassifier(given.get("model", net), 10, model_options=yaml.safe_load(given["model_options"]))
     for part in made.modules():

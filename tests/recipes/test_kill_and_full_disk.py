@@ -16,8 +16,8 @@ from outside import tiny
 
 from callbacks import AtomicCheckpointIO
 from callbacks.atomic_checkpoint import remove_leftovers, replace_file
-from recipes import run_config
 from lightning_edge.checkpoints import last_checkpoint
+from recipes import run_config
 
 RUN = Path("runs/tiny/version_0")
 LAST = RUN / "checkpoints/last.ckpt"

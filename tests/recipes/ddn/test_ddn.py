@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from lightning_edge.checkpoints import last_checkpoint
 from lightning_edge.data.domains.features import read_features
 from lightning_edge.nn.dynamic.conversion import specialise
 from lightning_edge.nn.dynamic.experts import in_domain
 from lightning_edge.systems import KnownDomains
-from lightning_edge.checkpoints import last_checkpoint
 from recipes._cli.run_config import run_config
 from recipes.ddn import main
 from recipes.ddn.compare import VARIANTS, compare, make_variants

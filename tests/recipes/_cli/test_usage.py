@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RECIPES = ["accel", "anodev2", "batch_size_scaling", "ddn", "segmentation", "shift"]
 HEAVY = ("torch", "lightning", "numpy", "timm", "cv2", "matplotlib", "jsonargparse", "rich")
 
@@ -70,7 +70,7 @@ def test_a_usage_error_is_one_line_about_what_was_typed(args, said, type_command
         assert first_line.startswith("error: ")
         assert said.format(start=start) in first_line
         assert others in ([], [f"`{start} --help` lists the commands."])
-    assert "nosuch" not in args or "accel/camvid.yaml, accel/camvid_sample.yaml," in first_line
+    assert "nosuch" not in args or "comes with camvid.yaml, camvid_sample.yaml," in first_line
 
 
 def test_the_help_of_a_command_begins_with_the_options_that_matter(type_command):

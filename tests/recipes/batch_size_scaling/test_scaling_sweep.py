@@ -59,7 +59,8 @@ def test_a_batch_larger_than_the_data_is_named_before_anything_runs(tmp_path):
 @pytest.mark.slow
 def test_ray_gives_the_same_runs_though_a_worker_is_killed(tmp_path, monkeypatch):
     pytest.importorskip("ray")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+    support = Path(__file__).parents[2] / "support"
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(support), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -11,10 +11,12 @@ from outside import commands_only, tiny
 from outside.parts import TinyMethod
 from wandb_offline import read_offline_run
 
+from lightning_edge.checkpoints import last_checkpoint
 from recipes import shift
-from recipes._cli import command_line as _cli
+from recipes._cli.command_line import console, list_recipes
 from recipes._cli.run_folder import RunFolder
 
+ROOT = Path(__file__).parents[3]
 NO_LOGGER = "--trainer.logger=false"
 
 
@@ -85,13 +87,13 @@ def test_fast_dev_run_logs_nothing(tmp_path):
 def test_the_link_gives_the_net_the_data_s_classes_and_the_checkpoint_keeps_them():
     cli = tiny.main(["fit", "--trainer.max_epochs=1"])
     assert cli.model.net.linear.out_features == 3
-    loaded = TinyMethod.load_from_checkpoint(_cli.last_checkpoint(Path("runs")))
+    loaded = TinyMethod.load_from_checkpoint(last_checkpoint(Path("runs")))
     assert torch.equal(loaded.net.linear.weight, cli.model.net.linear.weight)
 
 
 def test_a_checkpoint_gives_weights_only():
     fitted = tiny.main(["fit", "--trainer.max_epochs=1"])
-    checkpoint = _cli.last_checkpoint(Path("runs"))
+    checkpoint = last_checkpoint(Path("runs"))
     tested = tiny.main(["test", NO_LOGGER, f"--ckpt_path={checkpoint}", "--model.scale=2", "--seed_everything=5"])
     assert tested.metrics["test/scale"] == 2
     assert torch.equal(tested.model.net.linear.weight, fitted.model.net.linear.weight)
@@ -219,10 +221,10 @@ def test_an_error_in_a_constructor_is_shown_as_it_is(monkeypatch):
 @pytest.mark.slow
 def test_two_processes_share_one_folder(tmp_path):
     command = [sys.executable, "-m", "outside.tiny", "fit", "--trainer.devices=2", "--trainer.strategy=ddp"]
-    path = os.pathsep.join([str(Path(__file__).parent), str(Path(_cli.__file__).parents[1])])
+    path = os.pathsep.join([str(ROOT / "tests/support"), str(ROOT)])
     subprocess.run(command, check=True, timeout=300, env={**os.environ, "PYTHONPATH": path}, capture_output=True)
     assert [path.name for path in Path("runs/tiny").iterdir()] == ["version_0"]
-    assert _cli.last_checkpoint(tmp_path)
+    assert last_checkpoint(tmp_path)
 
 
 def test_ctrl_c_in_a_command_ends_it_cleanly(capsys):
@@ -252,16 +254,19 @@ def test_wandb_is_offline_without_credentials(environment, netrc_text, mode, tmp
     if netrc_text is not None:
         (tmp_path / "netrc").write_text(netrc_text)
     commands_only.main(["search"])
-    assert _cli.os.environ.get("WANDB_MODE") == mode
+    assert os.environ.get("WANDB_MODE") == mode
 
 
-def test_the_list_of_recipes_gives_each_a_line(monkeypatch, capsys):
-    monkeypatch.setattr(_cli, "HOME", Path(tiny.__file__).parent)
-    assert "tiny                A recipe outside the package.\n" in _cli.list_recipes()
+def test_the_list_of_recipes_gives_each_a_line():
+    lines = list_recipes().splitlines()
+    assert [line.split()[0] for line in lines] == sorted(
+        path.parent.name for path in ROOT.glob("recipes/*/default.yaml")
+    )
+    assert "shift               Shift networks: image classification without spatial convolutions." in lines
 
 
 def test_the_console_script_refuses_an_unknown_recipe(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["lightning-edge", "nothing"])
     with pytest.raises(SystemExit, match="2"):
-        _cli.console()
+        console()
     assert "got 'nothing'" in capsys.readouterr().err

@@ -30,10 +30,16 @@ def test_a_shipped_configuration_is_found_without_its_ending(capsys):
 
 
 def test_one_that_does_not_exist_is_answered_with_those_that_do(capsys):
-    shipped = {path.name for path in Path(accel.__file__).parent.glob("accel_*.yaml")}
-    said = refusal(capsys, accel.main, "fit", "-c", "accel_log")
+    shipped = {path.name for path in Path(accel.__file__).parent.glob("*.yaml")} - {"default.yaml"}
+    said = refusal(capsys, accel.main, "fit", "-c", "lonk")
     assert set(said.partition("comes with ")[2].split(", ")) == shipped
     assert len(shipped) > 5
+
+
+def test_an_old_name_is_answered_with_the_new_one(capsys):
+    for old in ("accel_camvid", "accel_camvid.yaml"):
+        said = refusal(capsys, accel.main, "fit", "-c", old)
+        assert said == f"there is no configuration {old} any more: it is called camvid.yaml now"
 
 
 def test_the_configuration_of_another_recipe_is_left_to_that_one(tmp_path):
@@ -90,7 +96,7 @@ def test_what_is_no_file_is_refused_at_once(capsys):
 
 
 def test_every_shipped_configuration_is_within_the_bounds():
-    for path in Path(accel.__file__).parent.glob("*.yaml"):
+    for path in Path(accel.__file__).parents[1].rglob("*.yaml"):
         assert read_config(path)
 
 

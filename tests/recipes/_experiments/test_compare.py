@@ -82,7 +82,7 @@ def test_equations_are_compared():
 @pytest.mark.parametrize(("recipe", "variants"), [(shift, SHIFTS), (anodev2, EQUATIONS)])
 def test_all_variants_run(recipe, variants):
     name = recipe.__name__.rpartition(".")[2]
-    overrides = ["-c", f"{name}_cifar10.yaml", *SMALL, "--trainer.max_epochs=1"]
+    overrides = ["-c", "cifar10.yaml", *SMALL, "--trainer.max_epochs=1"]
     found = recipe.main(["compare", "--num_seeds=1", f"--overrides={overrides}"]).metrics
     assert set(found) == {f"{name}_accuracy" for name in variants}
 
