@@ -12,6 +12,7 @@ import lightning.pytorch.callbacks
 import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
@@ -29,16 +30,19 @@ from recipes._cli.config_check import check_config
 from recipes._cli.logged_metrics import LoggedMetrics, last_values
 from recipes._cli.messages import explain
 from recipes._cli.plugins import with_atomic_checkpoints
+from recipes._cli.recipe_files import recipe_of
 from recipes._cli.run_checkpoints import check_checkpoint, run_of
 from recipes._cli.run_folder import RunFolder
 from recipes._cli.summary import use_honest_summary
 from recipes._cli.usage import TRAINER_COMMANDS
-from recipes._cli.wandb import finish_wandb, leave_anonymous_unset, start_wandb
+from recipes._cli.wandb import RunLabels, finish_wandb, leave_anonymous_unset, start_wandb
 
 OBJECTS = ("model", "datamodule", "trainer")
 """What a command receives from its recipe when it names it."""
 
 _DOING = {"validate": "validating", "test": "testing", "predict": "predicting"}
+
+_TRAINER = Path(__file__).with_name("trainer.yaml")
 
 _SHARED = ("seed_everything", "trainer", "model", "data")
 """What a configuration says that every command can take."""
@@ -93,8 +97,10 @@ class RecipeCLI(LightningCLI):
         folder: Path | None,
         command_line: str,
     ) -> None:
-        self._defaults = {"default_config_files": [str(defaults)]}
         self._has_model = "model" in (yaml.safe_load(defaults.read_text(encoding="utf-8")) or {})
+        shared = [str(_TRAINER)] if self._has_model else []
+        self._defaults = {"default_config_files": [*shared, str(defaults)]}
+        self._recipe = recipe_of(defaults)
         self._commands = {command.__name__: command for command in commands}
         self._links = links
         self._folder = folder
@@ -201,7 +207,9 @@ class RecipeCLI(LightningCLI):
         try:
             if "trainer" in config:
                 resumed = checkpoint if command == "fit" else None
-                self._run_folder = RunFolder(config.trainer, self._folder, resumed, trains=command == "fit")
+                self._run_folder = RunFolder(
+                    config.trainer, self._recipe, self._folder, resumed, trains=command == "fit"
+                )
                 if checkpoint is not None:
                     runs = Path(config.trainer.default_root_dir or ".").parent
                     content = check_checkpoint(checkpoint, runs, command == "fit", config.get("weights_only"))
@@ -224,8 +232,10 @@ class RecipeCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer, whose checkpoints no kill and no full disk can destroy."""
         config = self._get(self.config_init, "trainer", default={})
-        trainer = super().instantiate_trainer(**kwargs, plugins=with_atomic_checkpoints(config))
-        trainer.callbacks.insert(0, LoggedMetrics())  # pyright: ignore[reportAttributeAccessIssue]
+        trainer: Any = super().instantiate_trainer(**kwargs, plugins=with_atomic_checkpoints(config))
+        # Lightning takes the first of them for what --ckpt_path=best means
+        trainer.callbacks.sort(key=lambda callback: isinstance(callback, ModelCheckpoint) and not callback.monitor)
+        trainer.callbacks.insert(0, LoggedMetrics())
         return trainer
 
     def _link(self, config: Namespace) -> None:
@@ -261,7 +271,7 @@ class RecipeCLI(LightningCLI):
         with _refusing_other_weights(_checkpoint(self.config[name])):
             if name not in self._commands:
                 if self.trainer is not None:
-                    start_wandb(self.trainer)
+                    start_wandb(self.trainer, self._labels(name))
                 self.result = getattr(self.trainer, name)(**self._prepare_subcommand_kwargs(name))
                 self._close(name)
                 return
@@ -271,6 +281,16 @@ class RecipeCLI(LightningCLI):
             self.result = command(**arguments, **objects)
         if self._run_folder is not None:  # a command may have a folder of its own
             self._run_folder.discard_if_unused()
+
+    def _labels(self, command: str) -> RunLabels:
+        seed = self.config[command].get("seed_everything")
+        return RunLabels(
+            self._recipe,
+            command,
+            type(self.model).__name__,
+            type(self.datamodule).__name__,
+            None if isinstance(seed, bool) else seed,
+        )
 
     def _close(self, name: str) -> None:
         """Print what a person wants to know at the end; of a run as a function, the caller says it."""

@@ -32,6 +32,7 @@ class RunFolder:
 
     Args:
         trainer: Parsed arguments of the trainer; changed in place so that all output goes there.
+        recipe: Name of the recipe, which its runs are numbered below unless the logger has a name of its own.
         root: Where runs are numbered; by default ``trainer.default_root_dir``, else the logger's own choice.
         resumed: Checkpoint that the run goes on from; if it lies in the folder of a run, that folder is used again,
             unless it is outside of ``root``.
@@ -42,7 +43,9 @@ class RunFolder:
         OSError: The folder cannot be written to.
     """
 
-    def __init__(self, trainer: Namespace, root: Path | None, resumed: Path | None, trains: bool = True) -> None:
+    def __init__(
+        self, trainer: Namespace, recipe: str, root: Path | None, resumed: Path | None, trains: bool = True
+    ) -> None:
         self._lock: RunLock | None = None
         self._goes_on = False
         self.path: Path | None = None
@@ -58,6 +61,8 @@ class RunFolder:
                 root = self._unlogged = _take_dated_folder(trains)
             trainer.default_root_dir = None if root is None else str(root)
             return
+        if table.init_args.name is None:
+            table.init_args.name = recipe
         if root is not None and not Path(table.init_args.save_dir).is_absolute():
             table.init_args.save_dir, table.init_args.name = str(root), ""
         earlier = None if resumed is None else run_of(resumed)

@@ -5,11 +5,12 @@ import sys
 import threading
 from pathlib import Path
 from ssl import SSLError
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
@@ -23,12 +24,58 @@ _NO_SERVER = (502, 503, 504)
 """What a proxy answers for a server that it does not reach."""
 
 
-def start_wandb(trainer: Trainer) -> None:
-    """Start W&B where a trainer logs to it: offline where its server does not answer, else the run goes without it."""
-    if rank_zero_only(lambda: True, default=False)():
-        trainer.loggers = [
-            logger for logger in trainer.loggers if not isinstance(logger, WandbLogger) or _starts(logger)
-        ]
+class RunLabels(NamedTuple):
+    """What W&B calls a run that has no name of its own."""
+
+    recipe: str
+    command: str
+    method: str
+    """Class of the LightningModule."""
+    data: str
+    """Class of the data module."""
+    seed: int | None
+
+
+def start_wandb(trainer: Trainer, labels: RunLabels) -> None:
+    """Start W&B where a trainer logs to it: offline where its server does not answer, else the run goes without it.
+
+    A prediction has nothing to log, and starts none.
+    """
+    if not rank_zero_only(lambda: True, default=False)():
+        return
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            _label(logger, labels)
+    trainer.loggers = [
+        logger
+        for logger in trainer.loggers
+        if not isinstance(logger, WandbLogger) or (labels.command != "predict" and _starts(logger))
+    ]
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            _summarize_best(logger, trainer)
+
+
+def _label(logger: WandbLogger, labels: RunLabels) -> None:
+    """Name, group, job type and tags; those that the configuration gives stay as they are."""
+    data = labels.data.removesuffix("DataModule")
+    seed = "" if labels.seed is None else f" seed {labels.seed}"
+    defaults = {
+        "name": f"{labels.recipe} {data}{seed}",
+        "group": os.environ.get("WANDB_RUN_GROUP") or labels.recipe,
+        "job_type": labels.command,
+        "tags": [labels.recipe, labels.method, data],
+    }
+    for key, value in defaults.items():
+        if logger._wandb_init.get(key) is None:
+            logger._wandb_init[key] = value
+
+
+def _summarize_best(logger: WandbLogger, trainer: Trainer) -> None:
+    """Have the summary of a run hold the best value of each score that a checkpoint is chosen by, not the last one."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.monitor is not None:
+            logger.experiment.define_metric(callback.monitor, summary=callback.mode)
 
 
 def _starts(logger: WandbLogger) -> bool:

@@ -45,14 +45,14 @@ def test_a_second_run_takes_the_next_folder():
 
 
 def test_a_run_that_starts_before_another_has_written_takes_the_next_folder():
-    folders = [RunFolder(Namespace(logger=_csv_logger(), default_root_dir=None), None, None) for _ in range(2)]
+    folders = [RunFolder(Namespace(logger=_csv_logger(), default_root_dir=None), "tiny", None, None) for _ in range(2)]
     assert [str(folder.path) for folder in folders] == ["runs/tiny/version_0", "runs/tiny/version_1"]
 
 
 def test_the_other_processes_of_a_run_use_the_folder_of_the_first(monkeypatch):
-    first = RunFolder(Namespace(logger=_csv_logger(), default_root_dir=None), None, None)
+    first = RunFolder(Namespace(logger=_csv_logger(), default_root_dir=None), "tiny", None, None)
     monkeypatch.setattr(rank_zero_only, "rank", 1)
-    other = RunFolder(Namespace(logger=_csv_logger(), default_root_dir=None), None, None)
+    other = RunFolder(Namespace(logger=_csv_logger(), default_root_dir=None), "tiny", None, None)
     assert other.path == first.path == Path("runs/tiny/version_0")
 
 

@@ -81,7 +81,6 @@ def test_equations_are_compared():
 @pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "variants"), [(shift, SHIFTS), (anodev2, EQUATIONS)])
 def test_all_variants_run(recipe, variants):
-    name = recipe.__name__.rpartition(".")[2]
     overrides = ["-c", "cifar10.yaml", *SMALL, "--trainer.max_epochs=1"]
     found = recipe.main(["compare", "--num_seeds=1", f"--overrides={overrides}"]).metrics
     assert set(found) == {f"{name}_accuracy" for name in variants}
