@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recipes._cli.fit_arguments import PARAMETER
 from recipes._cli.own_commands import own_commands
 from recipes._cli.recipe_files import default_config, recipe_names, recipe_summary
 from recipes._cli.usage import SCRIPT, answer_at_once, did_you_mean, is_script, typed_command
@@ -57,7 +58,7 @@ def run(
         args: What follows the recipe's name; ``None`` reads the command line.
         commands: Typed functions shown beside fit, validate, test and predict, or, of a recipe of this package, names
             of files in its folder that hold a function of this name. One that names ``model``, ``datamodule`` or
-            ``trainer`` receives the recipe's objects.
+            ``trainer`` receives the recipe's objects, and ``fit_arguments`` all options that it does not have itself.
         links: For an attribute of the data module (``data.num_classes``) the arguments that take its value
             (``model.init_args.net.init_args.num_classes``), whatever the configuration says there. A link whose data
             or whose model lacks the name is skipped.
@@ -80,9 +81,9 @@ def run(
     from recipes._cli.arguments import prepare
     from recipes._cli.config_files import undone_options
 
-    # the argument config of a command, such as sweep, is of the recipe that it runs
-    is_others = any(command.name in args and "config" in command.parameters for command in own)
-    args = prepare(args, defaults, has_own_configs=not is_others)
+    # a configuration that a command passes on may be that of another recipe
+    passes_on = any(command.name in args and PARAMETER in command.parameters for command in own)
+    given, args = args, prepare(args, defaults, has_own_configs=not passes_on)
     undone = undone_options(args)
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     prepare_wandb()
@@ -95,7 +96,9 @@ def run(
         for message in undone:
             rank_zero_warn(message)
         try:
-            return RecipeCLI(defaults, args, [command.load() for command in own], links or {}, folder, command_line)
+            return RecipeCLI(
+                defaults, args, given, [command.load() for command in own], links or {}, folder, command_line
+            )
         except KeyboardInterrupt:
             sys.stderr.write("\nInterrupted before the run began.\n")
             sys.exit(130)

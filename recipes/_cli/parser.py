@@ -27,6 +27,7 @@ from lightning_edge.checkpoints import last_checkpoint
 from recipes._cli.checkpoint_model import with_model_of_checkpoint
 from recipes._cli.closing_block import InputSize, print_closing_block
 from recipes._cli.config_check import check_config
+from recipes._cli.fit_arguments import PARAMETER, split_arguments
 from recipes._cli.logged_metrics import LoggedMetrics, last_values
 from recipes._cli.messages import explain
 from recipes._cli.plugins import with_atomic_checkpoints
@@ -92,6 +93,7 @@ class RecipeCLI(LightningCLI):
         self,
         defaults: Path,
         args: Sequence[str],
+        given: Sequence[str],
         commands: Sequence[Callable[..., Any]],
         links: Mapping[str, Sequence[str]],
         folder: Path | None,
@@ -109,6 +111,7 @@ class RecipeCLI(LightningCLI):
         # without a model the recipe's configuration has sections for all of them
         names = {*TRAINER_COMMANDS, *self._commands} if self._has_model else set()
         self._named_command = args[0] if args and args[0] in names else None
+        args, self._fit_arguments = self._split(args, given)
         self._run_folder: RunFolder | None = None
         self._earlier_metrics: dict[str, float] = {}  # of a training that goes on
         self.model = self.datamodule = self.trainer = self.result = None
@@ -136,6 +139,23 @@ class RecipeCLI(LightningCLI):
         finally:
             if self._run_folder is not None:
                 self._run_folder.release()
+
+    def _split(self, args: Sequence[str], given: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+        """What is parsed here, and what the named command passes on to the trainings that it starts.
+
+        Args:
+            args: The command line, its configurations as files that were found.
+            given: As it was typed, which other machines understand too.
+        """
+        name = next((word for word in args if word in self._commands or word in TRAINER_COMMANDS), None)
+        command = self._commands.get(name or "")
+        if name is None or command is None or PARAMETER not in signature(command).parameters:
+            return list(args), ()
+        own_options = RecipeParser().add_function_arguments(command, skip={PARAMETER, *_wanted_objects(command)})
+        at = list(given).index(name) + 1
+        own, passed_on = split_arguments(given[at:], own_options)
+        # with the recipe's objects, the parser knows all options
+        return list(args) if _wanted_objects(command) else [*args[: list(args).index(name) + 1], *own], tuple(passed_on)
 
     def _with_model_of_checkpoint(self, args: Sequence[str], defaults: Path) -> list[str]:
         """``fit`` goes on with the configured model, every other command takes the one that it is given weights of."""
@@ -175,13 +195,13 @@ class RecipeCLI(LightningCLI):
     def _add_command(self, parser: LightningArgumentParser, name: str, command: Callable[..., Any]) -> None:
         wants = _wanted_objects(command)
         about = (getdoc(command) or "").partition("\n")[0]
-        if "config" in signature(command).parameters:  # its own argument of this name
-            subparser = RecipeParser(description=about)
-        else:
-            subparser = self.init_parser(description=about, **(self._defaults if wants else {}))
+        if PARAMETER in signature(command).parameters:
+            about += " All other options are those of every fit."
+        # without the recipe's objects there is nothing to configure: -c is passed on to the trainings that it starts
+        subparser = self.init_parser(description=about, **self._defaults) if wants else RecipeParser(description=about)
         if wants:
             self._add_arguments(subparser)
-        self._subcommand_method_arguments[name] = subparser.add_function_arguments(command, skip=wants)
+        self._subcommand_method_arguments[name] = subparser.add_function_arguments(command, skip={PARAMETER, *wants})
         self._subcommand_parsers[name] = subparser
         parser._subcommands_action.add_subcommand(name, subparser, help=about)  # pyright: ignore
 
@@ -277,7 +297,9 @@ class RecipeCLI(LightningCLI):
                 return
             command = self._commands[name]
             arguments = {key: self.config_init[name][key] for key in self._subcommand_method_arguments[name]}
-            objects = {str(key): getattr(self, str(key)) for key in _wanted_objects(command)}
+            objects: dict[str, Any] = {str(key): getattr(self, str(key)) for key in _wanted_objects(command)}
+            if PARAMETER in signature(command).parameters:
+                objects[PARAMETER] = self._fit_arguments
             self.result = command(**arguments, **objects)
         if self._run_folder is not None:  # a command may have a folder of its own
             self._run_folder.discard_if_unused()

@@ -10,18 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_edge.analysis.intervals import mean_with_interval
-from recipes._cli.run_config import run_config
 from recipes._experiments.figure import draw_comparison
-from recipes._experiments.seeds import seed_plans
-
-
-class Variant(NamedTuple):
-    """A classifier of a comparison."""
-
-    arguments: tuple[str, ...]
-    """Of ``fit``, by which it differs from the others."""
-    rival: str | None = None
-    """Variant whose accuracy is subtracted from its own, seed by seed."""
+from recipes._experiments.jobs import Backend
+from recipes._experiments.study import Study, Variant
 
 
 class Score(NamedTuple):
@@ -38,51 +29,46 @@ class Score(NamedTuple):
     """Accuracy of the best validation, percent: too high for a net that was chosen by the same data."""
 
 
-def compare_variants(
+def compare_classifiers(
     recipe: str,
     variants: Mapping[str, Variant],
-    names: Sequence[str],
     folder: Path,
     num_seeds: int,
-    overrides: Sequence[str],
-    rival: str,
+    fit_arguments: Sequence[str],
+    backend: Backend,
+    baseline: str,
 ) -> dict[str, float]:
     """Fit variants of a classifier under several seeds, print their accuracies, and return the means, percent.
 
-    All variants are fitted under one seed, then under the next. A stopped series goes on where it was, and one with
-    more seeds or variants uses the runs that are there.
-
     Args:
         recipe: Name of the recipe that fits.
-        variants: All there are, by name.
-        names: Those that are compared.
-        folder: Where the runs lie, one folder for each seed; ``comparison.csv`` has a row for each run of this call,
-            ``comparison.png`` shows them.
+        variants: Those that are compared, by name.
+        folder: Where the runs lie; ``comparison.csv`` has a row for each run, ``comparison.png`` shows them.
         num_seeds: How many runs of each variant.
-        overrides: Further arguments of ``fit`` for all runs; the options of the net are the variants' own.
-        rival: What the rivals are called in the table.
+        fit_arguments: Arguments of all runs; the options of the net are the variants' own.
+        backend: ``process`` or ``ray``.
+        baseline: What the variants' baselines are called in the table.
 
     Raises:
-        ValueError: There is no such variant, none at all, or no seed, or the overrides are of the net's options.
+        ValueError: There is no seed, or ``fit_arguments`` has options of the net.
     """
-    if not names:
-        raise ValueError(f"expected variants among {list(variants)}, got none")
-    if own := [argument for argument in overrides if "model_options" in argument]:
-        raise ValueError(f"expected overrides that leave model_options to the variants, got {own}")
-    if unknown := [name for name in names if name not in variants]:
-        raise ValueError(f"expected variants among {list(variants)}, got {unknown}")
-    scores: dict[str, list[Score]] = {name: [] for name in names}
-    for seed, plan in seed_plans(num_seeds, overrides).items():
-        for name, found in scores.items():
-            found.append(_fit(recipe, name, seed, [*plan, *variants[name].arguments], folder / seed / name))
-            _write(scores, folder / "comparison.csv")
-            _draw(scores, folder / "comparison.png")
-    _print(scores, {name: variants[name].rival for name in names}, rival)
-    return {f"{name}_accuracy": sum(score.last for score in found) / num_seeds for name, found in scores.items()}
+    if taken := [argument for argument in fit_arguments if "model_options" in argument]:
+        raise ValueError(f"expected arguments that leave model_options to the variants, got {taken}")
+    study = Study(recipe, variants, folder, num_seeds, fit_arguments, backend)
+    study.run(after_each=lambda: _write_and_draw(_scores(study), folder))
+    scores = _scores(study)
+    _write_and_draw(scores, folder)
+    _print(scores, {name: variant.baseline for name, variant in variants.items()}, baseline)
+    return {
+        f"{name}_accuracy": sum(score.last for score in of_variant) / num_seeds for name, of_variant in scores.items()
+    }
 
 
-def _fit(recipe: str, name: str, seed: str, arguments: Sequence[str], folder: Path) -> Score:
-    run_config(recipe, arguments, folder)
+def _scores(study: Study) -> dict[str, list[Score]]:
+    return {name: [_score(name, folder) for folder in study.finished_folders(name)] for name in study.variants}
+
+
+def _score(name: str, folder: Path) -> Score:
     table = max(folder.rglob("metrics.csv"), key=lambda path: path.stat().st_mtime)
     with table.open() as file:
         rows = [row for row in csv.DictReader(file) if row.get("val/accuracy")]
@@ -90,7 +76,12 @@ def _fit(recipe: str, name: str, seed: str, arguments: Sequence[str], folder: Pa
         raise ValueError(f"expected runs with a validation and with LatencyMonitor, got {table} without")
     num_parameters, flops = (int(float(rows[-1][f"val/{key}"])) for key in ("num_parameters", "flops_per_sample"))
     accuracies = [100 * float(row["val/accuracy"]) for row in rows]
-    return Score(name, seed, num_parameters, flops, accuracies[-1], max(accuracies))
+    return Score(name, folder.parent.name, num_parameters, flops, accuracies[-1], max(accuracies))
+
+
+def _write_and_draw(scores: Mapping[str, Sequence[Score]], folder: Path) -> None:
+    _write(scores, folder / "comparison.csv")
+    _draw(scores, folder / "comparison.png")
 
 
 def _write(scores: Mapping[str, Sequence[Score]], path: Path) -> None:
@@ -110,22 +101,22 @@ def _draw(scores: Mapping[str, Sequence[Score]], path: Path) -> None:
     draw_comparison(accuracies).savefig(path, dpi=120)
 
 
-def _print(scores: Mapping[str, Sequence[Score]], rivals: Mapping[str, str | None], rival: str) -> None:
+def _print(scores: Mapping[str, Sequence[Score]], baselines: Mapping[str, str | None], baseline: str) -> None:
 
     num_seeds = max(map(len, scores.values()))
     table = Table(
         title="Accuracy %, " + (f"mean of {num_seeds} seeds with 95 % interval" if num_seeds > 1 else "one seed"),
-        caption=f"last, min, max: the last validation. -rival: minus {rival}, seed by seed. MFLOPs: multiply-add = 2; "
-        "Fourier transforms and shifts are not counted",
+        caption=f"last, min, max: the last validation. -baseline: minus {baseline}, seed by seed. MFLOPs: multiply-add "
+        "= 2; Fourier transforms and shifts are not counted",
         box=box.SIMPLE,
         padding=0,
     )
     table.add_column("variant", no_wrap=True)
-    for heading in ("parameters", "MFLOPs", "last", "min", "max", "best", "-rival"):
+    for heading in ("parameters", "MFLOPs", "last", "min", "max", "best", "-baseline"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, found in scores.items():
         last = [score.last for score in found]
-        against = [score.last for score in scores.get(rivals[name] or "", [])]
+        against = [score.last for score in scores.get(baselines[name] or "", [])]
         table.add_row(
             name,
             f"{found[0].num_parameters:,}",

@@ -8,10 +8,11 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from lightning_edge.checkpoints import last_checkpoint
 from recipes._cli.run_config import run_config
 from recipes._cli.run_record import metrics_of_finished
 
-Runner = Literal["process", "ray"]
+Backend = Literal["process", "ray"]
 
 MAX_RETRIES = 3
 """How often a run is begun again whose worker was lost."""
@@ -26,17 +27,23 @@ class Job(NamedTuple):
     recipe: str
     arguments: tuple[str, ...]
     folder: Path
+    command: str = "fit"
+    starts_from: Path | None = None
+    """Folder of the job whose newest checkpoint this one takes."""
+    reinitialized: tuple[str, ...] = ()
+    """Parts of the module that a fit does not take from that checkpoint."""
 
 
-def run_jobs(jobs: Sequence[Job], on: Runner = "process", address: str | None = None) -> Iterator[Job]:
+def run_jobs(jobs: Sequence[Job], backend: Backend = "process", address: str | None = None) -> Iterator[Job]:
     """Run jobs and give each back once it is done; finished ones at once.
 
     A job on Ray whose worker dies begins again, from its last checkpoint where workers share the folder. Where they do
     not, what a run leaves is brought here, but for checkpoints and files above 16 MiB.
 
     Args:
-        jobs: What to run; each has a folder of its own.
-        on: ``process`` for this one, ``ray`` for workers of Ray, one for each GPU that it knows, else for each core.
+        jobs: What to run; each has a folder of its own, and one that starts from another stands behind it.
+        backend: ``process`` for this one, ``ray`` for workers of Ray, one for each GPU that it knows, else for each
+            core.
         address: Of a running Ray, such as ``auto``; ``None`` finds one that runs here, else starts one for as long as
             this takes.
 
@@ -46,7 +53,7 @@ def run_jobs(jobs: Sequence[Job], on: Runner = "process", address: str | None = 
     """
     to_do = [job for job in jobs if metrics_of_finished(job.folder) is None]
     yield from (job for job in jobs if job not in to_do)
-    yield from (_in_process(to_do) if on == "process" else _on_ray(to_do, address))
+    yield from (_in_process(to_do) if backend == "process" else _on_ray(to_do, address))
 
 
 def _in_process(jobs: Sequence[Job]) -> Iterator[Job]:
@@ -58,9 +65,26 @@ def _in_process(jobs: Sequence[Job]) -> Iterator[Job]:
 def _run(job: Job) -> None:
     with _quiet():
         try:
-            run_config(job.recipe, job.arguments, job.folder)
+            run_config(job.recipe, [*job.arguments, *_start(job)], job.folder, job.command)
         except FloatingPointError:  # numbers that left their range are a result, and the same again
             (job.folder / "done.json").write_text("{}")
+
+
+def _start(job: Job) -> list[str]:
+    """Arguments that give a job the checkpoint that it starts from."""
+    if job.starts_from is None:
+        return []
+    checkpoint = last_checkpoint(job.starts_from)
+    if checkpoint is None:
+        raise FileNotFoundError(
+            f"expected a checkpoint in {job.starts_from} for the run in {job.folder}, got none: runs that start from "
+            "another one need a folder that all workers share"
+        )
+    if job.command != "fit":
+        return [f"--ckpt_path={checkpoint}"]
+    warm_start = ["--trainer.callbacks+=callbacks.WarmStart", f"--trainer.callbacks.checkpoint={checkpoint}"]
+    exclude = [f"--trainer.callbacks.begin_anew=[{','.join(job.reinitialized)}]"] if job.reinitialized else []
+    return [*warm_start, *exclude]
 
 
 def _on_ray(jobs: Sequence[Job], address: str | None) -> Iterator[Job]:
@@ -70,15 +94,22 @@ def _on_ray(jobs: Sequence[Job], address: str | None) -> Iterator[Job]:
     except ImportError:
         raise ImportError("expected Ray, which `pip install lightning-edge[ray]` installs, got none") from None
 
-    jobs = [job._replace(folder=job.folder.absolute()) for job in jobs]
+    jobs = [
+        job._replace(folder=job.folder.absolute(), starts_from=job.starts_from and job.starts_from.absolute())
+        for job in jobs
+    ]
     was_running = ray.is_initialized()
     if not was_running:
         ray.init(address, logging_level=logging.WARNING, log_to_driver=False, include_dashboard=False)
     needs: dict[str, Any] = {"num_gpus": 1} if ray.cluster_resources().get("GPU") else {"num_cpus": 1}
     task = ray.remote(**needs, max_retries=MAX_RETRIES)(_run_and_bring)
-    pending = {task.remote(job): job for job in jobs}
+    waiting, pending = list(jobs), {}
     try:
-        while pending:
+        while waiting or pending:
+            unfinished = {job.folder for job in (*waiting, *pending.values())}
+            for job in [job for job in waiting if job.starts_from not in unfinished]:
+                waiting.remove(job)
+                pending[task.remote(job)] = job
             (finished,), _ = ray.wait(list(pending), num_returns=1)
             job = pending.pop(finished)
             try:

@@ -2,36 +2,32 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from lightning_edge.analysis.tradeoff import TradeoffRow, newest_rows
+from lightning_edge.analysis.tradeoff import newest_rows
 from lightning_edge.analysis.tradeoff_tables import at_interval, print_variants
-from lightning_edge.checkpoints import last_checkpoint
-from recipes._cli.run_config import run_config
-from recipes._experiments.seeds import seed_plans
-
-
-class Variant(NamedTuple):
-    """Arguments of ``fit`` by which a variant of the training differs from the default."""
-
-    second_stage: tuple[str, ...] = ()
-    first_stage: tuple[str, ...] = ()
-
+from recipes._experiments.jobs import Backend
+from recipes._experiments.study import Study, Variant
 
 _DEARER_UPDATE = ("--model.net.update.encoder=resnet18_half", "--model.net.update.output_stride=16")
 
+_DISTILLED = ("--model.distillation_weight=1",)
+
 VARIANTS = {
-    "branches": Variant(("--model.branch_share=1",)),  # what each branch alone makes of as long a training
-    "scores": Variant(),
-    "features": Variant(("--model.net.fuse_features=true",)),
-    "by_carried": Variant(("--model.reference_weight=0",)),
-    "fusion_only": Variant(("--model.train_branches_jointly=false",)),
-    "one_distance": Variant(("--data.train_distances=[4]",)),
-    "short_clips": Variant(("--data.train_distances=[1,2,3,4]",)),
-    "finer_flow": Variant(("--model.net.flow.preset=medium",)),
-    "dearer_update": Variant(_DEARER_UPDATE, first_stage=_DEARER_UPDATE),
-    "distilled": Variant(first_stage=("--model.distillation_weight=1",)),
+    "branches": ("--model.branch_share=1",),  # what each branch alone makes of as long a training
+    "scores": (),
+    "features": ("--model.net.fuse_features=true",),
+    "by_carried": ("--model.reference_weight=0",),
+    "fusion_only": ("--model.train_branches_jointly=false",),
+    "one_distance": ("--data.train_distances=[4]",),
+    "short_clips": ("--data.train_distances=[1,2,3,4]",),
+    "finer_flow": ("--model.net.flow.preset=medium",),
+    "dearer_update": _DEARER_UPDATE,
+    "distilled": (),
 }
+"""Arguments of the second stage, by variant."""
+
+FIRST_STAGES = {"dearer_update": _DEARER_UPDATE, "distilled": _DISTILLED}
+"""Arguments of the first stage, for those variants that do not share it."""
 
 
 def ablate(
@@ -42,7 +38,8 @@ def ablate(
     second_epochs: int = 5,
     second_rate: float = 5.7e-4,
     interval: int = 5,
-    overrides: tuple[str, ...] = ("-c", "long.yaml"),
+    backend: Backend = "process",
+    fit_arguments: tuple[str, ...] = (),
 ) -> dict[str, float]:
     """Train the second stage in several variants, each from the same first stage, and print what each gives.
 
@@ -62,38 +59,35 @@ def ablate(
         second_rate: Learning rate with which it begins; by default what a fit in one piece has left of 0.002 after 0.75
             of its steps.
         interval: Key-frame interval of the table.
-        overrides: Further arguments of ``fit`` for all runs.
+        backend: ``process`` runs one after the other, ``ray`` side by side.
+        fit_arguments: All other options, for every ``fit``, such as ``-c long.yaml``.
     """
-    if unknown := [name for name in variants if name not in VARIANTS]:
-        raise ValueError(f"expected variants among {list(VARIANTS)}, got {unknown}")
-    runs: dict[str, list[list[TradeoffRow]]] = {name: [] for name in variants}
-    for seed, plan in seed_plans(num_seeds, overrides).items():
-        for name, found in runs.items():
-            found.append(_fit_variant(name, plan, folder / seed, first_epochs, second_epochs, second_rate))
-    print_variants(runs, interval, alone="branches" if "branches" in runs else None)
+    runs = _two_stages(variants, first_epochs, second_epochs, second_rate)
+    study = Study("accel", runs, folder, num_seeds, fit_arguments, backend)
+    study.run()
+    rows = {name: [newest_rows(run) for run in study.finished_folders(name)] for name in variants}
+    print_variants(rows, interval, alone="branches" if "branches" in rows else None)
     return {
-        f"{name}_miou": sum(at_interval(rows, interval)["accel"].miou for rows in found) / num_seeds
-        for name, found in runs.items()
+        f"{name}_miou": sum(at_interval(of_seed, interval)["accel"].miou for of_seed in of_variant) / num_seeds
+        for name, of_variant in rows.items()
     }
 
 
-def _fit_variant(
-    name: str, plan: Sequence[str], folder: Path, first_epochs: int, second_epochs: int, second_rate: float
-) -> list[TradeoffRow]:
-
-    second_stage, first_stage = VARIANTS[name]
-    first = folder / (f"first_stage_{name}" if first_stage else "first_stage")
-    run_config("accel", [*plan, *_epochs(first_epochs), "--model.branch_share=1", *first_stage], first)
-    begin = [
-        "--trainer.callbacks+=callbacks.WarmStart",
-        f"--trainer.callbacks.checkpoint={last_checkpoint(first)}",
-        "--trainer.callbacks.begin_anew=[net.fusion]",  # it does not learn in the first stage
-        "--model.branch_share=0",
-        f"--model.optimizer.lr={second_rate}",
-    ]
-    run_config("accel", [*plan, *_epochs(second_epochs), *begin, *second_stage], folder / name)
-    return newest_rows(folder / name)
+def _two_stages(names: Sequence[str], first_epochs: int, second_epochs: int, second_rate: float) -> dict[str, Variant]:
+    """The first stages, and the second stages of the named variants."""
+    if unknown := [name for name in names if name not in VARIANTS]:
+        raise ValueError(f"expected variants among {list(VARIANTS)}, got {unknown}")
+    runs = {}
+    for name in names:
+        first = f"first_stage_{name}" if name in FIRST_STAGES else "first_stage"
+        begin = (*_epochs(first_epochs), "--model.branch_share=1", *FIRST_STAGES.get(name, ()))
+        runs.setdefault(first, Variant(begin))
+        go_on = (*_epochs(second_epochs), "--model.branch_share=0", f"--model.optimizer.lr={second_rate}")
+        # the fusion does not learn in the first stage
+        second = Variant((*go_on, *VARIANTS[name]), starts_from=first, reinitialized=("net.fusion",))
+        runs[name] = second
+    return runs
 
 
-def _epochs(number: int) -> list[str]:
-    return [f"--trainer.max_epochs={number}", f"--trainer.check_val_every_n_epoch={number}"]
+def _epochs(number: int) -> tuple[str, ...]:
+    return (f"--trainer.max_epochs={number}", f"--trainer.check_val_every_n_epoch={number}")

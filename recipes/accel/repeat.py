@@ -1,43 +1,44 @@
 """The command that repeats Accel and Deep Feature Flow over seeds."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from callbacks.tradeoff_report import draw_curve
 from lightning_edge.analysis.tradeoff import TradeoffRow, average_rows, newest_rows, write_rows
 from lightning_edge.analysis.tradeoff_tables import print_gain, print_intervals
-from lightning_edge.checkpoints import last_checkpoint
-from recipes._cli.run_config import run_config
-from recipes._experiments.seeds import seed_plans
+from recipes._experiments.jobs import Backend
+from recipes._experiments.study import Study, Variant, evaluation_name, with_evaluations
 
-_DEEP_FEATURE_FLOW = ("--model.net.update=null", "--model.net.direct=true")
-"""Arguments of ``fit`` that train Deep Feature Flow as itself: without an update branch, through its own warp."""
+VARIANTS = {
+    "accel": Variant(),
+    # Deep Feature Flow as itself: without an update branch, through its own warp
+    "dff": Variant(("--model.net.update=null", "--model.net.direct=true")),
+}
 
 
 def repeat(
     folder: Path = Path("runs/accel_repeat"),
     num_seeds: int = 3,
     split: Literal["val", "test"] = "test",
-    overrides: tuple[str, ...] = (),
+    backend: Backend = "process",
+    fit_arguments: tuple[str, ...] = (),
 ) -> dict[str, float]:
     """Fit Accel and Deep Feature Flow with several seeds and print the trade-off of all intervals, averaged.
 
-    Both get the same data and steps. Deep Feature Flow learns as itself, through its own warp, beside the one that
-    consists of Accel's reference branch and flow. A stopped repetition resumes. ``tradeoff.csv`` and ``tradeoff.png``
-    in the folder hold the means.
+    Both get the same data and steps. Deep Feature Flow is trained as itself, through its own warp; beside it stands
+    the one that consists of Accel's reference branch and flow. A stopped repetition continues. ``tradeoff.csv`` and
+    ``tradeoff.png`` in the folder hold the means.
 
     Args:
-        folder: Where the runs lie, two folders for each seed.
+        folder: Where the runs lie, a folder for each seed.
         num_seeds: How many runs of each.
         split: Data on which the nets are compared; settings are chosen on ``val``.
-        overrides: Further arguments of ``fit`` for all runs, such as ``["--trainer.max_epochs=3"]``.
+        backend: ``process`` runs one after the other, ``ray`` side by side.
+        fit_arguments: All other options, for every ``fit``, such as ``-c long.yaml --trainer.max_epochs=3``.
     """
-    runs = []
-    for name, plan in seed_plans(num_seeds, overrides).items():
-        rows = _fit_and_evaluate(plan, folder / name, split)
-        rival = _fit_and_evaluate([*plan, *_DEEP_FEATURE_FLOW], folder / f"{name}_dff", split)
-        runs.append(rows + [row._replace(net="trained_dff") for row in rival if row.net == "accel"])
+    study = Study("accel", with_evaluations(VARIANTS, split), folder, num_seeds, fit_arguments, backend)
+    study.run()
+    runs = [_rows(study, split, seed) for seed in range(num_seeds)]
     print_intervals(runs)
     print_gain(runs, "accel", "trained_dff")
     means = average_rows(runs)
@@ -46,10 +47,7 @@ def repeat(
     return {f"{row.net}_miou_n{row.interval}": row.miou for row in means}
 
 
-def _fit_and_evaluate(plan: Sequence[str], run: Path, split: str) -> list[TradeoffRow]:
-
-    run_config("accel", plan, run)
-    if split == "test":
-        plan, run = [*plan, f"--ckpt_path={last_checkpoint(run)}"], run.with_name(f"{run.name}_test")
-        run_config("accel", plan, run, command="test")
-    return newest_rows(run)
+def _rows(study: Study, split: str, seed: int) -> list[TradeoffRow]:
+    """Rows of a seed: those of Accel, and those of Deep Feature Flow that was trained as itself."""
+    rows, of_dff = (newest_rows(study.folder_of(evaluation_name(name, split), seed)) for name in VARIANTS)
+    return rows + [row._replace(net="trained_dff") for row in of_dff if row.net == "accel"]

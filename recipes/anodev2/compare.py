@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from recipes._experiments.comparison import Variant, compare_variants
+from recipes._experiments.comparison import compare_classifiers
+from recipes._experiments.jobs import Backend
+from recipes._experiments.study import Variant, choose_variants
 
 
-def _variant(rival: str | None = None, **settings: Any) -> Variant:
-    return Variant((f"--model.net.init_args.model_options={json.dumps(settings)}",), rival)
+def _variant(baseline: str | None = None, **settings: Any) -> Variant:
+    return Variant((f"--model.net.init_args.model_options={json.dumps(settings)}",), baseline=baseline)
 
 
 _ADJOINT = {"num_steps": 2, "gradient": "continuous_adjoint"}
@@ -30,7 +32,8 @@ def compare(
     folder: Path = Path("runs/anodev2_comparison"),
     num_seeds: int = 5,
     variants: tuple[str, ...] = tuple(VARIANTS),
-    overrides: tuple[str, ...] = ("-c", "cifar10.yaml"),
+    backend: Backend = "process",
+    fit_arguments: tuple[str, ...] = (),
 ) -> dict[str, float]:
     """Fit one net with blocks of several kinds and print their accuracies.
 
@@ -44,7 +47,8 @@ def compare(
             adjoint), ``neural_ode_t`` (that sees the time), ``anode`` (two steps), ``anodev2_1`` (weights evolve with
             the activations) and ``anodev2_2`` (weights evolve first). In ``neural_ode_by_time``, ``anode_by_time`` and
             ``anodev2_1_by_time`` batch norms keep the statistics of each time on their own.
-        overrides: Further arguments of ``fit`` for all runs, such as
-            ``["-c", "cifar10.yaml", "--data.root=..."]``.
+        backend: ``process`` runs one after the other, ``ray`` side by side.
+        fit_arguments: All other options, for every ``fit``, such as ``-c cifar10.yaml --data.root=path/to/cifar10``.
     """
-    return compare_variants("anodev2", VARIANTS, variants, folder, num_seeds, overrides, "baseline")
+    chosen = choose_variants(VARIANTS, variants)
+    return compare_classifiers("anodev2", chosen, folder, num_seeds, fit_arguments, backend, "baseline")

@@ -7,10 +7,26 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lightning_edge.analysis.scaling_run import LossSplit
 from recipes._experiments.jobs import Job
+from recipes.batch_size_scaling._grid import Grid, largest_divisor
 
 PLAN = "sweep.json"
+
+_SET_BY_SWEEP = (
+    "seed_everything",
+    "data.batch_size",
+    "data.seed",
+    "data.train_fraction",
+    "model.optimizer.lr",
+    "model.schedule",
+    "trainer.accumulate_grad_batches",
+    "trainer.max_steps",
+    "trainer.max_epochs",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.callbacks",
+)
+"""Options that the sweep sets; ``trainer.callbacks+`` adds to its callbacks."""
 
 _NUM_CHECKPOINTS = 20
 _MEASURED_STEPS = 10
@@ -48,31 +64,40 @@ class PlannedRun(NamedTuple):
         return f"batch size {self.size}, {str(self.setting).replace('_', ' ')}, seed {self.seed}{share}"
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """A grid of batch sizes, rules of the learning rate, seeds and shares of the data; ``sweep`` tells the fields."""
+@dataclass(frozen=True, kw_only=True)
+class Sweep(Grid):
+    """The runs of a recipe over a grid.
+
+    Args:
+        recipe: Name of the recipe.
+        fit_arguments: Arguments of all its trainings.
+        base_size: Batch size of the base.
+        base_lr: Learning rate at the base.
+        weight_decay: Of the recipe's optimizer, which LARS takes over.
+
+    Raises:
+        ValueError: A value is out of range, or ``fit_arguments`` has one that the sweep sets.
+    """
 
     recipe: str
-    config: str | None
-    overrides: tuple[str, ...]
-    base_size: int
-    base_lr: float
-    lars_lr: float
-    weight_decay: float
-    target: float | None
-    split: LossSplit
-    max_examples: int
-    warmup_examples: int
-    every_n_examples: int
-    num_samples: int
-    eval_batch_size: int
-    window: int
-    micro_batch_size: int
-    sizes: tuple[int, ...]
-    rules: tuple[str, ...]
-    tuned_lrs: tuple[float, ...]
-    num_seeds: int
-    fractions: tuple[float, ...]
+    fit_arguments: tuple[str, ...] = ()
+    base_size: int  # pyright: ignore[reportGeneralTypeIssues]
+    base_lr: float  # pyright: ignore[reportGeneralTypeIssues]
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if unknown := [rule for rule in self.lr_rules if rule not in RULES]:
+            raise ValueError(f"expected lr_rules among {list(RULES)}, got {unknown}")
+        if "tuned" in self.lr_rules and not self.settings("tuned", self.base_size):
+            raise ValueError("expected tuned_lrs or other lr_rules for the rule tuned, got none")
+        warms_up = any(run.setting.warms_up for run in self.runs())
+        if warms_up and self.warmup_examples >= self.max_examples:
+            raise ValueError(
+                f"expected warmup_examples below max_examples ({self.max_examples}), got {self.warmup_examples}"
+            )
+        if taken := [word for word in self.fit_arguments if _is_set_by_sweep(word)]:
+            raise ValueError(f"expected options that leave {', '.join(_SET_BY_SWEEP)} to the sweep, got {taken}")
 
     def settings(self, rule: str, size: int) -> list[Setting]:
         """How the runs of a rule learn at a batch size; the rule ``tuned`` tries several rates."""
@@ -84,7 +109,7 @@ class Sweep:
             PlannedRun(fraction, size, setting, seed)
             for fraction in self.fractions
             for size in self.sizes
-            for rule in self.rules
+            for rule in self.lr_rules
             for setting in self.settings(rule, size)
             for seed in range(self.num_seeds)
         }
@@ -95,11 +120,9 @@ class Sweep:
         return Job(self.recipe, tuple(self._arguments(run)), folder / run.path)
 
     def _arguments(self, run: PlannedRun) -> Iterator[str]:
-        if self.config is not None:
-            yield from ("-c", self.config)
-        # what comes later wins, so that no override undoes what the run is for
-        further = [word for word in self.overrides if word.startswith("--trainer.callbacks+")]
-        yield from (word for word in self.overrides if word not in further)
+        # what comes later wins, so that no option undoes what the run is for
+        further = [word for word in self.fit_arguments if word.startswith("--trainer.callbacks+")]
+        yield from (word for word in self.fit_arguments if word not in further)
         micro = largest_divisor(run.size, self.micro_batch_size)
         yield f"--data.batch_size={micro}"
         yield f"--trainer.accumulate_grad_batches={run.size // micro}"
@@ -174,7 +197,9 @@ def _lars(sweep: Sweep, ratio: float) -> list[Setting]:
 
 
 def _tuned(sweep: Sweep, ratio: float) -> list[Setting]:
-    others = [setting for rule in sweep.rules if rule not in ("tuned", "lars") for setting in RULES[rule](sweep, ratio)]
+    others = [
+        setting for rule in sweep.lr_rules if rule not in ("tuned", "lars") for setting in RULES[rule](sweep, ratio)
+    ]
     return list(dict.fromkeys([*others, *map(Setting, sweep.tuned_lrs)]))
 
 
@@ -187,7 +212,7 @@ RULES: Mapping[str, Callable[[Sweep, float], list[Setting]]] = {
 }
 """Learning rates of a batch that is ``ratio`` times as large as the base."""
 
-_MAY_GROW = {"sizes", "rules", "tuned_lrs", "num_seeds", "fractions"}
+_MAY_GROW = {"sizes", "lr_rules", "tuned_lrs", "num_seeds", "fractions"}
 """What may differ in another sweep of the same folder: the runs it shares stay as they are."""
 
 
@@ -219,7 +244,7 @@ def _union(first: Sweep, second: Sweep) -> Sweep:
     """A grid that holds those of both."""
     lists = {
         name: tuple(dict.fromkeys([*getattr(first, name), *getattr(second, name)]))
-        for name in ("sizes", "rules", "tuned_lrs", "fractions")
+        for name in ("sizes", "lr_rules", "tuned_lrs", "fractions")
     }
     return replace(second, num_seeds=max(first.num_seeds, second.num_seeds), **lists)
 
@@ -241,9 +266,9 @@ def read_plan(folder: Path) -> Sweep:
         raise ValueError(f"expected {path} as sweep writes it, got {error!r}") from error
 
 
-def largest_divisor(number: int, limit: int) -> int:
-    """The largest divisor that is not above a limit."""
-    return next(divisor for divisor in range(min(number, limit), 0, -1) if number % divisor == 0)
+def _is_set_by_sweep(word: str) -> bool:
+    name = word.partition("=")[0].lstrip("-").replace("init_args.", "")
+    return any(name == own or name.startswith(f"{own}.") for own in _SET_BY_SWEEP)
 
 
 def one_of_each_kind(sweep: Sweep) -> list[PlannedRun]:
@@ -270,5 +295,5 @@ def in_words(sweep: Sweep) -> str:
     )
     return (
         f"{num_runs} run{'s' if num_runs > 1 else ''} of {sweep.recipe}: {sizes}, "
-        f"{', '.join(sweep.rules)}, {sweep.num_seeds} seed{'s' if sweep.num_seeds > 1 else ''}{shares}"
+        f"{', '.join(sweep.lr_rules)}, {sweep.num_seeds} seed{'s' if sweep.num_seeds > 1 else ''}{shares}"
     )

@@ -1,43 +1,29 @@
-"""What a sweep says while it runs: one line for each finished run, and below them how far the others are."""
+"""What a sweep says while it runs: a line for each finished run, and how far the one is that wrote last."""
 
 import csv
-import sys
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
 from lightning_edge.analysis.scaling_run import TABLE, read_run
-from recipes._experiments.jobs import Runner, run_jobs
+from recipes._experiments.jobs import Backend
+from recipes._experiments.progress import run_with_progress
 from recipes.batch_size_scaling._plan import PlannedRun, Sweep, in_words
 
-_SECONDS = 2.0
 
-
-def run_all(plan: Sweep, folder: Path, on: Runner, address: str | None) -> None:
+def run_all(plan: Sweep, folder: Path, backend: Backend, address: str | None) -> None:
     """Run what a sweep consists of, but for what is there."""
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    runs = {plan.job(run, folder).folder.absolute(): run for run in plan.runs()}
-    jobs = [plan.job(run, folder) for run in runs.values()]
-    console.print(in_words(plan))
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=len(runs))
-        try:
-            with _watched(progress, task, runs, plan):
-                for number, job in enumerate(run_jobs(jobs, on, address), 1):
-                    progress.advance(task)
-                    line = in_a_line(runs[job.folder.absolute()], plan, job.folder)
-                    console.print(f"  {number}/{len(runs)}  {line}")
-        except (KeyboardInterrupt, SystemExit) as stop:
-            if isinstance(stop, SystemExit) and stop.code != 130:
-                raise  # the recipe has said what it refuses
-            num_done = progress.tasks[0].completed
-            console.print(f"Interrupted after {num_done:.0f} of {len(runs)} runs; to go on, repeat the command.")
-            sys.exit(130)
+    jobs = {plan.job(run, folder): run for run in plan.runs()}
+    runs = {job.folder.absolute(): run for job, run in jobs.items()}
+    finished = run_with_progress(
+        list(jobs),
+        backend,
+        in_words(plan),
+        lambda job: in_a_line(runs[job.folder.absolute()], plan, job.folder),
+        lambda: _how_far(runs, plan),
+        address,
+    )
+    for _ in finished:
+        pass
 
 
 def in_a_line(run: PlannedRun, plan: Sweep, folder: Path) -> str:
@@ -55,26 +41,7 @@ def in_a_line(run: PlannedRun, plan: Sweep, folder: Path) -> str:
     return f"{run}: {missed} {best:.4g} (median of {found.facts.window}) in {last.step:,} steps, {spent}"
 
 
-@contextmanager
-def _watched(progress: Progress, task: TaskID, runs: Mapping[Path, PlannedRun], plan: Sweep) -> Iterator[None]:
-    """Tell every few seconds how far the run is that wrote last; a trainer in this process leaves no other chance."""
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(_SECONDS):
-            progress.update(task, description=_how_far(runs, plan))
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
 def _how_far(runs: Mapping[Path, PlannedRun], plan: Sweep) -> str:
-
     tables = [
         (table.stat().st_mtime, table, run)
         for folder, run in runs.items()

@@ -65,7 +65,7 @@ def read_results(folder: Path, target: float | None = None, max_cost: float = 2.
     _check_target(target, runs.values(), plan.split)
     curves = {}
     for fraction in sorted(plan.fractions):
-        grouped = {rule: _of_rule(plan, runs, rule, fraction) for rule in plan.rules}
+        grouped = {rule: _of_rule(plan, runs, rule, fraction) for rule in plan.lr_rules}
         curves[fraction] = {rule: scaling_curve(found, target, plan.split) for rule, found in grouped.items() if found}
     curves = {fraction: found for fraction, found in curves.items() if found}
     choice = choose(curves[max(curves)], max_cost)

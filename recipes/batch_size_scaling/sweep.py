@@ -5,14 +5,15 @@ import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
-from recipes._cli.recipe_files import HOME, recipe_names
-from recipes._experiments.jobs import Runner
-from recipes.batch_size_scaling._check import check
+from recipes._cli.recipe_files import recipe_names
+from recipes._experiments.jobs import Backend
+from recipes.batch_size_scaling._grid import Grid
 from recipes.batch_size_scaling._plan import Sweep, base_of, one_of_each_kind, write_plan
 from recipes.batch_size_scaling._progress import run_all
 from recipes.batch_size_scaling.analyse import analyse
@@ -20,98 +21,50 @@ from recipes.batch_size_scaling.analyse import analyse
 
 def sweep(
     recipe: str,
-    config: str | None = None,
-    overrides: tuple[str, ...] = (),
     folder: Path = Path("runs/batch_size_scaling"),
-    sizes: tuple[int, ...] = (16, 32, 64, 128, 256, 512, 1024),
-    rules: tuple[str, ...] = ("fixed", "linear"),
-    num_seeds: int = 1,
-    fractions: tuple[float, ...] = (1.0,),
-    target: float | None = None,
-    split: Literal["train", "val"] = "train",
-    max_examples: int = 100_000,
-    base_size: int | None = None,
-    base_lr: float | None = None,
-    tuned_lrs: tuple[float, ...] = (),
-    lars_lr: float = 1.0,
-    warmup_examples: int = 10_000,
-    every_n_examples: int = 2_500,
-    num_samples: int = 500,
-    eval_batch_size: int = 100,
-    window: int = 5,
-    micro_batch_size: int = 256,
-    on: Runner = "process",
+    backend: Backend = "process",
     ray_address: str | None = None,
     wandb: bool = False,
+    fit_arguments: tuple[str, ...] = (),
+    **grid: Any,
 ) -> dict[str, float]:
-    """Train a recipe at many batch sizes, and tell which one pays.
+    """Train a recipe at many batch sizes, and find the one that pays.
 
     Learning rates are constant, after a warm-up where a rule has one, because a schedule that follows the length of a
-    training would tell its own length. A stopped sweep goes on where it was, and one with more sizes, rules, seeds or
-    shares of the data uses the runs that are there. Ends with ``analyse``.
+    training would give its own length away. A stopped sweep continues, and one with more sizes, rules, seeds or shares
+    of the data uses the runs that are there. Ends with ``analyse``.
 
     Args:
         recipe: Name of the recipe that is trained, such as ``shift``.
-        config: Its configuration, such as ``shift/cifar10.yaml``.
-        overrides: Further arguments of its ``fit``, such as ``["--data.root=path/to/cifar10"]``.
         folder: Where the runs lie, each in a folder of its own.
-        sizes: Examples of a step. What is larger than ``micro_batch_size`` is made by accumulation.
-        rules: Learning rates of a batch ``r`` times as large as the base: ``fixed``, ``linear`` (r times, with a
-            warm-up), ``sqrt``, ``lars`` (linear for LARS, in place of the recipe's optimiser), ``tuned`` (at each size
-            what took the fewest steps: one of ``tuned_lrs`` or of the other rules, but for LARS).
-        num_seeds: Runs of each kind.
-        fractions: Shares of the training data, for data modules with ``train_fraction``.
-        target: Loss that ends a run. Without one each takes all its examples, and ``analyse`` finds a target.
-        split: Whose loss has the target.
-        max_examples: Examples of a run that does not reach it.
-        base_size: Batch size of the base; that of the configuration if ``None``.
-        base_lr: Learning rate at the base, best tuned there; that of the configuration if ``None``.
-        tuned_lrs: Rates that the rule ``tuned`` tries besides.
-        lars_lr: Rate of LARS at the base.
-        warmup_examples: Examples over which a rate rises where a rule says so.
-        every_n_examples: Examples between evaluations.
-        num_samples: Samples of each split that a loss is the mean of, the same in all runs on a share of the data.
-        eval_batch_size: How many of them are in memory together.
-        window: Evaluations whose median counts as the loss, odd.
-        micro_batch_size: Examples that are in memory together; batch norm takes its statistics of as many.
-        on: ``process`` runs one after the other, ``ray`` one for each core that Ray knows.
+        backend: ``process`` runs one after the other, ``ray`` one for each core that Ray knows.
         ray_address: Of a running Ray, such as ``auto``.
         wandb: Log the analysis to W&B, too; the runs log where the recipe does.
+        fit_arguments: All other options, for every ``fit`` of the recipe, such as ``-c cifar10.yaml``.
+        grid: Options of the sweep, see ``Grid``.
     """
-    config = config and _without_home(config)
-    common = [*(("-c", config) if config else ()), *overrides]
-    check_recipe(recipe)
-    known_size, known_lr, weight_decay = base_of(configuration(recipe, common))
-    plan = Sweep(
-        recipe=recipe,
-        config=config,
-        overrides=tuple(overrides),
-        base_size=_known("base_size", base_size, known_size, "data.batch_size"),
-        base_lr=_known("base_lr", base_lr, known_lr, "model.optimizer.lr"),
-        lars_lr=lars_lr,
-        weight_decay=weight_decay,
-        target=target,
-        split=split,
-        max_examples=max_examples,
-        warmup_examples=warmup_examples,
-        every_n_examples=every_n_examples,
-        num_samples=num_samples,
-        eval_batch_size=eval_batch_size,
-        window=window,
-        micro_batch_size=micro_batch_size,
-        sizes=tuple(sizes),
-        rules=tuple(rules),
-        tuned_lrs=tuple(tuned_lrs),
-        num_seeds=num_seeds,
-        fractions=tuple(fractions),
-    )
-    check(plan)
+    plan = plan_sweep(recipe, tuple(fit_arguments), Grid(**grid))
     for run in one_of_each_kind(plan):  # what the recipe refuses shows before anything is written
         configuration(recipe, plan.job(run, folder).arguments)
     write_plan(plan, folder)
     with _grouped(folder.name):
-        run_all(plan, folder, on, ray_address)
+        run_all(plan, folder, backend, ray_address)
     return analyse(folder, wandb=wandb)
+
+
+def plan_sweep(recipe: str, fit_arguments: tuple[str, ...], grid: Grid) -> Sweep:
+    """The runs of a sweep, with the base of the recipe's configuration where the grid has none.
+
+    Raises:
+        ValueError: There is no such recipe, no base, or a value that the sweep refuses.
+    """
+    check_recipe(recipe)
+    size, lr, weight_decay = base_of(configuration(recipe, fit_arguments))
+    base = {
+        "base_size": _known("base_size", grid.base_size, size, "data.batch_size"),
+        "base_lr": _known("base_lr", grid.base_lr, lr, "model.optimizer.lr"),
+    }
+    return Sweep(recipe=recipe, fit_arguments=fit_arguments, weight_decay=weight_decay, **(asdict(grid) | base))
 
 
 def check_recipe(recipe: str) -> None:
@@ -151,9 +104,3 @@ def _known(name: str, given: Any, configured: Any, place: str) -> Any:
     if value is None:
         raise ValueError(f"expected {name}, for the recipe's configuration says none at {place}, got None")
     return value
-
-
-def _without_home(config: str) -> str:
-    """A configuration beside the recipes by its name alone, which holds on other machines, too."""
-    path = Path(config)
-    return path.name if path.parent.parent == HOME else config

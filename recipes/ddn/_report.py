@@ -23,7 +23,7 @@ class Scores(NamedTuple):
     of_domains: Mapping[str, float]
 
     @classmethod
-    def of(cls, overall: float | None, of_domains: Mapping[str, float]) -> Self:
+    def from_fractions(cls, overall: float | None, of_domains: Mapping[str, float]) -> Self:
         """Scores from values in [0, 1]."""
         percent = {name: 100 * value for name, value in of_domains.items()}
         return cls(None if overall is None else 100 * overall, sum(percent.values()) / len(percent), percent)

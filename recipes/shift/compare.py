@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from recipes._experiments.comparison import Variant, compare_variants
+from recipes._experiments.comparison import compare_classifiers
+from recipes._experiments.jobs import Backend
+from recipes._experiments.study import Variant, choose_variants
 
 _NET = "--model.net.init_args.model"
 
 
-def _variant(model: str, rival: str | None = None, **options: float) -> Variant:
-    return Variant((f"{_NET}={model}", f"{_NET}_options={options}"), rival)
+def _variant(model: str, baseline: str | None = None, **options: float) -> Variant:
+    return Variant((f"{_NET}={model}", f"{_NET}_options={options}"), baseline=baseline)
 
 
 VARIANTS = {
@@ -32,7 +34,8 @@ def compare(
     folder: Path = Path("runs/shift_comparison"),
     num_seeds: int = 3,
     variants: tuple[str, ...] = tuple(VARIANTS),
-    overrides: tuple[str, ...] = ("-c", "cifar10.yaml"),
+    backend: Backend = "process",
+    fit_arguments: tuple[str, ...] = (),
 ) -> dict[str, float]:
     """Fit shift nets, and residual and depthwise nets of as many parameters, and print their accuracies.
 
@@ -45,7 +48,8 @@ def compare(
         variants: Which ones: ``shift1``, ``shift3``, ``shift6`` and ``shift9`` are ShiftResNet-20 of these expansions,
             ``resnet1`` and the like ResNet-20 with blocks reduced to as many parameters (``resnet9`` is the whole one),
             ``depthwise1`` and the like nets of depthwise blocks of as many parameters.
-        overrides: Further arguments of ``fit`` for all runs, such as
-            ``["-c", "cifar10.yaml", "--data.root=..."]``.
+        backend: ``process`` runs one after the other, ``ray`` side by side.
+        fit_arguments: All other options, for every ``fit``, such as ``-c cifar10.yaml --data.root=path/to/cifar10``.
     """
-    return compare_variants("shift", VARIANTS, variants, folder, num_seeds, overrides, "the shift net of its size")
+    chosen = choose_variants(VARIANTS, variants)
+    return compare_classifiers("shift", chosen, folder, num_seeds, fit_arguments, backend, "the shift net of its size")

@@ -17,8 +17,8 @@ def call(*arguments, overrides=(), recipe="shift"):
     return [
         "sweep",
         f"--recipe={recipe}",
-        "--config=null",
-        f"--overrides={[*OVERRIDES, *overrides]}",
+        *OVERRIDES,
+        *overrides,
         "--every_n_examples=8",
         "--num_samples=10",
         "--window=1",
@@ -38,8 +38,6 @@ def losses_below(folder):
 def small_plan(**changes):
     values = {
         "recipe": "shift",
-        "config": None,
-        "overrides": (),
         "base_size": 64,
         "base_lr": 0.1,
         "lars_lr": 2.0,
@@ -54,7 +52,7 @@ def small_plan(**changes):
         "window": 3,
         "micro_batch_size": 256,
         "sizes": (16, 64, 1024),
-        "rules": ("fixed", "linear", "sqrt"),
+        "lr_rules": ("fixed", "linear", "sqrt"),
         "tuned_lrs": (),
         "num_seeds": 2,
         "fractions": (1.0,),

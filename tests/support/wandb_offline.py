@@ -22,12 +22,17 @@ _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 
 @dataclass
 class OfflineRun:
-    """What a run logged: rows of history in their order, the last value of each key, configuration, its files."""
+    """What a run logged: rows of history in their order, the last value of each key, configuration, its files.
+
+    ``labels`` are its name, group, job type and tags; ``summaries`` how W&B sums up each metric that was defined.
+    """
 
     files: Path
     history: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
+    labels: dict[str, Any] = field(default_factory=dict)
+    summaries: dict[str, str] = field(default_factory=dict)
 
     def column(self, key: str) -> list[Any]:
         """All values logged under a key."""
@@ -62,6 +67,12 @@ def _add_record(run: OfflineRun, record: Record) -> None:
         run.config |= _values(record.config.update)
     elif kind == "run":
         run.config |= _values(record.run.config.update)
+        own = record.run
+        labels = {"name": own.display_name, "group": own.run_group, "job_type": own.job_type, "tags": list(own.tags)}
+        run.labels |= {key: value for key, value in labels.items() if value}
+    elif kind == "metric":
+        chosen = record.metric.summary
+        run.summaries |= {record.metric.name: kind for kind in ("min", "max") if getattr(chosen, kind)}
 
 
 def _values(items: Any) -> dict[str, Any]:

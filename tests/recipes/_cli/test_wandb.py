@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import wandb
 from outside import tiny
+from wandb_offline import read_offline_run
 
 from recipes._cli import wandb as _wandb
-from recipes._cli.wandb import has_wandb_credentials, prepare_wandb
+from recipes._cli.wandb_environment import has_wandb_credentials, prepare_wandb
 
 KEY = "0123456789" * 4
 FIT = ["fit", "--trainer.max_epochs=1"]
@@ -134,3 +135,40 @@ def test_a_folder_that_cannot_be_written_stops_no_run(tmp_path, monkeypatch):
     table = "{'class_path':'CSVLogger','init_args':{'save_dir':'runs','name':'tiny'}}"
     other = f"{{'class_path':'WandbLogger','init_args':{{'save_dir':'{tmp_path}/file/below'}}}}"
     assert "val/loss" in tiny.main([*FIT, f"--trainer.logger=[{table},{other}]"]).metrics
+
+
+def test_a_run_has_a_name_a_group_and_the_best_value_of_its_score(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    best = [
+        "--trainer.callbacks+=ModelCheckpoint",
+        "--trainer.callbacks.monitor=val/loss",
+        "--trainer.callbacks.mode=min",
+    ]
+    cli = tiny.main([*FIT, *best, "--seed_everything=3"])
+    run = read_offline_run(Path("runs"))
+    assert run.labels == {
+        "name": "tiny TinyData seed 3",
+        "group": "tiny",
+        "job_type": "fit",
+        "tags": ["tiny", "TinyMethod", "TinyData"],
+    }
+    assert run.summaries["val/loss"] == "min"
+    assert cli.trainer.checkpoint_callback.monitor == "val/loss"  # what --ckpt_path=best means
+
+
+def test_names_that_are_given_stay(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_RUN_GROUP", "a sweep")
+    other = (
+        "{'class_path':'WandbLogger','init_args':{'name':'mine','save_dir':'runs'},'dict_kwargs':{'job_type':'trial'}}"
+    )
+    tiny.main([*FIT, f"--trainer.logger={other}"])
+    labels = read_offline_run(Path("runs")).labels
+    assert (labels["name"], labels["job_type"], labels["group"]) == ("mine", "trial", "a sweep")
+
+
+def test_a_prediction_starts_no_run(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr("wandb.init", lambda **options: _refuse("wandb"))
+    cli = tiny.main(["predict"])
+    assert [type(logger).__name__ for logger in cli.trainer.loggers] == ["CSVLogger"]

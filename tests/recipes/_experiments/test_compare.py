@@ -35,7 +35,7 @@ def accuracies(folder):
 
 def test_every_variant_has_all_seeds_and_a_difference_by_seed(capsys):
     overrides = ["-c", "cifar10.yaml", *SMALL]
-    call = ["compare", "--num_seeds=2", '--variants=["shift1","resnet1"]', f"--overrides={overrides}"]
+    call = ["compare", "--num_seeds=2", '--variants=["shift1","resnet1"]', *overrides]
     found = shift.main(call).metrics
     folder = Path("runs/shift_comparison")
     last, best = {}, {}
@@ -72,7 +72,7 @@ def test_the_picture_has_every_seed_and_the_mean():
 def test_equations_are_compared():
     variants = ["baseline", "neural_ode_t", "anodev2_1", "anode_by_time"]
     overrides = ["-c", "cifar10.yaml", "--model.net.model=ode_resnet4", *SMALL, "--trainer.max_epochs=1"]
-    found = anodev2.main(["compare", "--num_seeds=1", f"--variants={variants}", f"--overrides={overrides}"]).metrics
+    found = anodev2.main(["compare", "--num_seeds=1", f"--variants={variants}", *overrides]).metrics
     assert set(found) == {f"{name}_accuracy" for name in variants}
     sizes = [row["num_parameters"] for row in rows(Path("runs/anodev2_comparison/comparison.csv"))]
     assert sizes == ["7706", "7850", "7714", "7706"]
@@ -82,7 +82,7 @@ def test_equations_are_compared():
 @pytest.mark.parametrize(("recipe", "variants"), [(shift, SHIFTS), (anodev2, EQUATIONS)])
 def test_all_variants_run(recipe, variants):
     overrides = ["-c", "cifar10.yaml", *SMALL, "--trainer.max_epochs=1"]
-    found = recipe.main(["compare", "--num_seeds=1", f"--overrides={overrides}"]).metrics
+    found = recipe.main(["compare", "--num_seeds=1", *overrides]).metrics
     assert set(found) == {f"{name}_accuracy" for name in variants}
 
 
@@ -94,11 +94,11 @@ def test_a_variant_that_is_none_is_refused():
 def test_a_stopped_run_goes_on_and_one_that_only_lacks_its_mark_is_used():
     overrides = ["-c", "cifar10.yaml", *SMALL]
     call = ["compare", "--num_seeds=1", '--variants=["shift1"]']
-    found = shift.main([*call, f"--overrides={overrides}"]).metrics
+    found = shift.main([*call, *overrides]).metrics
     folder = Path("runs/shift_comparison/seed_0/shift1")
     whole = accuracies(folder)
     (folder / "done.json").unlink()  # as if killed after its last checkpoint
-    assert shift.main([*call, f"--overrides={overrides}"]).metrics == found
+    assert shift.main([*call, *overrides]).metrics == found
     assert accuracies(folder) == whole
 
 
@@ -106,7 +106,7 @@ def test_a_stopped_run_goes_on_and_one_that_only_lacks_its_mark_is_used():
     ("arguments", "message"),
     [
         (["--variants=[]"], "expected variants among .*got none"),
-        (["--overrides=['--model.net.model_options={}']"], "leave model_options to the variants, got .*model_options"),
+        (["--model.net.model_options={}"], "leave model_options to the variants, got .*model_options"),
     ],
 )
 def test_mistakes_are_named(arguments, message):
@@ -117,7 +117,7 @@ def test_mistakes_are_named(arguments, message):
 def test_runs_without_latency_monitor_are_named():
     overrides = ["-c", "cifar10.yaml", *SMALL, "--trainer.callbacks=[]", "--trainer.max_epochs=1"]
     with pytest.raises(ValueError, match="expected runs with a validation and with LatencyMonitor"):
-        shift.main(["compare", "--num_seeds=1", '--variants=["shift1"]', f"--overrides={overrides}"])
+        shift.main(["compare", "--num_seeds=1", '--variants=["shift1"]', *overrides])
 
 
 def test_some_seeds_are_needed():

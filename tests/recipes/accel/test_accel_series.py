@@ -32,18 +32,18 @@ def mious(folder):
 
 @pytest.mark.parametrize("split", [pytest.param("val", marks=pytest.mark.slow), "test"])
 def test_repeat_averages_the_seeds(split, capsys):
-    found = accel.main(["repeat", "--num_seeds=2", f"--split={split}", f"--overrides={SMALL + JOINT}"]).metrics
+    found = accel.main(["repeat", "--num_seeds=2", f"--split={split}", *SMALL, *JOINT]).metrics
     folder = Path("runs/accel_repeat")
     suffix = "_test" if split == "test" else ""
-    first, second = (mious(folder / f"seed_{seed}{suffix}") for seed in (0, 1))
+    first, second = (mious(folder / f"seed_{seed}/accel{suffix}") for seed in (0, 1))
     assert first != second
     means = {name: (first[name] + second[name]) / 2 for name in first}
-    rivals = [mious(folder / f"seed_{seed}_dff{suffix}") for seed in (0, 1)]
+    rivals = [mious(folder / f"seed_{seed}/dff{suffix}") for seed in (0, 1)]
     means |= {f"trained_dff_miou_n{n}": sum(rival[f"accel_miou_n{n}"] for rival in rivals) / 2 for n in (1, 2, 3)}
     assert found == pytest.approx(means)
-    trained = weights(folder / "seed_0_dff", "net.")
+    trained = weights(folder / "seed_0/dff", "net.")
     assert not any(name.startswith(("net.update", "net.fusion")) for name in trained)
-    assert not same(weights(folder / "seed_0_dff", "net.reference"), weights(folder / "seed_0", "net.reference"))
+    assert not same(weights(folder / "seed_0/dff", "net.reference"), weights(folder / "seed_0/accel", "net.reference"))
     assert (folder / "tradeoff.png").stat().st_size > 10_000
     assert "mean of 2 seeds" in capsys.readouterr().out
 
@@ -51,7 +51,7 @@ def test_repeat_averages_the_seeds(split, capsys):
 def ablate(variants):
     lengths = ["--num_seeds=1", "--first_epochs=1", "--second_epochs=1", "--interval=2"]
     long = ["-c", "long.yaml", *SMALL]
-    found = accel.main(["ablate", f"--variants={variants}", *lengths, f"--overrides={long}"]).metrics
+    found = accel.main(["ablate", f"--variants={variants}", *lengths, *long]).metrics
     folder = Path("runs/accel_ablation/seed_0")
     assert found == pytest.approx({f"{name}_miou": mious(folder / name)["accel_miou_n2"] for name in variants})
     return folder
@@ -78,7 +78,7 @@ def test_variants_of_the_losses_learn_other_weights():
 @pytest.mark.slow
 def test_all_variants_run():
     lengths = ["--num_seeds=1", "--first_epochs=1", "--second_epochs=1", "--interval=2"]
-    found = accel.main(["ablate", *lengths, f"--overrides={SMALL}"]).metrics
+    found = accel.main(["ablate", *lengths, *SMALL]).metrics
     assert set(found) == {f"{name}_miou" for name in VARIANTS}
 
 
@@ -88,7 +88,7 @@ def same(one, other):
 
 def test_a_variant_that_is_none_is_refused():
     with pytest.raises(ValueError, match=r"expected variants among \['branches', .*got \['score'\]"):
-        accel.main(["ablate", '--variants=["score"]', f"--overrides={SMALL}"])
+        accel.main(["ablate", '--variants=["score"]', *SMALL])
 
 
 @pytest.mark.parametrize("command", ["repeat", "ablate"])

@@ -6,11 +6,10 @@ import pytest
 from small_sweep import small_plan
 
 from recipes import batch_size_scaling
-from recipes.batch_size_scaling._check import check
+from recipes.batch_size_scaling._grid import largest_divisor
 from recipes.batch_size_scaling._plan import (
     PlannedRun,
     Setting,
-    largest_divisor,
     one_of_each_kind,
     read_plan,
     write_plan,
@@ -18,7 +17,7 @@ from recipes.batch_size_scaling._plan import (
 
 
 def test_rules_scale_the_rate_and_share_runs_where_they_agree():
-    plan = small_plan(rules=("fixed", "linear", "sqrt", "lars", "tuned"), tuned_lrs=(0.1, 0.3))
+    plan = small_plan(lr_rules=("fixed", "linear", "sqrt", "lars", "tuned"), tuned_lrs=(0.1, 0.3))
     assert plan.settings("fixed", 1024) == [Setting(0.1)]
     assert plan.settings("linear", 1024) == [Setting(1.6, warms_up=True)]
     assert plan.settings("linear", 16) == [Setting(0.025)]
@@ -55,33 +54,32 @@ def test_a_run_is_told_its_batch_its_rate_and_its_length():
     [
         ({"sizes": ()}, "expected sizes from 1, got"),
         ({"sizes": (4, 4)}, r"expected sizes that differ, got \(4, 4\)"),
-        ({"rules": ("quick",)}, r"expected rules among \['fixed', .* got \['quick'\]"),
-        ({"rules": ()}, "expected rules among .*got none"),
-        ({"rules": ("tuned",)}, "expected tuned_lrs or other rules for the rule tuned"),
+        ({"lr_rules": ("quick",)}, r"expected lr_rules among \['fixed', .* got \['quick'\]"),
+        ({"lr_rules": ()}, "expected at least one of lr_rules, got none"),
+        ({"lr_rules": ("tuned",)}, "expected tuned_lrs or other lr_rules for the rule tuned"),
         ({"num_seeds": 0}, "num_seeds of at least 1, got 0"),
         ({"fractions": (0.0,)}, r"fractions within \(0, 1\], got \(0.0,\)"),
         ({"max_examples": 100}, r"sizes of at most max_examples \(100\), got 1024"),
-        ({"rules": ("fixed", "fixed")}, "expected rules that differ"),
+        ({"lr_rules": ("fixed", "fixed")}, "expected lr_rules that differ"),
         ({"tuned_lrs": (-0.1,)}, "tuned_lrs above 0"),
-        ({"warmup_examples": 10_000, "rules": ("linear",)}, r"below max_examples \(10000\), got 10000"),
-        ({"warmup_examples": 10_000, "rules": ("fixed", "lars")}, r"below max_examples \(10000\), got 10000"),
-        ({"warmup_examples": -1, "rules": ("fixed",)}, r"warmup_examples from 0 to below .*, got -1"),
+        ({"warmup_examples": 10_000, "lr_rules": ("linear",)}, r"below max_examples \(10000\), got 10000"),
+        ({"warmup_examples": 10_000, "lr_rules": ("fixed", "lars")}, r"below max_examples \(10000\), got 10000"),
+        ({"warmup_examples": -1, "lr_rules": ("fixed",)}, "warmup_examples from 0, got -1"),
         ({"sizes": (257,)}, r"multiples of at least half of it, got 257, whose largest part is 1"),
-        ({"overrides": ("--trainer.devices=2",)}, r"to the sweep, got \['--trainer.devices=2'\]"),
-        ({"overrides": ("--model.optimizer.lr=1",)}, r"to the sweep, got \['--model.optimizer.lr=1'\]"),
-        ({"overrides": ("--model.optimizer.init_args.lr=1",)}, r"to the sweep, got \['--model.optimizer.init"),
-        ({"overrides": ("--data.train_fraction=0.5",)}, r"to the sweep, got \['--data.train_fraction=0.5'\]"),
+        ({"fit_arguments": ("--trainer.devices=2",)}, r"to the sweep, got \['--trainer.devices=2'\]"),
+        ({"fit_arguments": ("--model.optimizer.lr=1",)}, r"to the sweep, got \['--model.optimizer.lr=1'\]"),
+        ({"fit_arguments": ("--model.optimizer.init_args.lr=1",)}, r"to the sweep, got \['--model.optimizer.init"),
+        ({"fit_arguments": ("--data.train_fraction=0.5",)}, r"to the sweep, got \['--data.train_fraction=0.5'\]"),
     ],
 )
 def test_mistakes_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
-        check(small_plan(**changes))
+        small_plan(**changes)
 
 
 def test_overrides_may_add_callbacks_and_name_what_only_sounds_alike():
     overrides = ("--trainer.callbacks+=Timer", "--model.net.model_options.seeded=1", "--model.optimizer=AdamW")
-    plan = small_plan(rules=("lars",), overrides=overrides)
-    check(plan)
+    plan = small_plan(lr_rules=("lars",), fit_arguments=overrides)
     arguments = list(plan.job(plan.runs()[0], Path("here")).arguments)
     places = [next(i for i, word in enumerate(arguments) if word.startswith(name)) for name in (
         "--model.optimizer=AdamW", "--model.optimizer=timm.optim.Lars", "--trainer.callbacks=", "--trainer.callbacks+=",
@@ -90,22 +88,22 @@ def test_overrides_may_add_callbacks_and_name_what_only_sounds_alike():
 
 
 def test_one_run_of_each_kind_is_enough_to_know_what_a_recipe_refuses():
-    plan = small_plan(rules=("fixed", "linear", "lars"), fractions=(1.0, 0.5))
+    plan = small_plan(lr_rules=("fixed", "linear", "lars"), fractions=(1.0, 0.5))
     runs = one_of_each_kind(plan)
     kinds = {(run.fraction, run.setting.by_lars, run.setting.warms_up) for run in runs}
     assert len(kinds) == len(runs) == 8
     assert runs[0].size == 1024
-    assert len(one_of_each_kind(small_plan(rules=("fixed",)))) == 1
+    assert len(one_of_each_kind(small_plan(lr_rules=("fixed",)))) == 1
 
 
 def test_a_folder_keeps_what_earlier_sweeps_of_it_consist_of(tmp_path):
     (tmp_path / "fraction_1").mkdir()
     (tmp_path / "fraction_1" / "run.json").touch()
-    write_plan(small_plan(sizes=(16, 64), num_seeds=3, rules=("fixed", "sqrt")), tmp_path)
-    write_plan(small_plan(sizes=(64, 256), num_seeds=1, rules=("fixed", "linear"), fractions=(0.5,)), tmp_path)
+    write_plan(small_plan(sizes=(16, 64), num_seeds=3, lr_rules=("fixed", "sqrt")), tmp_path)
+    write_plan(small_plan(sizes=(64, 256), num_seeds=1, lr_rules=("fixed", "linear"), fractions=(0.5,)), tmp_path)
     union = read_plan(tmp_path)
     assert union.sizes == (16, 64, 256)
-    assert union.rules == ("fixed", "sqrt", "linear")
+    assert union.lr_rules == ("fixed", "sqrt", "linear")
     assert (union.num_seeds, union.fractions) == (3, (1.0, 0.5))
 
 
@@ -118,9 +116,8 @@ def test_a_folder_without_a_sweep_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"rules": ("sqrt",)}, {"rules": ("fixed",)}, {"rules": ("linear",), "sizes": (64,)}]
+    "changes", [{"lr_rules": ("sqrt",)}, {"lr_rules": ("fixed",)}, {"lr_rules": ("linear",), "sizes": (64,)}]
 )
 def test_a_warm_up_that_no_run_has_may_be_of_any_length(changes):
     plan = small_plan(warmup_examples=10_000, **changes)
-    check(plan)
     assert not any(run.setting.warms_up for run in plan.runs())

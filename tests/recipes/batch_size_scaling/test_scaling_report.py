@@ -21,7 +21,7 @@ SIZES = (16, 64, 256, 1024)
 def results(folder: Path, make=lambda planned: make_run(planned.size, steps_of(planned.size)), skip=(), **changes):
     """Of a sweep with one seed, whose steps are 100 and 20,000 / batch size."""
     plan = small_plan(
-        **{"sizes": SIZES, "rules": ("fixed",), "num_seeds": 1, "target": 1.0, "max_examples": 10**6, **changes}
+        **{"sizes": SIZES, "lr_rules": ("fixed",), "num_seeds": 1, "target": 1.0, "max_examples": 10**6, **changes}
     )
     write_plan(plan, folder)
     for planned in plan.runs():

@@ -19,7 +19,7 @@ from recipes.batch_size_scaling._results import read_results, read_runs
 
 
 def test_a_stopped_sweep_goes_on_and_loses_nothing(tmp_path):
-    arguments = call("--sizes=[4,16]", "--rules=['fixed']", f"--folder={tmp_path}/sweep")
+    arguments = call("--sizes=[4,16]", "--lr_rules=['fixed']", f"--folder={tmp_path}/sweep")
     whole = batch_size_scaling.main(arguments).metrics
     runs = sorted((tmp_path / "sweep").rglob("done.json"))
     kept, lost = runs[0], runs[1]
@@ -29,14 +29,14 @@ def test_a_stopped_sweep_goes_on_and_loses_nothing(tmp_path):
     assert batch_size_scaling.main(arguments).metrics == whole
     assert kept.stat().st_mtime_ns == before
     np.testing.assert_array_equal(read_run(lost.parent).columns["train_loss"], losses)
-    more = call("--sizes=[4,16,24]", "--rules=['fixed']", f"--folder={tmp_path}/sweep")
+    more = call("--sizes=[4,16,24]", "--lr_rules=['fixed']", f"--folder={tmp_path}/sweep")
     batch_size_scaling.main(more)
     assert kept.stat().st_mtime_ns == before
     assert len(sorted((tmp_path / "sweep").rglob("done.json"))) == 3
 
 
 def test_a_rate_that_diverges_is_a_finding_and_no_failure(tmp_path, capsys):
-    arguments = call("--sizes=[4,16]", "--rules=['tuned']", "--tuned_lrs=[0.01,1e30]", f"--folder={tmp_path}/sweep")
+    arguments = call("--sizes=[4,16]", "--lr_rules=['tuned']", "--tuned_lrs=[0.01,1e30]", f"--folder={tmp_path}/sweep")
     batch_size_scaling.main(arguments)
     runs = read_runs(read_plan(tmp_path / "sweep"), tmp_path / "sweep")
     outcomes = {planned.setting.learning_rate: run.facts.outcome for planned, run in runs.items()}
@@ -65,10 +65,10 @@ def test_ray_gives_the_same_runs_though_a_worker_is_killed(tmp_path, monkeypatch
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        common = ["--sizes=[4,16]", "--rules=['fixed']"]
+        common = ["--sizes=[4,16]", "--lr_rules=['fixed']"]
         batch_size_scaling.main(call(*common, f"--folder={tmp_path}/here"))
         monkeypatch.setenv("FRAGILE", "size_16")
-        spread = call(*common, f"--folder={tmp_path}/spread", "--on=ray", recipe="outside.fragile")
+        spread = call(*common, f"--folder={tmp_path}/spread", "--backend=ray", recipe="outside.fragile")
         batch_size_scaling.main(spread)
     finally:
         torch.set_num_threads(threads)
@@ -82,11 +82,11 @@ def test_ray_gives_the_same_runs_though_a_worker_is_killed(tmp_path, monkeypatch
 def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(ImportError, match=r"pip install lightning-edge\[ray\]"):
-        next(run_jobs([Job("shift", (), tmp_path)], on="ray"))
+        next(run_jobs([Job("shift", (), tmp_path)], backend="ray"))
 
 
 def test_a_run_with_a_target_ends_there(tmp_path, capsys):
-    arguments = call("--sizes=[16]", "--rules=['fixed']", f"--folder={tmp_path}/sweep")
+    arguments = call("--sizes=[16]", "--lr_rules=['fixed']", f"--folder={tmp_path}/sweep")
     batch_size_scaling.main([*arguments, "--target=2.36"])
     (planned,) = read_plan(tmp_path / "sweep").runs()
     run = read_run(tmp_path / "sweep" / planned.path)
@@ -101,7 +101,7 @@ def test_a_run_with_a_target_ends_there(tmp_path, capsys):
 
 
 def test_a_target_that_is_met_from_the_start_is_refused(tmp_path):
-    arguments = call("--sizes=[16]", "--rules=['fixed']", f"--folder={tmp_path}/sweep", "--target=3")
+    arguments = call("--sizes=[16]", "--lr_rules=['fixed']", f"--folder={tmp_path}/sweep", "--target=3")
     with pytest.raises(ValueError, match="expected target below the train loss at the start"):
         batch_size_scaling.main(arguments)
     assert not list((tmp_path / "sweep").rglob("done.json"))
@@ -109,7 +109,7 @@ def test_a_target_that_is_met_from_the_start_is_refused(tmp_path):
 
 @pytest.mark.parametrize("is_cut_short", [False, True], ids=["whole_checkpoint", "cut_short"])
 def test_a_killed_run_of_accumulated_batches_ends_as_if_it_had_not_been(tmp_path, monkeypatch, is_cut_short):
-    common = ("--sizes=[16]", "--rules=['fixed']", "--micro_batch_size=4")
+    common = ("--sizes=[16]", "--lr_rules=['fixed']", "--micro_batch_size=4")
     batch_size_scaling.main(call(*common, f"--folder={tmp_path}/whole"))
     batch_end = BatchSizeScaling.on_train_batch_end
 
@@ -146,12 +146,12 @@ def _ctrl_c_interrupts():
 def test_ctrl_c_ends_a_sweep_and_tells_how_to_go_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(BatchSizeScaling, "on_train_batch_end", lambda *args: signal.raise_signal(signal.SIGINT))
     with pytest.raises(SystemExit, match="130"):
-        batch_size_scaling.main(call("--sizes=[16]", "--rules=['fixed']", f"--folder={tmp_path}/sweep"))
+        batch_size_scaling.main(call("--sizes=[16]", "--lr_rules=['fixed']", f"--folder={tmp_path}/sweep"))
     assert "Interrupted after 0 of 1 runs; to go on, repeat the command." in capsys.readouterr().err
 
 
 def test_lars_and_shares_of_the_data_run(tmp_path):
-    arguments = call("--sizes=[8]", "--rules=['lars']", "--fractions=[1,0.5]", f"--folder={tmp_path}/sweep")
+    arguments = call("--sizes=[8]", "--lr_rules=['lars']", "--fractions=[1,0.5]", f"--folder={tmp_path}/sweep")
     found = batch_size_scaling.main([*arguments, "--base_size=4", "--lars_lr=2"]).metrics
     runs = read_runs(read_plan(tmp_path / "sweep"), tmp_path / "sweep")
     assert {planned.fraction: round(96 / run.evaluations[-1].epoch) for planned, run in runs.items()} == {

@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from lightning_edge.nn.dynamic.experts import in_domain
 from lightning_edge.systems import KnownDomains
 from recipes._cli.run_config import run_config
 from recipes.ddn import main
-from recipes.ddn.compare import VARIANTS, compare, make_variants
+from recipes.ddn.compare import VARIANTS, make_rows
 from recipes.ddn.stream import _delays
 
 SMALL = [
@@ -105,7 +104,7 @@ def test_images_that_are_each_a_domain_are_not_listed(capsys):
 
 
 def test_one_expert_under_softmax_is_the_static_net():
-    variants = make_variants("features.npz", "model.net.body.encoder_options", ())
+    variants = make_rows("features.npz", "model.net.body.encoder_options", ())
     static = main(["domains", *SMALL]).datamodule  # without a model
     assert static is not None
     net = main(["validate", *SHORT, FEW_CALLBACKS, *variants["static"].arguments]).model.net.eval()
@@ -122,7 +121,7 @@ def test_wide_nets_have_the_parameters_of_experts(width, experts):
     from lightning_edge.nn.detection.center_detector import CenterDetector
     from lightning_edge.nn.dynamic.ddn import DomainNet
 
-    arguments = make_variants("", "width", ())[width].arguments
+    arguments = make_rows("", "width", ())[width].arguments
     options = json.loads(arguments[-1].partition("=")[2])
     wide = CenterDetector("resnet10_quarter", 10, encoder_options=options).encoder
     dynamic = DomainNet(CenterDetector("resnet10_quarter", 10), 1, experts, "encoder").body.encoder
@@ -132,8 +131,7 @@ def test_wide_nets_have_the_parameters_of_experts(width, experts):
 
 def test_a_comparison_goes_on_where_it_was(tmp_path, capsys):
     variants = ["static", "ddn4", "ddn4_estimated", "ddn4_shuffled", "norms"]
-    overrides = json.dumps([*SHORT, FEW_CALLBACKS])
-    arguments = ["compare", f"--folder={tmp_path}", "--num_seeds=1", f"--overrides={overrides}"]
+    arguments = ["compare", f"--folder={tmp_path}", "--num_seeds=1", *SHORT, FEW_CALLBACKS]
     main([*arguments, f"--variants={json.dumps(variants[:2])}"])
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("done.json")}
     assert len(stamps) == 4
@@ -157,9 +155,9 @@ def test_a_comparison_goes_on_where_it_was(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_nets_are_trained_on_with_a_domain_of_any_data(tmp_path):
-    overrides = json.dumps([*DIGITS, *SHORT[len(SMALL) :], FEW_CALLBACKS])
-    arguments = ["compare", f"--folder={tmp_path}", "--num_seeds=1", f"--overrides={overrides}"]
-    found = main([*arguments, '--variants=["fine_tuned"]', '--fine_tuning=["--trainer.max_epochs=1"]']).result
+    options = [*DIGITS, *SHORT[len(SMALL) :], FEW_CALLBACKS]
+    arguments = ["compare", f"--folder={tmp_path}", "--num_seeds=1", *options]
+    found = main([*arguments, '--variants=["fine_tuned"]', "--fine_tuning_epochs=1"]).result
     assert 0 <= found["fine_tuned_accuracy"] <= 100
     plans = [json.loads(path.read_text()) for path in tmp_path.glob("seed_0/fine_tuned/*/run.json")]
     assert sorted(plan["command"] for plan in plans) == 4 * ["fit"] + 4 * ["test"]
@@ -174,17 +172,16 @@ def test_an_unknown_variant_is_named(tmp_path):
 
 
 def test_a_domain_without_a_score_is_named(tmp_path):
-    overrides = json.dumps([*SHORT, FEW_CALLBACKS, "--trainer.check_val_every_n_epoch=2"])
-    arguments = ["compare", f"--folder={tmp_path}", "--num_seeds=1", f"--overrides={overrides}"]
+    options = [*SHORT, FEW_CALLBACKS, "--trainer.check_val_every_n_epoch=2"]
+    arguments = ["compare", f"--folder={tmp_path}", "--num_seeds=1", *options]
     with pytest.raises(ValueError, match=r"expected val/ap50_\w+ to be logged .* all images .*limit_val_batches"):
         main([*arguments, "--split=val", '--variants=["static"]'])
-    overrides = json.dumps([*SHORT, "--data.partition=RandomDomains"])
     with pytest.raises(ValueError, match="expected data parted ByAttributes, got RandomDomains"):
-        main(["compare", f"--folder={tmp_path}", f"--overrides={overrides}"])
+        main(["compare", f"--folder={tmp_path}", *SHORT, "--data.partition=RandomDomains"])
 
 
 def test_every_variant_is_made():
-    assert tuple(make_variants("features.npz", "width", ("--x",))) == VARIANTS
+    assert tuple(make_rows("features.npz", "width", ("--x",))) == VARIANTS
 
 
 def test_delays_are_counted_from_each_change():
@@ -229,11 +226,6 @@ def test_what_a_domain_is_told_is_the_mean_of_its_images(features):
     known = KnownDomains.of(main(["domains", *SMALL, *arguments]).datamodule)
     _, apart = known.encoder
     torch.testing.assert_close(apart(known.embeddings), known.centers, rtol=1e-3, atol=1e-3)
-
-
-def test_fine_tuning_is_validated_when_it_ends():
-    default = dict(argument.split("=") for argument in signature(compare).parameters["fine_tuning"].default)
-    assert default["--trainer.max_epochs"] == default["--trainer.check_val_every_n_epoch"]
 
 
 @pytest.mark.slow

@@ -66,12 +66,12 @@ class TinyMethod(LightningModule):
 class TinyData(LightningDataModule):
     num_classes = 3
 
-    def __init__(self, count: int = 8) -> None:
+    def __init__(self, count: int = 8, seed: int = 0) -> None:
         super().__init__()
-        self.count = count
+        self.count, self.seed = count, seed
 
     def _loader(self) -> DataLoader:
-        generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(self.seed)
         inputs = torch.randn(self.count, 4, generator=generator)
         return DataLoader(TensorDataset(inputs, torch.randint(3, (self.count,), generator=generator)), batch_size=2)
 

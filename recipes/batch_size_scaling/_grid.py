@@ -1,0 +1,103 @@
+"""The options of a sweep over batch sizes, and what they refuse before anything runs."""
+
+import math
+from dataclasses import dataclass
+
+from lightning_edge.analysis.scaling_run import LossSplit
+
+_AT_LEAST_ONE = (
+    "num_seeds",
+    "micro_batch_size",
+    "max_examples",
+    "every_n_examples",
+    "num_samples",
+    "eval_batch_size",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Batch sizes, learning-rate rules, seeds and shares of the data, and how long each run is.
+
+    Args:
+        sizes: Examples of a step. What is larger than ``micro_batch_size`` is made by accumulation.
+        lr_rules: Learning rates of a batch ``r`` times as large as the base: ``fixed``, ``linear`` (r times, with a
+            warm-up), ``sqrt``, ``lars`` (linear for LARS, in place of the recipe's optimizer), ``tuned`` (at each size
+            what took the fewest steps: one of ``tuned_lrs`` or of the other rules, but for LARS).
+        num_seeds: Runs of each kind.
+        fractions: Shares of the training data, for data modules with ``train_fraction``.
+        target: Loss that ends a run. Without one each takes all its examples, and ``analyse`` finds a target.
+        split: Whose loss has the target.
+        max_examples: Examples of a run that does not reach it.
+        base_size: Batch size of the base; that of the configuration if ``None``.
+        base_lr: Learning rate at the base, best tuned there; that of the configuration if ``None``.
+        tuned_lrs: Rates that the rule ``tuned`` tries besides.
+        lars_lr: Rate of LARS at the base.
+        warmup_examples: Examples over which a rate rises where a rule says so.
+        every_n_examples: Examples between evaluations.
+        num_samples: Samples of each split that a loss is the mean of, the same in all runs on a share of the data.
+        eval_batch_size: How many of them are in memory together.
+        window: Evaluations whose median counts as the loss, odd.
+        micro_batch_size: Examples that are in memory together; batch norm takes its statistics of as many.
+
+    Raises:
+        ValueError: A value is out of range.
+    """
+
+    sizes: tuple[int, ...] = (16, 32, 64, 128, 256, 512, 1024)
+    lr_rules: tuple[str, ...] = ("fixed", "linear")
+    num_seeds: int = 1
+    fractions: tuple[float, ...] = (1.0,)
+    target: float | None = None
+    split: LossSplit = "train"
+    max_examples: int = 100_000
+    base_size: int | None = None
+    base_lr: float | None = None
+    tuned_lrs: tuple[float, ...] = ()
+    lars_lr: float = 1.0
+    warmup_examples: int = 10_000
+    every_n_examples: int = 2_500
+    num_samples: int = 500
+    eval_batch_size: int = 100
+    window: int = 5
+    micro_batch_size: int = 256
+
+    def __post_init__(self) -> None:
+        for name in _AT_LEAST_ONE:
+            if getattr(self, name) < 1:
+                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
+        if not self.sizes or min(self.sizes) < 1:
+            raise ValueError(f"expected sizes from 1, got {self.sizes}")
+        if not self.lr_rules:
+            raise ValueError("expected at least one of lr_rules, got none")
+        if max(self.sizes) > self.max_examples:
+            raise ValueError(f"expected sizes of at most max_examples ({self.max_examples}), got {max(self.sizes)}")
+        if not self.fractions or not all(0 < fraction <= 1 for fraction in self.fractions):
+            raise ValueError(f"expected fractions within (0, 1], got {self.fractions}")
+        for name in ("sizes", "lr_rules", "tuned_lrs", "fractions"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise ValueError(f"expected {name} that differ, got {getattr(self, name)}")
+        if self.base_size is not None and self.base_size < 1:
+            raise ValueError(f"expected base_size of at least 1, got {self.base_size}")
+        rates = (*(() if self.base_lr is None else (self.base_lr,)), self.lars_lr, *self.tuned_lrs)
+        if not all(0 < rate < math.inf for rate in rates):
+            raise ValueError(
+                f"expected base_lr, lars_lr and tuned_lrs above 0, got {self.base_lr}, {self.lars_lr} and "
+                f"{self.tuned_lrs}"
+            )
+        if self.window < 1 or self.window % 2 == 0:
+            raise ValueError(f"expected window to be odd, from 1, got {self.window}")
+        if self.warmup_examples < 0:
+            raise ValueError(f"expected warmup_examples from 0, got {self.warmup_examples}")
+        for size in self.sizes:
+            micro = largest_divisor(size, self.micro_batch_size)
+            if 2 * micro < min(size, self.micro_batch_size):
+                raise ValueError(
+                    f"expected sizes above micro_batch_size ({self.micro_batch_size}) to be multiples of at least "
+                    f"half of it, got {size}, whose largest part is {micro}"
+                )
+
+
+def largest_divisor(number: int, limit: int) -> int:
+    """The largest divisor that is not above a limit."""
+    return next(divisor for divisor in range(min(number, limit), 0, -1) if number % divisor == 0)

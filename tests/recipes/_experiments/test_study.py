@@ -1,0 +1,87 @@
+"""A study runs each variant once a seed, lets runs start from others, and continues where it was stopped."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from outside.parts import TinyMethod
+
+from recipes._experiments.study import Study, Variant, choose_variants, with_evaluations
+
+RECIPE = "outside.tiny"
+SHORT = ("--trainer.max_epochs=1", "--trainer.logger=false")
+VARIANTS = {
+    "plain": Variant(),
+    "scaled": Variant(("--model.scale=3",)),
+    "after": Variant(("--model.optimizer.lr=1e-12",), starts_from="plain"),
+    "plain_test": Variant((), "test", starts_from="plain"),
+}
+
+
+def weights(folder: Path) -> torch.Tensor:
+    path = next(folder.rglob("*.ckpt"))
+    return torch.load(path, weights_only=True)["state_dict"]["net.linear.weight"]
+
+
+def test_variants_run_under_each_seed_and_start_where_another_ended(tmp_path):
+    study = Study(RECIPE, VARIANTS, tmp_path, 2, SHORT)
+    calls = []
+    study.run(after_each=lambda: calls.append(len(study.metrics("plain"))))
+    assert calls == [1, 1, 1, 1, 2, 2, 2, 2]  # all variants under one seed, then under the next
+    first, second = (study.folder_of("plain", seed) for seed in (0, 1))
+    assert not torch.equal(weights(first), weights(second))
+    torch.testing.assert_close(weights(study.folder_of("after", 1)), weights(second), rtol=0, atol=1e-9)
+    assert not torch.equal(weights(study.folder_of("scaled", 0)), weights(first))
+    assert [set(metrics) for metrics in study.metrics("plain_test")] == [{"test/loss", "test/scale"}] * 2
+    plan = json.loads((study.folder_of("scaled", 1) / "run.json").read_text())
+    assert plan["arguments"][-3:] == ["--seed_everything=1", "--data.seed=1", "--model.scale=3"]
+
+
+def test_a_stopped_study_continues(tmp_path, monkeypatch):
+    variants = {name: VARIANTS[name] for name in ("plain", "scaled")}
+    with monkeypatch.context() as patch:
+        step = TinyMethod.training_step
+
+        def stop_scaled(module, batch, batch_idx):
+            if module.scale == 3:
+                raise KeyboardInterrupt
+            return step(module, batch, batch_idx)
+
+        patch.setattr(TinyMethod, "training_step", stop_scaled)
+        with pytest.raises(SystemExit, match="130"):
+            Study(RECIPE, variants, tmp_path, 1, SHORT).run()
+    marks = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("done.json")}
+    assert [path.parent.name for path in marks] == ["plain"]
+    study = Study(RECIPE, variants, tmp_path, 1, SHORT)
+    study.run()
+    assert len(study.metrics("scaled")) == 1
+    assert all(path.stat().st_mtime_ns == mark for path, mark in marks.items())
+
+
+def test_parts_are_left_out_of_what_a_run_starts_from(tmp_path):
+    without = Variant(("--model.optimizer.lr=1e-12",), starts_from="plain", reinitialized=("net.linear",))
+    study = Study(RECIPE, {"plain": VARIANTS["plain"], "without": without}, tmp_path, 1, SHORT)
+    study.run()
+    assert not torch.allclose(*(weights(study.folder_of(name, 0)) for name in ("plain", "without")))
+
+
+def test_each_fit_is_followed_by_its_test():
+    runs = with_evaluations({"a": Variant(("--x=1",)), "b": Variant(command="validate")}, "test")
+    assert runs == {
+        "a": Variant(("--x=1",)),
+        "a_test": Variant(("--x=1",), "test", "a"),
+        "b": Variant(command="validate"),
+    }
+    assert list(with_evaluations({"a": Variant()}, "val")) == ["a"]
+
+
+@pytest.mark.parametrize("names", [["plain", "palin"], []])
+def test_variants_that_are_none_are_named(names):
+    with pytest.raises(ValueError, match=r"expected variants among \['plain', .*got (\['palin'\]|none)"):
+        choose_variants(VARIANTS, names)
+
+
+def test_some_seeds_are_needed(tmp_path):
+    with pytest.raises(ValueError, match="expected num_seeds of at least 1, got 0"):
+        Study(RECIPE, VARIANTS, tmp_path, 0)
