@@ -72,7 +72,7 @@ def _add_record(run: OfflineRun, record: Record) -> None:
         run.labels |= {key: value for key, value in labels.items() if value}
     elif kind == "metric":
         chosen = record.metric.summary
-        run.summaries |= {record.metric.name: kind for kind in ("min", "max") if getattr(chosen, kind)}
+        run.summaries[record.metric.name] = "max" if chosen.max else "min" if chosen.min else "last"
 
 
 def _values(items: Any) -> dict[str, Any]:
