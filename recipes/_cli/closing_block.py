@@ -5,47 +5,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from rich.console import Console
-from typing_extensions import override
 
 from callbacks._latency_report import is_latency
 from lightning_edge.ops.names import key_of
+from recipes._cli.data_summary import DataSummary
 from recipes._cli.run_lock import LOCK
 
 _STAGES = {"fit": "val", "validate": "val", "test": "test"}
 _NO_RESULTS = ("wandb", LOCK)
 _SERIES = re.compile(r".*_d\d+")
 """Scores by distance from the key frame: a figure and metrics.csv show them."""
-
-
-class InputSize(Callback):
-    """Notes height and width of the images that a model works on, in pixels."""
-
-    def __init__(self) -> None:
-        self.size: tuple[int, int] | None = None
-
-    @override
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self._note(batch)
-
-    @override
-    def on_validation_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        self._note(batch)
-
-    @override
-    def on_test_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        self._note(batch)
-
-    def _note(self, batch: Any) -> None:
-        for key in ("image", "frames"):
-            if self.size is None and isinstance(batch, dict) and key in batch:
-                self.size = tuple(batch[key].shape[-2:])
 
 
 def closing_block(
@@ -145,7 +117,7 @@ def _next(
     config = next((path for path in (folder / "config.yaml",) if path.is_file()), None)
     same = f"{f'-c {_path(config)} ' if config else ''}--ckpt_path={_path(checkpoint)}"
     size = next(
-        (callback.size for callback in trainer.callbacks if isinstance(callback, InputSize)),  # pyright: ignore
+        (callback.size for callback in trainer.callbacks if isinstance(callback, DataSummary)),  # pyright: ignore
         None,
     )
     if command != "test":

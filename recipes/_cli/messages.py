@@ -12,6 +12,7 @@ _UNKNOWN_ARGUMENT = re.compile(r"(?:unrecognized arguments: --|does not accept o
 _UNKNOWN_OPTION = re.compile(r"Option '([\w.]+)' is not accepted(?:. Got value: Namespace\(class_path='([\w.]+)')?")
 _MISSING = re.compile(r"the following arguments are required: ([\w., ]+)")
 _NO_MODULE = re.compile(r"No module named '([\w.]+)'")
+_NO_ATTRIBUTE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
 _CLASS_PATH = re.compile(r"given class_path '([\w.]+)'")
 _CALLABLE = re.compile(r"Namespace\(class_path='([\w.]+)'")
 
@@ -53,7 +54,15 @@ def explain(message: str, types: Mapping[str, Any], classes: Iterable[type]) -> 
         return f"{path} has no argument {unknown[1]!r}{_close_or_all(unknown[1], known)}"
     if unknown := _NO_MODULE.search(message):
         return f"there is no module {unknown[1]!r}, neither installed nor where this runs"
+    if unknown := _NO_ATTRIBUTE.search(message):
+        return (
+            f"the module {unknown[1]!r} has no class {unknown[2]!r}{did_you_mean(unknown[2], _classes_of(unknown[1]))}"
+        )
     return message if refused is None else _in_words(refused, classes) or message
+
+
+def _classes_of(module: str) -> list[str]:
+    return [name for name, value in vars(locate(module)).items() if isclass(value)]
 
 
 class _Refused(NamedTuple):

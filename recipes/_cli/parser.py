@@ -25,8 +25,9 @@ import lightning_edge.nn
 import lightning_edge.systems
 from lightning_edge.checkpoints import last_checkpoint
 from recipes._cli.checkpoint_model import with_model_of_checkpoint
-from recipes._cli.closing_block import InputSize, print_closing_block
+from recipes._cli.closing_block import print_closing_block
 from recipes._cli.config_check import check_config
+from recipes._cli.data_summary import DataSummary
 from recipes._cli.fit_arguments import PARAMETER, split_arguments
 from recipes._cli.logged_metrics import LoggedMetrics, last_values
 from recipes._cli.messages import explain
@@ -244,7 +245,7 @@ class RecipeCLI(LightningCLI):
             self.model = self._get(self.config_init, "model")
             self.trainer = self.instantiate_trainer()
             use_honest_summary(self.trainer)
-            self.trainer.callbacks.append(InputSize())  # pyright: ignore[reportAttributeAccessIssue]
+            self.trainer.callbacks.append(DataSummary())  # pyright: ignore[reportAttributeAccessIssue]
             leave_anonymous_unset(self.trainer)
             self._run_folder.restore_metrics(self.trainer, content)
             self._earlier_metrics = last_values(content) if command == "fit" else {}

@@ -200,6 +200,10 @@ def test_a_missing_argument_is_named(capsys):
     ("argument", "said"),
     [
         ("--data=nosuch.MyData", "there is no module 'nosuch', neither installed nor where this runs"),
+        (
+            "--data=outside.parts.TinyDatum",
+            "the module 'outside.parts' has no class 'TinyDatum'; did you mean 'TinyData'?",
+        ),
         ("--model.part.width=5", "'width' needs a class for 'part' before it"),
     ],
 )
@@ -209,8 +213,13 @@ def test_what_does_not_exist_is_named(argument, said, capsys):
     assert capsys.readouterr().err.splitlines()[0] == f"error: {said}"
 
 
+def test_a_training_says_how_many_samples_it_has(caplog):
+    tiny.main(["fit", NO_LOGGER, "--data.count=6", "--trainer.max_epochs=1"])
+    assert "Training on 6 samples, validating on 6 samples." in caplog.messages
+
+
 def test_an_error_in_a_constructor_is_shown_as_it_is(monkeypatch):
-    def refuse(self, count=8):
+    def refuse(self, count=8, seed=0):
         raise FileNotFoundError("no data here")
 
     monkeypatch.setattr("outside.parts.TinyData.__init__", refuse)

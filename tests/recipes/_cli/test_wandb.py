@@ -159,9 +159,7 @@ def test_a_run_has_a_name_a_group_and_the_best_value_of_its_score(monkeypatch):
 def test_names_that_are_given_stay(monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_RUN_GROUP", "a sweep")
-    other = (
-        "{'class_path':'WandbLogger','init_args':{'name':'mine','save_dir':'runs'},'dict_kwargs':{'job_type':'trial'}}"
-    )
+    other = "{'class_path':'WandbLogger','init_args':{'name':'mine','save_dir':'runs','job_type':'trial'}}"
     tiny.main([*FIT, f"--trainer.logger={other}"])
     labels = read_offline_run(Path("runs")).labels
     assert (labels["name"], labels["job_type"], labels["group"]) == ("mine", "trial", "a sweep")

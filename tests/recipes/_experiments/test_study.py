@@ -60,7 +60,7 @@ def test_a_stopped_study_continues(tmp_path, monkeypatch):
 
 
 def test_parts_are_left_out_of_what_a_run_starts_from(tmp_path):
-    without = Variant(("--model.optimizer.lr=1e-12",), starts_from="plain", reinitialized=("net.linear",))
+    without = Variant(("--model.optimizer.lr=1e-12",), starts_from="plain", reinitialized=("net.linear.weight",))
     study = Study(RECIPE, {"plain": VARIANTS["plain"], "without": without}, tmp_path, 1, SHORT)
     study.run()
     assert not torch.allclose(*(weights(study.folder_of(name, 0)) for name in ("plain", "without")))

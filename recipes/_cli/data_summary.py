@@ -1,0 +1,49 @@
+"""What a run says of its data."""
+
+from collections.abc import Sized
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from typing_extensions import override
+
+
+class DataSummary(Callback):
+    """Says how many samples a training has, and notes height and width of the images, in pixels."""
+
+    def __init__(self) -> None:
+        self.size: tuple[int, int] | None = None
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say it before the first step, so that data that were not found show."""
+        counts = {"Training": trainer.train_dataloader, "validating": trainer.val_dataloaders}
+        parts = [f"{doing} on {count:,} samples" for doing, loader in counts.items() if (count := _num_samples(loader))]
+        if parts:
+            rank_zero_info(f"{', '.join(parts)}.")
+
+    @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._note(batch)
+
+    @override
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._note(batch)
+
+    @override
+    def on_test_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._note(batch)
+
+    def _note(self, batch: Any) -> None:
+        for key in ("image", "frames"):
+            if self.size is None and isinstance(batch, dict) and key in batch:
+                self.size = tuple(batch[key].shape[-2:])
+
+
+def _num_samples(loader: Any) -> int:
+    dataset = getattr(loader, "dataset", None)
+    return len(dataset) if isinstance(dataset, Sized) else 0
