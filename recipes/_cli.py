@@ -79,29 +79,31 @@ def run(
     args = list(sys.argv[2 if is_script() else 1 :] if args is None else args)
     answer_at_once(args, command_line, commands, defaults)
     # YAML takes a moment that the list of recipes does not need
-    from recipes._arguments import prepare
-    from recipes._config_files import undone_options
+    from recipes._arguments import without_null_parts
+    from recipes._config_files import find_configs, undone_options
 
     # the argument config of a command, such as sweep, is of the recipe that it runs
     is_others = any(command.__name__ in args and "config" in signature(command).parameters for command in commands)
-    args = prepare(args, defaults, has_own_configs=not is_others)
+    args = find_configs(args, defaults, is_of_this_recipe=not is_others)
     undone = undone_options(args)
+    args = list(without_null_parts(args))
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     prepare_wandb()
     with _quiet():
-        from lightning.pytorch.utilities import rank_zero_warn
-
-        from recipes._failure import explain_failure
-        from recipes._parser import RecipeCLI
-
-        for message in undone:
-            rank_zero_warn(message)
         try:
+            from lightning.pytorch.utilities import rank_zero_warn  # which takes seconds, as the next one
+
+            from recipes._parser import RecipeCLI
+
+            for message in undone:
+                rank_zero_warn(message)
             return RecipeCLI(defaults, args, commands, links or {}, folder, command_line)
         except KeyboardInterrupt:
             sys.stderr.write("\nInterrupted before the run began.\n")
             sys.exit(130)
         except Exception as error:
+            from recipes._failure import explain_failure
+
             if not is_read_by_a_person or (message := explain_failure(error)) is None:
                 raise
             sys.stderr.write(f"error: {message}\n{TRACEBACK}=1 shows where it was raised.\n")

@@ -126,6 +126,33 @@ def test_a_configuration_that_undoes_options_before_it_is_warned_of():
 
 
 @pytest.mark.parametrize(
+    ("option", "config", "name", "change"),
+    [
+        ("--trainer.max_epochs=1", ["-c", "{trainer: {max_epochs: 5}}"], "-c", "trainer.max_epochs (1 becomes 5)"),
+        ("--trainer.max_epochs=1", ["--trainer", "part.yaml"], "--trainer", "trainer.max_epochs (1 becomes 5)"),
+        ("--trainer.max_epochs=1", ["--trainer=part.yaml"], "--trainer", "trainer.max_epochs (1 becomes 5)"),
+    ],
+)
+def test_so_is_one_of_a_part_and_one_that_is_written_out(option, config, name, change):
+    Path("part.yaml").write_text("max_epochs: 5\n")
+    [warning] = undone_options(["fit", option, *config])
+    assert change in warning
+    assert warning.endswith(f"Put {name} first to keep them.")
+    assert undone_options(["fit", *config, option]) == []
+    assert undone_options(["fit", option, "-c", "{trainer: [}"]) == []
+
+
+def test_so_is_one_that_brings_back_a_part_of_the_net():
+    later = ["-c", "accel_cityscapes_18.yaml", "--print_config"]
+    for spelling in (["--model.net.update=null"], ["--model.net.update", "null"]):
+        with (
+            pytest.warns(UserWarning, match=r"model\.net\.update \(null becomes lightning_edge\.nn\.DeepLab\)"),
+            pytest.raises(SystemExit, match="0"),
+        ):
+            accel.main(["fit", *spelling, *later])
+
+
+@pytest.mark.parametrize(
     ("option", "content"),
     [
         ("--model.optimizer.lr=1e-3", "model: {init_args: {optimizer: {init_args: {lr: 0.001}}}}"),
