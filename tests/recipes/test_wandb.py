@@ -1,12 +1,14 @@
 """W&B never stops a run."""
 
 import os
+import pickle
 import socket
 import time
 from pathlib import Path
 
 import pytest
 import wandb
+from lightning.pytorch.loggers import WandbLogger
 from outside import tiny
 
 from recipes import _wandb
@@ -134,3 +136,42 @@ def test_a_folder_that_cannot_be_written_stops_no_run(tmp_path, monkeypatch):
     table = "{'class_path':'CSVLogger','init_args':{'save_dir':'runs','name':'tiny'}}"
     other = f"{{'class_path':'WandbLogger','init_args':{{'save_dir':'{tmp_path}/file/below'}}}}"
     assert "val/loss" in tiny.main([*FIT, f"--trainer.logger=[{table},{other}]"]).metrics
+
+
+def fail(*args, **kwargs):
+    calls.append(args)
+    raise ConnectionResetError("Connection lost")
+
+
+calls: list = []
+
+
+@pytest.mark.parametrize("method", ["log_metrics", "log_hyperparams", "after_save_checkpoint", "finalize"])
+def test_a_run_goes_on_without_wandb_where_that_fails_within_it(method, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr(WandbLogger, method, fail)
+    finish = wandb.finish
+    monkeypatch.setattr("wandb.finish", lambda: (finish(), fail()))
+    calls.clear()
+    with pytest.warns(UserWarning, match="the run goes on without W&B, which failed: ConnectionReset") as said:
+        assert "val/loss" in tiny.main([*FIT, "--trainer.log_every_n_steps=1"]).metrics
+    assert len(calls) == 2  # the method once, and the end
+    assert sum("which failed" in str(warning.message) for warning in said) == 1
+    assert sum("W&B did not end as it should" in str(warning.message) for warning in said) == 1
+    assert len(Path("runs/tiny/version_0/metrics.csv").read_text().splitlines()) > 3
+
+
+def test_so_it_does_where_a_callback_logs_by_itself(monkeypatch):
+    def log(module):
+        logger = next(logger for logger in module.loggers if isinstance(logger, WandbLogger))
+        logger.experiment.log({"x": 1})
+        logger.experiment.log({"x": 2})
+        pickle.loads(pickle.dumps(logger))  # as a strategy that spawns processes does
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr("wandb.sdk.wandb_run.Run.log", fail)
+    monkeypatch.setattr("outside.parts.TinyMethod.on_train_end", log)
+    calls.clear()
+    with pytest.warns(UserWarning, match="the run goes on without W&B, which failed: ConnectionResetError"):
+        assert "val/loss" in tiny.main(FIT).metrics
+    assert len(calls) == 1
