@@ -85,9 +85,11 @@ class EveryBatch(Callback):
         trainer.save_checkpoint(self.folder / f"epoch={trainer.current_epoch}-batch={batch_idx}.ckpt")
 
 
-def test_a_checkpoint_between_two_steps(tmp_path):
+@pytest.mark.parametrize("num_samples", [44, 36], ids=["some_are_left", "all_make_steps"])
+def test_a_checkpoint_between_two_steps(num_samples, tmp_path):
     """Of the three batches of a step the first ones are processed: their gradients must not be lost."""
-    arguments = [*IMAGES, *SHIFT, *WITHOUT_EVALUATION, "--trainer.accumulate_grad_batches=3"]
+    arguments = [*IMAGES, f"--data.num_samples=[{num_samples},10]", *SHIFT, *WITHOUT_EVALUATION]
+    arguments += ["--trainer.accumulate_grad_batches=3"]
     every_batch = [f"--trainer.callbacks+={__name__}.EveryBatch", f"--trainer.callbacks.folder={tmp_path}/kept"]
     whole = fit(shift, tmp_path / "whole", *arguments, *every_batch)
     for name in ("epoch=0-batch=3", "epoch=1-batch=7"):
