@@ -96,6 +96,28 @@ def test_a_checkpoint_between_two_steps(num_samples, tmp_path):
         assert_equal(fit(shift, tmp_path / name, *arguments, f"--ckpt_path={tmp_path}/kept/{name}.ckpt"), whole)
 
 
+class StopAt(Callback):
+    """Ends the training after a batch, as ``max_time`` does after any."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.current_epoch == 1 and batch_idx == self.batch:
+            trainer.should_stop = True
+
+
+@pytest.mark.parametrize("batch", [4, 8], ids=["within", "at_the_end"])
+def test_a_checkpoint_of_a_training_that_was_stopped_within_an_epoch(batch, tmp_path):
+    arguments = [*IMAGES, *SHIFT, *WITHOUT_EVALUATION, "--trainer.limit_train_batches=9", "--trainer.max_epochs=3"]
+    whole = fit(shift, tmp_path / "whole", *arguments)
+    stop = [f"--trainer.callbacks+={__name__}.StopAt", f"--trainer.callbacks.batch={batch}"]
+    fit(shift, tmp_path / "stopped", *arguments, *stop)
+    last = next((tmp_path / "stopped").rglob("last.ckpt"))
+    assert torch.load(last, weights_only=True)["global_step"] == 9 + batch + 1
+    assert_equal(fit(shift, tmp_path / "resumed", *arguments, f"--ckpt_path={last}"), whole)
+
+
 @pytest.mark.parametrize("accumulate", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_checkpoint_of_a_validation_within_an_epoch(accumulate, tmp_path):
     arguments = [*IMAGES, *SHIFT, "--trainer.max_epochs=2", "--trainer.val_check_interval=4"]
