@@ -46,6 +46,7 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n"
     for before, name in zip("abcdefghi", "bcdefghij", strict=True)
 )
+A_MILLION = "a: &a [1]\nb: &b [" + "*a," * 1000 + "]\nc: [" + "*b," * 1000 + "]\n"
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,7 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         (b"\xff\xfe", "to be text in UTF-8, got byte 0xff at position 0"),
         ("name: café".encode("latin-1"), "to be text in UTF-8, got byte 0xe9 at position 9"),
         (LAUGHS.encode(), "got more once its aliases are replaced"),
+        (A_MILLION.encode(), "got more once its aliases are replaced"),
         (b"trainer: &a {callbacks: *a}", "nested too deeply or contains itself"),
         (b"trainer: &a [*a]", "nested too deeply or contains itself"),
         (b"trainer: &a {<<: *a}", "nested too deeply or contains itself"),

@@ -4,7 +4,9 @@ import os
 import pickle
 import socket
 import time
+from email.message import Message
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 import wandb
@@ -110,6 +112,15 @@ def test_a_server_that_never_answers_is_not_waited_for(monkeypatch):
         start = time.monotonic()
         assert _wandb._why_unreachable() in ("no answer within 0 s", "timed out")
         assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize(("code", "is_there"), [(401, True), (404, True), (500, True), (502, False), (503, False)])
+def test_a_proxy_that_reaches_no_server_is_none(code, is_there, monkeypatch):
+    def refuse(address, timeout):
+        raise HTTPError(address, code, "said by a proxy", Message(), None)
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    assert (_wandb._why_unreachable() is None) is is_there
 
 
 def test_a_key_that_is_refused_logs_offline(monkeypatch):
