@@ -111,6 +111,16 @@ def test_a_table_is_written_whole_or_not_at_all(tmp_path):
     assert (tmp_path / "tradeoff.csv").read_bytes() == before
 
 
+def test_a_budget_for_key_frames_too_holds_for_the_mean():
+    """Frames between key frames may take longer than those, as where the flow costs more than the net."""
+    row = TradeoffRow("accel", 5, 0.5, 0.4, 10, 30, 26, 1.3, 1.3, 1.3)
+    assert best_within([row], 20, key_frames_too=True) is None
+    assert best_within([row], 26, key_frames_too=True) == row
+    slow_key = row._replace(key_ms=40, mean_ms=20)
+    assert best_within([slow_key], 30, key_frames_too=True) is None
+    assert best_within([slow_key], 30) == slow_key
+
+
 def test_a_net_that_diverged_is_never_the_best():
     nan = TradeoffRow("accel", 2, math.nan, math.nan, 20, 8, 14, 0.7, 0.7, 0.7)
     update = TradeoffRow("update", 1, 0.3, 0.3, 4, math.nan, 4, 0.2, 0.2, 0.2)
