@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from lightning_edge.json_files import read_record
 from lightning_edge.ops.batch_scaling import first_hit, smoothed
 
 TABLE, FACTS = "batch_size_scaling.csv", "batch_size_scaling.json"
@@ -132,10 +133,10 @@ def read_run(folder: Path) -> ScalingRun:
         raise FileNotFoundError(f"expected {FACTS}, which BatchSizeScaling writes, below {folder}, got none")
     table = found[-1].with_name(TABLE)
     try:
-        facts = ScalingFacts(**json.loads(found[-1].read_text()))
+        facts = read_record(found[-1], ScalingFacts)
         with table.open(newline="") as file:
             evaluations = tuple(_evaluation(row) for row in csv.DictReader(file))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
         raise ValueError(
             f"expected {found[-1]} and {TABLE} beside it as BatchSizeScaling writes them, got {error!r}"
         ) from error

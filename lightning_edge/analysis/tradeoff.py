@@ -107,11 +107,13 @@ def best_within(rows: Sequence[TradeoffRow], budget_ms: float, key_frames_too: b
 
 
 def write_rows(rows: Sequence[TradeoffRow], path: Path) -> None:
-    """Write rows as CSV under a line of names."""
-    with path.open("w", newline="") as file:
+    """Write rows as CSV under a line of names, all or none."""
+    partial = path.with_name(f"{path.name}.partial")  # a table that a kill has cut would be one of fewer intervals
+    with partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(TradeoffRow._fields)
         writer.writerows(rows)
+    partial.replace(path)
 
 
 def newest_rows(folder: Path) -> list[TradeoffRow]:
@@ -120,7 +122,8 @@ def newest_rows(folder: Path) -> list[TradeoffRow]:
     Raises:
         FileNotFoundError: If there is none.
     """
-    newest = max(folder.rglob("tradeoff.csv"), key=lambda path: path.stat().st_mtime, default=None)
+    tables = filter(Path.is_file, folder.rglob("tradeoff.csv"))
+    newest = max(tables, key=lambda path: path.stat().st_mtime, default=None)
     if newest is None:
         raise FileNotFoundError(f"expected the folder of a run that left tradeoff.csv, got {folder}")
     return read_rows(newest)
@@ -133,8 +136,9 @@ def read_rows(path: Path) -> list[TradeoffRow]:
         ValueError: The file holds something else, or is damaged.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [_row_of(record) for record in csv.DictReader(file)]
+        text = path.read_text(encoding="utf-8")
+        rows = [_row_of(record) for record in csv.DictReader(text.splitlines(), strict=True)]
+        rows = rows if text.endswith("\n") else []  # its last number may be cut
     except (KeyError, TypeError, ValueError, csv.Error):
         rows = []
     if not rows:
@@ -146,8 +150,13 @@ def read_rows(path: Path) -> list[TradeoffRow]:
 
 
 def _row_of(record: Mapping[str, str]) -> TradeoffRow:
-    numbers = (float(record[name]) for name in TradeoffRow._fields[2:])
-    return TradeoffRow(record["net"], int(record["interval"]), *numbers)
+    numbers = [float(record[name]) for name in TradeoffRow._fields[2:]]
+    row = TradeoffRow(record["net"], int(record["interval"]), *numbers)
+    is_share = all(math.isnan(share) or 0 <= share <= 1 for share in (row.miou, row.miou_worst))
+    is_time = all(math.isnan(time) or 0 <= time < math.inf for time in numbers[2:])
+    if len(record) != len(row) or row.interval < 1 or not (is_share and is_time):
+        raise ValueError(f"no row of a trade-off: {record}")
+    return row
 
 
 def average_rows(runs: Sequence[Sequence[TradeoffRow]]) -> list[TradeoffRow]:

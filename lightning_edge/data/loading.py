@@ -89,8 +89,14 @@ class SeededSampler(DistributedSampler[Draw]):
         return self.num_left(0) // self.num_replicas
 
     def num_left(self, start: int) -> int:
-        """Samples of all processes in the whole steps from a position on."""
-        return (self.total_size - start) // self.step_size * self.step_size
+        """Samples of all processes from a position to the end of the last whole step.
+
+        A position may lie within a step, whose first batches have been used; one that no batch of the present size ends
+        at comes from another size, and steps begin anew there.
+        """
+        is_between_batches = start % self.global_batch_size == 0
+        used = start % self.step_size if is_between_batches else 0
+        return max(0, (self.total_size - start + used) // self.step_size * self.step_size - used)
 
     def _mix(self, purpose: int, values: Sequence[int]) -> UInt64[np.ndarray, " values"]:
         return mix_seeds((self.seed, self.epoch, self.cycle, purpose), values)

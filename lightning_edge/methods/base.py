@@ -205,6 +205,9 @@ class Method(LightningModule, ABC):
         if "_instantiator" not in self.hparams:  # which stands in the command line's record alone
             checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = plain_values(self.hparams)
         checkpoint[CLASSES_KEY] = {"class_names": self.class_names, "palette": self.palette}
+        if self._is_epoch_cut:  # Lightning takes it for a whole one, and would not show the rest of its data
+            for progress in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
+                progress["processed"] = progress["completed"] = progress["started"] - 1
         if self._is_between_steps:
             if self.trainer.world_size > 1:  # each process has gradients of its own, and one of them writes
                 rank_zero_warn(
@@ -250,6 +253,15 @@ class Method(LightningModule, ABC):
         num_batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # pyright: ignore[reportAttributeAccessIssue]
         is_epoch_end = num_batches >= self.trainer.num_training_batches
         return num_batches % self.trainer.accumulate_grad_batches > 0 and not is_epoch_end
+
+    @property
+    def _is_epoch_cut(self) -> bool:
+        """Whether the training ends within an epoch, as ``max_time`` has it."""
+        trainer = self._trainer
+        if trainer is None or not trainer.should_stop:
+            return False
+        num_batches = trainer.fit_loop.epoch_loop.batch_progress.current.processed  # pyright: ignore[reportAttributeAccessIssue]
+        return 0 < num_batches < trainer.num_training_batches < float("inf")
 
     @property
     def _num_planned_steps(self) -> float:

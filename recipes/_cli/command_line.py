@@ -78,24 +78,24 @@ def run(
     args = list(sys.argv[2 if is_script() else 1 :] if args is None else args)
     answer_at_once(args, command_line, own, defaults)
     # YAML takes a moment that the list of recipes does not need
-    from recipes._cli.arguments import prepare
-    from recipes._cli.config_files import undone_options
+    from recipes._cli.arguments import without_null_parts
+    from recipes._cli.config_files import find_configs, undone_options
 
     # a configuration that a command passes on may be that of another recipe
     passes_on = any(command.name in args and PARAMETER in command.parameters for command in own)
-    given, args = args, prepare(args, defaults, has_own_configs=not passes_on)
+    given, args = args, find_configs(args, defaults, is_of_this_recipe=not passes_on)
     undone = undone_options(args)
+    args = list(without_null_parts(args))
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     prepare_wandb()
     with _quiet():
-        from lightning.pytorch.utilities import rank_zero_warn
-
-        from recipes._cli.failure import explain_failure
-        from recipes._cli.parser import RecipeCLI
-
-        for message in undone:
-            rank_zero_warn(message)
         try:
+            from lightning.pytorch.utilities import rank_zero_warn  # which takes seconds, as the next one
+
+            from recipes._cli.parser import RecipeCLI
+
+            for message in undone:
+                rank_zero_warn(message)
             return RecipeCLI(
                 defaults, args, given, [command.load() for command in own], links or {}, folder, command_line
             )
@@ -103,6 +103,8 @@ def run(
             sys.stderr.write("\nInterrupted before the run began.\n")
             sys.exit(130)
         except Exception as error:
+            from recipes._cli.failure import explain_failure
+
             if not is_read_by_a_person or (message := explain_failure(error)) is None:
                 raise
             sys.stderr.write(f"error: {message}\n{TRACEBACK}=1 shows where it was raised.\n")

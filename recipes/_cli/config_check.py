@@ -10,6 +10,9 @@ from jsonargparse import Namespace
 
 _PROCESSES_PER_CORE = 2
 
+_COUNTS = ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval", "num_nodes")
+"""Arguments of the trainer that Lightning would divide by."""
+
 
 def check_config(config: Namespace) -> None:
     """Raise ``ValueError`` for numbers that no training survives, and for more processes than the machine bears.
@@ -24,6 +27,7 @@ def check_config(config: Namespace) -> None:
             if ".optimizer." in name and not 0 <= value < math.inf:
                 raise ValueError(f"expected {name} to be finite and at least 0, got {value:g}")
     if "trainer" in config:
+        _check_counts(config.trainer)
         _check_devices(config.trainer.get("accelerator"), config.trainer.get("devices"))
 
 
@@ -37,6 +41,13 @@ def _numbers(value: Any, name: str) -> Iterator[tuple[str, float]]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _numbers(item, name)
+
+
+def _check_counts(trainer: Namespace) -> None:
+    for name in _COUNTS:
+        value = trainer.get(name)
+        if isinstance(value, int) and value < 1:
+            raise ValueError(f"expected trainer.{name} of at least 1, got {value}")
 
 
 def _check_devices(accelerator: Any, devices: Any) -> None:

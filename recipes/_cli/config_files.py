@@ -21,6 +21,8 @@ _GROUPS = ("--trainer", "--model", "--data")
 _MAX_BYTES = 2**18
 _MAX_VALUES = 100_000
 """Shipped files have 4 kB and 100 values."""
+_MAX_LETTERS = 60
+"""Of a value in a warning."""
 
 
 def options_of(args: Sequence[str]) -> Iterator[tuple[int, str, str]]:
@@ -56,7 +58,7 @@ def find_configs(args: Sequence[str], defaults: Path, is_of_this_recipe: bool = 
             if path is not None:
                 found[index] = args[index].removesuffix(value) + str(path)
                 read_config(path)
-        elif option in _GROUPS and Path(value).suffix in (".yaml", ".yml") and _exists(Path(value)):
+        elif option in _GROUPS and _is_file_of_a_part(value):
             read_config(Path(value))
     return found
 
@@ -144,25 +146,50 @@ def undone_options(args: Sequence[str]) -> list[str]:
     """A warning for each configuration that changes what an option before it had set.
 
     Args:
-        args: The command line, whose configurations were found.
+        args: The command line as it was typed, but for the configurations, which were found.
     """
     given: dict[str, str] = {}
     warnings = []
     for _, option, value in options_of(args):
-        if option not in OPTIONS:
+        content = _content(option, value)
+        if content is None:
             given[_key(option.lstrip("-").removesuffix("+"))] = value
             continue
-        content = read_config(Path(value)) if _exists(Path(value)) else {}
         changes = [
-            f"{key} ({given[key]} becomes {'null' if new is None else new})"
+            f"{key} ({given[key]} becomes {_shortened('null' if new is None else str(new))})"
             for name, new in _leaves(content)
             for key in list(given)
             if _is_undone(key, given[key], name, new)
         ]
         if changes:
-            changed = ", ".join(changes)
-            warnings.append(f"-c {value} undoes options that stand before it: {changed}. Put -c first to keep them.")
+            changed, name = ", ".join(changes), "-c" if option in OPTIONS else option
+            warnings.append(
+                f"{name} {value} undoes options that stand before it: {changed}. Put {name} first to keep them."
+            )
     return warnings
+
+
+def _content(option: str, value: str) -> Mapping[str, Any] | None:
+    """What an option brings as a configuration, in a file or itself; ``None`` of any other option."""
+    if option in _GROUPS and _is_file_of_a_part(value):
+        return {option.lstrip("-"): read_config(Path(value))}
+    if option not in OPTIONS:
+        return None
+    if _exists(Path(value)):
+        return read_config(Path(value))
+    try:
+        content = yaml.safe_load(value)
+    except yaml.YAMLError:  # which the parser says
+        return {}
+    return content if isinstance(content, Mapping) else {}
+
+
+def _is_file_of_a_part(value: str) -> bool:
+    return Path(value).suffix in (".yaml", ".yml") and _exists(Path(value))
+
+
+def _shortened(value: str) -> str:
+    return value if len(value) <= _MAX_LETTERS else f"{value[:_MAX_LETTERS]}…"
 
 
 def _is_undone(key: str, given: str, name: str, new: Any) -> bool:

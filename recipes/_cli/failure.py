@@ -5,9 +5,14 @@ import re
 import traceback
 from pathlib import Path
 
+import lightning
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-_OUR_FOLDERS = tuple(Path(__file__).parents[1] / name for name in ("lightning_edge", "callbacks", "recipes"))
+_THAT_REFUSE = (
+    *(Path(__file__).parents[1] / name for name in ("lightning_edge", "callbacks", "recipes")),
+    Path(lightning.__file__).parent,
+)
+"""Folders of code whose ``ValueError`` is about what a run was given."""
 _IN_A_WORKER = re.compile(
     r'Caught \w+ in DataLoader worker process.*\n  File "(?P<file>[^"]+)", line .*?\n\w+: (?P<message>.*)', re.DOTALL
 )
@@ -19,8 +24,8 @@ def explain_failure(error: BaseException) -> str | None:
     """The message of an error about what a run was given, or ``None`` if its traceback says more.
 
     Those are the errors that this library raises on purpose, also in a loader's worker, Lightning's errors about its
-    configuration, and what the operating system refuses: full disks, and files that are named. Whatever else goes
-    wrong is a bug, of the library or of a user's own class.
+    arguments, and what the operating system refuses: full disks, and files that are named. Whatever else goes wrong is
+    a bug, of the library or of a user's own class.
     """
     if isinstance(error, MisconfigurationException):
         return str(error)
@@ -29,11 +34,11 @@ def explain_failure(error: BaseException) -> str | None:
         return None
     if in_a_worker := _IN_A_WORKER.match(str(error)):
         message = in_a_worker["message"].rstrip()
-        return message if _is_ours(in_a_worker["file"]) or message.startswith("[Errno ") else None
+        return message if _refuses(in_a_worker["file"]) or message.startswith("[Errno ") else None
     if isinstance(error, OSError) and (message := _refused_by_the_system(error)):
         return message
     *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
-    return str(error) if _is_ours(innermost.f_code.co_filename) else None
+    return str(error).strip() if _refuses(innermost.f_code.co_filename) else None
 
 
 def _refused_by_the_system(error: OSError) -> str | None:
@@ -45,5 +50,5 @@ def _refused_by_the_system(error: OSError) -> str | None:
     return f"{file}{error.strerror}" if file else None
 
 
-def _is_ours(file: str) -> bool:
-    return any(Path(file).is_relative_to(folder) for folder in _OUR_FOLDERS)
+def _refuses(file: str) -> bool:
+    return any(Path(file).is_relative_to(folder) for folder in _THAT_REFUSE)

@@ -36,10 +36,16 @@ def claim(folder: Path, plan: Mapping[str, Any]) -> bool:
 
 
 def metrics_of_finished(folder: Path) -> dict[str, float] | None:
-    """What a run returned that is finished; ``None`` of any other, also of one whose ``done.json`` is damaged."""
+    """What a run returned that is finished; ``None`` of any other, also of one whose ``done.json`` is damaged.
+
+    Raises:
+        ValueError: ``done.json`` is a folder.
+    """
     path = folder / DONE
     if not path.exists():
         return None
+    if path.is_dir():  # which no file would replace when the run has finished
+        raise ValueError(f"expected {path} to be the file that a finished run leaves, got a folder: move it elsewhere")
     metrics = _read_json(path)
     if metrics is None or not all(isinstance(value, int | float) for value in metrics.values()):
         warnings.warn(f"{path} is damaged, so the run counts as unfinished and goes on", stacklevel=2)
@@ -53,8 +59,9 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
+    from lightning_edge.json_files import read_object
+
     try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError, IsADirectoryError):
+        return read_object(path)
+    except ValueError:
         return None
-    return content if isinstance(content, dict) else None

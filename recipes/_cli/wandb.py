@@ -1,8 +1,13 @@
-"""Weights & Biases, which never stops a run: without an account or a network it logs offline, else not at all."""
+"""Weights & Biases, which never stops a run: without an account or a network it logs offline, else not at all.
+
+What fails while a run is at work is told once, and the run goes on without it.
+"""
 
 import os
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from ssl import SSLError
 from typing import Any, NamedTuple
@@ -22,6 +27,9 @@ MAX_WAIT_S = 8.0
 _WITHOUT_SERVER = ("offline", "disabled", "dryrun")
 _NO_SERVER = (502, 503, 504)
 """What a proxy answers for a server that it does not reach."""
+_USED_IN_A_RUN = ("log_metrics", "log_hyperparams", "log_table", "log_text", "log_image", "log_audio", "log_video",
+                  "watch", "after_save_checkpoint", "save", "finalize")  # fmt: skip
+"""Methods of W&B's logger that trainer and callbacks call."""
 
 
 class RunLabels(NamedTuple):
@@ -54,6 +62,7 @@ def start_wandb(trainer: Trainer, labels: RunLabels) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             _summarize_best(logger, trainer)
+            _let_no_error_pass(logger)
 
 
 def _label(logger: WandbLogger, labels: RunLabels) -> None:
@@ -97,6 +106,34 @@ def _starts(logger: WandbLogger) -> bool:
     return False
 
 
+def _let_no_error_pass(logger: WandbLogger) -> None:
+    """Have a logger fall silent in place of raising what goes wrong within a run, such as the end of W&B's process."""
+    errors: list[Exception] = []
+    run: Any = logger.experiment
+    for owner, name in ((run, "log"), *((logger, name) for name in _USED_IN_A_RUN)):
+        setattr(owner, name, _Attempt(getattr(owner, name), errors))
+
+
+class _Attempt:
+    """A call that raises no error, and does nothing once it or one with the same list of errors has failed."""
+
+    def __init__(self, call: Callable[..., Any], errors: list[Exception]) -> None:
+        self._call, self._errors = call, errors
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._errors:
+            return None
+        try:
+            return self._call(*args, **kwargs)
+        except Exception as error:
+            self._errors.append(error)
+            rank_zero_warn(f"the run goes on without W&B, which failed: {_in_a_line(error)}")
+
+
+def _in_a_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
 def _wants_server(logger: WandbLogger) -> bool:
     mode = logger._wandb_init.get("mode") or os.environ.get("WANDB_MODE", "online")
     return not logger._offline and mode not in _WITHOUT_SERVER
@@ -106,7 +143,7 @@ def _why_not_started(logger: WandbLogger) -> str | None:
     try:
         _ = logger.experiment
     except Exception as error:  # whatever it is: a run does not need W&B
-        return f"{type(error).__name__}: {error}".splitlines()[0]
+        return _in_a_line(error)
     return None
 
 
@@ -139,7 +176,12 @@ def finish_wandb(trainer: Trainer | None) -> None:
         return
     if wandb.run.offline and (trainer.global_step > 0 or trainer.state.finished):
         rank_zero_info(how_to_sync(wandb.run))
-    wandb.finish()
+    try:
+        wandb.finish()
+    except Exception as error:
+        rank_zero_warn(f"W&B did not end as it should: {_in_a_line(error)}")
+        with suppress(Exception):
+            wandb.teardown()  # or it fails once more when the process ends
 
 
 def how_to_sync(run: Any) -> str:

@@ -18,7 +18,10 @@ def choose(budget_ms: float, run: Path = Path("runs/accel")) -> dict[str, float 
 
     Raises:
         FileNotFoundError: No run below the folder has a table.
+        ValueError: The budget is not above 0, or the table is damaged.
     """
+    if not budget_ms > 0:
+        raise ValueError(f"expected budget_ms above 0, got {budget_ms}")
     try:
         rows = newest_rows(run)
     except FileNotFoundError:

@@ -256,14 +256,16 @@ def read_plan(folder: Path) -> Sweep:
         FileNotFoundError: The folder has no sweep.
         ValueError: Its plan is cut short or of another version.
     """
+    from lightning_edge.analysis.scaling_run import LossSplit  # with NumPy, not for the usage of the recipe
+    from lightning_edge.json_files import read_record
+
     path = folder / PLAN
     if not path.is_file():
         raise FileNotFoundError(f"expected folder to hold a sweep, with {PLAN}, got {folder} without")
     try:
-        values: dict[str, Any] = json.loads(path.read_text())
-        return Sweep(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})  # pyright: ignore
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"expected {path} as sweep writes it, got {error!r}") from error
+        return read_record(path, Sweep, LossSplit=LossSplit)
+    except ValueError as error:
+        raise ValueError(f"expected {path} as sweep writes it, got {error}") from error
 
 
 def _is_set_by_sweep(word: str) -> bool:

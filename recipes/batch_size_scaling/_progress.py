@@ -51,8 +51,11 @@ def _how_far(runs: Mapping[Path, PlannedRun], plan: Sweep) -> str:
     if not tables:
         return ""
     _, table, run = max(tables)
-    with table.open(newline="") as file:
-        last = list(csv.DictReader(file))[-1]
-    share, loss = int(last["examples"]) / plan.max_examples, float(last[f"{plan.split}_loss"])
+    try:
+        with table.open(newline="") as file:
+            last = list(csv.DictReader(file))[-1]
+        share, loss = int(last["examples"]) / plan.max_examples, float(last[f"{plan.split}_loss"])
+    except (OSError, LookupError, TypeError, ValueError):  # cut, or of a run that has begun anew; the run will say it
+        return ""
     goal = f"{loss:.3g} of {plan.target:.3g}" if plan.target is not None else f"{loss:.3g}"
     return f"{run}: {min(share, 1):.0%}, loss {goal}"

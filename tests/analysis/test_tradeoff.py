@@ -1,4 +1,5 @@
 import math
+import os
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from lightning_edge.analysis.tradeoff import (
     average_rows,
     best_within,
     measure,
+    newest_rows,
     read_rows,
     tradeoff_row,
     write_rows,
@@ -60,8 +62,22 @@ def test_rows_survive_the_file(tmp_path):
         ",".join(TradeoffRow._fields).encode() + b"\naccel,5,0.5,0.4,20,8",
         ",".join(TradeoffRow._fields).encode() + b"\naccel,five,0.5,0.4,20,8,10,0.5,0.5,0.5",
         b'"' + 200_000 * b"a",
+        *(
+            ",".join(TradeoffRow._fields).encode() + b"\n" + row
+            for row in (
+                b"accel,5,0.5,0.4,20,8,10,0.5,0.5,0.5",
+                b"accel,5,0.5,0.4,20,8,10,0.5,0.5,0.5,1\n",
+                b"accel,-5,0.5,0.4,20,8,10,0.5,0.5,0.5\n",
+                b"accel,5,inf,0.4,20,8,10,0.5,0.5,0.5\n",
+                b"accel,5,0.5,1.4,20,8,10,0.5,0.5,0.5\n",
+                b"accel,5,0.5,0.4,-20,8,10,0.5,0.5,0.5\n",
+            )
+        ),
     ],
-    ids=["empty", "other columns", "binary", "no rows", "a part of a row", "no number", "a field without end"],
+    ids=[
+        *("empty", "other columns", "binary", "no rows", "a part of a row", "no number", "a field without end"),
+        *("no line end", "too many", "an interval below 1", "infinite", "no share", "a negative time"),
+    ],
 )
 def test_a_damaged_file_is_named(content, tmp_path):
     (tmp_path / "tradeoff.csv").write_bytes(content)
@@ -69,6 +85,40 @@ def test_a_damaged_file_is_named(content, tmp_path):
         ValueError, match=r"tradeoff\.csv: expected rows of net, interval, .*got another or a damaged file"
     ):
         read_rows(tmp_path / "tradeoff.csv")
+
+
+def test_the_newest_table_is_a_file(tmp_path):
+    row = TradeoffRow("accel", 5, 0.5, 0.4, 20, 8, 10, 0.5, 0.5, 0.5)
+    for name in ("old", "folder", "pipe"):
+        (tmp_path / name).mkdir()
+    write_rows([row], tmp_path / "old/tradeoff.csv")
+    (tmp_path / "folder/tradeoff.csv").mkdir()
+    os.mkfifo(tmp_path / "pipe/tradeoff.csv")
+    assert newest_rows(tmp_path) == [row]
+
+
+def test_a_table_is_written_whole_or_not_at_all(tmp_path):
+    row = TradeoffRow("accel", 5, 0.5, 0.4, 20, 8, 10, 0.5, 0.5, 0.5)
+    write_rows([row], tmp_path / "tradeoff.csv")
+    before = (tmp_path / "tradeoff.csv").read_bytes()
+
+    class Refused(TradeoffRow):
+        def __iter__(self):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        write_rows([row, row, Refused(*row)], tmp_path / "tradeoff.csv")
+    assert (tmp_path / "tradeoff.csv").read_bytes() == before
+
+
+def test_a_budget_for_key_frames_too_holds_for_the_mean():
+    """Frames between key frames may take longer than those, as where the flow costs more than the net."""
+    row = TradeoffRow("accel", 5, 0.5, 0.4, 10, 30, 26, 1.3, 1.3, 1.3)
+    assert best_within([row], 20, key_frames_too=True) is None
+    assert best_within([row], 26, key_frames_too=True) == row
+    slow_key = row._replace(key_ms=40, mean_ms=20)
+    assert best_within([slow_key], 30, key_frames_too=True) is None
+    assert best_within([slow_key], 30) == slow_key
 
 
 def test_a_net_that_diverged_is_never_the_best():

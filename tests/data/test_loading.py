@@ -287,6 +287,19 @@ def test_an_epoch_ends_with_a_whole_step_of_accumulated_batches(tmp_path: Path):
     assert trainer.global_step == 2
 
 
+@pytest.mark.parametrize("num_samples", [22, 24, 26])
+def test_a_position_within_a_step_leaves_the_rest_of_the_epoch(num_samples: int):
+    """Four steps, each of three batches of two samples, with and without samples that make no further step."""
+    sampler = SeededSampler(_Ids(num_samples), 2, accumulate=3)
+    num_used = num_samples // 6 * 6
+    left = [sampler.num_left(start) for start in range(0, num_used + 1, 2)]
+    assert left == list(range(num_used, -1, -2))
+    whole = [draw.index for draw in sampler]
+    for start in range(0, num_used + 1, 2):
+        sampler.start = start
+        assert [draw.index for draw in sampler] == whole[start:]
+
+
 def test_too_few_samples_for_a_step_are_named():
     with pytest.raises(
         ValueError, match=r"batch_size x processes x accumulate_grad_batches \(32\) of at most .* \(26\)"

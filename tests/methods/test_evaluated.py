@@ -199,6 +199,16 @@ def test_scores_are_nan_where_an_output_is(stage, name, tmp_path):
     assert all(math.isnan(value) for score in kept for value in (score.average_miou, score.worst_miou))
 
 
+@pytest.mark.parametrize("part", ["boxes_xyxy", "score"])
+def test_scores_are_nan_where_any_part_of_a_detection_is(part, tmp_path):
+    method = METHODS["detection"]()
+    detect = method.net.detect
+    method.net.detect = lambda image: [one._replace(**{part: getattr(one, part) * torch.nan}) for one in detect(image)]
+    with pytest.warns(UserWarning, match="outputs for the val split hold"):
+        scores = evaluate("detection", tmp_path, method=method)
+    assert all(math.isnan(value) for value in scores.values())
+
+
 @pytest.mark.parametrize("bad", [0, 1, 2])
 def test_one_batch_of_nan_makes_a_loss_of_nan(bad, tmp_path):
     method, data = Classification(Linear()), Data("classification")

@@ -8,10 +8,12 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import BatchSizeFinder, GradientAccumulationScheduler
 from torch import nn
 from torch.optim import SGD
+from torch.optim.lr_scheduler import LambdaLR
 from toys import NUM_CLASSES, PlainBranch, ToyImages, make_trainer
 
 from lightning_edge.data import CIFARDataModule
 from lightning_edge.methods import Classification, PolynomialDecay, Segmentation, StepSchedule
+from lightning_edge.methods.schedules import update_learning_rates
 from lightning_edge.nn import DeepLab
 
 
@@ -116,6 +118,15 @@ def test_schedule_counts_whole_steps(accumulate, num_steps, tmp_path):
         tmp_path, max_epochs=2, callbacks=[rates], limit_val_batches=0, accumulate_grad_batches=accumulate
     ).fit(classification(), data)
     assert rates.values == pytest.approx(linear_rates(num_steps))
+
+
+def test_a_rate_that_an_optimizer_may_have_captured_stays_the_same_tensor():
+    optimizer, factor = SGD([nn.Parameter(torch.ones(()))], lr=torch.tensor(0.5)), [1.0]
+    scheduler = LambdaLR(optimizer, lambda step: factor[0])
+    rate, factor[0] = optimizer.param_groups[0]["lr"], 0.5
+    update_learning_rates(scheduler)
+    assert optimizer.param_groups[0]["lr"] is rate
+    assert rate == 0.25
 
 
 def test_a_schedule_without_an_end_is_refused(tmp_path):

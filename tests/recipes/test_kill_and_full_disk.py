@@ -181,6 +181,16 @@ def _damage(path, damage):
     os.utime(path, ns=(stamp, stamp))
 
 
+def test_of_equally_new_checkpoints_the_last_one_counts(tmp_path):
+    tiny.main([*SHORT, "--trainer.logger=false", "--trainer.default_root_dir=made"])
+    made = last_checkpoint(Path("made"))
+    assert made is not None
+    for name in ("a", "last", "z"):
+        os.utime(shutil.copy(made, tmp_path / f"{name}.ckpt"), ns=(10**18, 10**18))
+    shutil.rmtree("made")
+    assert last_checkpoint(tmp_path) == tmp_path / "last.ckpt"
+
+
 @pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
 def test_a_damaged_checkpoint_is_refused_with_the_whole_ones_beside_it(command, tmp_path):
     tiny.main([*SHORT, "--trainer.logger=false", "--trainer.default_root_dir=made"])

@@ -85,13 +85,37 @@ class EveryBatch(Callback):
         trainer.save_checkpoint(self.folder / f"epoch={trainer.current_epoch}-batch={batch_idx}.ckpt")
 
 
-def test_a_checkpoint_between_two_steps(tmp_path):
+@pytest.mark.parametrize("num_samples", [44, 36], ids=["some_are_left", "all_make_steps"])
+def test_a_checkpoint_between_two_steps(num_samples, tmp_path):
     """Of the three batches of a step the first ones are processed: their gradients must not be lost."""
-    arguments = [*IMAGES, *SHIFT, *WITHOUT_EVALUATION, "--trainer.accumulate_grad_batches=3"]
+    arguments = [*IMAGES, f"--data.num_samples=[{num_samples},10]", *SHIFT, *WITHOUT_EVALUATION]
+    arguments += ["--trainer.accumulate_grad_batches=3"]
     every_batch = [f"--trainer.callbacks+={__name__}.EveryBatch", f"--trainer.callbacks.folder={tmp_path}/kept"]
     whole = fit(shift, tmp_path / "whole", *arguments, *every_batch)
     for name in ("epoch=0-batch=3", "epoch=1-batch=7"):
         assert_equal(fit(shift, tmp_path / name, *arguments, f"--ckpt_path={tmp_path}/kept/{name}.ckpt"), whole)
+
+
+class StopAt(Callback):
+    """Ends the training after a batch, as ``max_time`` does after any."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.current_epoch == 1 and batch_idx == self.batch:
+            trainer.should_stop = True
+
+
+@pytest.mark.parametrize("batch", [4, 8], ids=["within", "at_the_end"])
+def test_a_checkpoint_of_a_training_that_was_stopped_within_an_epoch(batch, tmp_path):
+    arguments = [*IMAGES, *SHIFT, *WITHOUT_EVALUATION, "--trainer.limit_train_batches=9", "--trainer.max_epochs=3"]
+    whole = fit(shift, tmp_path / "whole", *arguments)
+    stop = [f"--trainer.callbacks+={__name__}.StopAt", f"--trainer.callbacks.batch={batch}"]
+    fit(shift, tmp_path / "stopped", *arguments, *stop)
+    last = next((tmp_path / "stopped").rglob("last.ckpt"))
+    assert torch.load(last, weights_only=True)["global_step"] == 9 + batch + 1
+    assert_equal(fit(shift, tmp_path / "resumed", *arguments, f"--ckpt_path={last}"), whole)
 
 
 @pytest.mark.parametrize("accumulate", [pytest.param(1, marks=pytest.mark.slow), 3])

@@ -3,21 +3,21 @@
 from small_run import SMALL
 
 from recipes import accel
-from recipes._cli.arguments import prepare
+from recipes._cli.arguments import without_null_parts
 
 
-def test_three_spellings_leave_a_part_of_the_net_out(tmp_path):
+def test_three_spellings_leave_a_part_of_the_net_out():
     spellings = (
         ["--model.net.update=null"],
         ["--model.net.update", "null"],
         ["--model.init_args.net.init_args.update=null"],
     )
-    assert len({tuple(prepare(["fit", *spelling, "--x"], tmp_path)) for spelling in spellings}) == 1
+    assert len({tuple(without_null_parts(["fit", *spelling, "--x"])) for spelling in spellings}) == 1
 
 
-def test_other_arguments_stay_as_they_are(tmp_path):
+def test_other_arguments_stay_as_they_are():
     for arguments in (["--model.keyframes=null"], ["--model.net.a.b=null"], ["--model.net.width", "3"]):
-        assert prepare(arguments, tmp_path) == arguments
+        assert list(without_null_parts(arguments)) == arguments
 
 
 def test_accel_without_its_update_branch_is_deep_feature_flow():

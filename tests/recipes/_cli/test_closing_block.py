@@ -47,6 +47,7 @@ def test_a_fit_ends_with_its_score_and_the_next_commands_work(recipe, capsys):
     shown = {line.split()[0]: line.split()[1] for line in block.splitlines() if line.startswith("  val/")}
     assert shown[monitor] == f"{score:.4g}"
     assert parts in block
+    assert "_d1" not in block  # Accel's scores by distance from the key frame, of which there are many
     run = Path(f"runs/{recipe}/version_0")
     checkpoint = run / "checkpoints/best.ckpt"
     assert f"\nBest checkpoint: {checkpoint} ({monitor} {score:.4g})\n" in block

@@ -52,6 +52,7 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n"
     for before, name in zip("abcdefghi", "bcdefghij", strict=True)
 )
+A_MILLION = "a: &a [1]\nb: &b [" + "*a," * 1000 + "]\nc: [" + "*b," * 1000 + "]\n"
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,7 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         (b"\xff\xfe", "to be text in UTF-8, got byte 0xff at position 0"),
         ("name: café".encode("latin-1"), "to be text in UTF-8, got byte 0xe9 at position 9"),
         (LAUGHS.encode(), "got more once its aliases are replaced"),
+        (A_MILLION.encode(), "got more once its aliases are replaced"),
         (b"trainer: &a {callbacks: *a}", "nested too deeply or contains itself"),
         (b"trainer: &a [*a]", "nested too deeply or contains itself"),
         (b"trainer: &a {<<: *a}", "nested too deeply or contains itself"),
@@ -129,6 +131,33 @@ def test_a_configuration_that_undoes_options_before_it_is_warned_of():
     assert warning.count("becomes") == 5
     assert warning.endswith("Put -c first to keep them.")
     assert undone_options(["fit", "-c", "here.yaml", *before]) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "config", "name", "change"),
+    [
+        ("--trainer.max_epochs=1", ["-c", "{trainer: {max_epochs: 5}}"], "-c", "trainer.max_epochs (1 becomes 5)"),
+        ("--trainer.max_epochs=1", ["--trainer", "part.yaml"], "--trainer", "trainer.max_epochs (1 becomes 5)"),
+        ("--trainer.max_epochs=1", ["--trainer=part.yaml"], "--trainer", "trainer.max_epochs (1 becomes 5)"),
+    ],
+)
+def test_so_is_one_of_a_part_and_one_that_is_written_out(option, config, name, change):
+    Path("part.yaml").write_text("max_epochs: 5\n")
+    [warning] = undone_options(["fit", option, *config])
+    assert change in warning
+    assert warning.endswith(f"Put {name} first to keep them.")
+    assert undone_options(["fit", *config, option]) == []
+    assert undone_options(["fit", option, "-c", "{trainer: [}"]) == []
+
+
+def test_so_is_one_that_brings_back_a_part_of_the_net():
+    later = ["-c", "accel_cityscapes_18.yaml", "--print_config"]
+    for spelling in (["--model.net.update=null"], ["--model.net.update", "null"]):
+        with (
+            pytest.warns(UserWarning, match=r"model\.net\.update \(null becomes lightning_edge\.nn\.DeepLab\)"),
+            pytest.raises(SystemExit, match="0"),
+        ):
+            accel.main(["fit", *spelling, *later])
 
 
 @pytest.mark.parametrize(

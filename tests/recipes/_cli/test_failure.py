@@ -84,6 +84,37 @@ def test_what_the_system_refuses_is_told_in_one_line(error, message, as_a_person
     assert "Traceback" not in written
 
 
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--trainer.accelerator=gpux", "You selected an invalid accelerator name"),
+        ("--trainer.strategy=fsdp", "The strategy `fsdp` requires a GPU accelerator"),
+        ("--trainer.val_check_interval=1000", "`val_check_interval` (1000) must be less than or equal to"),
+        ("--seed_everything=-3", "-3 is not in bounds"),
+        ("--trainer.num_nodes=0", "expected trainer.num_nodes of at least 1, got 0"),
+        ("--trainer.accumulate_grad_batches=0", "expected trainer.accumulate_grad_batches of at least 1, got 0"),
+        ("--trainer.check_val_every_n_epoch=0", "expected trainer.check_val_every_n_epoch of at least 1, got 0"),
+        ("--trainer.val_check_interval=0", "expected trainer.val_check_interval of at least 1, got 0"),
+    ],
+)
+def test_what_no_trainer_takes_is_told_in_one_line(argument, message, as_a_person):
+    written, code = as_a_person(tiny.main, "fit", NO_LOGGER, argument)
+    assert code == 1
+    assert f"\nerror: {message}" in f"\n{written}"
+    assert "Traceback" not in written
+
+
+def test_who_interrupts_the_imports_reads_one_line(as_a_person, monkeypatch):
+    class Interrupted:
+        def find_spec(self, name, *args):
+            if name == "recipes._cli.parser":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "recipes._cli.parser")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    assert as_a_person(tiny.main, "fit") == ("\nInterrupted before the run began.\n", 130)
+
+
 def test_an_error_of_the_system_without_a_file_keeps_its_traceback():
     with pytest.raises(ConnectionResetError) as raised:
         raise ConnectionResetError(104, "Connection reset by peer")

@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -90,6 +91,24 @@ def test_a_damaged_done_json_is_none(content, tmp_path):
     (tmp_path / "done.json").write_bytes(content)
     with pytest.warns(UserWarning, match=rf"{tmp_path}/done\.json is damaged, so the run counts as unfinished"):
         assert metrics_of_finished(tmp_path) is None
+
+
+@pytest.mark.parametrize("name", ["run.json", "done.json"])
+def test_what_is_no_file_is_no_record(name, tmp_path):
+    os.mkfifo(tmp_path / name)
+    if name == "run.json":
+        with pytest.raises(ValueError, match=r"run\.json to say .* got a damaged file"):
+            run_config(RECIPE, ["--trainer.max_epochs=1"], tmp_path)
+    else:
+        with pytest.warns(UserWarning, match=r"done\.json is damaged"):
+            assert metrics_of_finished(tmp_path) is None
+
+
+def test_a_folder_in_the_place_of_done_json_is_refused_before_the_run(tmp_path):
+    (tmp_path / "done.json").mkdir()
+    with pytest.raises(ValueError, match=r"done\.json to be the file that a finished run leaves, got a folder"):
+        run_config(RECIPE, ["--trainer.max_epochs=1"], tmp_path)
+    assert not (tmp_path / "version_0").exists()
 
 
 def test_a_finished_run_with_a_damaged_done_json_gives_its_metrics_again(tmp_path):

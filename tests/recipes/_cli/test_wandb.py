@@ -1,12 +1,16 @@
 """W&B never stops a run."""
 
 import os
+import pickle
 import socket
 import time
+from email.message import Message
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 import wandb
+from lightning.pytorch.loggers import WandbLogger
 from outside import tiny
 from wandb_offline import read_offline_run
 
@@ -111,6 +115,15 @@ def test_a_server_that_never_answers_is_not_waited_for(monkeypatch):
         assert time.monotonic() - start < 5
 
 
+@pytest.mark.parametrize(("code", "is_there"), [(401, True), (404, True), (500, True), (502, False), (503, False)])
+def test_a_proxy_that_reaches_no_server_is_none(code, is_there, monkeypatch):
+    def refuse(address, timeout):
+        raise HTTPError(address, code, "said by a proxy", Message(), None)
+
+    monkeypatch.setattr(_wandb, "urlopen", refuse)
+    assert (_wandb._why_unreachable() is None) is is_there
+
+
 def test_a_key_that_is_refused_logs_offline(monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "too-short")
     monkeypatch.setattr(_wandb, "_why_unreachable", lambda: None)
@@ -170,3 +183,42 @@ def test_a_prediction_starts_no_run(monkeypatch):
     monkeypatch.setattr("wandb.init", lambda **options: _refuse("wandb"))
     cli = tiny.main(["predict"])
     assert [type(logger).__name__ for logger in cli.trainer.loggers] == ["CSVLogger"]
+
+
+def fail(*args, **kwargs):
+    calls.append(args)
+    raise ConnectionResetError("Connection lost")
+
+
+calls: list = []
+
+
+@pytest.mark.parametrize("method", ["log_metrics", "log_hyperparams", "after_save_checkpoint", "finalize"])
+def test_a_run_goes_on_without_wandb_where_that_fails_within_it(method, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr(WandbLogger, method, fail)
+    finish = wandb.finish
+    monkeypatch.setattr("wandb.finish", lambda: (finish(), fail()))
+    calls.clear()
+    with pytest.warns(UserWarning, match="the run goes on without W&B, which failed: ConnectionReset") as said:
+        assert "val/loss" in tiny.main([*FIT, "--trainer.log_every_n_steps=1"]).metrics
+    assert len(calls) == 2  # the method once, and the end
+    assert sum("which failed" in str(warning.message) for warning in said) == 1
+    assert sum("W&B did not end as it should" in str(warning.message) for warning in said) == 1
+    assert len(Path("runs/tiny/version_0/metrics.csv").read_text().splitlines()) > 3
+
+
+def test_so_it_does_where_a_callback_logs_by_itself(monkeypatch):
+    def log(module):
+        logger = next(logger for logger in module.loggers if isinstance(logger, WandbLogger))
+        logger.experiment.log({"x": 1})
+        logger.experiment.log({"x": 2})
+        pickle.loads(pickle.dumps(logger))  # as a strategy that spawns processes does
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr("wandb.sdk.wandb_run.Run.log", fail)
+    monkeypatch.setattr("outside.parts.TinyMethod.on_train_end", log)
+    calls.clear()
+    with pytest.warns(UserWarning, match="the run goes on without W&B, which failed: ConnectionResetError"):
+        assert "val/loss" in tiny.main(FIT).metrics
+    assert len(calls) == 1

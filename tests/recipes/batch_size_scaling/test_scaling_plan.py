@@ -1,5 +1,6 @@
 """Which runs a sweep consists of, and what is refused before any of them."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from small_sweep import small_plan
 from recipes import batch_size_scaling
 from recipes.batch_size_scaling._grid import largest_divisor
 from recipes.batch_size_scaling._plan import (
+    PLAN,
     PlannedRun,
     Setting,
     one_of_each_kind,
@@ -121,3 +123,24 @@ def test_a_folder_without_a_sweep_is_named(tmp_path):
 def test_a_warm_up_that_no_run_has_may_be_of_any_length(changes):
     plan = small_plan(warmup_examples=10_000, **changes)
     assert not any(run.setting.warms_up for run in plan.runs())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[" * 200_000, "values that are nested too deeply"),
+        (b"[1]", "a list in place of an object"),
+        (b"{}", "other values than base_lr"),
+        (b"sizes", "sizes 'all'"),
+        (b"recipe", "recipe 5"),
+    ],
+    ids=["nested", "list", "empty", "sizes", "recipe"],
+)
+def test_a_damaged_plan_is_named(content, said, tmp_path):
+    write_plan(small_plan(), tmp_path)
+    changes = {b"sizes": {"sizes": "all"}, b"recipe": {"recipe": 5}}
+    if content in changes:
+        content = json.dumps(json.loads((tmp_path / PLAN).read_text()) | changes[content]).encode()
+    (tmp_path / PLAN).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"expected .*{PLAN} as sweep writes it, got {said}"):
+        read_plan(tmp_path)
