@@ -9,7 +9,7 @@ import lightning
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 _THAT_REFUSE = (
-    *(Path(__file__).parents[1] / name for name in ("lightning_edge", "callbacks", "recipes")),
+    *(Path(__file__).parents[2] / name for name in ("lightning_edge", "callbacks", "recipes")),
     Path(lightning.__file__).parent,
 )
 """Folders of code whose ``ValueError`` is about what a run was given."""

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lightning_edge.analysis.scaling_run import LossSplit
+from lightning_edge.json_files import read_record
 from recipes._experiments.jobs import Job
 from recipes.batch_size_scaling._grid import Grid, largest_divisor
 
@@ -256,9 +258,6 @@ def read_plan(folder: Path) -> Sweep:
         FileNotFoundError: The folder has no sweep.
         ValueError: Its plan is cut short or of another version.
     """
-    from lightning_edge.analysis.scaling_run import LossSplit  # with NumPy, not for the usage of the recipe
-    from lightning_edge.json_files import read_record
-
     path = folder / PLAN
     if not path.is_file():
         raise FileNotFoundError(f"expected folder to hold a sweep, with {PLAN}, got {folder} without")

@@ -172,10 +172,10 @@ def test_a_run_has_a_name_a_group_and_the_best_value_of_its_score(monkeypatch):
 def test_names_that_are_given_stay(monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_RUN_GROUP", "a sweep")
-    other = "{'class_path':'WandbLogger','init_args':{'name':'mine','save_dir':'runs','job_type':'trial'}}"
-    tiny.main([*FIT, f"--trainer.logger={other}"])
+    named = "{'class_path':'WandbLogger','init_args':{'name':'mine','save_dir':'runs'}}"
+    tiny.main([*FIT, f"--trainer.logger={named}"])
     labels = read_offline_run(Path("runs")).labels
-    assert (labels["name"], labels["job_type"], labels["group"]) == ("mine", "trial", "a sweep")
+    assert (labels["name"], labels["group"]) == ("mine", "a sweep")
 
 
 def test_a_prediction_starts_no_run(monkeypatch):
