@@ -13,7 +13,7 @@ from rich.text import Text
 from lightning_edge.timing import Samples, num_samples_needed
 
 PERCENTILES = (50, 95, 99)
-FACTS = ("throughput_per_s", "flops_per_sample", "num_parameters", "peak_memory_bytes")
+METADATA = ("throughput_per_s", "flops_per_sample", "num_parameters", "peak_memory_bytes")
 _TIME = re.compile(r"_ms_p\d+$")
 MARKS = ("load_start", "load_end", "transfer_end", "step_start", "step_end")
 
@@ -82,12 +82,12 @@ def metrics(stage: str, report: dict[str, Any]) -> dict[str, float]:
         for name, value in values.items()
         if name == "p50" or (name != "mean" and part == main_part)
     }
-    return times_ms | {f"{stage}/{fact}": float(report[fact]) for fact in FACTS if fact in report}
+    return times_ms | {f"{stage}/{fact}": float(report[fact]) for fact in METADATA if fact in report}
 
 
 def is_latency(key: str) -> bool:
     """Whether a key is one of those that :func:`metrics` gives."""
-    return key.rpartition("/")[2] in FACTS or _TIME.search(key) is not None
+    return key.rpartition("/")[2] in METADATA or _TIME.search(key) is not None
 
 
 def table(reports: dict[str, dict[str, Any]]) -> Table | Text:

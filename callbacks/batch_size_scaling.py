@@ -20,7 +20,7 @@ from callbacks._training.linear_step import LinearStep
 from callbacks._training.log import log_now
 from callbacks._training.plain_training import check_plain_training, gradient_scale
 from callbacks.gradient_noise_scale import GradientNoiseScale
-from lightning_edge.analysis.scaling_run import Evaluation, LossSplit, ScalingFacts, ScalingRun, write_run
+from lightning_edge.analysis.scaling_run import Evaluation, LossSplit, RunMetadata, ScalingRun, write_run
 
 
 class BatchSizeScaling(Callback):
@@ -223,7 +223,7 @@ class BatchSizeScaling(Callback):
         self._log(trainer, {"train_loss": evaluation.train_loss, "val_loss": evaluation.val_loss})
         run = self._run(trainer)
         self._write(trainer, run)
-        if run.facts.outcome in ("reached", "diverged"):
+        if run.metadata.outcome in ("reached", "diverged"):
             trainer.should_stop = True
         self._clock.go(module.device)
 
@@ -263,7 +263,7 @@ class BatchSizeScaling(Callback):
 
     def _run(self, trainer: Trainer, ended: bool = False) -> ScalingRun:
         micro = self._micro_batch_size
-        facts = ScalingFacts(
+        metadata = RunMetadata(
             batch_size=micro * trainer.world_size * trainer.accumulate_grad_batches,
             micro_batch_size=micro,
             num_processes=trainer.world_size,
@@ -273,25 +273,25 @@ class BatchSizeScaling(Callback):
             window=self.window,
             outcome="budget" if ended else "running",
         )
-        run = ScalingRun(facts, tuple(self._evaluations))
+        run = ScalingRun(metadata, tuple(self._evaluations))
         if not math.isfinite(self._evaluations[-1].loss(self.split)):
             outcome = "diverged"
-        elif self.target is not None and math.isfinite(run.hit(self.target, self.split)):
+        elif self.target is not None and math.isfinite(run.time_to_target(self.target, self.split)):
             outcome = "reached"
         else:
             return run
-        return ScalingRun(replace(facts, outcome=outcome), run.evaluations)
+        return ScalingRun(replace(metadata, outcome=outcome), run.evaluations)
 
     def _write(self, trainer: Trainer, run: ScalingRun) -> None:
         if self._folder is not None and trainer.is_global_zero:
             write_run(run, self._folder)
 
     def _say(self, run: ScalingRun) -> None:
-        size, last = run.facts.batch_size, run.evaluations[-1]
-        if run.facts.outcome == "diverged":
+        size, last = run.metadata.batch_size, run.evaluations[-1]
+        if run.metadata.outcome == "diverged":
             rank_zero_warn(f"batch size {size}: the loss is not finite from step {last.step} on, the run has ended")
-        elif run.facts.outcome == "reached" and self.target is not None:
-            step = math.ceil(run.hit(self.target, self.split))
+        elif run.metadata.outcome == "reached" and self.target is not None:
+            step = math.ceil(run.time_to_target(self.target, self.split))
             rank_zero_info(f"batch size {size}: the {self.split} loss reached {self.target:g} after {step} steps")
         elif self.target is not None:
             loss = last.loss(self.split)

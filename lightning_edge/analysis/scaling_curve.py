@@ -54,7 +54,7 @@ class ScalingPoint(NamedTuple):
     examples_per_s: float
     linear_error: float
     """Error of a linear prediction of a step's effect, a difference of losses; of the last three measured."""
-    critical_by_noise: float
+    critical_batch_size_noise: float
     """Critical batch size that the gradient noise scales up to the target foretell; NaN where none was measured."""
 
     @property
@@ -78,10 +78,10 @@ class ScalingCurve(NamedTuple):
     points: tuple[ScalingPoint, ...]
     fit: StepsBySize | None
     """``None`` where fewer than two sizes reached the target."""
-    critical_by_fit: Estimate
+    critical_batch_size_fit: Estimate
     """Batch size whose steps and examples are twice the least, by the fitted curve; 0 below and infinite above all that
     were tried, NaN without a curve."""
-    critical_by_cost: Estimate
+    critical_batch_size_cost: Estimate
     """Batch size, above the one of the fewest examples, from which on the cost exceeds 2; infinite if none does, NaN if
     runs ended too early to tell. Where the cost is only known from below, it is the largest that this may be."""
 
@@ -114,7 +114,7 @@ def scaling_curve(
     points = tuple(
         ScalingPoint(
             batch_size=size,
-            learning_rate=float(np.median([run.facts.learning_rate for run in found])),
+            learning_rate=float(np.median([run.metadata.learning_rate for run in found])),
             num_runs=len(found),
             num_reached=int(np.isfinite(_hits(found, target, split)).sum()),
             steps=_estimate(
@@ -124,10 +124,10 @@ def scaling_curve(
             cost=steps.costs[index] if steps.reached[index] else math.inf,
             speedup=steps.speedups[index],
             exponent=steps.exponents[index],
-            seconds=float(np.median([run.hit(target, split, "seconds") for run in found])),
+            seconds=float(np.median([run.time_to_target(target, split, "seconds") for run in found])),
             examples_per_s=float(np.median([run.examples_per_s for run in found])),
             linear_error=_last_linear_error(found),
-            critical_by_noise=float(np.median([_foretold(run, target, split) for run in found])),
+            critical_batch_size_noise=float(np.median([_predicted(run, target, split) for run in found])),
         )
         for index, (size, found) in enumerate(zip(sizes, best, strict=True))
     )
@@ -188,9 +188,9 @@ def quartile_of_largest(runs: Mapping[int, Mapping[str, Sequence[ScalingRun]]], 
     """
     for size in sorted(runs, reverse=True):
         quartiles = [
-            np.median([np.quantile(smoothed(run.columns[f"{split}_loss"], run.facts.window), 0.25) for run in whole])
+            np.median([np.quantile(smoothed(run.columns[f"{split}_loss"], run.metadata.window), 0.25) for run in whole])
             for found in runs[size].values()
-            if (whole := [run for run in found if run.facts.outcome != "diverged"])
+            if (whole := [run for run in found if run.metadata.outcome != "diverged"])
         ]
         if quartiles:
             return float(min(quartiles))
@@ -201,7 +201,7 @@ def best_setting(runs: Mapping[str, Sequence[ScalingRun]], target: float, split:
     """Name of the setting whose runs took the fewest steps to a target, by the median; else of the lowest loss."""
 
     def rank(name: str) -> tuple[float, float]:
-        steps = np.median([run.hit(target, split) for run in runs[name]])
+        steps = np.median([run.time_to_target(target, split) for run in runs[name]])
         losses = np.array([run.columns[f"{split}_loss"][-1] for run in runs[name]])
         return float(steps), float(np.median(np.where(np.isfinite(losses), losses, np.inf)))
 
@@ -245,7 +245,7 @@ def choose(curves: Mapping[str, ScalingCurve], max_cost: float = CRITICAL_COST) 
 
 def _hits(runs: Sequence[ScalingRun], target: float, split: LossSplit) -> np.ndarray:
     """Steps of each run to a target; one that the net begins below takes a step, for logarithms."""
-    return np.array([max(1.0, run.hit(target, split)) for run in runs])
+    return np.array([max(1.0, run.time_to_target(target, split)) for run in runs])
 
 
 def _resample(steps: _Steps, hits: Sequence[Sequence[np.ndarray]], num_resamples: int) -> Iterator[_Steps]:
@@ -279,12 +279,12 @@ def _critical_by_cost(steps: _Steps) -> float:
     return size_of_cost(steps.sizes[cheapest:], costs[cheapest:], CRITICAL_COST)
 
 
-def _foretold(run: ScalingRun, target: float, split: LossSplit) -> float:
+def _predicted(run: ScalingRun, target: float, split: LossSplit) -> float:
     # nothing is measured before the first step
-    are_on_the_way = (run.columns["step"] > 0) & (run.columns["step"] <= run.hit(target, split))
+    are_on_the_way = (run.columns["step"] > 0) & (run.columns["step"] <= run.time_to_target(target, split))
     scales = run.columns["noise_scale"][are_on_the_way]
     is_measured = np.isfinite(scales).any()
-    return critical_size_of_noise(scales, run.facts.batch_size) if is_measured else math.nan
+    return critical_size_of_noise(scales, run.metadata.batch_size) if is_measured else math.nan
 
 
 def _last_linear_error(runs: Sequence[ScalingRun]) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from lightning_edge.json_files import read_record
 from lightning_edge.ops.batch_scaling import first_hit, smoothed
 
-TABLE, FACTS = "batch_size_scaling.csv", "batch_size_scaling.json"
+TABLE, METADATA = "batch_size_scaling.csv", "batch_size_scaling.json"
 """Names of the two files of a run."""
 
 LossSplit = Literal["train", "val"]
@@ -45,7 +45,7 @@ class Evaluation(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ScalingFacts:
+class RunMetadata:
     """How a run was made and how it ended, ``batch_size_scaling.json``."""
 
     batch_size: int
@@ -69,7 +69,7 @@ class ScalingFacts:
 class ScalingRun:
     """A run with all its evaluations, in order."""
 
-    facts: ScalingFacts
+    metadata: RunMetadata
     evaluations: tuple[Evaluation, ...]
 
     @cached_property
@@ -78,22 +78,22 @@ class ScalingRun:
         values = np.array(self.evaluations, float).reshape(-1, len(Evaluation._fields))
         return dict(zip(Evaluation._fields, values.T, strict=True))
 
-    def hit(self, target: float, split: LossSplit, position: str = "step") -> float:
-        """Step, or another ``position`` such as ``seconds``, where a loss is first reached; else infinity."""
-        return first_hit(self.columns[position], self.columns[f"{split}_loss"], target, self.facts.window)
+    def time_to_target(self, target: float, split: LossSplit, unit: str = "step") -> float:
+        """Steps, or another unit such as ``seconds`` or ``examples``, to a loss; infinite if it is not reached."""
+        return first_hit(self.columns[unit], self.columns[f"{split}_loss"], target, self.metadata.window)
 
     def least_steps(self, target: float, split: LossSplit) -> float:
         """Steps to a loss, or a lower bound: what its evaluations confirm not to reach it; infinite if it diverged."""
-        hit = self.hit(target, split)
-        if math.isfinite(hit) or self.facts.outcome == "diverged":
-            return hit
-        last = len(self.evaluations) - 1 - self.facts.window // 2  # those after it only confirm
+        steps = self.time_to_target(target, split)
+        if math.isfinite(steps) or self.metadata.outcome == "diverged":
+            return steps
+        last = len(self.evaluations) - 1 - self.metadata.window // 2  # those after it only confirm
         return float(self.evaluations[max(0, last)].step)
 
     def lowest(self, split: LossSplit) -> float:
         """The lowest loss that it reached for certain, a median of evaluations as targets are compared with."""
-        losses = smoothed(self.columns[f"{split}_loss"], self.facts.window)
-        return float(min(losses[: max(1, len(losses) - self.facts.window // 2)]))
+        losses = smoothed(self.columns[f"{split}_loss"], self.metadata.window)
+        return float(min(losses[: max(1, len(losses) - self.metadata.window // 2)]))
 
     @property
     def num_steps(self) -> int:
@@ -116,9 +116,9 @@ def write_run(run: ScalingRun, folder: Path) -> None:
         writer.writerow(Evaluation._fields)
         writer.writerows(run.evaluations)
     table.replace(folder / TABLE)
-    facts = folder / f"{FACTS}.partial"
-    facts.write_text(json.dumps(asdict(run.facts), indent=2))
-    facts.replace(folder / FACTS)
+    metadata = folder / f"{METADATA}.partial"
+    metadata.write_text(json.dumps(asdict(run.metadata), indent=2))
+    metadata.replace(folder / METADATA)
 
 
 def read_run(folder: Path) -> ScalingRun:
@@ -128,19 +128,19 @@ def read_run(folder: Path) -> ScalingRun:
         FileNotFoundError: There is no such run.
         ValueError: A file is cut short or is none of these.
     """
-    found = sorted(folder.rglob(FACTS), key=lambda path: path.stat().st_mtime)
+    found = sorted(folder.rglob(METADATA), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise FileNotFoundError(f"expected {FACTS}, which BatchSizeScaling writes, below {folder}, got none")
+        raise FileNotFoundError(f"expected {METADATA}, which BatchSizeScaling writes, below {folder}, got none")
     table = found[-1].with_name(TABLE)
     try:
-        facts = read_record(found[-1], ScalingFacts)
+        metadata = read_record(found[-1], RunMetadata)
         with table.open(newline="") as file:
             evaluations = tuple(_evaluation(row) for row in csv.DictReader(file))
     except (ValueError, TypeError, KeyError, csv.Error) as error:
         raise ValueError(
             f"expected {found[-1]} and {TABLE} beside it as BatchSizeScaling writes them, got {error!r}"
         ) from error
-    return ScalingRun(facts, evaluations)
+    return ScalingRun(metadata, evaluations)
 
 
 def _evaluation(row: dict[str, Any]) -> Evaluation:

@@ -27,16 +27,25 @@ class TradeoffRow(NamedTuple):
     """On the last frame before the next key frame, in [0, 1]."""
     key_ms: float
     """Median latency of a key frame."""
-    carried_ms: float
+    non_keyframe_ms: float
     """Median latency of any other frame; NaN at interval 1, where there is none."""
     mean_ms: float
     """Latency per frame, averaged over key frames and others; the median over rounds."""
-    of_reference: float
+    latency_ratio: float
     """The same as a multiple of the reference on every frame; the median over rounds of the quotient within a round."""
-    of_reference_low: float
+    latency_ratio_low: float
     """Lower end of its 95 % interval."""
-    of_reference_high: float
+    latency_ratio_high: float
     """Upper end of its 95 % interval."""
+
+
+_OLD_COLUMNS = {
+    "carried_ms": "non_keyframe_ms",
+    "of_reference": "latency_ratio",
+    "of_reference_low": "latency_ratio_low",
+    "of_reference_high": "latency_ratio_high",
+}
+"""Names that columns of ``tradeoff.csv`` had before."""
 
 
 def measure(nets: Mapping[str, VideoNet], frames: Tensor, num_rounds: int) -> dict[str, Samples]:
@@ -92,17 +101,17 @@ def tradeoff_row(score: IntervalScore, latency: Mapping[str, Samples]) -> Tradeo
     )
 
 
-def best_within(rows: Sequence[TradeoffRow], budget_ms: float, key_frames_too: bool = False) -> TradeoffRow | None:
+def best_within(rows: Sequence[TradeoffRow], budget_ms: float, worst_case: bool = False) -> TradeoffRow | None:
     """The most accurate net and interval within a budget, ``None`` if none is so fast or all accuracies are NaN.
 
     Args:
         rows: What there is to choose from.
         budget_ms: Time a frame, milliseconds.
-        key_frames_too: Whether the median key frame has to meet it as well as the mean.
+        worst_case: Whether the median key frame has to meet it as well as the mean.
     """
     carrying = {row.net for row in rows if row.interval > 1}  # at interval 1 they are the reference
     distinct = [row for row in rows if row.interval > 1 or row.net not in carrying]
-    fast = [row for row in distinct if (max(row.key_ms, row.mean_ms) if key_frames_too else row.mean_ms) <= budget_ms]
+    fast = [row for row in distinct if (max(row.key_ms, row.mean_ms) if worst_case else row.mean_ms) <= budget_ms]
     return max((row for row in fast if not math.isnan(row.miou)), key=lambda row: row.miou, default=None)
 
 
@@ -137,7 +146,8 @@ def read_rows(path: Path) -> list[TradeoffRow]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        rows = [_row_of(record) for record in csv.DictReader(text.splitlines(), strict=True)]
+        records = csv.DictReader(text.splitlines(), strict=True)
+        rows = [_row_of({_OLD_COLUMNS.get(name, name): value for name, value in row.items()}) for row in records]
         rows = rows if text.endswith("\n") else []  # its last number may be cut
     except (KeyError, TypeError, ValueError, csv.Error):
         rows = []

@@ -45,7 +45,7 @@ def print_table(rows: Sequence[TradeoffRow], interval: int) -> None:
             f"{100 * row.miou:.1f}",
             f"{100 * row.miou_worst:.1f}",
             f"{row.mean_ms:.1f}",
-            f"{row.of_reference:.2f} [{row.of_reference_low:.2f}, {row.of_reference_high:.2f}]",
+            f"{row.latency_ratio:.2f} [{row.latency_ratio_low:.2f}, {row.latency_ratio_high:.2f}]",
         )
     Console().print(table)
 
@@ -106,7 +106,7 @@ def print_variants(
         worst = np.array([100 * at_interval(rows, interval)["accel"].miou_worst for rows in runs])
         rival = _miou_percent(variants[alone], interval, "reference") if alone else reference
         columns = (reference, dff, accel, worst, accel - rival, accel - dff)
-        time = np.mean([at_interval(rows, interval)["accel"].of_reference for rows in runs])
+        time = np.mean([at_interval(rows, interval)["accel"].latency_ratio for rows in runs])
         table.add_row(name, *map(mean_with_interval, columns), f"{time:.2f}")
     Console().print(table)
 

@@ -104,8 +104,10 @@ def _draw_cost(axis: Any, found: SweepResults) -> None:
         _draw_line(axis, curve, [point.cost for point in curve.points], rule, index)
     axis.axhline(1, linestyle="--", color="grey", label="ideal")
     axis.axhline(2, linestyle=":", color="grey", label="critical")
-    if found.at_base is not None and math.isfinite(found.at_base.critical_by_noise):
-        axis.axvline(found.at_base.critical_by_noise, color="tab:red", alpha=0.5, label="foretold by gradient noise")
+    if found.at_base is not None and math.isfinite(found.at_base.critical_batch_size_noise):
+        axis.axvline(
+            found.at_base.critical_batch_size_noise, color="tab:red", alpha=0.5, label="predicted by gradient noise"
+        )
     _name(axis, found, "examples, as a multiple of the rule's fewest")
 
 
@@ -147,7 +149,7 @@ def _draw_fractions(axis: Any, found: SweepResults) -> None:
 
 def _draw_noise(axis: Any, found: SweepResults) -> None:
     for index, (rule, curve) in enumerate(found.whole.items()):
-        _draw_line(axis, curve, [point.critical_by_noise for point in curve.points], rule, index)
+        _draw_line(axis, curve, [point.critical_batch_size_noise for point in curve.points], rule, index)
     sizes = [min(found.plan.sizes), max(found.plan.sizes)]
     axis.plot(sizes, sizes, "--", color="grey", label="the batch size itself")
     _name(axis, found, "critical batch size by gradient noise, measured at each")

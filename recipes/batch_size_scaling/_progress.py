@@ -31,14 +31,14 @@ def in_a_line(run: PlannedRun, plan: Sweep, folder: Path) -> str:
     found = read_run(folder)
     last = found.evaluations[-1]
     spent = f"{last.examples:,} examples, {last.seconds:.3g} s"
-    if found.facts.outcome == "reached" and plan.target is not None:
-        step = found.hit(plan.target, plan.split)
+    if found.metadata.outcome == "reached" and plan.target is not None:
+        step = found.time_to_target(plan.target, plan.split)
         return f"{run}: {plan.target:g} at step {step:,.0f}, {step * run.size:,.0f} examples, {last.seconds:.3g} s"
-    if found.facts.outcome == "diverged":
+    if found.metadata.outcome == "diverged":
         return f"{run}: diverged at step {last.step:,}, {spent}"
     best = found.lowest(plan.split)
     missed = f"{plan.target:g} not reached, lowest loss" if plan.target is not None else "lowest loss"
-    return f"{run}: {missed} {best:.4g} (median of {found.facts.window}) in {last.step:,} steps, {spent}"
+    return f"{run}: {missed} {best:.4g} (median of {found.metadata.window}) in {last.step:,} steps, {spent}"
 
 
 def _how_far(runs: Mapping[Path, PlannedRun], plan: Sweep) -> str:

@@ -79,11 +79,12 @@ def remarks(found: SweepResults) -> list[str]:
             if fraction < max(found.curves)
         ]
     base = found.at_base
-    if base is not None and math.isfinite(base.critical_by_noise):
+    if base is not None and math.isfinite(base.critical_batch_size_noise):
         examples = base.num_runs * min(base.examples, found.plan.max_examples)
         lines.append(
-            f"The gradient noise scale at batch size {base.batch_size} foretells, for SGD without momentum, a critical "
-            f"one of {base.critical_by_noise:,.0f}, from {examples / found.num_examples:.1%} of the sweep's examples."
+            f"The gradient noise scale at batch size {base.batch_size} predicts a critical batch size of "
+            f"{base.critical_batch_size_noise:,.0f} (plain SGD), from {examples / found.num_examples:.1%} of the "
+            "sweep's examples."
         )
     if found.num_missing:
         lines.append(f"{found.num_missing} runs of this grid have not finished and are left out.")
@@ -131,7 +132,7 @@ def _cells(point: ScalingPoint) -> tuple[str, ...]:
 
 def _critical(curve: ScalingCurve) -> str:
     smallest, largest = curve.points[0].batch_size, curve.points[-1].batch_size
-    cost, fit = curve.critical_by_cost, curve.critical_by_fit
+    cost, fit = curve.critical_batch_size_cost, curve.critical_batch_size_fit
     if not any(point.num_reached for point in curve.points):
         return "unknown: no run reached the target"
     if math.isnan(cost.value):

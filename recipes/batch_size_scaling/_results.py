@@ -91,10 +91,10 @@ def read_runs(plan: Sweep, folder: Path) -> dict[PlannedRun, ScalingRun]:
     finished = [run for run in plan.runs() if metrics_of_finished(folder / run.path) is not None]
     runs = {run: read_run(folder / run.path) for run in finished}
     for planned, run in runs.items():
-        if run.facts.batch_size not in (planned.size, 0):  # 0 where the first loss was no number
+        if run.metadata.batch_size not in (planned.size, 0):  # 0 where the first loss was no number
             raise ValueError(
                 f"expected {folder / planned.path} to hold a run of batch size {planned.size}, got one of "
-                f"{run.facts.batch_size}: a sweep needs a single device"
+                f"{run.metadata.batch_size}: a sweep needs a single device"
             )
     return runs
 

@@ -54,19 +54,19 @@ def numbers(found: SweepResults) -> dict[str, float]:
     for fraction, curves in found.curves.items():
         for rule, curve in curves.items():
             name = rule if len(found.curves) == 1 else f"{rule}_of_{fraction:g}"
-            result[f"{name}_critical_by_fit"] = curve.critical_by_fit.value
-            result[f"{name}_critical_by_cost"] = curve.critical_by_cost.value
+            result[f"{name}_critical_by_fit"] = curve.critical_batch_size_fit.value
+            result[f"{name}_critical_by_cost"] = curve.critical_batch_size_cost.value
     if found.choice:
         result |= {"batch_size": float(found.choice.point.batch_size), "cost": found.choice.cost}
     if (at_base := found.at_base) is not None:
-        result["critical_by_noise"] = at_base.critical_by_noise
+        result["critical_batch_size_noise"] = at_base.critical_batch_size_noise
     return result
 
 
 _COLUMNS = (
     "target", "split", "fraction", "rule", "batch_size", "learning_rate", "num_runs", "num_reached", "steps",
     "steps_low", "steps_high", "examples", "speedup", "ideal_speedup", "cost", "exponent", "regime", "seconds",
-    "examples_per_s", "linear_error", "critical_by_noise",
+    "examples_per_s", "linear_error", "critical_batch_size_noise",
 )  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def _point_columns(point: ScalingPoint, curve: ScalingCurve) -> list[object]:
     return [
         point.batch_size, point.learning_rate, point.num_runs, point.num_reached, *point.steps, point.examples,
         point.speedup, ideal, point.cost, point.exponent, point.regime, point.seconds, point.examples_per_s,
-        point.linear_error, point.critical_by_noise,
+        point.linear_error, point.critical_batch_size_noise,
     ]  # fmt: skip
 
 

@@ -23,10 +23,10 @@ def make_runs(budget_examples=math.inf, factors=(1.0, 1.05, 0.95)):
 def test_a_known_curve_is_found_again():
     curve = scaling_curve(make_runs(), 1.0, "train")
     assert curve.fit == pytest.approx(TRUTH, rel=0.03)
-    assert curve.critical_by_fit.value == pytest.approx(200, rel=0.04)
-    assert curve.critical_by_fit.low < 200 < curve.critical_by_fit.high
+    assert curve.critical_batch_size_fit.value == pytest.approx(200, rel=0.04)
+    assert curve.critical_batch_size_fit.low < 200 < curve.critical_batch_size_fit.high
     # twice the examples of batch 16, which are 1.08 times the least
-    assert curve.critical_by_cost.value == pytest.approx(232, rel=0.06)
+    assert curve.critical_batch_size_cost.value == pytest.approx(232, rel=0.06)
     for point in curve.points:
         steps = steps_of(point.batch_size)
         assert point.steps.value == pytest.approx(steps, rel=0.02)
@@ -36,7 +36,7 @@ def test_a_known_curve_is_found_again():
         assert point.seconds == pytest.approx(0.01 * steps, rel=0.02)
         assert point.examples_per_s == pytest.approx(100 * point.batch_size)
         assert point.linear_error == pytest.approx(0.01 * point.batch_size)
-        assert point.critical_by_noise == pytest.approx(300)
+        assert point.critical_batch_size_noise == pytest.approx(300)
         assert (point.num_runs, point.num_reached) == (3, 3)
     assert [point.regime for point in curve.points] == [
         "", "linear", "linear", "diminishing", "diminishing", "diminishing", "diminishing", "stagnating",
@@ -56,31 +56,31 @@ def test_what_did_not_reach_the_target_is_kept_and_bounds_the_cost():
     assert (missed.regime, missed.speedup, missed.cost) == ("not reached", 0.0, math.inf)
     assert math.isnan(missed.exponent)
     assert curve.fit == pytest.approx(TRUTH, rel=0.05)
-    assert curve.critical_by_cost.value == pytest.approx(232, rel=0.1)
+    assert curve.critical_batch_size_cost.value == pytest.approx(232, rel=0.1)
 
 
 def test_a_diverged_run_reaches_nothing():
     run = make_run(64, 100)
-    broken = ScalingRun(run.facts, tuple(row._replace(train_loss=math.nan) for row in run.evaluations))
-    assert broken.hit(1.0, "train") == math.inf
+    broken = ScalingRun(run.metadata, tuple(row._replace(train_loss=math.nan) for row in run.evaluations))
+    assert broken.time_to_target(1.0, "train") == math.inf
     curve = scaling_curve({64: [broken], 128: [make_run(128, 60)]}, 1.0, "train")
     assert [point.num_reached for point in curve.points] == [0, 1]
     assert curve.fit is None
-    assert math.isnan(curve.critical_by_fit.value)
+    assert math.isnan(curve.critical_batch_size_fit.value)
     assert curve.points[1].cost == 1  # of the smallest that reached it
 
 
 def test_where_nothing_reached_the_target_there_is_no_choice():
     curve = scaling_curve(make_runs(1000), 1.0, "train")
-    assert math.isnan(curve.critical_by_cost.value)
+    assert math.isnan(curve.critical_batch_size_cost.value)
     assert choose({"fixed": curve}) is None
 
 
 def test_one_seed_has_no_interval():
     curve = scaling_curve(make_runs(factors=(1.0,)), 1.0, "train")
     assert all(math.isnan(point.steps.low) for point in curve.points)
-    assert math.isnan(curve.critical_by_fit.low)
-    assert curve.critical_by_fit.value == pytest.approx(200, rel=0.03)
+    assert math.isnan(curve.critical_batch_size_fit.low)
+    assert curve.critical_batch_size_fit.value == pytest.approx(200, rel=0.03)
 
 
 def test_losses_of_the_other_split_have_their_own_steps():
@@ -131,24 +131,26 @@ def test_what_diverged_bounds_the_critical_size_from_above():
     runs[2048] = [diverged(run) for run in runs[2048]]
     curve = scaling_curve(runs, 1.0, "train", num_resamples=0)
     assert curve.points[-1].regime == "diverged"
-    assert curve.critical_by_cost == expected.critical_by_cost
+    assert curve.critical_batch_size_cost == expected.critical_batch_size_cost
     assert curve.fit == pytest.approx(expected.fit, rel=0.02)
     early = {size: [diverged(run) for run in found] if size > 64 else found for size, found in make_runs().items()}
-    assert scaling_curve(early, 1.0, "train", num_resamples=0).critical_by_cost.value == 128  # the first that fails
+    assert (
+        scaling_curve(early, 1.0, "train", num_resamples=0).critical_batch_size_cost.value == 128
+    )  # the first that fails
 
 
 def test_runs_that_end_too_early_leave_the_critical_size_open():
     """Up to 128 the cost is below 2, and larger batches were given fewer examples than would tell."""
     curve = scaling_curve(make_runs(38_000), 1.0, "train", num_resamples=0)
     assert [point.num_reached > 0 for point in curve.points] == [True] * 4 + [False] * 4
-    assert math.isnan(curve.critical_by_cost.value)
+    assert math.isnan(curve.critical_batch_size_cost.value)
 
 
 def test_a_critical_size_beyond_what_was_tried_is_no_number():
     slope = {size: [make_run(size, 12_800 / size)] for size in (16, 32, 64)}
     flat = {size: [make_run(size, 100)] for size in (16, 32, 64)}
-    assert scaling_curve(slope, 1.0, "train").critical_by_fit.value == math.inf
-    assert scaling_curve(flat, 1.0, "train").critical_by_fit.value == 0
+    assert scaling_curve(slope, 1.0, "train").critical_batch_size_fit.value == math.inf
+    assert scaling_curve(flat, 1.0, "train").critical_batch_size_fit.value == 0
 
 
 def test_intervals_are_of_the_seeds_there_are():
@@ -156,7 +158,7 @@ def test_intervals_are_of_the_seeds_there_are():
     runs[64] = runs[64][:1]
     points = scaling_curve(runs, 1.0, "train", num_resamples=200).points
     assert math.isnan(points[2].steps.low)
-    steps = [run.hit(1.0, "train") for run in runs[32]]
+    steps = [run.time_to_target(1.0, "train") for run in runs[32]]
     assert points[1].steps[1:] == pytest.approx((min(steps), max(steps)))  # the range, of three
 
 
@@ -164,10 +166,12 @@ def test_noise_counts_up_to_the_target_at_the_size_of_the_run():
     run = make_run(64, 100)
     loud = [row._replace(noise_scale=200.0 if row.train_loss >= 1 else 9e9) for row in run.evaluations]
     loud[0] = loud[0]._replace(noise_scale=math.nan)  # nothing is measured before the first step
-    curve = scaling_curve({64: [ScalingRun(run.facts, tuple(loud))]}, 1.0, "train")
-    assert curve.points[0].critical_by_noise == pytest.approx(200)
+    curve = scaling_curve({64: [ScalingRun(run.metadata, tuple(loud))]}, 1.0, "train")
+    assert curve.points[0].critical_batch_size_noise == pytest.approx(200)
     rising = [row._replace(noise_scale=100.0 if row.step <= 50 else 900.0) for row in run.evaluations]
-    found = scaling_curve({64: [ScalingRun(run.facts, tuple(rising))]}, 1.0, "train").points[0].critical_by_noise
+    found = (
+        scaling_curve({64: [ScalingRun(run.metadata, tuple(rising))]}, 1.0, "train").points[0].critical_batch_size_noise
+    )
     before, after = (
         sum(0 < row.step <= 100 and (row.step <= 50) is is_first for row in rising) for is_first in (True, False)
     )
@@ -181,14 +185,14 @@ def test_one_of_three_that_diverged_does_not_bound_the_median():
     runs[64].append(diverged(make_run(64, 100)))
     curve = scaling_curve(runs, 1.0, "train")
     assert (curve.points[1].regime, curve.points[1].least_steps) == ("not reached", 59)
-    assert math.isnan(curve.critical_by_cost.value)  # 59 steps are 1.18 times the fewest examples
+    assert math.isnan(curve.critical_batch_size_cost.value)  # 59 steps are 1.18 times the fewest examples
 
 
 def test_a_target_that_evaluations_do_not_confirm_is_not_ruled_out():
     run = make_run(64, 4, 5, every=1)  # losses 2, 1.75, 1.5, 1.25, 1
-    assert run.hit(0.9, "train") == math.inf
+    assert run.time_to_target(0.9, "train") == math.inf
     assert run.least_steps(0.9, "train") == 3
-    assert run.least_steps(1.5, "train") == run.hit(1.5, "train") == 2
+    assert run.least_steps(1.5, "train") == run.time_to_target(1.5, "train") == 2
 
 
 def test_an_interval_reaches_as_far_as_one_cannot_tell():
@@ -196,7 +200,7 @@ def test_an_interval_reaches_as_far_as_one_cannot_tell():
     runs = {16: [make_run(16, 200)] * 3, 64: [make_run(64, 60), make_run(64, 70), make_run(64, 500, 100)]}
     curve = scaling_curve(runs, 1.0, "train")
     assert curve.points[1].steps.high == math.inf
-    assert curve.critical_by_fit.high == curve.critical_by_cost.high == math.inf
+    assert curve.critical_batch_size_fit.high == curve.critical_batch_size_cost.high == math.inf
 
 
 def test_the_best_setting_is_chosen_in_every_resample():
@@ -214,7 +218,7 @@ def test_the_linear_error_is_of_the_last_three():
     run = make_run(64, 100, every=10)
     errors = [math.nan, 9.0, 9.0, math.nan, 1.0, 2.0, 3.0]
     rows = tuple(row._replace(linear_error=error) for row, error in zip(run.evaluations, errors, strict=False))
-    assert scaling_curve({64: [ScalingRun(run.facts, rows)]}, 1.0, "train").points[0].linear_error == 2.0
+    assert scaling_curve({64: [ScalingRun(run.metadata, rows)]}, 1.0, "train").points[0].linear_error == 2.0
 
 
 def test_the_best_of_several_settings_has_the_fewest_steps_or_else_the_lowest_loss():

@@ -30,14 +30,14 @@ def test_latency_is_averaged_over_key_frames_and_others():
     assert row[:7] == ("accel", 5, 0.5, 0.4, 10, 2, pytest.approx((10 + 4 * 2) / 5))
     every_frame = tradeoff_row(IntervalScore("accel", 1, 0.5, 0.5), LATENCY)
     assert every_frame.mean_ms == 10
-    assert math.isnan(every_frame.carried_ms)
+    assert math.isnan(every_frame.non_keyframe_ms)
 
 
 def test_a_share_of_the_reference_is_paired_by_round():
     row = tradeoff_row(IntervalScore("accel", 5, 0.5, 0.4), LATENCY)
-    assert row.of_reference == pytest.approx((10 + 4 * 2) / 5 / 20)
-    assert row.of_reference_low == row.of_reference
-    assert row.of_reference_high == pytest.approx((30 + 4 * 2) / 5 / 20)
+    assert row.latency_ratio == pytest.approx((10 + 4 * 2) / 5 / 20)
+    assert row.latency_ratio_low == row.latency_ratio
+    assert row.latency_ratio_high == pytest.approx((30 + 4 * 2) / 5 / 20)
 
 
 def test_too_few_rounds_for_an_interval_are_refused():
@@ -114,10 +114,10 @@ def test_a_table_is_written_whole_or_not_at_all(tmp_path):
 def test_a_budget_for_key_frames_too_holds_for_the_mean():
     """Frames between key frames may take longer than those, as where the flow costs more than the net."""
     row = TradeoffRow("accel", 5, 0.5, 0.4, 10, 30, 26, 1.3, 1.3, 1.3)
-    assert best_within([row], 20, key_frames_too=True) is None
-    assert best_within([row], 26, key_frames_too=True) == row
+    assert best_within([row], 20, worst_case=True) is None
+    assert best_within([row], 26, worst_case=True) == row
     slow_key = row._replace(key_ms=40, mean_ms=20)
-    assert best_within([slow_key], 30, key_frames_too=True) is None
+    assert best_within([slow_key], 30, worst_case=True) is None
     assert best_within([slow_key], 30) == slow_key
 
 
@@ -139,7 +139,7 @@ def test_the_most_accurate_net_within_a_budget():
     assert best_within(rows, 25).net == "reference"
     assert best_within(rows, 19.5).interval == 2
     assert best_within(rows, 12).miou == 0.5
-    assert best_within(rows, 12, key_frames_too=True).net == "update"
+    assert best_within(rows, 12, worst_case=True).net == "update"
     assert best_within(rows, 3) is None
 
 

@@ -23,9 +23,9 @@ def test_a_run_ends_at_its_target_and_tells_the_step(tmp_path, caplog):
     trainer = fit(tmp_path, Line(), BatchSizeScaling(target=1.45, every_n_examples=4, window=1))
     run = read_run(tmp_path)
     assert trainer.global_step == 6
-    assert run.facts.outcome == "reached"
-    assert run.hit(1.45, "train") == pytest.approx(5.5)
-    assert run.hit(1.45, "train", "examples") == pytest.approx(22)
+    assert run.metadata.outcome == "reached"
+    assert run.time_to_target(1.45, "train") == pytest.approx(5.5)
+    assert run.time_to_target(1.45, "train", "examples") == pytest.approx(22)
     assert [row.step for row in run.evaluations] == list(range(7))
     np.testing.assert_allclose(run.columns["train_loss"], 2 - 0.1 * np.arange(7), rtol=1e-6)
     assert "batch size 4: the train loss reached 1.45 after 6 steps" in caplog.text
@@ -34,14 +34,14 @@ def test_a_run_ends_at_its_target_and_tells_the_step(tmp_path, caplog):
 def test_the_median_of_several_evaluations_delays_the_end_but_not_the_step(tmp_path):
     trainer = fit(tmp_path, Line(), BatchSizeScaling(target=1.45, every_n_examples=4, window=3))
     assert trainer.global_step == 7  # the next evaluation confirms it
-    assert read_run(tmp_path).hit(1.45, "train") == pytest.approx(5.5)
+    assert read_run(tmp_path).time_to_target(1.45, "train") == pytest.approx(5.5)
 
 
 def test_what_is_not_reached_in_all_steps_is_kept_and_said(tmp_path):
     with pytest.warns(UserWarning, match="did not reach 1 in 8 steps"):
         fit(tmp_path, Line(), BatchSizeScaling(target=1.0, every_n_examples=4), num_steps=8)
     run = read_run(tmp_path)
-    assert (run.facts.outcome, run.num_steps, run.hit(1.0, "train")) == ("budget", 8, math.inf)
+    assert (run.metadata.outcome, run.num_steps, run.time_to_target(1.0, "train")) == ("budget", 8, math.inf)
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_is_said(tmp_path):
@@ -49,7 +49,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_is_said(tmp_path):
         trainer = fit(tmp_path, Line(broken_at=3), BatchSizeScaling(target=1.0, every_n_examples=4))
     run = read_run(tmp_path)
     assert trainer.global_step == 3
-    assert run.facts.outcome == "diverged"
+    assert run.metadata.outcome == "diverged"
     assert [math.isnan(row.train_loss) for row in run.evaluations] == [False, False, False, True]
 
 
@@ -67,7 +67,7 @@ def test_accumulated_batches_are_one_step(tmp_path):
     options = {"accumulate_grad_batches": 4, "batch_size": 2, "num_steps": 5}
     fit(tmp_path, Line(), BatchSizeScaling(every_n_examples=1), **options)
     run = read_run(tmp_path)
-    assert (run.facts.batch_size, run.facts.micro_batch_size) == (8, 2)
+    assert (run.metadata.batch_size, run.metadata.micro_batch_size) == (8, 2)
     assert [(row.step, row.examples) for row in run.evaluations] == [(step, 8 * step) for step in range(6)]
     assert run.evaluations[-1].epoch == pytest.approx(0.2)
 
@@ -76,7 +76,7 @@ def test_two_processes_count_the_examples_of_both(tmp_path):
     options = {"strategy": "ddp_fork", "devices": 2, "num_steps": 5}
     fit(tmp_path, Line(), BatchSizeScaling(every_n_examples=1), **options)
     run = read_run(tmp_path)
-    assert (run.facts.batch_size, run.facts.num_processes) == (8, 2)
+    assert (run.metadata.batch_size, run.metadata.num_processes) == (8, 2)
     assert [row.examples for row in run.evaluations] == [0, 8, 16, 24, 32, 40]
     np.testing.assert_allclose(run.columns["train_loss"], 2 - 0.1 * np.arange(6), rtol=1e-6)
 
@@ -124,15 +124,15 @@ def test_a_run_that_was_stopped_at_its_last_step_has_ended(tmp_path):
     scaling = BatchSizeScaling(every_n_examples=4, target=0.85)
     fit(tmp_path, Line(), scaling, num_steps=5, callbacks=[scaling, saving], enable_checkpointing=True)
     ended = read_run(tmp_path)
-    write_run(ScalingRun(replace(ended.facts, outcome="running"), ended.evaluations), tmp_path)
+    write_run(ScalingRun(replace(ended.metadata, outcome="running"), ended.evaluations), tmp_path)
     loader = DataLoader(torch.ones(200, 1), batch_size=4)
     again = [BatchSizeScaling(every_n_examples=4, target=0.85)]
     trainer = make_trainer(
         tmp_path, logger=CSVLogger(tmp_path, name="", version=0), callbacks=again, max_epochs=-1, max_steps=5
     )
     trainer.fit(Line(), loader, ckpt_path=tmp_path / "last.ckpt")
-    assert ended.facts.outcome == "budget"
-    assert read_run(tmp_path).facts == ended.facts
+    assert ended.metadata.outcome == "budget"
+    assert read_run(tmp_path).metadata == ended.metadata
 
 
 @pytest.mark.parametrize(
@@ -237,4 +237,4 @@ def test_numbers_that_leave_their_range_at_once_are_a_run_that_diverged(tmp_path
         with pytest.raises(FloatingPointError):
             fit(tmp_path / kind.__name__, kind(), BatchSizeScaling())
         run = read_run(tmp_path / kind.__name__)
-        assert (run.facts.batch_size, run.facts.outcome, len(run.evaluations)) == (size, "diverged", num_rows)
+        assert (run.metadata.batch_size, run.metadata.outcome, len(run.evaluations)) == (size, "diverged", num_rows)

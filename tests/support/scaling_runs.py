@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from lightning_edge.analysis.scaling_run import Evaluation, ScalingFacts, ScalingRun
+from lightning_edge.analysis.scaling_run import Evaluation, RunMetadata, ScalingRun
 from lightning_edge.ops.batch_scaling import StepsBySize
 
 TRUTH = StepsBySize(min_steps=100.0, min_examples=20_000.0)
@@ -26,10 +26,10 @@ def make_run(size, steps, budget=math.inf, rate=0.1, every=None):
         )
         for step in range(0, last + 1, every)
     )
-    facts = ScalingFacts(size, size, 1, rate, "train", 1.0, 3, "budget")
+    facts = RunMetadata(size, size, 1, rate, "train", 1.0, 3, "budget")
     return ScalingRun(facts, evaluations)
 
 
 def diverged(run):
-    facts = dataclasses.replace(run.facts, outcome="diverged")
+    facts = dataclasses.replace(run.metadata, outcome="diverged")
     return ScalingRun(facts, (*run.evaluations[:3], run.evaluations[3]._replace(train_loss=math.nan)))

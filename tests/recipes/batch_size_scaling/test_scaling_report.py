@@ -28,9 +28,9 @@ def results(folder: Path, make=lambda planned: make_run(planned.size, steps_of(p
         if planned.size in skip:
             continue
         run = make(planned)
-        outcome = "reached" if math.isfinite(run.hit(1.0, "train")) else run.facts.outcome
-        facts = dataclasses.replace(run.facts, learning_rate=planned.setting.learning_rate, outcome=outcome)
-        write_run(dataclasses.replace(run, facts=facts), folder / planned.path)
+        outcome = "reached" if math.isfinite(run.time_to_target(1.0, "train")) else run.metadata.outcome
+        facts = dataclasses.replace(run.metadata, learning_rate=planned.setting.learning_rate, outcome=outcome)
+        write_run(dataclasses.replace(run, metadata=facts), folder / planned.path)
         (folder / planned.path / "done.json").write_text("{}")
     return read_results(folder)
 
@@ -99,7 +99,7 @@ def test_the_noise_scale_is_told_with_its_share_of_the_examples(tmp_path):
     found = results(tmp_path)
     [said] = [line for line in remarks(found) if "noise" in line]
     assert said.startswith(
-        "The gradient noise scale at batch size 64 foretells, for SGD without momentum, a critical one of 300, from "
+        "The gradient noise scale at batch size 64 predicts a critical batch size of 300 (plain SGD), from "
     )
     share = 64 * steps_of(64) / found.num_examples
     assert f"from {share:.1%} of the sweep's examples" in said
@@ -121,7 +121,7 @@ def test_the_picture_shows_every_number(tmp_path):
         for rule in rules:
             assert line(axis, rule) == pytest.approx(expected)
     assert line(noise, "fixed") == pytest.approx([300.0] * 4)
-    assert line(cost, "foretold by gradient noise") is not None
+    assert line(cost, "predicted by gradient noise") is not None
     assert line(steps, "advised")[0] == 0
     assert examples_per_s.lines[0].get_ydata() == pytest.approx([point.examples_per_s for point in points])
     levels = [float(line.get_label()) for line in contours.lines if line.get_label()[0].isdigit()]
@@ -158,5 +158,5 @@ def test_losses_that_are_no_numbers_leave_the_rest_readable(tmp_path):
         lambda run: diverged(make_run(run.size, 90)) if run.size == 1024 else make_run(run.size, steps_of(run.size)),
     )
     assert found.whole["fixed"].points[-1].regime == "diverged"
-    assert math.isfinite(found.whole["fixed"].critical_by_cost.value)
+    assert math.isfinite(found.whole["fixed"].critical_batch_size_cost.value)
     assert "diverged at step" in in_a_line(found.plan.runs()[0], found.plan, tmp_path / found.plan.runs()[0].path)

@@ -36,8 +36,8 @@ def test_every_run_has_its_folder_and_its_noise_is_measured(finished):
     # two sizes, one rate at the base, two at the other size, two seeds
     assert len(runs) == len(plan.runs()) == 6
     for planned, run in runs.items():
-        assert run.facts.batch_size == planned.size
-        assert run.facts.learning_rate == pytest.approx(planned.setting.learning_rate)
+        assert run.metadata.batch_size == planned.size
+        assert run.metadata.learning_rate == pytest.approx(planned.setting.learning_rate)
         assert run.num_steps == 96 // planned.size
         assert run.evaluations[-1].examples == 96
         assert "noise/scale" in next((folder / planned.path).rglob("metrics.csv")).read_text()
@@ -64,7 +64,7 @@ def test_the_analysis_leaves_a_table_a_picture_and_numbers(finished):
     for row in rows:
         runs = read_runs(read_plan(folder), folder)
         steps = [
-            max(1, run.hit(found.target, "train"))
+            max(1, run.time_to_target(found.target, "train"))
             for planned, run in runs.items()
             if planned.size == int(row["batch_size"])
             and planned.setting in found.plan.settings(row["rule"], planned.size)

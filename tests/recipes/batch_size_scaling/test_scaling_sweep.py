@@ -39,7 +39,7 @@ def test_a_rate_that_diverges_is_a_finding_and_no_failure(tmp_path, capsys):
     arguments = call("--sizes=[4,16]", "--lr_rules=['tuned']", "--tuned_lrs=[0.01,1e30]", f"--folder={tmp_path}/sweep")
     batch_size_scaling.main(arguments)
     runs = read_runs(read_plan(tmp_path / "sweep"), tmp_path / "sweep")
-    outcomes = {planned.setting.learning_rate: run.facts.outcome for planned, run in runs.items()}
+    outcomes = {planned.setting.learning_rate: run.metadata.outcome for planned, run in runs.items()}
     assert outcomes == {0.01: "budget", 1e30: "diverged"}
     assert "diverged at step" in capsys.readouterr().err
     found = read_results(tmp_path / "sweep")
@@ -90,9 +90,9 @@ def test_a_run_with_a_target_ends_there(tmp_path, capsys):
     batch_size_scaling.main([*arguments, "--target=2.36"])
     (planned,) = read_plan(tmp_path / "sweep").runs()
     run = read_run(tmp_path / "sweep" / planned.path)
-    assert run.facts.outcome == "reached"
+    assert run.metadata.outcome == "reached"
     assert run.num_steps < 6
-    assert math.isfinite(run.hit(2.36, "train"))
+    assert math.isfinite(run.time_to_target(2.36, "train"))
     assert ": 2.36 at step " in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"expected target of at least that at which the runs ended \(2.36\), got 2"):
         batch_size_scaling.main(["analyse", f"--folder={tmp_path}/sweep", "--target=2"])
@@ -158,7 +158,7 @@ def test_lars_and_shares_of_the_data_run(tmp_path):
         1: 70,
         0.5: 40,
     }
-    assert {run.facts.learning_rate for run in runs.values()} == {4.0}  # twice that of the base
+    assert {run.metadata.learning_rate for run in runs.values()} == {4.0}  # twice that of the base
     config = next((tmp_path / "sweep").rglob("config.yaml")).read_text()
     assert "class_path: timm.optim.Lars" in config
     assert {"lars_of_1_critical_by_fit", "lars_of_0.5_critical_by_cost"} <= found.keys()
