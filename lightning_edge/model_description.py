@@ -20,7 +20,9 @@ TRUSTED_MODULES = ("lightning_edge", "callbacks", "timm", "torch.nn", "torch.opt
 _BUILTINS = "torch._C"
 """Where functions such as ``torch.nn.functional.gelu`` are defined."""
 _CLASS_KEYS = ("class_path", "_class_path")
-_FETCHES = re.compile(r"hf[-_]hub:|local-dir:|\w+://")
+_FETCHES = re.compile(r"hf[-_]hub:|local-dir:|[\w+.-]+://", re.IGNORECASE)  # timm does not look at case either
+_BLANKS = re.compile(r"[\0- ]+")
+"""Which parsers of addresses pass over."""
 _FETCHING_ARGUMENTS = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path"}
 _MAY_BE_YAML = re.compile(r"[{\[:\n]")
 _LARGEST_CONFIGURATION = 1_000_000
@@ -41,7 +43,7 @@ def check_description(
         ValueError: A class or function of another module is named, or weights would be fetched.
     """
     for name, value in named_values(description):
-        if (name in _FETCHING_ARGUMENTS and value) or (isinstance(value, str) and _FETCHES.match(value)):
+        if (name in _FETCHING_ARGUMENTS and value) or (isinstance(value, str) and _fetches(value)):
             raise ValueError(f"{source} describes a model that fetches weights, by {name}={value!r}")
         is_class = name in _CLASS_KEYS
         if (
@@ -74,6 +76,10 @@ def named_values(content: Any) -> Iterator[tuple[str, Any]]:
         else:
             continue
         seen.add(id(value))
+
+
+def _fetches(text: str) -> bool:
+    return _FETCHES.match(_BLANKS.sub("", text)) is not None
 
 
 def _as_configuration(text: str) -> Any:

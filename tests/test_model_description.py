@@ -114,6 +114,25 @@ def test_the_callers_own_class_is_trusted():
 
 
 @pytest.mark.parametrize(
+    "address",
+    [
+        "hf-hub:a/b",
+        "HF-HUB:a/b",
+        "Hf_Hub:a/b",
+        "LOCAL-DIR:a",
+        " hf-hub:a/b",
+        "\thf-\nhub:a/b",
+        "HTTPS://a.b",
+        "git+ssh://a",
+    ],
+)
+def test_no_spelling_of_an_address_is_fetched(address):
+    described = {"net": {"class_path": "timm.create_model", "init_args": {"model_name": address}}}
+    with pytest.raises(ValueError, match=r"^some\.ckpt describes a model that fetches weights, by model_name="):
+        check_description(described, "some.ckpt")
+
+
+@pytest.mark.parametrize(
     "text", ["resnet18.tv_in1k", "val/miou", "weights.pth", "[3, 4]", "{", "a: b: c", "best.ckpt", "street.sky", ""]
 )
 def test_plain_strings_are_plain(text):

@@ -17,6 +17,7 @@ from lightning_edge.data.domains.partitions import ByAttributes, ImageRecord, Pa
 from lightning_edge.data.files import names_in
 from lightning_edge.data.formats.bdd100k import CLASS_NAMES, SOURCE, VOCABULARY, LabelledFrame, read_labels
 from lightning_edge.data.images.augmentation import Transform
+from lightning_edge.data.shown import shown_name
 from lightning_edge.ops.cityscapes_labels import TRAIN_LABELS
 from lightning_edge.samples.bdd100k import LIGHT_AND_WEATHER, sample_bdd100k
 from lightning_edge.samples.world.frames import TEST_SEED, check_pair
@@ -141,8 +142,8 @@ def _check_files(folder: Path, labels: Path, kept: Sequence[LabelledFrame], fram
     missing = [frame.name for frame in kept if frame.name not in there]
     if missing:
         raise FileNotFoundError(
-            f"{len(missing)} of {len(kept)} images of {labels} are missing in {folder}, the first is {missing[0]}: "
-            f"unpack bdd100k_images_100k.zip in root, from {SOURCE}"
+            f"{len(missing)} of {len(kept)} images of {labels} are missing in {folder}, the first is "
+            f"{shown_name(missing[0])}: unpack bdd100k_images_100k.zip in root, from {SOURCE}"
         )
     images = {name for name in there if name.endswith(".jpg") and not name.startswith(".")}
     others = sorted(images - {frame.name for frame in frames})

@@ -51,7 +51,7 @@ def grid_shifts(num_channels: int, kernel_size: int = 3, dilation: int = 1) -> t
     if each == 0:
         raise ValueError(f"expected a channel for each of {kernel_size**2} places of the kernel, got {num_channels}")
     # this order lets all of them be one copy in memory, see `shift_cpu`
-    steps = [dilation * (kernel_size // 2 - place) for place in range(kernel_size)]
+    steps = [int(dilation) * (kernel_size // 2 - place) for place in range(kernel_size)]
     shifts = tuple(Shift(each, dy, dx) for dx in steps for dy in steps)
     return (*shifts, Shift(left, 0, 0)) if left else shifts
 

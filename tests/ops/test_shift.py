@@ -160,6 +160,10 @@ def test_a_transform_within_is_compiled_too(transform, without_type_checks):
     torch.testing.assert_close(compiled, expected)
 
 
+def test_a_whole_number_may_come_as_a_float():
+    assert repr(inspect.unwrap(grid_shifts)(9, 3, 2.0)) == repr(grid_shifts(9, 3, 2))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -14,6 +14,7 @@ from jaxtyping import Float32
 
 from lightning_edge.contracts import LabelledSplit
 from lightning_edge.data.files import open_file
+from lightning_edge.data.shown import shown_name
 
 Features = Float32[np.ndarray, "images features"]
 
@@ -66,7 +67,7 @@ def read_features(path: Path, split: LabelledSplit, names: Sequence[str] | None 
     if missing:
         raise ValueError(
             f"{path}: expected features of all {len(names)} images of the {split} split, {len(missing)} are missing, "
-            f"such as {missing[0]}: was it written for other data?"
+            f"such as {shown_name(missing[0])}: was it written for other data?"
         )
     return features[[row[name] for name in names]]
 
@@ -87,8 +88,9 @@ def _read_arrays(path: Path, split: LabelledSplit) -> tuple[list[str], Features]
         except KeyError:
             raise ValueError(f"{path}: expected features of the {split} split, got a file without; {_REMEDY}") from None
         except Exception as error:  # a broken archive can raise nearly anything
+            reason = " ".join(str(error).split())
             raise ValueError(
-                f"{path}: expected a file of features of the images, got one that cannot be read ({error!s:.200}); "
+                f"{path}: expected a file of features of the images, got one that cannot be read ({reason:.200}); "
                 f"{_REMEDY}"
             ) from None
 
@@ -118,11 +120,13 @@ def _check(path: Path, split: LabelledSplit, names: Sequence[str], features: Fea
         )
     (name, count), *_ = Counter(names).most_common(1)
     if count > 1:
-        raise ValueError(f"{path}: expected each image of the {split} split once, got {name} twice; {_REMEDY}")
+        raise ValueError(
+            f"{path}: expected each image of the {split} split once, got {shown_name(name)} twice; {_REMEDY}"
+        )
     is_faulty = ~np.isfinite(features).all(1)
     if is_faulty.any():
         raise ValueError(
             f"{path}: expected finite features of the {split} split, got NaN or infinity for {is_faulty.sum()} of "
-            f"{len(names)} images, the first is {names[int(is_faulty.argmax())]}: are the encoder's weights finite? "
-            f"{_REMEDY}"
+            f"{len(names)} images, the first is {shown_name(names[int(is_faulty.argmax())])}: are the weights of the "
+            f"encoder finite? {_REMEDY}"
         )

@@ -9,7 +9,6 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from reprlib import repr as short_repr
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from jaxtyping import Float32, Int64
 
 from lightning_edge.data.domains.partitions import Vocabulary
 from lightning_edge.data.files import read_file
+from lightning_edge.data.shown import shown, shown_name
 
 CLASS_NAMES = (
     "pedestrian", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle", "traffic light", "traffic sign",
@@ -68,7 +68,7 @@ def read_labels(path: Path) -> list[LabelledFrame]:
     names = [_name(path, index, frame) for index, frame in enumerate(frames)]
     for name, count in Counter(names).most_common(1):
         if count > 1:
-            raise ValueError(f"{path}: expected each image once, got {name} twice; keep one of its frames")
+            raise ValueError(f"{path}: expected each image once, got {shown_name(name)} twice; keep one of its frames")
     faults: dict[str, list[str]] = {"are not four numbers": [], "have no area": []}
     read = [_labelled(path, name, frame, faults) for name, frame in zip(names, frames, strict=True)]
     _warn_of_faults(path, faults)
@@ -102,7 +102,7 @@ def _read_frames(path: Path) -> list[Any]:
     frames = content.get("frames") if isinstance(content, dict) else content
     if not isinstance(frames, list):
         raise ValueError(
-            f"{path}: expected a list of frames, or a dict with them as 'frames', got {short_repr(content)}; is this "
+            f"{path}: expected a list of frames, or a dict with them as 'frames', got {shown(content)}; is this "
             "another file?"
         )
     return frames
@@ -115,18 +115,18 @@ def _whole_number(digits: str) -> int | float:
 
 def _name(path: Path, index: int, frame: Any) -> str:
     if not isinstance(frame, dict) or not isinstance(frame.get("name"), str):
-        raise ValueError(f"{path}: expected frame {index} as a dict with a 'name', got {short_repr(frame)}")
+        raise ValueError(f"{path}: expected frame {index} as a dict with a 'name', got {shown(frame)}")
     return frame["name"]
 
 
 def _labelled(path: Path, name: str, frame: dict[str, Any], faults: dict[str, list[str]]) -> LabelledFrame:
     counted, ignored = [], []
     for label in _boxed(path, name, frame):
-        where = f"label {_text(label.get('id'))} of {name}"
+        where = f"label {shown_name(label.get('id'))} of {shown_name(name)}"
         category = label.get("category")
         if not isinstance(category, str) or category not in _LABEL_OF_CATEGORY:
             known = sorted(_LABEL_OF_CATEGORY)
-            raise ValueError(f"{path}: expected a category among {known}, got {short_repr(category)} for {where}")
+            raise ValueError(f"{path}: expected a category among {known}, got {shown(category)} for {where}")
         is_ignored = _is_crowd(path, where, label) or category in IGNORED
         box = _box(label["box2d"])
         if box is None:
@@ -144,24 +144,26 @@ def _boxed(path: Path, name: str, frame: dict[str, Any]) -> Iterator[dict[str, A
     if labels is None or labels == {}:
         return iter(())
     if not isinstance(labels, list) or not all(isinstance(label, dict) for label in labels):
-        raise ValueError(f"{path}: expected labels of {name} as a list of dicts, got {short_repr(labels)}")
+        raise ValueError(f"{path}: expected labels of {shown_name(name)} as a list of dicts, got {shown(labels)}")
     return (label for label in labels if label.get("box2d") is not None)
 
 
 def _attributes(path: Path, name: str, frame: dict[str, Any]) -> dict[str, str]:
     """A value for each attribute of the vocabulary; ``undefined`` where the frame has none."""
-    given = _attributes_of(path, name, frame)
+    given = _attributes_of(path, shown_name(name), frame)
     attributes = {key: UNDEFINED if given.get(key) is None else given[key] for key in VOCABULARY}
     for key, value in attributes.items():
         if value not in VOCABULARY[key]:
-            raise ValueError(f"{path}: expected {key} of {name} among {VOCABULARY[key]}, got {short_repr(value)}")
+            raise ValueError(
+                f"{path}: expected {key} of {shown_name(name)} among {VOCABULARY[key]}, got {shown(value)}"
+            )
     return attributes
 
 
 def _is_crowd(path: Path, where: str, label: dict[str, Any]) -> bool:
     crowd = _attributes_of(path, where, label).get("crowd")
     if crowd not in (None, True, False):
-        raise ValueError(f"{path}: expected crowd of {where} as true or false, got {short_repr(crowd)}")
+        raise ValueError(f"{path}: expected crowd of {where} as true or false, got {shown(crowd)}")
     return bool(crowd)
 
 
@@ -169,12 +171,8 @@ def _attributes_of(path: Path, where: str, item: dict[str, Any]) -> dict[str, An
     """Attributes of a frame or of a label, which may have none."""
     attributes = item.get("attributes")
     if not isinstance(attributes, dict | None):
-        raise ValueError(f"{path}: expected attributes of {where} as a dict, got {short_repr(attributes)}")
+        raise ValueError(f"{path}: expected attributes of {where} as a dict, got {shown(attributes)}")
     return attributes or {}
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else short_repr(value)
 
 
 def _box(box2d: Any) -> list[float] | None:

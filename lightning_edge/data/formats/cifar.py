@@ -5,7 +5,6 @@ is read by :mod:`lightning_edge.data.formats.data_pickle`, which knows data and 
 """
 
 from pathlib import Path
-from reprlib import repr as short_repr
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from lightning_edge.data.files import names_in, read_file
 from lightning_edge.data.formats.data_pickle import ByteArray, NotDataError, load_data
 from lightning_edge.data.labelled_images import LabelledImages
+from lightning_edge.data.shown import shown
 
 NumClasses = Literal[10, 100]
 
@@ -92,7 +92,7 @@ def _read_python(path: Path, version: _Version, num_classes: NumClasses) -> Labe
         )
     if not all(type(label) is int for label in labels):
         raise ValueError(
-            f"{path}: expected whole numbers as {version.label!r}, got {short_repr(labels)}; copy or download it again"
+            f"{path}: expected whole numbers as {version.label!r}, got {shown(labels)}; copy or download it again"
         )
     try:
         values = pixels.values()
@@ -119,7 +119,7 @@ def _checked(path: Path, pixels: np.ndarray, labels: list[int], num_classes: Num
     least, largest = min(labels), max(labels)
     if not 0 <= least <= largest < num_classes:
         raise ValueError(
-            f"{path}: expected classes within [0, {num_classes}), got {short_repr(least)} to {short_repr(largest)}; "
+            f"{path}: expected classes within [0, {num_classes}), got {shown(least)} to {shown(largest)}; "
             "is this another data set?"
         )
     images = pixels.reshape(-1, 3, SIZE_PX, SIZE_PX).transpose(0, 2, 3, 1)
@@ -129,7 +129,7 @@ def _checked(path: Path, pixels: np.ndarray, labels: list[int], num_classes: Num
 def _describe(content: Any) -> str:
     if not isinstance(content, dict):
         return type(content).__name__
-    return short_repr({key: getattr(value, "shape", type(value).__name__) for key, value in content.items()})
+    return shown({key: getattr(value, "shape", type(value).__name__) for key, value in content.items()})
 
 
 def _unpickle(path: Path) -> Any:

@@ -54,7 +54,10 @@ def read_image(path: Path, upright: bool = False) -> RgbImage:
         )
     orientation = orientation_of(header, data)
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = decode_jpeg(data, flags) if is_jpeg(data) else decode(data, flags)
+    if header.format == "PPM":  # OpenCV takes white for 255, whatever the file says, and reads none written in digits
+        pixels = load(data, header, path, "RGB")
+    else:
+        pixels = decode_jpeg(data, flags) if is_jpeg(data) else decode(data, flags)
     if pixels is None:
         raise undecodable(path)
     stored = as_stored(pixels, header.format, orientation)

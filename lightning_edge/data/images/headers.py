@@ -101,24 +101,33 @@ def undecodable(path: Path) -> ValueError:
     )
 
 
-def load(data: bytes, header: Image.Image, path: Path) -> np.ndarray:
-    """Decode by Pillow, which keeps the indices of palettes; raises ``ValueError`` if the pixels are damaged."""
+def load(data: bytes, header: Image.Image, path: Path, mode: str | None = None) -> np.ndarray:
+    """Decode by Pillow, which keeps the indices of palettes; raises ``ValueError`` if the pixels are damaged.
+
+    Args:
+        data: the bytes of the file.
+        header: what :func:`open_image` made of them.
+        path: the file, for the error.
+        mode: one of Pillow's, such as ``RGB``; as the file has it if ``None``.
+    """
     try:
         Image.open(io.BytesIO(data), formats=_FORMATS).verify()  # the checksums of a PNG, which loading skips
         header.load()
-        return np.asarray(header)
+        return np.asarray(header if mode is None else header.convert(mode))
     except Exception:  # Pillow raises errors of many kinds
         raise undecodable(path) from None
 
 
 def largest_value(image: Image.Image) -> int:
     """What a file stores white as: 1 for one bit, 15 for four, 65535 for 16 bits and more."""
+    if image.mode == "1":
+        return 1
     codec, arguments = _coding(image)
     if codec.startswith("ppm"):
         return arguments[1]
     if image.mode.startswith(("I", "F")) or (";16" in arguments[0] and image.format != "BMP"):  # of BMP: 5, 6, 5 bits
         return 65535
-    return {"1": 1, "L;2": 3, "L;4": 15}.get(arguments[0], 255)
+    return {"L;2": 3, "L;4": 15}.get(arguments[0].removesuffix("R"), 255)  # R: a TIFF whose bits run from the right
 
 
 def is_inverted(image: Image.Image) -> bool:

@@ -54,6 +54,12 @@ class DeepLab(SegmentationBranch):
         self.num_classes = num_classes
         options = {"out_indices": (-1,), "output_stride": output_stride, **(encoder_options or {})}
         self.encoder = make_encoder(encoder, weights, options)
+        strides: list[int] = self.encoder.feature_info.reduction()  # pyright: ignore
+        if strides != [output_stride]:
+            raise ValueError(
+                f"expected an encoder with one map, of the output_stride {output_stride}, got {encoder} with "
+                f"encoder_options {encoder_options}, whose maps have the strides {strides}"
+            )
         self.normalize = Normalize.of_timm(self.encoder)
         if freeze_norm:
             if weights is None:

@@ -164,6 +164,20 @@ def test_images_of_few_bits_are_scaled_to_white(tmp_path: Path):
     np.testing.assert_array_equal(read_image(tmp_path / "a.png")[..., 0], np.eye(8) * 255)
 
 
+@pytest.mark.parametrize("most", [1, 15, 100, 254, 255])
+@pytest.mark.parametrize("is_in_digits", [False, True])
+def test_pnm_images_of_any_range_are_scaled_to_white(tmp_path: Path, most: int, is_in_digits: bool):
+    colors = np.array([[[0, most, most // 2], [most, 0, 0]]], np.uint8)
+    for kind, pixels in ((2, colors[..., 0]), (3, colors)):
+        digits = b"P%d 2 1 %d\n%s" % (kind, most, b" ".join(b"%d" % value for value in pixels.ravel()))
+        data = digits if is_in_digits else b"P%d 2 1 %d\n%s" % (kind + 3, most, pixels.tobytes())
+        (tmp_path / "a.ppm").write_bytes(data)
+        expected = pixels if kind == 3 else np.repeat(pixels[..., None], 3, axis=-1)
+        np.testing.assert_allclose(read_image(tmp_path / "a.ppm"), expected * (255 / most), atol=0.5)
+    (tmp_path / "a.pbm").write_bytes(b"P1 2 1\n0 1" if is_in_digits else b"P4 2 1\n\x40")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.pbm")[..., 0], [[255, 0]])
+
+
 def test_a_jpeg_that_ends_in_the_middle(tmp_path: Path):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     data = cv2.imencode(".jpg", noise)[1].tobytes()

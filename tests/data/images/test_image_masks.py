@@ -92,6 +92,24 @@ def test_tiff(tmp_path: Path, mode: str, compression: str):
     np.testing.assert_array_equal(_read(tmp_path, "a.tif", _saved(image, "TIFF", compression=compression)), ids)
 
 
+def _tiff(ids: np.ndarray, bits: int, is_reversed: bool) -> bytes:
+    """A TIFF written by hand: of gray in so many bits, the first pixel in the highest or in the lowest bits."""
+    rows = np.unpackbits(ids[..., None], axis=-1)[..., 8 - bits :].reshape(len(ids), -1)
+    packed = np.packbits(rows, axis=1)
+    pixels = np.packbits(np.unpackbits(packed[..., None], axis=-1)[..., ::-1]) if is_reversed else packed
+    tags = {256: ids.shape[1], 257: len(ids), 258: bits, 259: 1, 262: 1, 266: 2 if is_reversed else 1, 273: 8, 277: 1}
+    tags |= {278: len(ids), 279: pixels.size}
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 4, 1, tags[tag]) for tag in tags)
+    return b"II*\0" + struct.pack("<I", 8 + pixels.size) + pixels.tobytes() + directory + bytes(4)
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_tiff_of_few_bits(tmp_path: Path, bits: int, is_reversed: bool):
+    ids = _IDS & (2**bits - 1)
+    np.testing.assert_array_equal(_read(tmp_path, "a.tif", _tiff(ids, bits, is_reversed)), ids)
+
+
 @pytest.mark.parametrize("mode", ["LA", "RGB", "RGBA"])
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
 def test_gray_with_equal_channels(tmp_path: Path, image_format: str, mode: str):
@@ -137,6 +155,9 @@ def test_gray_that_is_stored_inverted_is_refused(tmp_path: Path):
     assert Image.open(io.BytesIO(data)).tag_v2[262] == 0  # white is zero
     with pytest.raises(ValueError, match=r"a\.tif: expected a mask .* got gray that stores white as 0; save it as"):
         _read(tmp_path, "a.tif", data)
+    for bitmap in (b"P1 2 1\n0 1", b"P4 2 1\n\x40"):
+        with pytest.raises(ValueError, match=r"a\.pbm: expected a mask .* got gray that stores white as 0; save it as"):
+            _read(tmp_path, "a.pbm", bitmap)
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF", "GIF", "WEBP", "JPEG"])

@@ -32,15 +32,16 @@ ENCODINGS: dict[str, dict[str, Any]] = {
     "full color": {"subsampling": 0, "quality": 95},
     "progressive": {"progressive": True},
 }
+ALL_ENCODINGS = ENCODINGS | {"progressive restarts": {"progressive": True, "restart_marker_rows": 1}}
 
 
 def _encoded(encoding: str, kind: str = "photo", mode: str = "RGB") -> bytes:
     file = io.BytesIO()
-    Image.fromarray(_picture(kind)).convert(mode).save(file, "JPEG", **ENCODINGS[encoding])
+    Image.fromarray(_picture(kind)).convert(mode).save(file, "JPEG", **ALL_ENCODINGS[encoding])
     return file.getvalue()
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", ALL_ENCODINGS)
 @pytest.mark.parametrize("kind", ["photo", "black", "white", "half black"])
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_whole_files_are_as_their_decoder_gives_them(encoding: str, kind: str, mode: str):
@@ -67,6 +68,27 @@ def test_zeros_in_the_middle(encoding: str, share: float):
     assert decode_jpeg(zeroed, cv2.IMREAD_COLOR_RGB) is None
 
 
+@pytest.mark.parametrize("restarts", [{"restart_marker_rows": 1}, {"restart_marker_blocks": 7}])
+@pytest.mark.parametrize("num_lost", [1, 8, 9])
+def test_stretches_lost_at_the_end_of_a_scan(restarts: dict[str, int], num_lost: int):
+    file = io.BytesIO()
+    Image.fromarray(_picture("photo")).save(file, "JPEG", progressive=True, **restarts)
+    data = file.getvalue()
+    last_scan = data.rindex(b"\xff\xda")
+    markers = [place for place in range(last_scan, len(data)) if data[place] == 0xFF and 0xD0 <= data[place + 1] < 0xD8]
+    cut = data[: markers[-num_lost]] + data[-2:]
+    assert decode(cut, cv2.IMREAD_COLOR_RGB) is not None  # OpenCV takes it
+    assert decode_jpeg(cut, cv2.IMREAD_COLOR_RGB) is None
+
+
+@pytest.mark.parametrize("encoding", ALL_ENCODINGS)
+@pytest.mark.parametrize("size", [(1, 1), (1, 30), (30, 1)])
+def test_whole_files_a_pixel_wide(encoding: str, size: tuple[int, int]):
+    file = io.BytesIO()
+    Image.new("RGB", size, (200, 100, 30)).save(file, "JPEG", **ALL_ENCODINGS[encoding])
+    assert decode_jpeg(file.getvalue(), cv2.IMREAD_COLOR_RGB) is not None
+
+
 @pytest.mark.parametrize("encoding", ["plain", "restarts", "full color"])
 def test_zeros_up_to_the_end(encoding: str):
     data = _encoded(encoding)
@@ -75,7 +97,7 @@ def test_zeros_up_to_the_end(encoding: str):
     assert decode_jpeg(zeroed, cv2.IMREAD_COLOR_RGB) is None
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", ALL_ENCODINGS)
 def test_whole_files_are_read_in_silence(encoding: str, capfd: pytest.CaptureFixture[str]):
     for kind in ("photo", "half black"):
         decode_jpeg(_encoded(encoding, kind), cv2.IMREAD_COLOR_RGB)

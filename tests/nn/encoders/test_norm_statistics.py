@@ -1,6 +1,8 @@
 """Batch norms whose statistics are taken anew."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 import torch
@@ -33,6 +35,36 @@ def test_statistics_are_those_of_all_values_in_batches_of_several_sizes(net):
     for name, value in net.state_dict().items():
         if "running" not in name and "num_batches" not in name:
             assert torch.equal(value, before[name])
+
+
+class Sums:
+    """The sum over processes, of threads in their place."""
+
+    def __init__(self, count):
+        self.barrier = Barrier(count, timeout=30)
+        self.given = [None] * count
+
+    def of(self, rank):
+        def sum_over_processes(values):
+            self.given[rank] = values
+            self.barrier.wait()
+            total = sum(self.given)
+            self.barrier.wait()
+            return total
+
+        return sum_over_processes
+
+
+def test_processes_with_other_images_get_the_statistics_of_all_values(net):
+    shares = [[torch.rand(2, 3, 6, 6)], [5 + 3 * torch.rand(4, 3, 6, 6), torch.rand(1, 3, 6, 6)], []]
+    sums, nets = Sums(len(shares)), [copy.deepcopy(net) for _ in shares]
+    with ThreadPoolExecutor(len(shares)) as threads:
+        counts = threads.map(lambda rank: reestimate_norms(nets[rank], shares[rank], None, sums.of(rank)), range(3))
+        assert list(counts) == [3, 3, 3]
+    mean, variance = pooled([net[0](batch) for share in shares for batch in share])
+    for one in nets:
+        torch.testing.assert_close(one[1].running_mean, mean)
+        torch.testing.assert_close(one[1].running_var, variance)
 
 
 def test_a_norm_sees_what_a_training_would_show_it():

@@ -71,3 +71,14 @@ def test_normalisation_is_that_of_the_encoder():
     net = DeepLab("resnet10t", 5)
     image = net.normalize.mean.expand(-1, 8, 8)[None]
     torch.testing.assert_close(net.normalize(image), torch.zeros_like(image))
+
+
+@pytest.mark.parametrize(
+    ("options", "strides"), [({"out_indices": (1, 3)}, r"\[4, 16\]"), ({"out_indices": (1,)}, r"\[4\]")]
+)
+def test_options_that_give_other_maps_are_refused(options, strides):
+    with pytest.raises(
+        ValueError,
+        match=rf"^expected an encoder with one map, of the output_stride 16, .*strides {strides}$",
+    ):
+        DeepLab("resnet10_quarter", 5, encoder_options=options)
