@@ -10,7 +10,10 @@ from callbacks.gradient_noise_scale import GradientNoiseScale as GradientNoiseSc
 from callbacks.latency_monitor import LatencyMonitor as LatencyMonitor
 from callbacks.norm_reestimation import NormReestimation as NormReestimation
 from callbacks.overlay_writer import OverlayWriter as OverlayWriter
-from callbacks.prediction_table import PredictionTable as PredictionTable
+from callbacks.prediction_writer import PredictionWriter as PredictionWriter
 from callbacks.segmentation_pictures import SegmentationPictures as SegmentationPictures
 from callbacks.tradeoff_report import TradeoffReport as TradeoffReport
 from callbacks.warm_start import WarmStart as WarmStart
+from lightning_edge.renamed import old_names
+
+__getattr__ = old_names(__name__, {"PredictionTable": "PredictionWriter"})

@@ -17,7 +17,7 @@ from callbacks._pictures.evaluation_pictures import EvaluationPictures
 from callbacks._pictures.files import classes_of, enlarge, enlargement, pixels_of, write_picture
 from lightning_edge.contracts import IGNORE_INDEX
 from lightning_edge.ops.drawing import Palette, colour_mask, overlay, tile, with_legend
-from lightning_edge.ops.resize import resize_scores
+from lightning_edge.ops.resize import resize_logits
 
 _READABLE_PX = 320
 """Least length of the longer side of an image in the picture."""
@@ -72,7 +72,7 @@ class SegmentationPictures(EvaluationPictures):
         inputs, masks = _inputs_and_masks(batch)
         inputs, masks = inputs[:num_missing], masks[:num_missing]
         with torch.no_grad(), trainer.precision_plugin.forward_context():
-            scores = resize_scores(module(inputs).float(), masks)
+            scores = resize_logits(module(inputs).float(), masks)
         self._num_classes = scores.shape[1]
         images = inputs if inputs.ndim == 4 else inputs[:, -1]
         for image, score, mask in zip(images, scores, masks, strict=True):

@@ -203,7 +203,7 @@ class Detector(Protocol):
 
 @runtime_checkable
 class VideoNet(Protocol):
-    """A net that spends much on key frames and carries what it found to the frames after them."""
+    """A net that computes much on key frames and propagates the result to the frames after them."""
 
     def start(self, frame: Float[Tensor, "batch 3 height width"]) -> Any:
         """State after a key frame."""
@@ -213,8 +213,8 @@ class VideoNet(Protocol):
         """State on the next frame."""
         ...
 
-    def scores(self, state: Any) -> Float[Tensor, "batch classes height width"]:
-        """Scores of the classes on the present frame."""
+    def logits(self, state: Any) -> Float[Tensor, "batch classes height width"]:
+        """Logits of the classes on the present frame."""
         ...
 
 

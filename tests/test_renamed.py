@@ -4,6 +4,7 @@ import importlib
 
 import pytest
 
+from lightning_edge.data import OneHotEmbedding
 from lightning_edge.model_description import check_description
 
 OLD = {
@@ -34,14 +35,14 @@ def test_a_name_that_never_was_is_refused(module):
         importlib.import_module(module).Nothing  # noqa: B018
 
 
-def test_a_configuration_with_an_old_name_is_understood(capsys, monkeypatch, tmp_path):
+def test_a_configuration_with_an_old_name_is_understood(monkeypatch, tmp_path):
     from recipes import ddn
 
     monkeypatch.chdir(tmp_path)
-    arguments = ["fit", "--data.embedding=OneHot", "--print_config"]
-    with pytest.raises(SystemExit, match="0"):
-        ddn.main(["fit", "--data.embedding=lightning_edge.data.OneHot", *arguments[2:]])
-    assert "OneHotEmbedding" in capsys.readouterr().out
+    small = ["--data.sample_size=[64,96]", "--data.num_sample_train=2", "--data.num_sample_val=1"]
+    with pytest.warns(FutureWarning, match="lightning_edge.data.OneHot is now called OneHotEmbedding"):
+        data = ddn.main(["domains", *small, "--data.embedding=lightning_edge.data.OneHot"]).datamodule
+    assert type(data.embedding) is OneHotEmbedding
 
 
 def test_a_checkpoint_with_an_old_name_is_checked_like_one_with_the_new():

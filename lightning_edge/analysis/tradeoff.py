@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lightning_edge.contracts import IntervalScore, VideoNet
-from lightning_edge.ops.classes import most_likely
+from lightning_edge.ops.classes import predict_classes
 from lightning_edge.timing import Samples, interleave, ratio
 
 
@@ -66,11 +66,11 @@ def steps_to_time(nets: Mapping[str, VideoNet], frames: Tensor) -> dict[str, Cal
 
     @torch.inference_mode()
     def key(net: VideoNet) -> None:
-        most_likely(net.scores(net.start(first)))
+        predict_classes(net.logits(net.start(first)))
 
     @torch.inference_mode()
     def carried(net: VideoNet, state: Any) -> None:
-        most_likely(net.scores(net.advance(state, second)))
+        predict_classes(net.logits(net.advance(state, second)))
 
     steps: dict[str, Callable[[], None]] = {}
     for name, net in nets.items():

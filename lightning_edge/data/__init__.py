@@ -10,12 +10,12 @@ from lightning_edge.data.cityscapes import CityscapesVideoDataModule as Cityscap
 from lightning_edge.data.corrupted_cifar import CorruptedCIFARDataModule as CorruptedCIFARDataModule
 from lightning_edge.data.detection import DetectionDataModule as DetectionDataModule
 from lightning_edge.data.digits import DigitsDataModule as DigitsDataModule
-from lightning_edge.data.domains.embeddings import AtRandom as AtRandom
-from lightning_edge.data.domains.embeddings import Estimated as Estimated
-from lightning_edge.data.domains.embeddings import ImageFeatures as ImageFeatures
-from lightning_edge.data.domains.embeddings import MeanFeatures as MeanFeatures
-from lightning_edge.data.domains.embeddings import OneHot as OneHot
-from lightning_edge.data.domains.embeddings import Shuffled as Shuffled
+from lightning_edge.data.domains.embeddings import EstimatedEmbedding as EstimatedEmbedding
+from lightning_edge.data.domains.embeddings import ImageFeatureEmbedding as ImageFeatureEmbedding
+from lightning_edge.data.domains.embeddings import MeanFeatureEmbedding as MeanFeatureEmbedding
+from lightning_edge.data.domains.embeddings import OneHotEmbedding as OneHotEmbedding
+from lightning_edge.data.domains.embeddings import RandomEmbedding as RandomEmbedding
+from lightning_edge.data.domains.embeddings import ShuffledEmbedding as ShuffledEmbedding
 from lightning_edge.data.domains.partitions import ByAttributes as ByAttributes
 from lightning_edge.data.domains.partitions import ByClusters as ByClusters
 from lightning_edge.data.domains.partitions import EachImage as EachImage
@@ -32,3 +32,16 @@ from lightning_edge.data.images.files import label_table as label_table
 from lightning_edge.data.segmentation import LabelledClip as LabelledClip
 from lightning_edge.data.segmentation import SegmentationDataModule as SegmentationDataModule
 from lightning_edge.data.segmentation import SegmentationVideoDataModule as SegmentationVideoDataModule
+from lightning_edge.renamed import old_names
+
+__getattr__ = old_names(
+    __name__,
+    {
+        "AtRandom": "RandomEmbedding",
+        "Estimated": "EstimatedEmbedding",
+        "ImageFeatures": "ImageFeatureEmbedding",
+        "MeanFeatures": "MeanFeatureEmbedding",
+        "OneHot": "OneHotEmbedding",
+        "Shuffled": "ShuffledEmbedding",
+    },
+)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from lightning_edge.contracts import input_key
-from lightning_edge.data.loading import Draw, ResumableLoader, SeededSampler
+from lightning_edge.data.loading import ResumableLoader, SampleRequest, SeededSampler
 from lightning_edge.ops.sampling import evenly_spaced
 from lightning_edge.samples.world.frames import check_at_least
 
@@ -88,8 +88,8 @@ class EdgeDataModule(LightningDataModule, ABC):
     def make_dataset(self, split: Split) -> Dataset[Any]:
         """Index a split and check what can be checked before training.
 
-        Items of the train split are asked for by :class:`~lightning_edge.data.loading.Draw`, all others by ``int``.
-        Images are ``uint8``.
+        Items of the train split are requested by :class:`~lightning_edge.data.loading.SampleRequest`, all others by
+        ``int``. Images are ``uint8``.
         """
 
     def dataset(self, split: Split) -> Dataset[Any]:
@@ -115,7 +115,7 @@ class EdgeDataModule(LightningDataModule, ABC):
         """
         dataset: Any = self.dataset(split)
         indices = evenly_spaced(len(dataset), num_samples)
-        return [dataset[Draw(index, index, 0) if split == "train" else index] for index in indices]
+        return [dataset[SampleRequest(index, index, 0) if split == "train" else index] for index in indices]
 
     def make_sampler(self, dataset: Dataset[Any], num_replicas: int, rank: int, accumulate: int) -> SeededSampler:
         """Sampler of the train split; override it for batches with a structure, such as identities in pairs."""

@@ -38,7 +38,7 @@ class BDD100KDataModule(DetectionDataModule):
     Args:
         root: Folder of the data set; small generated scenes in the same layout if ``None``.
         partition: Which domain an image is of; a domain for each time of day and weather if ``None``.
-        embedding: How a domain is described; ``OneHot()`` if ``None``.
+        embedding: How a domain is described; ``OneHotEmbedding()`` if ``None``.
         only: Keeps the images with these values of some attributes, such as ``{"timeofday": ("night",)}``.
         input_size: Height and width of all images in batches, pixels.
         train_transform: As in :class:`~lightning_edge.data.detection.DetectionDataModule`.

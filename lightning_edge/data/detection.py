@@ -24,7 +24,7 @@ from lightning_edge.data.images.augmentation import DetectionAugmentation, Trans
 from lightning_edge.data.images.files import RgbImage, read_image
 from lightning_edge.data.images.headers import MAX_PIXELS
 from lightning_edge.data.images.letterbox import letterbox
-from lightning_edge.data.loading import Draw
+from lightning_edge.data.loading import SampleRequest
 
 LEAST_LEFT_BY_CROP = 0.3
 """Share of a box that must stay in the picture under augmentation; with less it is left out, ignored ones too."""
@@ -156,14 +156,14 @@ class _DetectionDataset(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, item: int | Draw) -> dict[str, Tensor]:
-        index = item.index if isinstance(item, Draw) else item
+    def __getitem__(self, item: int | SampleRequest) -> dict[str, Tensor]:
+        index = item.index if isinstance(item, SampleRequest) else item
         labelled = self.images[index]
         original = read_image(labelled.path)
         image, scale = letterbox(original, self.input_size)
         boxes, row = _clipped(np.concatenate([labelled.boxes_xyxy, labelled.ignored_xyxy]), *original.shape[:2])
         boxes = np.minimum(boxes * np.float32(scale), _corner(*self.input_size))
-        if isinstance(item, Draw):
+        if isinstance(item, SampleRequest):
             image, boxes, kept = self._augmented(image, boxes, item.seed)
             row = row[kept]
         label = np.concatenate([labelled.label, labelled.ignored_label])[row]
@@ -178,7 +178,7 @@ class _DetectionDataset(Dataset[dict[str, Tensor]]):
             "original_size": torch.tensor(original.shape[:2]),
             "image_id": torch.tensor(index),
             "has_inclusive_edges": torch.tensor(self.has_inclusive_edges),
-            **self.domains.of(index),
+            **self.domains.sample_fields(index),
         }
 
     def _augmented(

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from lightning_edge.data.domains.module import DomainLookup
 from lightning_edge.data.images.augmentation import Transform
 from lightning_edge.data.images.batch_augmentation import augment_batch
-from lightning_edge.data.loading import Draw
+from lightning_edge.data.loading import SampleRequest
 
 
 class LabelledImages(NamedTuple):
@@ -31,7 +31,8 @@ class LabelledImageDataset(Dataset[dict[str, Tensor]]):
 
     Args:
         data: All images.
-        transform: Augmentation of the items that are asked for by a :class:`~lightning_edge.data.loading.Draw`; see
+        transform: Augmentation of the items that are requested by a
+            :class:`~lightning_edge.data.loading.SampleRequest`; see
             :mod:`~lightning_edge.data.images.batch_augmentation` for which are fast.
         domains: The domain of each image.
     """
@@ -46,13 +47,13 @@ class LabelledImageDataset(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, item: Draw | int) -> dict[str, Tensor]:
+    def __getitem__(self, item: SampleRequest | int) -> dict[str, Tensor]:
         return self.__getitems__([item])[0]
 
-    def __getitems__(self, items: Sequence[Draw | int]) -> list[dict[str, Tensor]]:
+    def __getitems__(self, items: Sequence[SampleRequest | int]) -> list[dict[str, Tensor]]:
         """All items of a batch, which a ``DataLoader`` asks for at once."""
-        indices = [item.index if isinstance(item, Draw) else item for item in items]
-        seeds = [item.seed for item in items if isinstance(item, Draw)]
+        indices = [item.index if isinstance(item, SampleRequest) else item for item in items]
+        seeds = [item.seed for item in items if isinstance(item, SampleRequest)]
         if self.transform is None or not seeds:
             images = np.ascontiguousarray(self.images[indices].transpose(0, 3, 1, 2))
         else:
@@ -63,4 +64,4 @@ class LabelledImageDataset(Dataset[dict[str, Tensor]]):
         ]
         if self.domains is None:
             return samples
-        return [sample | self.domains.of(index) for sample, index in zip(samples, indices, strict=True)]
+        return [sample | self.domains.sample_fields(index) for sample, index in zip(samples, indices, strict=True)]

@@ -18,7 +18,7 @@ _ORDER, _SAMPLE, _BATCH = 1, 2, 3  # what a random number is for, so that equal 
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class SampleRequest:
     """One training sample as the sampler asks a dataset for it.
 
     ``seed`` belongs to the sample; ``batch_seed`` is shared by all samples of a batch, on all processes.
@@ -29,7 +29,7 @@ class Draw:
     batch_seed: int
 
 
-class SeededSampler(DistributedSampler[Draw]):
+class SeededSampler(DistributedSampler[SampleRequest]):
     """Shuffles, shards over processes and seeds; steps that would be incomplete are dropped.
 
     The global order is cut into batches of ``batch_size * num_replicas`` samples, of which each process takes its
@@ -38,7 +38,7 @@ class SeededSampler(DistributedSampler[Draw]):
     Lightning leaves those alone. Subclasses may override :meth:`order`.
 
     Args:
-        dataset: what is sampled; its ``__getitem__`` receives a :class:`Draw`.
+        dataset: what is sampled; its ``__getitem__`` receives a :class:`SampleRequest`.
         batch_size: samples in a batch of one process.
         num_replicas: number of processes.
         rank: which of them this is.
@@ -77,13 +77,13 @@ class SeededSampler(DistributedSampler[Draw]):
         (seed,) = self._mix(_ORDER, [0])
         return np.random.default_rng(seed).permutation(len(self.dataset)).tolist()  # pyright: ignore[reportArgumentType]
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[SampleRequest]:
         end = self.start + self.num_left(self.start)
         indices = self.order()[self.start + self.rank : end : self.num_replicas]
         # a batch is named by where it begins, which holds for any batch size after a resume
         begins = range(self.start, end, self.global_batch_size)
         batch_seeds = self._mix(_BATCH, begins).repeat(self.batch_size)
-        yield from map(Draw, indices, self._mix(_SAMPLE, indices).tolist(), batch_seeds.tolist())
+        yield from map(SampleRequest, indices, self._mix(_SAMPLE, indices).tolist(), batch_seeds.tolist())
 
     def __len__(self) -> int:
         return self.num_left(0) // self.num_replicas

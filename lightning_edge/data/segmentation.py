@@ -18,7 +18,7 @@ from lightning_edge.data.images.augmentation import StreetAugmentation, Transfor
 from lightning_edge.data.images.camera_motion import RandomCameraMotion
 from lightning_edge.data.images.files import LabelTable, check_same_size, read_image, read_mask
 from lightning_edge.data.images.headers import stored_size
-from lightning_edge.data.loading import Draw
+from lightning_edge.data.loading import SampleRequest
 from lightning_edge.ops.sampling import evenly_spaced
 
 _NUM_CHECKED = 3
@@ -166,10 +166,10 @@ class _ImageDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, item: int | Draw) -> dict[str, Any]:
-        clip = self.clips[item.index if isinstance(item, Draw) else item]
+    def __getitem__(self, item: int | SampleRequest) -> dict[str, Any]:
+        clip = self.clips[item.index if isinstance(item, SampleRequest) else item]
         sample: dict[str, Any] = _read_last(clip, self.label_table)
-        if isinstance(item, Draw):
+        if isinstance(item, SampleRequest):
             sample = apply_seeded(self.transform, item.seed, **sample)
         tensors = {"image": _channels_first(sample["image"]), "mask": _to_tensor(sample["mask"])}
         return tensors | {FILE: str(clip.frames[-1])}
@@ -193,9 +193,9 @@ class _ClipDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, item: int | Draw) -> dict[str, Any]:
-        clip = self.clips[item.index if isinstance(item, Draw) else item]
-        if isinstance(item, Draw):
+    def __getitem__(self, item: int | SampleRequest) -> dict[str, Any]:
+        clip = self.clips[item.index if isinstance(item, SampleRequest) else item]
+        if isinstance(item, SampleRequest):
             distance = self.train_distances[item.batch_seed % len(self.train_distances)]
             sample = self._training_clip(clip, distance, item.seed)
             sample = apply_seeded(self.transform, item.seed, **sample)

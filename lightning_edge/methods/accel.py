@@ -16,13 +16,13 @@ from lightning_edge.methods.schedules import Schedule
 from lightning_edge.methods.segmentation import pixel_loss
 from lightning_edge.metrics.keyframe_iou import KeyframeIoU
 from lightning_edge.nn.accel import AccelNet, states_by_distance
-from lightning_edge.ops.classes import most_likely
+from lightning_edge.ops.classes import predict_classes
 from lightning_edge.ops.distillation import distillation_loss
-from lightning_edge.ops.resize import resize_scores
+from lightning_edge.ops.resize import resize_logits
 from lightning_edge.systems.streaming.keyframes import KeyframePolicy
 from lightning_edge.systems.streaming.video_stream import VideoStream
 
-CARRYING_NETS = ("accel", "dff", "copy")
+PROPAGATING_NETS = ("accel", "dff", "copy")
 """Names of the nets that carry features from key frames to the frames after them."""
 
 
@@ -130,10 +130,10 @@ class Accel(EvaluatedMethod):
     @property
     def is_branch_stage(self) -> bool:
         """Whether the branches still learn from single frames."""
-        return self.share_done < self.branch_share
+        return self.progress < self.branch_share
 
     @property
-    def held_parts(self) -> list[nn.Module]:
+    def frozen_modules(self) -> list[nn.Module]:
         """Parts of the net that do not learn in this stage."""
         net = self.net
         if self.is_branch_stage:
@@ -170,22 +170,22 @@ class Accel(EvaluatedMethod):
     def _joint_loss(self, batch: ClipBatch) -> Tensor:
         net = self.net
         with nullcontext() if self.train_branches_jointly else torch.no_grad():
-            state = net.carry(batch["frames"])
-            carried, observed = net.carried(net.aligned(state)), net.observe(state.frame)
-        loss = self._map_loss(net.fuse(carried, observed), batch)
+            state = net.propagate(batch["frames"])
+            propagated, update_output = net.propagated_output(net.aligned(state)), net.run_update_branch(state.frame)
+        loss = self._map_loss(net.fuse(propagated, update_output), batch)
         if not self.train_branches_jointly:
             return loss
         if self.reference_weight > 0:
             loss += self.reference_weight * self._map_loss(net.reference(state.frame), batch)
-        if observed is not None and self.branch_weight > 0:
-            loss += self.branch_weight * self._map_loss(net.observed_scores(observed), batch)
+        if update_output is not None and self.branch_weight > 0:
+            loss += self.branch_weight * self._map_loss(net.update_logits(update_output), batch)
             if self.reference_weight == 0:
-                loss += self.branch_weight * self._map_loss(net.carried_scores(carried), batch)
+                loss += self.branch_weight * self._map_loss(net.propagated_logits(propagated), batch)
         return loss
 
     @staticmethod
     def _map_loss(scores: Tensor, batch: ClipBatch) -> Tensor:
-        return pixel_loss(resize_scores(scores, batch["mask"]), batch["mask"])
+        return pixel_loss(resize_logits(scores, batch["mask"]), batch["mask"])
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Trainable parameters, those of the fusion with a learning rate of their own."""
@@ -199,8 +199,8 @@ class Accel(EvaluatedMethod):
     def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
         """Hold the batch statistics of the parts that do not learn in the second stage."""
         if not (self.is_branch_stage or self._modes):
-            self._modes = {module: module.training for part in self.held_parts for module in part.modules()}
-            for part in self.held_parts:
+            self._modes = {module: module.training for part in self.frozen_modules for module in part.modules()}
+            for part in self.frozen_modules:
                 part.eval()
 
     def on_train_start(self) -> None:
@@ -216,7 +216,7 @@ class Accel(EvaluatedMethod):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Leave what is not to learn as it is: without a gradient there is no decay either."""
-        for part in self.held_parts:
+        for part in self.frozen_modules:
             for parameter in part.parameters():
                 parameter.grad = None
 
@@ -242,16 +242,16 @@ class Accel(EvaluatedMethod):
         clip, mask = self._evaluated_frames(batch["frames"]), batch["mask"]
         self.evidence.update((mask != IGNORE_INDEX).sum())
         starts = [self.net.start(frame) for frame in clip]
-        observed = self.net.observe(clip[-1])  # for all key frames
+        update_output = self.net.run_update_branch(clip[-1])  # for all key frames
         for (name, net), iou in zip(self.video_nets().items(), self._iou, strict=True):
-            if name in CARRYING_NETS:
+            if name in PROPAGATING_NETS:
                 states = states_by_distance(net, starts)
             else:
                 states = [starts[-1] if name == "reference" else net.start(clip[-1])]
             for distance, state in enumerate(states):
-                scores = net.scores(state._replace(observed=observed))
+                scores = net.logits(state._replace(update_output=update_output))
                 self.evidence.update(0, scores)
-                iou.update(most_likely(scores), mask, distance)
+                iou.update(predict_classes(scores), mask, distance)
 
     def scores(self) -> dict[str, float]:
         """Mean IoUs of all nets at ``interval``, and at each distance from the key frame."""
@@ -261,12 +261,12 @@ class Accel(EvaluatedMethod):
                 IntervalScore(name, interval, average, worst)
                 for name, scores in found.items()
                 for interval, (average, worst) in enumerate(zip(scores.by_interval, scores.by_distance, strict=True), 1)
-                if interval == 1 or name in CARRYING_NETS
+                if interval == 1 or name in PROPAGATING_NETS
             ]
         logged = {"miou": found["accel"].by_interval[self.interval - 1]}
-        for name in [name for name in found if name not in CARRYING_NETS]:
+        for name in [name for name in found if name not in PROPAGATING_NETS]:
             logged[f"{name}_miou"] = found[name].by_interval[0]
-        for name in CARRYING_NETS:
+        for name in PROPAGATING_NETS:
             logged[f"{name}_miou"] = found[name].by_interval[self.interval - 1]
             logged[f"{name}_miou_worst"] = found[name].by_distance[self.interval - 1]
             logged |= {f"{name}_miou_d{distance}": iou for distance, iou in enumerate(found[name].by_distance)}

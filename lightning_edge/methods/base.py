@@ -274,7 +274,7 @@ class Method(LightningModule, ABC):
         return trainer.estimated_stepping_batches if is_known else 1
 
     @property
-    def share_done(self) -> float:
+    def progress(self) -> float:
         """Share of the training that is done, in [0, 1]; it goes on where a resumed run stopped."""
         if self._trainer is None:
             return 0.0

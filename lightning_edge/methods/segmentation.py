@@ -10,7 +10,7 @@ from lightning_edge.methods.base import OptimizerCallable
 from lightning_edge.methods.confusion import Confusion
 from lightning_edge.methods.evaluated import EvaluatedMethod
 from lightning_edge.methods.schedules import Schedule
-from lightning_edge.ops.classes import most_likely
+from lightning_edge.ops.classes import predict_classes
 from lightning_edge.ops.iou import class_iou, mean_iou
 from lightning_edge.ops.names import distinct_keys
 
@@ -56,7 +56,7 @@ class Segmentation(EvaluatedMethod):
         """Count predictions."""
         logits, mask = self(batch["image"]), batch["mask"]
         self.evidence.update((mask != IGNORE_INDEX).sum(), logits)
-        self.confusion.update(most_likely(logits), mask)
+        self.confusion.update(predict_classes(logits), mask)
 
     def scores(self) -> dict[str, Tensor]:
         """Mean IoU, and the IoU of each class that occurs in the truth or the predictions."""
@@ -67,7 +67,7 @@ class Segmentation(EvaluatedMethod):
 
     def predict_step(self, batch: FrameBatch, batch_idx: int) -> Int64[Tensor, "batch height width"]:
         """Class of each pixel."""
-        return most_likely(self(batch["image"]))
+        return predict_classes(self(batch["image"]))
 
 
 def pixel_loss(

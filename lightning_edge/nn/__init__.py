@@ -8,7 +8,7 @@ from lightning_edge.nn.detection.torchvision import FasterRCNNDetector as Faster
 from lightning_edge.nn.detection.torchvision import FCOSDetector as FCOSDetector
 from lightning_edge.nn.detection.torchvision import RetinaNetDetector as RetinaNetDetector
 from lightning_edge.nn.dynamic.conversion import convert_to_domains as convert_to_domains
-from lightning_edge.nn.dynamic.conversion import specialise as specialise
+from lightning_edge.nn.dynamic.conversion import specialize as specialize
 from lightning_edge.nn.dynamic.ddn import CondConvNet as CondConvNet
 from lightning_edge.nn.dynamic.ddn import DomainNet as DomainNet
 from lightning_edge.nn.dynamic.experts import in_domain as in_domain
@@ -22,3 +22,6 @@ from lightning_edge.nn.segmentation.branch import SegmentationBranch as Segmenta
 from lightning_edge.nn.segmentation.deeplab import DeepLab as DeepLab
 from lightning_edge.nn.segmentation.wrapped import WrappedBranch as WrappedBranch
 from lightning_edge.nn.shift.conversion import convert_to_shifts as convert_to_shifts
+from lightning_edge.renamed import old_names
+
+__getattr__ = old_names(__name__, {"specialise": "specialize"})

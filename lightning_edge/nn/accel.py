@@ -8,15 +8,15 @@ from torch import Tensor, nn
 
 from lightning_edge.nn.flow import Flow
 from lightning_edge.nn.segmentation.branch import SegmentationBranch
-from lightning_edge.ops.resize import resize_flow, resize_scores
+from lightning_edge.ops.resize import resize_flow, resize_logits
 from lightning_edge.ops.warp import warp
 
 Frame = Float[Tensor, "batch 3 height width"]
-Scores = Float[Tensor, "batch classes height width"]
+Logits = Float[Tensor, "batch classes height width"]
 
 
 class KeyframeState(NamedTuple):
-    """What is carried from frame to frame: all of a stream's memory."""
+    """All that a stream keeps from frame to frame."""
 
     features: Float[Tensor, "batch channels h w"]
     """Features of the reference branch, aligned with ``anchor``."""
@@ -26,8 +26,8 @@ class KeyframeState(NamedTuple):
     """The present frame."""
     is_key: bool
     """Whether the present frame is the key frame."""
-    observed: Tensor | None = None
-    """What ``AccelNet.observe`` gives on the present frame, if known; states with different key frames can share it."""
+    update_output: Tensor | None = None
+    """Output of ``run_update_branch`` on the present frame, if known; states with other key frames can share it."""
 
 
 class AccelNet(nn.Module):
@@ -72,9 +72,9 @@ class AccelNet(nn.Module):
         self.fusion: nn.Conv2d | None = None
         if fuse_features:
             present = reference if update is None else update
-            self.fusion = correction(reference.feature_channels, present.feature_channels, keep_present=update is None)
+            self.fusion = make_fusion(reference.feature_channels, present.feature_channels, keep_present=update is None)
         elif update is not None:
-            self.fusion = correction(self.num_classes, self.num_classes)
+            self.fusion = make_fusion(self.num_classes, self.num_classes)
 
     def start(self, frame: Frame) -> KeyframeState:
         """Run the reference branch on a key frame."""
@@ -89,30 +89,31 @@ class AccelNet(nn.Module):
             flow: From it to the one before, if known: states with different key frames can share it.
         """
         if self.direct or self.flow is None:
-            return state._replace(frame=frame, is_key=False, observed=None)
+            return state._replace(frame=frame, is_key=False, update_output=None)
         motion = self.flow(frame, state.anchor) if flow is None else flow
         features = warp(state.features, resize_flow(motion, state.features))
         return KeyframeState(features, anchor=frame, frame=frame, is_key=False)
 
-    def scores(self, state: KeyframeState) -> Scores:
-        """Scores (logits) of the classes on the present frame, at its size."""
+    def logits(self, state: KeyframeState) -> Logits:
+        """Logits of the classes on the present frame, at its size."""
         features = self.aligned(state)
         if state.is_key:
-            return resize_scores(self.reference.head(features), state.frame)
-        return self.corrected(features, state.frame, state.observed)
+            return resize_logits(self.reference.head(features), state.frame)
+        return self.corrected(features, state.frame, state.update_output)
 
     def corrected(
-        self, features: Float[Tensor, "batch channels h w"], frame: Frame, observed: Tensor | None = None
-    ) -> Scores:
-        """Scores (logits) of the classes on a frame, by features that were carried to it.
+        self, features: Float[Tensor, "batch channels h w"], frame: Frame, update_output: Tensor | None = None
+    ) -> Logits:
+        """Logits of the classes on a frame, from features that were propagated to it.
 
         Args:
             features: Features of the reference branch, aligned with the frame.
             frame: The frame.
-            observed: What ``observe`` gives on it, if known.
+            update_output: Output of ``run_update_branch`` on the frame, if known.
         """
-        scores = self.fuse(self.carried(features), self.observe(frame) if observed is None else observed)
-        return resize_scores(scores, frame)
+        if update_output is None:
+            update_output = self.run_update_branch(frame)
+        return resize_logits(self.fuse(self.propagated_output(features), update_output), frame)
 
     def aligned(self, state: KeyframeState) -> Float[Tensor, "batch channels h w"]:
         """Features of the reference branch on the present frame."""
@@ -120,10 +121,10 @@ class AccelNet(nn.Module):
             return state.features
         return warp(state.features, resize_flow(self.flow(state.frame, state.anchor), state.features))
 
-    def observe(self, frame: Frame) -> Float[Tensor, "batch channels h w"] | None:
-        """What is seen on the present frame itself: scores of the update branch, or features where these are fused.
+    def run_update_branch(self, frame: Frame) -> Float[Tensor, "batch channels h w"] | None:
+        """Logits of the update branch on the present frame, or its features where features are fused.
 
-        ``None`` where nothing is: Deep Feature Flow looks at the frame for its flow alone.
+        ``None`` without a fusion: Deep Feature Flow uses the present frame for its flow only.
         """
         if self.fusion is None:
             return None
@@ -131,46 +132,52 @@ class AccelNet(nn.Module):
         features = branch.features(frame)
         return features if self.fuse_features else branch.head(features)
 
-    def observed_scores(self, observed: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch classes h w"]:
-        """Scores (logits) by what is observed alone."""
+    def update_logits(self, update_output: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch classes h w"]:
+        """Logits from the output of the update branch alone."""
         if not self.fuse_features:
-            return observed
-        return (self.reference if self.update is None else self.update).head(observed)
+            return update_output
+        return (self.reference if self.update is None else self.update).head(update_output)
 
-    def carried(self, features: Float[Tensor, "batch channels h1 w1"]) -> Float[Tensor, "batch carried h2 w2"]:
-        """What carried features give to the fusion: scores of the reference branch, or themselves."""
-        return self.reference.head(features) if self._fuses_scores else features
+    def propagated_output(
+        self, features: Float[Tensor, "batch channels h1 w1"]
+    ) -> Float[Tensor, "batch propagated h2 w2"]:
+        """Input of the fusion from propagated features: logits of the reference branch, or the features themselves."""
+        return self.reference.head(features) if self._fuses_logits else features
 
     def fuse(
-        self, carried: Float[Tensor, "batch carried h1 w1"], observed: Float[Tensor, "batch observed h2 w2"] | None
+        self,
+        propagated: Float[Tensor, "batch propagated h1 w1"],
+        update_output: Float[Tensor, "batch update_output h2 w2"] | None,
     ) -> Float[Tensor, "batch classes h w"]:
-        """Scores (logits) by what is carried and what is observed, if anything, at the finer of their sizes.
+        """Logits from the propagated output and, if given, that of the update branch, at the finer of their sizes.
 
-        The paper fuses scores at the size of the frame. A 1x1 convolution and bilinear interpolation commute, so for
-        branches of one stride fusing first gives the same scores for a fraction of the work.
+        The paper fuses logits at the size of the frame. A 1x1 convolution and bilinear interpolation commute, so for
+        branches of one stride fusing first gives the same logits for a fraction of the work.
         """
-        return self.carried_scores(
-            carried if self.fusion is None or observed is None else self._fused(carried, observed)
+        return self.propagated_logits(
+            propagated if self.fusion is None or update_output is None else self._fused(propagated, update_output)
         )
 
-    def carried_scores(self, carried: Float[Tensor, "batch carried h1 w1"]) -> Float[Tensor, "batch classes h2 w2"]:
-        """Scores (logits) by what is carried alone."""
-        return carried if self._fuses_scores else self.reference.head(carried)
+    def propagated_logits(
+        self, propagated: Float[Tensor, "batch propagated h1 w1"]
+    ) -> Float[Tensor, "batch classes h2 w2"]:
+        """Logits from the propagated output alone."""
+        return propagated if self._fuses_logits else self.reference.head(propagated)
 
     @property
-    def _fuses_scores(self) -> bool:
+    def _fuses_logits(self) -> bool:
         return self.fusion is not None and not self.fuse_features
 
-    def _fused(self, carried: Tensor, observed: Tensor) -> Tensor:
+    def _fused(self, propagated: Tensor, update_output: Tensor) -> Tensor:
         assert self.fusion is not None
-        finer = carried if carried.shape[-2] >= observed.shape[-2] else observed
-        return self.fusion(torch.cat((resize_scores(carried, finer), resize_scores(observed, finer)), dim=1))
+        finer = propagated if propagated.shape[-2] >= update_output.shape[-2] else update_output
+        return self.fusion(torch.cat((resize_logits(propagated, finer), resize_logits(update_output, finer)), dim=1))
 
-    def forward(self, frames: Float[Tensor, "batch time 3 height width"]) -> Scores:
-        """Scores on the last frame of a clip whose first frame is the key frame."""
-        return self.scores(self.carry(frames))
+    def forward(self, frames: Float[Tensor, "batch time 3 height width"]) -> Logits:
+        """Logits on the last frame of a clip whose first frame is the key frame."""
+        return self.logits(self.propagate(frames))
 
-    def carry(self, frames: Float[Tensor, "batch time 3 height width"]) -> KeyframeState:
+    def propagate(self, frames: Float[Tensor, "batch time 3 height width"]) -> KeyframeState:
         """State on the last frame of a clip whose first frame is the key frame."""
         first, *rest = frames.unbind(1)
         state = self.start(first)
@@ -183,7 +190,7 @@ def states_by_distance(net: AccelNet, starts: list[KeyframeState]) -> list[Keyfr
     """States of ``net`` on the last frame of a clip, for a key frame 0, 1, ... frames before it.
 
     Args:
-        net: The net that carries the states.
+        net: The net that propagates the states.
         starts: State of the reference branch on each frame of the clip, oldest first.
     """
     states: list[KeyframeState] = []
@@ -195,22 +202,23 @@ def states_by_distance(net: AccelNet, starts: list[KeyframeState]) -> list[Keyfr
     return states
 
 
-def correction(carried: int, observed: int, keep_present: bool = False) -> nn.Conv2d:
-    """1x1 convolution over what is carried and what is observed, that starts by giving one of both as it is.
+def make_fusion(propagated: int, update_output: int, keep_present: bool = False) -> nn.Conv2d:
+    """1x1 convolution over the propagated output and that of the update branch; at first it passes one of them on.
 
-    What is carried, by default: so Accel starts as Deep Feature Flow and learns what to correct. The released code
-    draws the fusion of scores from N(0, 0.01), after which the first fused steps must learn anew what both branches
-    already know.
+    By default it passes on the propagated output, so that Accel starts as Deep Feature Flow and learns what to correct.
+    The released code draws the fusion of logits from N(0, 0.01); its first fused steps must learn again what both
+    branches already know.
 
     Args:
-        carried: Channels that are carried, which is also how many the fusion gives.
-        observed: Channels that are observed.
-        keep_present: Start with what is observed, which must have as many channels, as the released code of Accel-101.
+        propagated: Number of propagated channels, which is also the number of channels that the fusion gives.
+        update_output: Number of channels of the update branch.
+        keep_present: Pass on the output of the update branch at first, as the released code of Accel-101 does. Both
+            inputs must have equally many channels.
     """
-    fusion = nn.Conv2d(carried + observed, carried, 1)
-    first = carried if keep_present else 0
+    fusion = nn.Conv2d(propagated + update_output, propagated, 1)
+    first = propagated if keep_present else 0
     with torch.no_grad():
         nn.init.zeros_(fusion.weight)
-        fusion.weight[:, first : first + carried, 0, 0] = torch.eye(carried)
+        fusion.weight[:, first : first + propagated, 0, 0] = torch.eye(propagated)
         nn.init.zeros_(fusion.bias)  # pyright: ignore[reportArgumentType]
     return fusion

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 
-def most_likely(scores: Float[Tensor, "batch classes height width"]) -> Int64[Tensor, "batch height width"]:
+def predict_classes(scores: Float[Tensor, "batch classes height width"]) -> Int64[Tensor, "batch height width"]:
     """Class with the highest score (logit) at each pixel, the first one of equals.
 
     On a CPU torch searches along neighbours in memory faster than across them, copy included

@@ -18,7 +18,7 @@ def discriminant_map(
     covariance (Fisher's discriminant), but for some shrinkage: what varies much from sample to sample counts little.
 
     Args:
-        features: Of samples of known groups, on like scales, such as standardised ones.
+        features: Of samples of known groups, on like scales, such as standardized ones.
         group: Number of each sample's group.
 
     Returns:

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def resize_scores(
+def resize_logits(
     scores: Float[Tensor, "batch classes height width"], like: Tensor
 ) -> Float[Tensor, "batch classes h w"]:
     """Interpolate scores (logits) bilinearly to the height and width of ``like``, an image or a mask."""

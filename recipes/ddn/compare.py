@@ -45,8 +45,8 @@ def make_rows(features: Path, width_option: str, fine_tuning: tuple[str, ...]) -
         fine_tuning: Arguments of ``fit`` for training on one domain.
     """
     file = f"--data.embedding.features={features}"
-    estimated = ("--data.embedding=Estimated", file)
-    inner_means = ("--data.embedding.embedding=MeanFeatures", f"--data.embedding.embedding.features={features}")
+    estimated = ("--data.embedding=EstimatedEmbedding", file)
+    inner_means = ("--data.embedding.embedding=MeanFeatureEmbedding", f"--data.embedding.embedding.features={features}")
     four = ("--model.net.num_experts=4",)
     wide = {num: (*_STATIC, f'--{width_option}={{"channels": {width}}}') for num, width in _WIDTHS.items()}
     return {
@@ -59,12 +59,12 @@ def make_rows(features: Path, width_option: str, fine_tuning: tuple[str, ...]) -
         "ddn2": Row(("--model.net.num_experts=2",)),
         "ddn4": Row(four),
         "ddn4_estimated": Row(estimated, "ddn4"),
-        "ddn4_shuffled": Row(("--data.embedding=Shuffled",), "ddn4"),
-        "ddn4_random": Row((*four, "--data.embedding=AtRandom")),
-        "means4": Row((*four, "--data.embedding=MeanFeatures", file)),
+        "ddn4_shuffled": Row(("--data.embedding=ShuffledEmbedding",), "ddn4"),
+        "ddn4_random": Row((*four, "--data.embedding=RandomEmbedding")),
+        "means4": Row((*four, "--data.embedding=MeanFeatureEmbedding", file)),
         "means4_estimated": Row((*estimated, *inner_means), "means4"),
-        "means4_shuffled": Row(("--data.embedding=Shuffled", *inner_means), "means4"),
-        "means4_of_image": Row(("--data.embedding=ImageFeatures", file), "means4"),
+        "means4_shuffled": Row(("--data.embedding=ShuffledEmbedding", *inner_means), "means4"),
+        "means4_of_image": Row(("--data.embedding=ImageFeatureEmbedding", file), "means4"),
     }
 
 

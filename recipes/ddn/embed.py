@@ -21,8 +21,8 @@ def embed(
 ) -> dict[str, float]:
     """Write what a frozen encoder sees in each image, for domains that are described by it or found in it.
 
-    Features are standardised by those of the training images. ``MeanFeatures``, ``Estimated`` and ``ByClusters`` of
-    ``lightning_edge.data`` read the file.
+    Features are standardized by those of the training images. ``MeanFeatureEmbedding``, ``EstimatedEmbedding`` and
+    ``ByClusters`` of ``lightning_edge.data`` read the file.
 
     Args:
         datamodule: The data.
@@ -31,10 +31,10 @@ def embed(
             of light and colour if ``None``.
         weights: File of its weights in timm's format; random ones if ``None``.
     """
-    net = FrozenEncoder.of(encoder, weights)
+    net = FrozenEncoder.from_timm(encoder, weights)
     datamodule.prepare_data()
     found = {split: features_of(net, datamodule, split) for split in _SPLITS}
-    net.standardise(found["train"])
+    net.standardize(found["train"])
     names = {split: [record.name for record in datamodule.records(split)] for split in _SPLITS}
     write_features(file, {split: (names[split], net.scaled(found[split]).numpy()) for split in _SPLITS})
     counts = ", ".join(f"{len(found[split])} of {split}" for split in _SPLITS)

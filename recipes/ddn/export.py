@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 
 from lightning_edge.checkpoints import with_weights
-from lightning_edge.nn.dynamic.conversion import specialise
+from lightning_edge.nn.dynamic.conversion import specialize
 from lightning_edge.ops.names import distinct_keys
 from lightning_edge.systems.onnx.domains import OnnxDomains, export_domains
 from lightning_edge.systems.streaming.known_domains import KnownDomains
@@ -38,7 +38,7 @@ def export(
         raise ValueError(f"expected num_images of at least 1, got {num_images}")
     check_detection(datamodule)
     net = with_weights(model, ckpt_path).net
-    known = KnownDomains.of(datamodule)
+    known = KnownDomains.from_datamodule(datamodule)
     embeddings = dict(zip(distinct_keys(known.names, "domain"), known.embeddings, strict=True))
     height, width = datamodule.input_size
     files = export_domains(net, embeddings, folder, height, width)
@@ -48,7 +48,7 @@ def export(
     differences = []
     for name, embedding in embeddings.items():
         graph.switch_to(name)
-        plain = specialise(net, embedding)
+        plain = specialize(net, embedding)
         with torch.inference_mode():
             for image in images.split(1):
                 differences += [

@@ -15,7 +15,7 @@ from lightning_edge.data.drive import boxed_drive
 from lightning_edge.data.formats.bdd100k import LabelledFrame
 from lightning_edge.methods import Detection
 from lightning_edge.metrics.average_precision import ScoredImage, ap50_by_domain, outer_edges
-from lightning_edge.nn.dynamic.conversion import specialise
+from lightning_edge.nn.dynamic.conversion import specialize
 from lightning_edge.nn.dynamic.experts import DomainConv2d
 from lightning_edge.systems.streaming.domain_stream import DomainStream
 from lightning_edge.systems.streaming.domain_watcher import DomainWatcher
@@ -81,7 +81,7 @@ def stream(
 
     check_detection(datamodule)
     net = with_weights(model, ckpt_path).net
-    known = KnownDomains.of(datamodule, encoder, weights)
+    known = KnownDomains.from_datamodule(datamodule, encoder, weights)
     streams = [_noticing(net, known, layers_per_frame) for _ in range(num_drives)]
     runners = _runners(net, known, streams, None if static is None else _static_net(static))
     drives = [_drive(_SEED + 100 * number, domains, num_frames, datamodule, known) for number in range(num_drives)]
@@ -109,7 +109,7 @@ def _runners(
     net: Any, known: KnownDomains, streams: Sequence[DomainStream], static: Any
 ) -> "dict[str, Callable[[int, _Frame], Detections]]":
     """What is compared: each takes the number of a drive and its next frame."""
-    specialists = [specialise(net, embedding) for embedding in known.embeddings]
+    specialists = [specialize(net, embedding) for embedding in known.embeddings]
 
     @torch.inference_mode()
     def detect(plain: Any, frame: _Frame) -> Detections:
@@ -133,7 +133,7 @@ def _static_net(checkpoint: Path) -> Any:
         raise ValueError(
             f"expected static to be a checkpoint of a net with one expert, got {experts[0]} in {checkpoint}"
         )
-    return specialise(net, experts[0].weight.new_zeros(experts[0].router.in_features))
+    return specialize(net, experts[0].weight.new_zeros(experts[0].router.in_features))
 
 
 def _drive(

@@ -21,7 +21,7 @@ class HoldsItsKeyFrame(nn.Module):
     def advance(self, state, frame):
         return state
 
-    def scores(self, state):
+    def logits(self, state):
         levels = torch.linspace(0, 1, NUM_CLASSES).view(1, -1, 1, 1)
         return -(state[:, :1] - levels).abs()
 

@@ -169,7 +169,7 @@ class CountingNet:
         assert state == 1, "every timed frame must be the first after a key frame"
         return state + 1
 
-    def scores(self, state):
+    def logits(self, state):
         self.calls["scores"] += 1
         return torch.zeros(1, 2, 4, 4)
 

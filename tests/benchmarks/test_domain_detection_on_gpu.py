@@ -69,9 +69,9 @@ class Split:
 def load():
     data = BDD100KDataModule(num_sample_train=NUM_TRAIN, num_sample_val=NUM_VAL, num_workers=0)
     data.prepare_data()
-    encoder = FrozenEncoder.of()
+    encoder = FrozenEncoder.from_timm()
     learned = Split(data, "train", encoder)
-    encoder.standardise(learned.features.cpu())
+    encoder.standardize(learned.features.cpu())
     learned.features = encoder.scaled(learned.features.cpu()).cuda()
     return data, learned, Split(data, "val", encoder)
 

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from lightning_edge.machine import peak_memory_bytes
 from lightning_edge.nn.detection.center_detector import CenterDetector
-from lightning_edge.nn.dynamic.conversion import specialise
+from lightning_edge.nn.dynamic.conversion import specialize
 from lightning_edge.nn.dynamic.ddn import CondConvNet, DomainNet
 from lightning_edge.nn.dynamic.experts import in_domain
 from lightning_edge.ops.center_targets import pad_boxes
@@ -190,16 +190,16 @@ def test_a_specialised_net_is_as_fast_as_the_static_one(encoder, capsys):
     static = CenterDetector(encoder, 10).eval().to(DEVICE)
     dynamic = DomainNet(CenterDetector(encoder, 10), DOMAINS, EXPERTS, "encoder").eval().to(DEVICE)
     embedding = torch.eye(DOMAINS, device=DEVICE)[0]
-    plain = specialise(dynamic, embedding)
+    plain = specialize(dynamic, embedding)
 
     def mixing():
         with in_domain(dynamic, embedding):
             return dynamic(image)
 
     with torch.inference_mode():
-        nets = {"static": lambda: static(image), "specialised": lambda: plain(image), "mixing": mixing}
+        nets = {"static": lambda: static(image), "specialized": lambda: plain(image), "mixing": mixing}
         found = interleave(nets, 400, warmup=20, device=DEVICE)
-        switch = interleave({"specialise": lambda: specialise(dynamic, embedding)}, 30, device=DEVICE)["specialise"]
+        switch = interleave({"specialize": lambda: specialize(dynamic, embedding)}, 30, device=DEVICE)["specialize"]
     rows = []
     for name in nets:
         times = ratio(found[name], found["static"])
@@ -207,7 +207,7 @@ def test_a_specialised_net_is_as_fast_as_the_static_one(encoder, capsys):
             (name, f"{found[name].percentile(50).value:.2f}", f"{times.value:.3f} [{times.low:.3f}, {times.high:.3f}]")
         )
     with capsys.disabled():
-        title = f"one image of {HEIGHT}x{WIDTH}, {encoder}, {DEVICE}; specialise: {switch.percentile(50).value:.1f} ms"
+        title = f"one image of {HEIGHT}x{WIDTH}, {encoder}, {DEVICE}; specialize: {switch.percentile(50).value:.1f} ms"
         print_table(title, ("net", "p50 ms", "of static"), rows)
 
 

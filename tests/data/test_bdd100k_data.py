@@ -12,10 +12,10 @@ from bdd100k_files import SIZE, boxed, frame, write
 from jsonargparse import ArgumentParser
 
 from lightning_edge.contracts import check_batch
-from lightning_edge.data import BDD100KDataModule, ByAttributes, EachImage, MeanFeatures, Shuffled
+from lightning_edge.data import BDD100KDataModule, ByAttributes, EachImage, MeanFeatureEmbedding, ShuffledEmbedding
 from lightning_edge.data.domains.features import write_features
 from lightning_edge.data.formats.bdd100k import read_labels
-from lightning_edge.data.loading import Draw
+from lightning_edge.data.loading import SampleRequest
 from lightning_edge.samples.bdd100k import sample_bdd100k
 
 REAL = Path(__file__).parents[3] / "shared/data/bdd100k_samples/labelled"
@@ -104,7 +104,7 @@ def test_a_box_that_float32_can_hardly_tell_from_none_is_no_error(tmp_path):
     thin = boxed(3, 6.147946834564209, 9, 6.147947311401367)  # equal after a division by the height
     dataset = make(write(tmp_path, [frame("a", [thin, boxed(1, 2, 9, 8)])]), train_transform=A.NoOp()).dataset("train")
     assert len(dataset[0]["boxes_xyxy"]) == 2
-    torch.testing.assert_close(dataset[Draw(0, 0, 0)]["boxes_xyxy"], torch.tensor([[1.0, 2, 9, 8]]))
+    torch.testing.assert_close(dataset[SampleRequest(0, 0, 0)]["boxes_xyxy"], torch.tensor([[1.0, 2, 9, 8]]))
 
 
 def test_missing_labels_are_named(tmp_path):
@@ -185,11 +185,11 @@ def test_the_command_line_can_say_all_of_it(sample):
     parser.add_subclass_arguments(BDD100KDataModule, "data")
     arguments = ["--data=lightning_edge.data.BDD100KDataModule", f"--data.root={sample}", "--data.input_size=[72, 96]"]
     arguments += ["--data.only={timeofday: [night]}", "--data.partition=lightning_edge.data.ByAttributes"]
-    arguments += ["--data.partition.attributes=[scene]", "--data.embedding=lightning_edge.data.Shuffled"]
+    arguments += ["--data.partition.attributes=[scene]", "--data.embedding=lightning_edge.data.ShuffledEmbedding"]
     data = parser.instantiate(parser.parse_args(arguments)).data
     assert data.input_size == (72, 96)
     assert data.embedding_features == 7
-    assert isinstance(data.embedding, Shuffled)
+    assert isinstance(data.embedding, ShuffledEmbedding)
     assert len(data.labelled_images("train")) == 2
 
 
@@ -198,12 +198,14 @@ def test_each_image_is_a_domain_with_features(sample, tmp_path):
     values = {split: np.random.default_rng(0).random((len(names[split]), 5), np.float32) for split in names}
     path = tmp_path / "features.npz"
     write_features(path, {split: (names[split], values[split]) for split in names})
-    data = make(sample, partition=EachImage(), embedding=MeanFeatures(path))
+    data = make(sample, partition=EachImage(), embedding=MeanFeatureEmbedding(path))
     assert (data.domain_names, data.embedding_features) == (None, 5)
     item = data.dataset("val")[3]
     assert item["domain"] == 3
     assert torch.equal(item["domain_embedding"], torch.from_numpy(values["val"][3]))
-    with pytest.raises(ValueError, match="expected a partition into domains that recur for OneHot, got EachImage"):
+    with pytest.raises(
+        ValueError, match="expected a partition into domains that recur for OneHotEmbedding, got EachImage"
+    ):
         make(sample, partition=EachImage()).dataset("train")
 
 

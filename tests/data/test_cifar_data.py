@@ -15,7 +15,7 @@ from torchvision.datasets import CIFAR10, CIFAR100
 
 from lightning_edge.data import CIFARDataModule
 from lightning_edge.data.formats.cifar import read_cifar
-from lightning_edge.data.loading import Draw
+from lightning_edge.data.loading import SampleRequest
 from lightning_edge.samples.cifar import sample_cifar
 
 _REAL = Path(__file__).parents[3] / "shared/data/cifar10_subset"
@@ -112,15 +112,15 @@ def test_without_a_held_out_part_validation_is_on_the_test_images(roots):
 
 def test_training_images_are_cropped_and_flipped_and_follow_from_the_seed(roots):
     dataset = make(roots[10]).dataset("train")
-    seen = [dataset[Draw(3, seed, 0)]["image"] for seed in range(50)]
-    assert torch.equal(dataset[Draw(3, 7, 0)]["image"], seen[7])
+    seen = [dataset[SampleRequest(3, seed, 0)]["image"] for seed in range(50)]
+    assert torch.equal(dataset[SampleRequest(3, 7, 0)]["image"], seen[7])
     assert len({image.numpy().tobytes() for image in seen}) > 40
     original = torch.from_numpy(dataset.images[3]).permute(2, 0, 1)
     padded = torch.nn.functional.pad(original, (4, 4, 4, 4))
     windows = [p[:, y : y + 32, x : x + 32] for p in (padded, padded.flip(2)) for y in range(9) for x in range(9)]
     assert all(any(torch.equal(image, window) for window in windows) for image in seen)
     plain = make(roots[10], train_transform=A.NoOp()).dataset("train")
-    assert torch.equal(plain[Draw(3, 7, 0)]["image"], original)
+    assert torch.equal(plain[SampleRequest(3, 7, 0)]["image"], original)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -150,7 +150,7 @@ def test_batches_are_those_of_one_image_after_another(num_workers, roots):
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_batch_is_its_items(split, roots):
     dataset = make(roots[10], train_transform=A.HorizontalFlip()).dataset(split)
-    for items in ([3, 0, 99], [Draw(3, 1, 0), Draw(0, 2, 0), Draw(99, 3, 0)]):
+    for items in ([3, 0, 99], [SampleRequest(3, 1, 0), SampleRequest(0, 2, 0), SampleRequest(99, 3, 0)]):
         for whole, item in zip(dataset.__getitems__(items), items, strict=True):
             alone = dataset[item]
             assert whole.keys() == alone.keys()

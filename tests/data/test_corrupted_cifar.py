@@ -12,7 +12,7 @@ from lightning_edge.contracts import ClassificationBatch, check_batch
 from lightning_edge.data import CIFARDataModule, CorruptedCIFARDataModule, RandomDomains
 from lightning_edge.data.formats.cifar import read_cifar
 from lightning_edge.data.images.corruptions import CORRUPTIONS, corrupt
-from lightning_edge.data.loading import Draw
+from lightning_edge.data.loading import SampleRequest
 from lightning_edge.samples.cifar import sample_cifar
 
 REAL = Path(__file__).parents[3] / "shared/data/cifar10_subset"
@@ -81,7 +81,7 @@ def test_uncorrupted_it_is_cifar(split, num_classes, sample_cache):
     assert np.array_equal(ours.dataset(split).labels, theirs.dataset(split).labels)
     assert ours.class_names == theirs.class_names
     for index in (0, 7):
-        items = [data.dataset(split)[Draw(index, 3, 0)]["image"] for data in (ours, theirs)]
+        items = [data.dataset(split)[SampleRequest(index, 3, 0)]["image"] for data in (ours, theirs)]
         assert torch.equal(*items)
 
 
@@ -151,11 +151,11 @@ def test_augmentation_comes_after(root):
         for y in range(9)
         for x in range(9)
     }
-    seen = {dataset[Draw(index, seed, 0)]["image"].permute(1, 2, 0).numpy().tobytes() for seed in range(40)}
+    seen = {dataset[SampleRequest(index, seed, 0)]["image"].permute(1, 2, 0).numpy().tobytes() for seed in range(40)}
     assert seen <= windows
     assert len(seen) > 25
     plain = make(root, corruptions=("noise", "none"), train_transform=A.NoOp()).dataset("train")
-    assert np.array_equal(plain[Draw(index, 1, 0)]["image"].permute(1, 2, 0), dataset.images[index])
+    assert np.array_equal(plain[SampleRequest(index, 1, 0)]["image"].permute(1, 2, 0), dataset.images[index])
 
 
 def test_batches_are_as_promised(root):

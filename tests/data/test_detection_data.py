@@ -14,7 +14,7 @@ from lightning_edge.contracts import check_batch
 from lightning_edge.data import DetectionAugmentation, DetectionDataModule
 from lightning_edge.data.detection import LEAST_LEFT_BY_CROP, LabelledImage
 from lightning_edge.data.domains.partitions import ImageRecord
-from lightning_edge.data.loading import Draw
+from lightning_edge.data.loading import SampleRequest
 
 HEIGHT, WIDTH = 60, 80
 
@@ -57,7 +57,7 @@ def test_augmented_boxes_still_enclose_their_objects(tmp_path):
     num_lost, moved = 0, set()
     for index, (x1, y1, x2, y2) in enumerate(BOXES):
         for seed in range(100):
-            item = dataset[Draw(index, seed, 0)]
+            item = dataset[SampleRequest(index, seed, 0)]
             key, other = ("boxes_xyxy", "ignored_xyxy") if index < 2 else ("ignored_xyxy", "boxes_xyxy")
             assert item["image"].shape == (3, HEIGHT, WIDTH)
             assert len(item[other]) == 0
@@ -78,7 +78,7 @@ def test_augmented_boxes_still_enclose_their_objects(tmp_path):
 def test_without_augmentation_boxes_stay(tmp_path):
     dataset = Rectangles(tmp_path, BOXES, train_transform=A.NoOp()).dataset("train")
     for index, box in enumerate(BOXES):
-        drawn, asked = dataset[Draw(index, 3, 0)], dataset[index]
+        drawn, asked = dataset[SampleRequest(index, 3, 0)], dataset[index]
         assert torch.equal(drawn["image"], asked["image"])
         assert bright_box(asked["image"]) == list(box)
         assert asked["boxes_xyxy"][0].tolist() == list(box)
@@ -86,14 +86,14 @@ def test_without_augmentation_boxes_stay(tmp_path):
 
 
 def test_a_flip_alone_mirrors_boxes(tmp_path):
-    item = Rectangles(tmp_path, BOXES, train_transform=A.HorizontalFlip(p=1)).dataset("train")[Draw(0, 0, 0)]
+    item = Rectangles(tmp_path, BOXES, train_transform=A.HorizontalFlip(p=1)).dataset("train")[SampleRequest(0, 0, 0)]
     assert item["boxes_xyxy"][0].tolist() == pytest.approx([WIDTH - 25, 6, WIDTH - 5, 22], abs=1e-4)
     assert bright_box(item["image"]) == [WIDTH - 25, 6, WIDTH - 5, 22]
 
 
 def test_samples_follow_from_the_seed_of_their_draw(tmp_path):
     datasets = [Rectangles(tmp_path, BOXES).dataset("train") for _ in range(2)]
-    first, second = ([dataset[Draw(1, seed, 0)] for seed in range(10)] for dataset in datasets)
+    first, second = ([dataset[SampleRequest(1, seed, 0)] for seed in range(10)] for dataset in datasets)
     for item, other in zip(first, second, strict=True):
         assert all(torch.equal(item[key], other[key]) for key in item)
     assert len({item["image"].numpy().tobytes() for item in first}) == 10
@@ -122,13 +122,13 @@ def test_a_box_as_large_as_the_image_stays_within_the_frame(tmp_path):
         assert x2 <= 77
         assert y2 <= 101
         assert max(x2 / 77, y2 / 101) == pytest.approx(1)
-        assert len(data.dataset("train")[Draw(0, 0, 0)]["boxes_xyxy"]) == 1
+        assert len(data.dataset("train")[SampleRequest(0, 0, 0)]["boxes_xyxy"]) == 1
 
 
 def test_a_transform_of_another_size_is_named(tmp_path):
     dataset = Rectangles(tmp_path, BOXES, train_transform=A.RandomCrop(20, 20)).dataset("train")
     with pytest.raises(ValueError, match=r"keeps images at input_size \(60, 80\), got \(20, 20\)"):
-        dataset[Draw(0, 0, 0)]
+        dataset[SampleRequest(0, 0, 0)]
 
 
 def test_a_split_without_images_is_named(tmp_path):

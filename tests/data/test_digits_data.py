@@ -12,10 +12,10 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from lightning_edge.contracts import ClassificationBatch, check_batch
-from lightning_edge.data import DigitsDataModule, EachImage, RandomDomains, Shuffled
+from lightning_edge.data import DigitsDataModule, EachImage, RandomDomains, ShuffledEmbedding
 from lightning_edge.data.digits import BLUR_SIGMA_PX
 from lightning_edge.data.formats.digits import read_mnist, read_mnist_m
-from lightning_edge.data.loading import Draw
+from lightning_edge.data.loading import SampleRequest
 from lightning_edge.samples.digits import sample_digits
 
 REAL = Path(__file__).parents[3] / "shared/data"
@@ -175,19 +175,19 @@ def test_no_domain_has_more_images_than_another(num_samples, count, sample_cache
 def test_training_images_are_shifted_and_follow_from_the_seed(sample):
     dataset = make(sample).dataset("train")
     for index in (3, len(dataset) // 2 + 3):  # black and white around the digit
-        seen = [dataset[Draw(index, seed, 0)]["image"] for seed in range(60)]
-        assert torch.equal(dataset[Draw(index, 7, 0)]["image"], seen[7])
+        seen = [dataset[SampleRequest(index, seed, 0)]["image"] for seed in range(60)]
+        assert torch.equal(dataset[SampleRequest(index, 7, 0)]["image"], seen[7])
         padded = np.pad(dataset.images[index], ((2, 2), (2, 2), (0, 0)), "edge").transpose(2, 0, 1)
         windows = {padded[:, y : y + 32, x : x + 32].tobytes() for y in range(5) for x in range(5)}
         found = {image.numpy().tobytes() for image in seen}
         assert found <= windows
         assert len(found) > 15
     plain = make(sample, train_transform=A.NoOp()).dataset("train")
-    assert np.array_equal(plain[Draw(3, 7, 0)]["image"].permute(1, 2, 0), dataset.images[3])
+    assert np.array_equal(plain[SampleRequest(3, 7, 0)]["image"].permute(1, 2, 0), dataset.images[3])
 
 
 def test_batches_are_as_promised(sample):
-    data = make(sample, embedding=Shuffled())
+    data = make(sample, embedding=ShuffledEmbedding())
     for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
         check_batch(data.on_after_batch_transfer(next(iter(loader)), 0), ClassificationBatch)
     assert data.domain_names == SOURCES
@@ -199,7 +199,7 @@ def test_names_are_unique_and_other_partitions_go(sample):
     data = make(sample, partition=RandomDomains(3))
     assert all(len({r.name for r in data.records(split)}) == len(data.records(split)) for split in SPLITS)
     assert set(data.dataset("train").domains.domain.tolist()) == {0, 1, 2}
-    with pytest.raises(ValueError, match="OneHot"):
+    with pytest.raises(ValueError, match="OneHotEmbedding"):
         make(sample, partition=EachImage()).setup("fit")
 
 

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_map
 from torch.utils.data import Dataset
 
 from lightning_edge.data.base import EdgeDataModule, Split
-from lightning_edge.data.loading import Draw, ResumableLoader, SeededSampler
+from lightning_edge.data.loading import ResumableLoader, SampleRequest, SeededSampler
 
 
 class _Ids(Dataset[dict[str, int]]):
@@ -24,8 +24,8 @@ class _Ids(Dataset[dict[str, int]]):
     def __len__(self) -> int:
         return self.num_samples
 
-    def __getitem__(self, item: Draw | int) -> dict[str, int]:
-        draw = item if isinstance(item, Draw) else Draw(item, 0, 0)
+    def __getitem__(self, item: SampleRequest | int) -> dict[str, int]:
+        draw = item if isinstance(item, SampleRequest) else SampleRequest(item, 0, 0)
         return {"index": draw.index, "seed": draw.seed % 2**31, "batch_seed": draw.batch_seed % 2**31}
 
 
@@ -170,7 +170,7 @@ def test_a_sampler_draws_as_numpy_does_for_one_sample_after_another(epoch: int, 
         expected = []
         for position in range(rank, num_left, num_replicas):
             index, begin = order[start + position], start + position - position % (batch_size * num_replicas)
-            expected.append(Draw(index, mix(2, index), mix(3, begin)))
+            expected.append(SampleRequest(index, mix(2, index), mix(3, begin)))
         assert list(sampler) == expected
 
 

@@ -5,7 +5,7 @@ from lightning_edge.methods import Accel, PolynomialDecay
 from lightning_edge.methods.segmentation import pixel_loss
 from lightning_edge.nn import AccelNet, DeepLab, DISFlow, FlowNetS
 from lightning_edge.nn.accel import states_by_distance
-from lightning_edge.ops.resize import resize_scores
+from lightning_edge.ops.resize import resize_logits
 
 
 def make_net(flow=None):
@@ -90,17 +90,17 @@ def test_fusion_only_changes_nothing_but_the_fusion_not_even_batch_statistics():
 
 def test_the_second_stage_is_the_sum_of_its_losses():
     batch, net = make_batch(), make_net(FlowNetS(0.125)).eval()
-    # at first the fusion ignores what is observed
+    # at first the fusion ignores what is update_output
     torch.nn.init.normal_(net.fusion.weight, std=0.1, generator=torch.Generator().manual_seed(0))
-    last, state = batch["frames"][:, -1], net.carry(batch["frames"])
-    fused, on_frame, observed, carried = (
-        pixel_loss(resize_scores(scores, batch["mask"]), batch["mask"])
+    last, state = batch["frames"][:, -1], net.propagate(batch["frames"])
+    fused, on_frame, update_output, propagated = (
+        pixel_loss(resize_logits(scores, batch["mask"]), batch["mask"])
         for scores in (net(batch["frames"]), net.reference(last), net.update(last), net.reference.head(state.features))
     )
     weights = {
         (0.0, 0.0): fused,
-        (0.5, 0.0): fused + 0.5 * (observed + carried),
-        (0.5, 2.0): fused + 0.5 * observed + 2 * on_frame,
+        (0.5, 0.0): fused + 0.5 * (update_output + propagated),
+        (0.5, 2.0): fused + 0.5 * update_output + 2 * on_frame,
         (0.0, 2.0): fused + 2 * on_frame,
     }
     for (branch_weight, reference_weight), expected in weights.items():
@@ -129,13 +129,13 @@ def test_a_part_that_a_subclass_adds_learns_in_both_stages():
             super().__init__(*arguments, **more)
             self.refine = torch.nn.Conv2d(5, 5, 1)
 
-        def scores(self, state):
-            return self.refine(super().scores(state))
+        def logits(self, state):
+            return self.refine(super().logits(state))
 
     net = make_net()
     method = Accel(Refined(net.reference, net.update, net.flow))
     for step in (0, 2):
-        assert not {id(part) for part in at_step(method, step).held_parts} & {id(net), id(method.net.refine)}
+        assert not {id(part) for part in at_step(method, step).frozen_modules} & {id(net), id(method.net.refine)}
 
 
 def test_modules_are_left_in_the_mode_in_which_they_came():
@@ -205,7 +205,7 @@ def test_states_by_distance_equal_the_clip_from_each_key_frame():
     clip = make_batch(4)["frames"]
     states = states_by_distance(net, [net.start(frame) for frame in clip.unbind(1)])
     for distance, state in enumerate(states):
-        torch.testing.assert_close(net.scores(state), net(clip[:, 3 - distance :]), rtol=0, atol=0)
+        torch.testing.assert_close(net.logits(state), net(clip[:, 3 - distance :]), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(

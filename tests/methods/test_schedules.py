@@ -163,7 +163,7 @@ class TwoOptimizers(Segmentation):
         return [torch.optim.SGD(part.parameters(), 0.1) for part in (self.net, self.critic)]
 
     def training_step(self, batch, batch_idx):
-        self.shares.append(self.share_done)
+        self.shares.append(self.progress)
         optimizer, critic_optimizer = self.optimizers()
         self.manual_backward(self.total_loss(batch) + self.critic(torch.ones(1, 1)).sum())
         optimizer.step()
@@ -177,7 +177,7 @@ def test_the_share_done_ends_with_the_training_of_several_optimizers(end, tmp_pa
     make_trainer(tmp_path, limit_val_batches=0, **end).fit(method, ToyImages())
     steps = torch.arange(8.0) if "max_steps" not in end else torch.tensor([0, 2, 3, 5, 6, 8, 9, 11]) * 8 / 12
     torch.testing.assert_close(torch.tensor(method.shares), steps / 8)
-    assert method.share_done == 1
+    assert method.progress == 1
 
 
 def test_the_share_done_goes_on_where_several_optimizers_stopped(tmp_path):
@@ -198,7 +198,7 @@ def test_the_share_done_needs_no_optimizer_of_the_method(tmp_path):
             return torch.optim.SGD(self.parameters(), 0.1)
 
         def on_train_batch_start(self, batch, batch_idx):
-            shares.append(self.share_done)
+            shares.append(self.progress)
 
     make_trainer(tmp_path, limit_val_batches=0, max_epochs=2).fit(Recorder(PlainBranch(4)), ToyImages())
     assert shares == [0, 0.25, 0.5, 0.75]

@@ -40,7 +40,7 @@ def test_deeplab_has_features_and_scores_of_its_strides(branches, clip):
 def test_key_frame_is_the_reference_branch_alone(branches, clip):
     net = AccelNet(*branches, flow=DISFlow())
     frame = clip[:, 0]
-    torch.testing.assert_close(net.scores(net.start(frame)), branches[0](frame), rtol=0, atol=0)
+    torch.testing.assert_close(net.logits(net.start(frame)), branches[0](frame), rtol=0, atol=0)
     torch.testing.assert_close(net(clip[:, :1]), branches[0](frame), rtol=0, atol=0)
 
 
@@ -69,9 +69,9 @@ def test_fusing_before_interpolation_equals_fusing_at_full_size(branches, clip):
     nn.init.normal_(net.fusion.weight)
     nn.init.normal_(net.fusion.bias)
     state = net.advance(net.start(clip[:, 0]), clip[:, 1])
-    scores = net.reference.head(net.aligned(state)), net.observe(clip[:, 1])
+    scores = net.reference.head(net.aligned(state)), net.run_update_branch(clip[:, 1])
     full_size = [nn.functional.interpolate(s, (64, 96), mode="bilinear") for s in scores]
-    torch.testing.assert_close(net.scores(state), net.fusion(torch.cat(full_size, 1)), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(net.logits(state), net.fusion(torch.cat(full_size, 1)), rtol=1e-4, atol=1e-4)
 
 
 @torch.inference_mode()
@@ -83,8 +83,8 @@ def test_incremental_warps_add_up_and_direct_ones_do_not(branches, clip):
     cells[:, 0] = 1
     once, thrice = warp(features, cells), warp(warp(warp(features, cells), cells), cells)
     incremental, direct = AccelNet(reference, flow=shift), AccelNet(reference, flow=shift, direct=True)
-    torch.testing.assert_close(incremental.aligned(incremental.carry(clip)), thrice)
-    torch.testing.assert_close(direct.aligned(direct.carry(clip)), once)
+    torch.testing.assert_close(incremental.aligned(incremental.propagate(clip)), thrice)
+    torch.testing.assert_close(direct.aligned(direct.propagate(clip)), once)
 
 
 class AskedFlow(nn.Module):
@@ -120,16 +120,16 @@ class BrightnessBranch(SegmentationBranch):
 
 @pytest.mark.parametrize("direct", [False, True])
 def test_features_follow_what_moves(direct):
-    """A texture that moves by a cell of features a frame is where the features are carried to, three frames later."""
+    """A texture that moves by a cell of features a frame is where its features are propagated, three frames later."""
     noise = torch.rand(1, 3, 20, 28, generator=torch.Generator().manual_seed(0))
     wide = nn.functional.interpolate(noise, (160, 224), mode="bicubic").clamp(0, 1)
     clip = torch.stack([wide[..., 16 - 4 * t : 144 - 4 * t, 24 - 4 * t : 216 - 4 * t] for t in range(4)], 1)
     branch = BrightnessBranch()
     with torch.inference_mode():
         net = AccelNet(branch, flow=DISFlow("medium"), direct=direct)
-        carried = net.aligned(net.carry(clip))
+        propagated = net.aligned(net.propagate(clip))
     present, first = branch.features(clip[:, -1]), branch.features(clip[:, 0])
-    error, error_without = [(features - present)[..., 4:-4, 4:-4].abs().mean() for features in (carried, first)]
+    error, error_without = [(features - present)[..., 4:-4, 4:-4].abs().mean() for features in (propagated, first)]
     assert error < 0.1 * error_without
 
 
@@ -137,7 +137,7 @@ def test_features_follow_what_moves(direct):
 def test_branches_of_different_strides_are_fused_at_the_finer_one(clip):
     net = AccelNet(DeepLab("resnet10t", 5, output_stride=16), DeepLab("mobilenetv3_small_050", 5, output_stride=8))
     state = net.eval().advance(net.start(clip[:, 0]), clip[:, 1])
-    assert net.fuse(net.carried(net.aligned(state)), net.observe(state.frame)).shape[-2:] == (8, 12)
+    assert net.fuse(net.propagated_output(net.aligned(state)), net.run_update_branch(state.frame)).shape[-2:] == (8, 12)
 
 
 @torch.inference_mode()
@@ -153,9 +153,9 @@ def test_new_fusion_of_features_is_what_it_starts_from(branches, clip):
 def test_fusion_of_features_sees_both_frames(branches, clip):
     net = AccelNet(branches[0], flow=DISFlow(), fuse_features=True).eval()
     nn.init.normal_(net.fusion.weight, std=0.01)
-    carried, present = net.aligned(net.carry(clip)), branches[0].features(clip[:, -1])
+    propagated, present = net.aligned(net.propagate(clip)), branches[0].features(clip[:, -1])
     weight = net.fusion.weight[:, :, 0, 0]
-    mixed = torch.einsum("oc,bchw->bohw", weight, torch.cat((carried, present), 1)) + net.fusion.bias.view(-1, 1, 1)
+    mixed = torch.einsum("oc,bchw->bohw", weight, torch.cat((propagated, present), 1)) + net.fusion.bias.view(-1, 1, 1)
     expected = nn.functional.interpolate(branches[0].head(mixed), (64, 96), mode="bilinear")
     torch.testing.assert_close(net(clip), expected, rtol=1e-4, atol=1e-4)
 
@@ -165,12 +165,12 @@ def test_fusion_of_features_sees_both_frames(branches, clip):
 def test_what_is_observed_can_be_shared(branches, clip, fuse_features):
     net = AccelNet(*branches, flow=DISFlow(), fuse_features=fuse_features).eval()
     nn.init.normal_(net.fusion.weight)
-    state = net.carry(clip)
-    shared = state._replace(observed=net.observe(clip[:, -1]))
-    torch.testing.assert_close(net.scores(shared), net.scores(state), rtol=0, atol=0)
-    assert net.advance(shared, clip[:, 0]).observed is None
+    state = net.propagate(clip)
+    shared = state._replace(update_output=net.run_update_branch(clip[:, -1]))
+    torch.testing.assert_close(net.logits(shared), net.logits(state), rtol=0, atol=0)
+    assert net.advance(shared, clip[:, 0]).update_output is None
     expected = branches[1].head(branches[1].features(clip[:, -1]))
-    torch.testing.assert_close(net.observed_scores(net.observe(clip[:, -1])), expected, rtol=0, atol=0)
+    torch.testing.assert_close(net.update_logits(net.run_update_branch(clip[:, -1])), expected, rtol=0, atol=0)
 
 
 def test_gradient_reaches_the_key_frame_and_the_flow_through_the_chain(branches, clip):

@@ -50,7 +50,7 @@ class _OfFeatures(DomainEmbedding):
         return num_features(self.features)
 
 
-class OneHot(DomainEmbedding):
+class OneHotEmbedding(DomainEmbedding):
     """A place for each domain: 1 at its own, 0 at all others. It says which domain it is, and no more."""
 
     @override
@@ -58,8 +58,8 @@ class OneHot(DomainEmbedding):
         count = partition.num_domains(vocabulary)
         if count is None:
             raise ValueError(
-                f"expected a partition into domains that recur for OneHot, got {type(partition).__name__}: "
-                "take MeanFeatures"
+                f"expected a partition into domains that recur for OneHotEmbedding, got {type(partition).__name__}: "
+                "take MeanFeatureEmbedding"
             )
         return count
 
@@ -68,7 +68,7 @@ class OneHot(DomainEmbedding):
         return Description(np.eye(len(of_split.domain_names), dtype=np.float32), of_split.domain)
 
 
-class MeanFeatures(_OfFeatures):
+class MeanFeatureEmbedding(_OfFeatures):
     """Mean features of a domain's images, as in arXiv:1911.13237: those of its own split, training and others apart.
 
     Args:
@@ -81,7 +81,7 @@ class MeanFeatures(_OfFeatures):
         return Description(_means(features, of_split.domain, len(of_split.domain_names)), of_split.domain)
 
 
-class ImageFeatures(_OfFeatures):
+class ImageFeatureEmbedding(_OfFeatures):
     """What a frozen encoder sees in the image itself, whatever its domain.
 
     Args:
@@ -94,7 +94,7 @@ class ImageFeatures(_OfFeatures):
         return Description(read_features(self.features, of_split.split, names), np.arange(len(names)))
 
 
-class Estimated(DomainEmbedding):
+class EstimatedEmbedding(DomainEmbedding):
     """Another embedding, of the training domain that an image looks most like: no attribute is known when it is seen.
 
     In training the domains are known. For all other images the nearest of the mean features of the training domains
@@ -103,12 +103,12 @@ class Estimated(DomainEmbedding):
 
     Args:
         features: File of features of all images, as ``python -m recipes.ddn embed`` writes it.
-        embedding: Describes the domains; ``OneHot()`` if ``None``.
+        embedding: Describes the domains; ``OneHotEmbedding()`` if ``None``.
     """
 
     def __init__(self, features: str | Path, embedding: DomainEmbedding | None = None) -> None:
         self.features = Path(features)
-        self.embedding = OneHot() if embedding is None else embedding
+        self.embedding = OneHotEmbedding() if embedding is None else embedding
 
     @override
     def num_features(self, partition: Partition, vocabulary: Vocabulary) -> int:
@@ -127,18 +127,18 @@ class Estimated(DomainEmbedding):
         return Description(table, known[cdist(features @ apart, means).argmin(1)])
 
 
-class Shuffled(DomainEmbedding):
+class ShuffledEmbedding(DomainEmbedding):
     """Another embedding, but outside of training each domain has the description of another one: a control.
 
     A net that does as well with it makes nothing of what it is told.
 
     Args:
-        embedding: Describes the domains; ``OneHot()`` if ``None``.
+        embedding: Describes the domains; ``OneHotEmbedding()`` if ``None``.
         seed: Of who gets whose.
     """
 
     def __init__(self, embedding: DomainEmbedding | None = None, seed: int = 0) -> None:
-        self.embedding = OneHot() if embedding is None else embedding
+        self.embedding = OneHotEmbedding() if embedding is None else embedding
         self.seed = seed
 
     @override
@@ -160,18 +160,18 @@ class Shuffled(DomainEmbedding):
         return Description(told.table, other[told.row])
 
 
-class AtRandom(DomainEmbedding):
+class RandomEmbedding(DomainEmbedding):
     """Another embedding, but each image has the description of any domain, in training too: a control.
 
     A net learns to make nothing of it. Which domain it is, the name of the image and a seed decide.
 
     Args:
-        embedding: Describes the domains; ``OneHot()`` if ``None``.
+        embedding: Describes the domains; ``OneHotEmbedding()`` if ``None``.
         seed: Of the choice.
     """
 
     def __init__(self, embedding: DomainEmbedding | None = None, seed: int = 0) -> None:
-        self.embedding = OneHot() if embedding is None else embedding
+        self.embedding = OneHotEmbedding() if embedding is None else embedding
         self.seed = seed
 
     @override

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from lightning_edge.contracts import LabelledSplit
 from lightning_edge.data.base import EdgeDataModule
-from lightning_edge.data.domains.embeddings import Description, DomainEmbedding, OneHot
+from lightning_edge.data.domains.embeddings import Description, DomainEmbedding, OneHotEmbedding
 from lightning_edge.data.domains.partitions import Assignment, ByAttributes, ImageRecord, Partition, Vocabulary
 
 
@@ -46,7 +46,7 @@ class DomainDataModule(EdgeDataModule):
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
         self.partition = ByAttributes(tuple(self.vocabulary)) if partition is None else partition
-        self.embedding = OneHot() if embedding is None else embedding
+        self.embedding = OneHotEmbedding() if embedding is None else embedding
         self.only = _checked(only or {}, self.vocabulary)
 
     @abstractmethod
@@ -91,7 +91,7 @@ class DomainDataModule(EdgeDataModule):
         They are of one domain here: a partition or an embedding may be waiting for what is found in them.
         """
         undivided = copy.copy(self)
-        undivided.partition, undivided.embedding, undivided._datasets = ByAttributes(()), OneHot(), {}
+        undivided.partition, undivided.embedding, undivided._datasets = ByAttributes(()), OneHotEmbedding(), {}
         return undivided._eval_loader(split)
 
 
@@ -128,6 +128,6 @@ class DomainLookup:
         self.domain = torch.from_numpy(assignment.domain)
         self._table, self._row = torch.from_numpy(description.table), description.row
 
-    def of(self, index: int) -> dict[str, Tensor]:
+    def sample_fields(self, index: int) -> dict[str, Tensor]:
         """``domain`` and ``domain_embedding`` of an image."""
         return {"domain": self.domain[index], "domain_embedding": self._table[self._row[index]]}

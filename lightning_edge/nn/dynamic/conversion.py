@@ -47,7 +47,7 @@ def convert_to_condconv(module: nn.Module, num_experts: int) -> int:
 
 
 def domain_layers(net: nn.Module) -> dict[str, DomainConv2d]:
-    """Layers whose experts are mixed by the domain, by their names in the net that :func:`specialise` gives."""
+    """Layers whose experts are mixed by the domain, by their names in the net that :func:`specialize` gives."""
     return {name: layer for name, layer in _body(net).named_modules() if isinstance(layer, DomainConv2d)}
 
 
@@ -55,7 +55,7 @@ def domain_layers(net: nn.Module) -> dict[str, DomainConv2d]:
 def domain_weights(
     net: nn.Module, embedding: Float[Tensor, " features"]
 ) -> dict[str, Float[Tensor, "out in_group height width"]]:
-    """Weights of a domain, by their names in the net that :func:`specialise` gives: all that differs between domains.
+    """Weights of a domain, by their names in the net that :func:`specialize` gives: all that differs between domains.
 
     Args:
         net: With :class:`~lightning_edge.nn.dynamic.experts.DomainConv2d`.
@@ -67,7 +67,7 @@ def domain_weights(
     }
 
 
-def specialise(net: nn.Module, embedding: Float[Tensor, " features"]) -> nn.Module:
+def specialize(net: nn.Module, embedding: Float[Tensor, " features"]) -> nn.Module:
     """A plain net for one domain: modules, names, shapes and cost are those of the net before its conversion.
 
     Args:
@@ -79,7 +79,7 @@ def specialise(net: nn.Module, embedding: Float[Tensor, " features"]) -> nn.Modu
     """
     layers = list(domain_layers(net).values())
     if not layers:
-        raise ValueError(f"expected a net with DomainConv2d to specialise, got {type(net).__name__} without")
+        raise ValueError(f"expected a net with DomainConv2d to specialize, got {type(net).__name__} without")
     if embedding.shape != (layers[0].router.in_features,):
         raise ValueError(
             f"expected embedding of the shape ({layers[0].router.in_features},), got {tuple(embedding.shape)}"
@@ -117,7 +117,7 @@ def _only_convolves(conv: nn.Conv2d) -> bool:
 
 
 def _plain(layer: DomainConv2d, embedding: Tensor) -> nn.Conv2d:
-    kind = Conv2dSame if layer.pads_as_tensorflow else nn.Conv2d
+    kind = Conv2dSame if layer.same_padding else nn.Conv2d
     settings: Any = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
     # without drawing weights, which would change the random numbers of a training that this is called in
     conv = skip_init(kind, layer.in_channels, layer.out_channels, *settings, bias=layer.bias is not None)

@@ -24,7 +24,7 @@ Gate = Literal["sigmoid", "softmax"]
 
 _UNKNOWN = (
     "the domain of the images is not known, so experts are mixed as for an embedding of zero: call the net within "
-    "in_domain(net, embedding), or specialise(net, embedding) for one domain"
+    "in_domain(net, embedding), or specialize(net, embedding) for one domain"
 )
 
 _ROUTER_STD = 0.01
@@ -75,7 +75,7 @@ class ExpertConv2d(nn.Module, ABC):
         self.in_channels, self.out_channels = conv.in_channels, conv.out_channels
         self.kernel_size, self.stride, self.dilation = conv.kernel_size, conv.stride, conv.dilation
         self.padding, self.groups = conv.padding, conv.groups
-        self.pads_as_tensorflow = isinstance(conv, Conv2dSame)
+        self.same_padding = isinstance(conv, Conv2dSame)
         self.num_experts, self.gate, self.temperature = num_experts, gate, temperature
         # one expert below the other: weights of five axes could not be brought into torch.channels_last
         self.weight = nn.Parameter(_experts_around(conv.weight.detach(), num_experts, gate).flatten(0, 1))
@@ -109,7 +109,7 @@ class ExpertConv2d(nn.Module, ABC):
         """Convolve each image by its own mixture."""
         gates, row = self.gates_of(image)
         padding = self.padding
-        if self.pads_as_tensorflow:
+        if self.same_padding:
             image, padding = pad_same(image, self.kernel_size, self.stride, self.dilation), (0, 0)  # pyright: ignore
         settings = (self.stride, padding, self.dilation, self.groups)
         if row is None:
@@ -130,7 +130,7 @@ class ExpertConv2d(nn.Module, ABC):
 class DomainConv2d(ExpertConv2d):
     """A convolution whose experts are mixed by the domain, which :func:`in_domain` tells.
 
-    Where nothing is told, the embedding is taken for zero, as of the average image where features are standardised, and
+    Where nothing is told, the embedding is taken for zero, as of the average image where features are standardized, and
     a warning says so.
     """
 

@@ -39,11 +39,11 @@ class TimmEncoder(nn.Module):
 
 
 class FrozenEncoder(nn.Module):
-    """An encoder whose features are standardised: mean 0 and deviation 1 over the images that it was shown.
+    """An encoder whose features are standardized: mean 0 and deviation 1 over the images that it was shown.
 
     Args:
         encoder: Maps images ``[B, 3, H, W]`` in [0, 1] to features ``[B, features]``, whose scale is left as it is
-            until :meth:`standardise`.
+            until :meth:`standardize`.
     """
 
     mean: Tensor
@@ -56,11 +56,11 @@ class FrozenEncoder(nn.Module):
         self.register_buffer("std", torch.ones(1), persistent=False)
 
     @classmethod
-    def of(cls, model: str | None = None, weights: str | None = None) -> "FrozenEncoder":
+    def from_timm(cls, model: str | None = None, weights: str | None = None) -> "FrozenEncoder":
         """A model of timm by its name, or, without a name, plain statistics of light and colour."""
         return cls(ImageStatistics() if model is None else TimmEncoder(model, weights))
 
-    def standardise(self, features: Float[Tensor, "images features"]) -> None:
+    def standardize(self, features: Float[Tensor, "images features"]) -> None:
         """Take mean and deviation of the features that this encoder found in some images, those of training."""
         mean, std = features.mean(0), features.std(0, correction=0)
         std[std < _CONSTANT] = 1  # what is alike in all training images tells nothing of others

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lightning_edge.ops.resize import resize_scores
+from lightning_edge.ops.resize import resize_logits
 
 
 class SegmentationBranch(nn.Module, ABC):
@@ -26,4 +26,4 @@ class SegmentationBranch(nn.Module, ABC):
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes height width"]:
         """Scores (logits) of the classes at the size of the images."""
-        return resize_scores(self.head(self.features(image)), image)
+        return resize_logits(self.head(self.features(image)), image)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lightning_edge.contracts import VideoNet
 from lightning_edge.nn.accel import AccelNet
-from lightning_edge.ops.classes import most_likely
+from lightning_edge.ops.classes import predict_classes
 from lightning_edge.ops.resize import resize_flow
 from lightning_edge.ops.warp import warp
 from lightning_edge.systems.onnx.graph import InferenceSession, export_graph, open_session, run_session
@@ -115,7 +115,7 @@ class OnnxAccel:
             return OnnxState(found["carried"], frame, found["scores"])
         return state._replace(scores=found["scores"])
 
-    def scores(self, state: OnnxState) -> Float[Tensor, "1 classes height width"]:
+    def logits(self, state: OnnxState) -> Float[Tensor, "1 classes height width"]:
         """Scores (logits) of the classes on the present frame."""
         return state.scores
 
@@ -143,9 +143,9 @@ def compare(net: VideoNet, other: VideoNet, clips: Iterable[Float[Tensor, "time 
                 states = [each.advance(state, frame) for each, state in zip((net, other), states, strict=True)]
             else:
                 states = [net.start(frame), other.start(frame)]
-            ours, theirs = net.scores(states[0]), other.scores(states[1])
+            ours, theirs = net.logits(states[0]), other.logits(states[1])
             differences.append((ours - theirs).abs().max().item())
-            shares.append((most_likely(ours) == most_likely(theirs)).float().mean().item())
+            shares.append((predict_classes(ours) == predict_classes(theirs)).float().mean().item())
     if not shares:
         raise ValueError("expected at least one clip to compare on, got none")
     return Parity(max(differences), sum(shares) / len(shares), len(shares))
@@ -158,7 +158,7 @@ class _Key(nn.Module):
 
     def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
         state = self.net.start(frame)
-        return state.features, self.net.scores(state)
+        return state.features, self.net.logits(state)
 
 
 class _Carried(nn.Module):

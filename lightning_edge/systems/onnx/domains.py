@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lightning_edge.nn.dynamic.conversion import domain_weights, specialise
+from lightning_edge.nn.dynamic.conversion import domain_weights, specialize
 from lightning_edge.systems.onnx.graph import export_graph, open_session, run_session
 
 _WEIGHTS = ".weights.pt"
@@ -43,7 +43,7 @@ def export_domains(
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob(f"*{_WEIGHTS}"):  # those of another net would be taken for this one's
         path.unlink()
-    plain = specialise(net.eval(), next(iter(embeddings.values())))
+    plain = specialize(net.eval(), next(iter(embeddings.values())))
     files = [
         export_graph(
             plain, {"image": torch.zeros(1, 3, height, width)}, outputs, folder / "net.onnx", keeps_weights=True

@@ -11,13 +11,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lightning_edge.contracts import Detector
-from lightning_edge.nn.dynamic.conversion import domain_layers, specialise
+from lightning_edge.nn.dynamic.conversion import domain_layers, specialize
 from lightning_edge.systems.streaming.domain_watcher import DomainWatcher
 from lightning_edge.systems.streaming.frame_check import check_frame
 
 
 class DomainStream:
-    """Runs a net with experts on one frame at a time, as a plain net specialised to the domain that it has noticed.
+    """Runs a net with experts on one frame at a time, as a plain net specialized to the domain that it has noticed.
 
     There are two plain nets. One serves; into the other the weights of a newly noticed domain are mixed, a few layers
     with each frame, and when it is whole they change places. So each frame is served by a whole net, and none has to
@@ -51,7 +51,7 @@ class DomainStream:
         self.net, self.encoder, self.watcher, self.embeddings = net.eval(), encoder.eval(), watcher, embeddings
         self.layers_per_frame = layers_per_frame
         self._layers = domain_layers(net)
-        self._serving = specialise(net, embeddings[0])
+        self._serving = specialize(net, embeddings[0])
         self._spare = copy.deepcopy(self._serving)
         self.reset()
 
@@ -97,7 +97,7 @@ class DomainStream:
         """
         if not 0 <= domain < len(self.embeddings):
             raise ValueError(f"expected domain of at least 0 and below {len(self.embeddings)}, got {domain}")
-        self.watcher.take(domain)
+        self.watcher.reset_to(domain)
         self._begin(domain)
         self._go_on(len(self._layers) + 1)
 

@@ -49,7 +49,7 @@ class DomainWatcher:
         """Mean features of recent frames."""
         self._num_frames = 0
 
-    def take(self, domain: int) -> None:
+    def reset_to(self, domain: int) -> None:
         """Go on from a domain that somebody knows."""
         self.domain, self.recent, self._num_frames = domain, self.centers[domain].clone(), 0
 

@@ -49,7 +49,9 @@ class KnownDomains(NamedTuple):
     """Gives the features, on scales on which images of a domain vary alike (``ops.discriminant``)."""
 
     @classmethod
-    def of(cls, datamodule: DomainData, encoder: str | None = None, weights: str | None = None) -> "KnownDomains":
+    def from_datamodule(
+        cls, datamodule: DomainData, encoder: str | None = None, weights: str | None = None
+    ) -> "KnownDomains":
         """Look at all training images.
 
         Args:
@@ -57,10 +59,10 @@ class KnownDomains(NamedTuple):
             encoder: Name of a model of timm; plain statistics of light and colour if ``None``.
             weights: File of its weights; random ones if ``None``.
         """
-        net = FrozenEncoder.of(encoder, weights)
+        net = FrozenEncoder.from_timm(encoder, weights)
         datamodule.prepare_data()
         features = features_of(net, datamodule, "train")
-        net.standardise(features)
+        net.standardize(features)
         features = net.scaled(features)
         assigned = datamodule.partition.assign("train", datamodule.records("train"), datamodule.vocabulary)
         told = datamodule.embedding.describe(assigned, assigned)
@@ -102,7 +104,7 @@ class KnownDomains(NamedTuple):
             raise FileNotFoundError(f"expected a file of KnownDomains.save, got {path}, which does not exist")
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
-            net = FrozenEncoder.of(content["model"])
+            net = FrozenEncoder.from_timm(content["model"])
             net.encoder.load_state_dict(content["encoder"])
             net.mean, net.std = content["mean"], content["std"]
             apart = nn.Linear(*content["map"].shape[::-1], bias=False).requires_grad_(False)

@@ -7,7 +7,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from lightning_edge.contracts import VideoNet
-from lightning_edge.ops.classes import most_likely
+from lightning_edge.ops.classes import predict_classes
 from lightning_edge.systems.streaming.frame_check import check_frame
 from lightning_edge.systems.streaming.keyframes import FixedInterval, KeyframePolicy
 
@@ -73,7 +73,7 @@ class VideoStream:
         self._size = None  # until the net has seen the frame
         is_keyframe = self._needs_keyframe(index, thumbnail, is_forced)
         state = self.net.start(image) if is_keyframe else self.net.advance(self._state, image)
-        mask = most_likely(self.net.scores(state))[0]
+        mask = predict_classes(self.net.logits(state))[0]
         if is_keyframe:
             self._key_index = index
         self._state, self._is_keyframe, self._index = state, is_keyframe, index

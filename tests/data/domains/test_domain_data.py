@@ -6,7 +6,7 @@ import torch
 from lights import TRAIN, VAL, VOCABULARY, records, write
 from torch.utils.data import Dataset
 
-from lightning_edge.data import ByAttributes, EachImage, Estimated, MeanFeatures, OneHot
+from lightning_edge.data import ByAttributes, EachImage, EstimatedEmbedding, MeanFeatureEmbedding, OneHotEmbedding
 from lightning_edge.data.domains.embeddings import Description
 from lightning_edge.data.domains.module import DomainDataModule, DomainLookup
 
@@ -38,7 +38,7 @@ class Lights(Dataset):
         return self.count
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return self.domains.of(index)
+        return self.domains.sample_fields(index)
 
 
 def test_a_data_module_tells_the_domain_of_each_image(path):
@@ -49,14 +49,14 @@ def test_a_data_module_tells_the_domain_of_each_image(path):
     assert batch["domain"].tolist() == [2, 0, 1]
     assert batch["domain_embedding"].tolist() == np.eye(3)[[2, 0, 1]].tolist()
     assert [int(item["domain"]) for item in map(data.dataset("train").__getitem__, range(5))] == [0, 2, 0, 2, 2]
-    data = Plain(embedding=Estimated(path), batch_size=3, num_workers=0)
+    data = Plain(embedding=EstimatedEmbedding(path), batch_size=3, num_workers=0)
     (batch,) = data.val_dataloader()
     assert batch["domain"].tolist() == [2, 0, 1]  # the score is by what is, not by what is thought
     assert batch["domain_embedding"].argmax(1).tolist() == [0, 0, 2]
 
 
 def test_images_may_be_looked_at_before_their_features_are_known(tmp_path):
-    waiting = {"partition": EachImage(), "embedding": MeanFeatures(tmp_path / "none.npz")}
+    waiting = {"partition": EachImage(), "embedding": MeanFeatureEmbedding(tmp_path / "none.npz")}
     data = Plain(**waiting, batch_size=2, num_workers=0)
     assert sum(len(batch["domain"]) for batch in data.images_in_order("train")) == len(TRAIN)
     assert {name: getattr(data, name) for name in waiting} == waiting
@@ -65,7 +65,7 @@ def test_images_may_be_looked_at_before_their_features_are_known(tmp_path):
     assert [int(known.dataset("val")[index]["domain"]) for index in range(3)] == [2, 0, 1]
 
 
-class Faulty(OneHot):
+class Faulty(OneHotEmbedding):
     """Describes domains as it is told to."""
 
     def __init__(self, table, row):
@@ -111,5 +111,5 @@ def test_own_parts_that_are_wrong_are_named(arguments, message):
 def test_an_embedding_that_cannot_describe_the_domains_is_refused():
     data = Plain(EachImage(), num_workers=0)
     assert data.domain_names is None
-    with pytest.raises(ValueError, match="expected a partition into domains that recur for OneHot"):
+    with pytest.raises(ValueError, match="expected a partition into domains that recur for OneHotEmbedding"):
         data.domain_lookup("train")

@@ -5,13 +5,13 @@ import pytest
 from lights import FEATURES, OF_TRAINING, OF_VAL, PARTITION, TRAIN, VOCABULARY, assigned, records, write
 
 from lightning_edge.data import (
-    AtRandom,
     EachImage,
-    Estimated,
-    ImageFeatures,
-    MeanFeatures,
-    OneHot,
-    Shuffled,
+    EstimatedEmbedding,
+    ImageFeatureEmbedding,
+    MeanFeatureEmbedding,
+    OneHotEmbedding,
+    RandomEmbedding,
+    ShuffledEmbedding,
 )
 from lightning_edge.data.domains.features import num_features, read_features, write_features
 from lightning_edge.data.domains.partitions import Assignment
@@ -30,31 +30,33 @@ def told(embedding, of_split=OF_VAL):
 
 
 def test_one_hot_says_which_domain():
-    assert told(OneHot()) == [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
-    assert told(OneHot(), OF_TRAINING)[:2] == [[1, 0, 0], [0, 0, 1]]
+    assert told(OneHotEmbedding()) == [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
+    assert told(OneHotEmbedding(), OF_TRAINING)[:2] == [[1, 0, 0], [0, 0, 1]]
 
 
 def test_one_hot_refuses_domains_that_do_not_recur():
-    with pytest.raises(ValueError, match="domains that recur for OneHot, got EachImage: take MeanFeatures"):
-        OneHot().num_features(EachImage(), VOCABULARY)
+    with pytest.raises(
+        ValueError, match="domains that recur for OneHotEmbedding, got EachImage: take MeanFeatureEmbedding"
+    ):
+        OneHotEmbedding().num_features(EachImage(), VOCABULARY)
 
 
 def test_mean_features_are_those_of_a_domain_in_its_own_split(path):
-    assert told(MeanFeatures(path), OF_TRAINING) == [[1, 0], [9, 9], [1, 0], [9, 9], [9, 9]]
-    assert told(MeanFeatures(path)) == FEATURES["val"].tolist()
+    assert told(MeanFeatureEmbedding(path), OF_TRAINING) == [[1, 0], [9, 9], [1, 0], [9, 9], [9, 9]]
+    assert told(MeanFeatureEmbedding(path)) == FEATURES["val"].tolist()
     both = assigned("val", ["night", "day", "night"])
-    assert told(MeanFeatures(path), both) == [[5.5, 5], [0, 1], [5.5, 5]]
+    assert told(MeanFeatureEmbedding(path), both) == [[5.5, 5], [0, 1], [5.5, 5]]
 
 
 def test_the_table_of_mean_features_is_zero_where_no_image_is(path):
-    table = MeanFeatures(path).describe(OF_TRAINING, OF_TRAINING).table
+    table = MeanFeatureEmbedding(path).describe(OF_TRAINING, OF_TRAINING).table
     assert table.tolist() == [[1, 0], [0, 0], [9, 9]]
 
 
 def test_an_estimated_domain_is_the_training_domain_that_looks_most_alike(path):
     # by day, by day and by night it looks, whatever the attributes say
-    assert told(Estimated(path)) == [[1, 0, 0], [1, 0, 0], [0, 0, 1]]
-    assert told(Estimated(path, MeanFeatures(path))) == [[1, 0], [1, 0], [9, 9]]
+    assert told(EstimatedEmbedding(path)) == [[1, 0, 0], [1, 0, 0], [0, 0, 1]]
+    assert told(EstimatedEmbedding(path, MeanFeatureEmbedding(path))) == [[1, 0], [1, 0], [9, 9]]
 
 
 def test_what_varies_within_a_domain_does_not_decide_on_it(tmp_path):
@@ -67,7 +69,7 @@ def test_what_varies_within_a_domain_does_not_decide_on_it(tmp_path):
         features[split] = (np.stack([common + night, 2.5 * common], 1) + noise).astype(np.float32)
     of = {split: assigned(split, lights[split]) for split in lights}
     write_features(path, {s: ([image.name for image in of[s].images], features[s]) for s in of})
-    right = Estimated(path).describe(of["val"], of["train"]).row == of["val"].domain
+    right = EstimatedEmbedding(path).describe(of["val"], of["train"]).row == of["val"].domain
     means = [features["train"][of["train"].domain == domain].mean(0) for domain in (0, 2)]
     nearest = 2 * np.linalg.norm(features["val"][:, None] - np.stack(means), axis=2).argmin(1)
     assert right.mean() > 0.8 > 0.7 > (nearest == of["val"].domain).mean()
@@ -75,8 +77,8 @@ def test_what_varies_within_a_domain_does_not_decide_on_it(tmp_path):
 
 def test_in_training_domains_are_not_estimated(path):
     mislabelled = assigned("train", TRAIN[::-1])
-    expected = OneHot().describe(mislabelled, mislabelled)
-    found = Estimated(path).describe(mislabelled, mislabelled)
+    expected = OneHotEmbedding().describe(mislabelled, mislabelled)
+    found = EstimatedEmbedding(path).describe(mislabelled, mislabelled)
     assert np.array_equal(found.table[found.row], expected.table[expected.row])
 
 
@@ -84,26 +86,26 @@ def test_a_domain_without_training_images_is_never_estimated(path):
     """Its mean would be zero, which is nearest to what lies at the origin."""
     write_features(path, {"train": ([image.name for image in OF_TRAINING.images], FEATURES["train"] + 5),
                           "val": ([image.name for image in OF_VAL.images], FEATURES["val"] * 0)})  # fmt: skip
-    assert told(Estimated(path)) == [[1, 0, 0]] * 3
+    assert told(EstimatedEmbedding(path)) == [[1, 0, 0]] * 3
 
 
 def test_estimates_of_images_that_are_each_a_domain(path):
     of_training, of_val = (EachImage().assign(made.split, made.images, VOCABULARY) for made in (OF_TRAINING, OF_VAL))
-    description = Estimated(path, MeanFeatures(path)).describe(of_val, of_training)
+    description = EstimatedEmbedding(path, MeanFeatureEmbedding(path)).describe(of_val, of_training)
     assert description.table[description.row].tolist() == [[2, 0], [0, 0], [8, 8]]
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_shuffled_gives_each_domain_that_of_another(seed):
-    honest, shuffled = told(OneHot()), told(Shuffled(seed=seed))
+    honest, shuffled = told(OneHotEmbedding()), told(ShuffledEmbedding(seed=seed))
     assert all(one != other for one, other in zip(honest, shuffled, strict=True))
     assert sorted(honest) == sorted(shuffled)
-    assert told(Shuffled(seed=seed), OF_TRAINING) == told(OneHot(), OF_TRAINING)
-    assert told(Shuffled(seed=seed)) == shuffled
+    assert told(ShuffledEmbedding(seed=seed), OF_TRAINING) == told(OneHotEmbedding(), OF_TRAINING)
+    assert told(ShuffledEmbedding(seed=seed)) == shuffled
 
 
 def test_shuffled_is_alike_for_all_images_of_a_domain_and_uses_no_absent_one():
-    found = told(Shuffled(), assigned("val", ["day", "night", "day", "night"]))
+    found = told(ShuffledEmbedding(), assigned("val", ["day", "night", "day", "night"]))
     assert found == [[0, 0, 1], [1, 0, 0], [0, 0, 1], [1, 0, 0]]
 
 
@@ -111,17 +113,17 @@ def test_seeds_shuffle_differently():
     many = [f"l{number}" for number in range(8)]
     names = tuple(many)
     assignment = Assignment("val", records(many, "val"), names, np.arange(8))
-    rows = {tuple(Shuffled(seed=seed).describe(assignment, assignment).row) for seed in range(10)}
+    rows = {tuple(ShuffledEmbedding(seed=seed).describe(assignment, assignment).row) for seed in range(10)}
     assert len(rows) == 10
 
 
 def test_one_domain_cannot_be_shuffled():
     with pytest.raises(ValueError, match="expected two domains or more in the val split to shuffle, got 1"):
-        told(Shuffled(), assigned("val", ["day", "day"]))
+        told(ShuffledEmbedding(), assigned("val", ["day", "day"]))
 
 
 def test_estimates_can_be_shuffled(path):
-    assert told(Shuffled(Estimated(path))) == [[0, 0, 1], [0, 0, 1], [1, 0, 0]]
+    assert told(ShuffledEmbedding(EstimatedEmbedding(path))) == [[0, 0, 1], [0, 0, 1], [1, 0, 0]]
 
 
 def test_features_are_read_in_the_order_asked_for(path):
@@ -162,16 +164,16 @@ def test_a_faulty_file_of_features_is_named(fault, path):
 
 
 def test_features_of_the_image_are_its_own(path):
-    assert told(ImageFeatures(path)) == FEATURES["val"].tolist()
+    assert told(ImageFeatureEmbedding(path)) == FEATURES["val"].tolist()
 
 
 def test_a_domain_at_random_is_one_that_occurs_and_is_alike_in_each_run():
     many = assigned("train", ["day", "night"] * 50)
-    table, row = AtRandom(seed=1).describe(many, many)
+    table, row = RandomEmbedding(seed=1).describe(many, many)
     assert table.tolist() == np.eye(3).tolist()
     assert set(row.tolist()) == {0, 2}  # no image is of dusk
     assert 30 < (row == 0).sum() < 70
     assert 30 < (row == many.domain).sum() < 70
-    again = AtRandom(seed=1).describe(many, many).row
+    again = RandomEmbedding(seed=1).describe(many, many).row
     assert (row == again).all()
-    assert (row != AtRandom(seed=2).describe(many, many).row).any()
+    assert (row != RandomEmbedding(seed=2).describe(many, many).row).any()

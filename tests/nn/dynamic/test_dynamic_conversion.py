@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_edge.nn.detection.center_detector import CenterDetector
-from lightning_edge.nn.dynamic.conversion import convert_to_condconv, convert_to_domains, domain_weights, specialise
+from lightning_edge.nn.dynamic.conversion import convert_to_condconv, convert_to_domains, domain_weights, specialize
 from lightning_edge.nn.dynamic.ddn import CondConvNet, DomainNet
 from lightning_edge.nn.dynamic.experts import DomainConv2d, ExpertConv2d, in_domain
 
@@ -39,7 +39,7 @@ def test_a_specialised_net_is_the_dynamic_one_at_the_cost_of_the_static_one(name
     embeddings = torch.eye(FEATURES)[[0, 3]]
     found = []
     for embedding in embeddings:
-        plain = specialise(dynamic, embedding)
+        plain = specialize(dynamic, embedding)
         with torch.no_grad(), in_domain(dynamic, embedding):
             expected = dynamic(image)
             found.append(plain(image))
@@ -61,38 +61,38 @@ def test_a_specialised_net_is_the_dynamic_one_at_the_cost_of_the_static_one(name
 def test_the_dynamic_net_stays_and_shares_no_memory():
     _, dynamic = make_net("test_resnet")
     before = {name: value.clone() for name, value in dynamic.state_dict().items()}
-    plain = specialise(dynamic, torch.ones(FEATURES))
+    plain = specialize(dynamic, torch.ones(FEATURES))
     for value in plain.state_dict().values():
         value.fill_(3)
     assert all(torch.equal(value, before[name]) for name, value in dynamic.state_dict().items())
     with_bias = nn.Sequential(nn.Conv2d(3, 3, 3))
     convert_to_domains(with_bias, 2, FEATURES)
     before = with_bias[0].bias.clone()
-    specialise(with_bias, torch.ones(FEATURES))[0].bias.data.fill_(3)
+    specialize(with_bias, torch.ones(FEATURES))[0].bias.data.fill_(3)
     assert torch.equal(with_bias[0].bias, before)
 
 
 def test_specialising_neither_rounds_nor_draws():
     _, dynamic = make_net("test_resnet")
     state, embedding = torch.get_rng_state(), torch.randn(FEATURES, generator=torch.Generator().manual_seed(1))
-    expected = specialise(dynamic, embedding).state_dict()
+    expected = specialize(dynamic, embedding).state_dict()
     with torch.autocast("cpu", torch.bfloat16):
-        found = specialise(dynamic, embedding).state_dict()
+        found = specialize(dynamic, embedding).state_dict()
     assert all(torch.equal(value, found[name]) and value.dtype == torch.float32 for name, value in expected.items()
                if value.is_floating_point())  # fmt: skip
     assert torch.equal(torch.get_rng_state(), state)
-    last = specialise(dynamic.to(memory_format=torch.channels_last), embedding)
+    last = specialize(dynamic.to(memory_format=torch.channels_last), embedding)
     assert last(torch.rand(1, 3, 32, 32)).isfinite().all()
 
 
 def test_weights_of_a_domain_are_all_that_differs():
     _, dynamic = make_net("test_resnet")
     day, night = torch.eye(FEATURES)[:2]
-    plain = specialise(dynamic, day)
+    plain = specialize(dynamic, day)
     missing, unexpected = plain.load_state_dict(domain_weights(dynamic, night), strict=False)
     assert not unexpected
     assert missing
-    other = specialise(dynamic, night).state_dict()
+    other = specialize(dynamic, night).state_dict()
     assert all(torch.equal(value, other[name]) for name, value in plain.state_dict().items())
 
 
@@ -104,18 +104,18 @@ def test_a_net_for_yaml_gives_its_body_back(part):
     assert sum(isinstance(module, ExpertConv2d) for module in net.modules()) == convolutions
     assert sum(isinstance(module, nn.Conv2d) for module in net.modules()) == (0 if part == "" else 9)
     assert net.num_classes == 3
-    assert type(specialise(net, torch.zeros(FEATURES))) is CenterDetector
+    assert type(specialize(net, torch.zeros(FEATURES))) is CenterDetector
     with pytest.raises(ValueError, match=r"expected part to be the name of a module of the net, such as \['encoder'"):
         DomainNet(CenterDetector("test_resnet", 3), FEATURES, part="backbone")
 
 
 def test_what_cannot_be_specialised_is_refused():
     net = CondConvNet(CenterDetector("test_resnet", 3, channels=8), 2, "encoder")
-    with pytest.raises(ValueError, match="expected a net with DomainConv2d to specialise, got CondConvNet without"):
-        specialise(net, torch.zeros(FEATURES))
+    with pytest.raises(ValueError, match="expected a net with DomainConv2d to specialize, got CondConvNet without"):
+        specialize(net, torch.zeros(FEATURES))
     _, dynamic = make_net("test_resnet")
     with pytest.raises(ValueError, match=r"expected embedding of the shape \(5,\), got \(2,\)"):
-        specialise(dynamic, torch.zeros(2))
+        specialize(dynamic, torch.zeros(2))
 
 
 def test_convolutions_that_stay_are_told():
@@ -141,20 +141,20 @@ def test_what_is_frozen_stays_frozen():
     before = {name: parameter.requires_grad for name, parameter in net.named_parameters()}
     convert_to_domains(net, 2, FEATURES)
     night = torch.ones(FEATURES)
-    first = specialise(net, night)
+    first = specialize(net, night)
     assert {name: parameter.requires_grad for name, parameter in first.named_parameters()} == before
     with in_domain(net, night):
         net(torch.rand(1, 3, 8, 8)).square().sum().backward()
     torch.optim.SGD(net.parameters(), 0.1).step()
-    after = specialise(net, night).named_parameters()
+    after = specialize(net, night).named_parameters()
     assert {name: not torch.equal(value, first.get_parameter(name)) for name, value in after} == before
 
 
 def test_modes_and_names_of_weights_survive():
     static, dynamic = make_net("test_resnet")
     assert not any(module.training for module in dynamic.modules())
-    assert not any(module.training for module in specialise(dynamic, torch.ones(FEATURES)).modules())
-    assert all(module.training for module in specialise(dynamic.train(), torch.ones(FEATURES)).modules())
+    assert not any(module.training for module in specialize(dynamic, torch.ones(FEATURES)).modules())
+    assert all(module.training for module in specialize(dynamic.train(), torch.ones(FEATURES)).modules())
     assert {name for name in dynamic.state_dict() if ".router." not in name} == set(static.state_dict())
 
 
@@ -164,7 +164,7 @@ def test_a_convolution_in_two_places_stays_one():
     assert convert_to_domains(net, 2, FEATURES) == 1
     assert net[0] is net[2]
     embedding, image = torch.randn(FEATURES), torch.rand(1, 3, 8, 8)
-    plain = specialise(net, embedding)
+    plain = specialize(net, embedding)
     assert plain[0] is plain[2]
     with in_domain(net, embedding):
         torch.testing.assert_close(plain(image), net(image))
@@ -182,7 +182,7 @@ def test_activation_checkpointing_is_refused_where_it_would_go_wrong():
 def test_weights_are_named_as_in_the_plain_net():
     net = DomainNet(CenterDetector("test_resnet", 3, channels=8), FEATURES, 2, "encoder")
     embedding = torch.randn(FEATURES)
-    plain = specialise(net, embedding).state_dict()
+    plain = specialize(net, embedding).state_dict()
     weights = domain_weights(net, embedding)
     assert weights
     assert all(torch.equal(value, plain[name]) for name, value in weights.items())
@@ -211,14 +211,14 @@ def test_a_mixed_batch_is_the_plain_nets_side_by_side(name):
     with torch.no_grad(), in_domain(dynamic, embedding):
         found = dynamic(image)
     with torch.no_grad():
-        expected = torch.cat([specialise(dynamic, embedding[i])(image[i : i + 1]) for i in range(3)])
+        expected = torch.cat([specialize(dynamic, embedding[i])(image[i : i + 1]) for i in range(3)])
     assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
 @pytest.mark.parametrize("name", NETS)
 def test_parameters_are_as_many_and_in_the_order_of_the_static_net(name):
     static, dynamic = make_net(name)
-    plain = specialise(dynamic, torch.ones(FEATURES))
+    plain = specialize(dynamic, torch.ones(FEATURES))
     for part in ("state_dict", "named_parameters", "named_buffers"):
         ours, theirs = (list(dict(getattr(net, part)())) for net in (plain, static))
         assert ours == theirs
@@ -231,7 +231,7 @@ def test_parameters_are_as_many_and_in_the_order_of_the_static_net(name):
 
 def test_a_plain_net_learns_by_itself():
     _, dynamic = make_net("test_resnet")
-    plain = specialise(dynamic, torch.ones(FEATURES))
+    plain = specialize(dynamic, torch.ones(FEATURES))
     plain(torch.rand(1, 3, 32, 32)).sum().backward()
     assert all(parameter.grad is not None for parameter in plain.parameters())
     assert all(parameter.grad is None for parameter in dynamic.parameters())

@@ -23,10 +23,10 @@ def test_statistics_are_those_of_the_cells():
 @pytest.mark.parametrize("model", [None, "test_resnet"])
 def test_features_are_standardised_by_those_it_was_shown(model):
     torch.manual_seed(0)
-    encoder = FrozenEncoder.of(model).train()
+    encoder = FrozenEncoder.from_timm(model).train()
     assert not any(module.training for module in encoder.modules())
     images = torch.rand(20, 3, 32, 32) * torch.rand(20, 1, 1, 1)
-    encoder.standardise(encoder(images))
+    encoder.standardize(encoder(images))
     features = encoder(images)
     torch.testing.assert_close(features.mean(0), torch.zeros(features.shape[1]), rtol=0, atol=1e-3)
     varies = features.std(0, correction=0) > 0.5
@@ -37,5 +37,5 @@ def test_features_are_standardised_by_those_it_was_shown(model):
 
 def test_what_is_alike_in_all_training_images_is_not_blown_up():
     encoder = FrozenEncoder(torch.nn.Flatten())
-    encoder.standardise(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))
+    encoder.standardize(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))
     torch.testing.assert_close(encoder.scaled(torch.tensor([[3.0, 5.01]])), torch.tensor([[1.0, 0.01]]))

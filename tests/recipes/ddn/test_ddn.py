@@ -11,7 +11,7 @@ import torch
 
 from lightning_edge.checkpoints import last_checkpoint
 from lightning_edge.data.domains.features import read_features
-from lightning_edge.nn.dynamic.conversion import specialise
+from lightning_edge.nn.dynamic.conversion import specialize
 from lightning_edge.nn.dynamic.experts import in_domain
 from lightning_edge.systems import KnownDomains
 from recipes._cli.run_config import run_config
@@ -59,7 +59,9 @@ def test_features_are_standardised_and_in_the_order_of_the_images(features):
     assert read_features(features, "val").shape == read_features(features, "test").shape == (5, 32)
 
 
-@pytest.mark.parametrize("kind", ["embedding=MeanFeatures", "embedding=Estimated", "partition=ByClusters"])
+@pytest.mark.parametrize(
+    "kind", ["embedding=MeanFeatureEmbedding", "embedding=EstimatedEmbedding", "partition=ByClusters"]
+)
 def test_features_are_written_for_data_that_wait_for_them(kind, tmp_path):
     path = tmp_path / "features.npz"
     waiting = [f"--data.{kind}", f"--data.{kind.partition('=')[0]}.features={path}"]
@@ -70,7 +72,7 @@ def test_features_are_written_for_data_that_wait_for_them(kind, tmp_path):
 
 
 def test_domains_are_counted_before_features_are_known(tmp_path):
-    waiting = ["--data.embedding=MeanFeatures", f"--data.embedding.features={tmp_path / 'none.npz'}"]
+    waiting = ["--data.embedding=MeanFeatureEmbedding", f"--data.embedding.features={tmp_path / 'none.npz'}"]
     assert len(main(["domains", *SMALL, *waiting]).result) == 5
 
 
@@ -86,7 +88,7 @@ def test_a_refused_value_is_named_with_what_is_expected(capsys):
 
 
 def test_a_net_is_made_for_as_many_features_as_the_data_give(features):
-    arguments = ["--data.embedding=MeanFeatures", f"--data.embedding.features={features}"]
+    arguments = ["--data.embedding=MeanFeatureEmbedding", f"--data.embedding.features={features}"]
     cli = main(["fit", *SHORT, *arguments])
     assert cli.model.net.body.encoder.conv1.router.in_features == 32
     assert cli.metrics["val/ap50"] >= 0
@@ -109,7 +111,7 @@ def test_one_expert_under_softmax_is_the_static_net():
     assert static is not None
     net = main(["validate", *SHORT, FEW_CALLBACKS, *variants["static"].arguments]).model.net.eval()
     image = torch.rand(1, 3, 64, 96)
-    plain = specialise(net, torch.zeros(28))
+    plain = specialize(net, torch.zeros(28))
     with torch.no_grad():
         for embedding in torch.eye(28)[[0, 13]]:
             with in_domain(net, embedding):
@@ -222,8 +224,8 @@ def test_the_exported_graph_takes_the_weights_of_each_domain(tmp_path):
 
 
 def test_what_a_domain_is_told_is_the_mean_of_its_images(features):
-    arguments = ["--data.embedding=ImageFeatures", f"--data.embedding.features={features}"]
-    known = KnownDomains.of(main(["domains", *SMALL, *arguments]).datamodule)
+    arguments = ["--data.embedding=ImageFeatureEmbedding", f"--data.embedding.features={features}"]
+    known = KnownDomains.from_datamodule(main(["domains", *SMALL, *arguments]).datamodule)
     _, apart = known.encoder
     torch.testing.assert_close(apart(known.embeddings), known.centers, rtol=1e-3, atol=1e-3)
 

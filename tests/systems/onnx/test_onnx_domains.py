@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lightning_edge.nn import CenterDetector, DomainNet
-from lightning_edge.nn.dynamic.conversion import convert_to_domains, specialise
+from lightning_edge.nn.dynamic.conversion import convert_to_domains, specialize
 from lightning_edge.nn.dynamic.experts import DomainConv2d, in_domain
 
 pytest.importorskip("onnxscript")
@@ -88,7 +88,7 @@ def test_a_graph_of_any_first_domain_is_the_plain_net_of_each(first, net, tmp_pa
     assert list(own) == ["heat", "sides"]
     for name in EMBEDDINGS:
         with torch.no_grad():
-            expected = specialise(net, EMBEDDINGS[name])(image)
+            expected = specialize(net, EMBEDDINGS[name])(image)
         for ours, theirs in zip(OnnxDomains(tmp_path, name, num_threads=1)(image), expected, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
         if name == first:
@@ -114,6 +114,6 @@ def test_weights_of_another_shape_are_named(net, tmp_path):
 
 
 def test_a_net_without_experts_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="expected a net with DomainConv2d to specialise, got Sequential without"):
+    with pytest.raises(ValueError, match="expected a net with DomainConv2d to specialize, got Sequential without"):
         export_domains(nn.Sequential(nn.Conv2d(3, 2, 1)), EMBEDDINGS, tmp_path, 8, 8)
     assert not list(tmp_path.iterdir())

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lightning_edge.nn import CenterDetector, DomainNet, ImageStatistics, TimmClassifier
-from lightning_edge.nn.dynamic.conversion import convert_to_domains, specialise
+from lightning_edge.nn.dynamic.conversion import convert_to_domains, specialize
 from lightning_edge.nn.dynamic.experts import DomainConv2d
 from lightning_edge.systems import DomainStream, DomainWatcher
 
@@ -38,7 +38,7 @@ def frame(light, seed=0):
 def test_each_frame_is_served_by_a_whole_net(layers_per_frame):
     net = make_net()
     stream = make_stream(net, layers_per_frame=layers_per_frame)
-    plain = [specialise(net, embedding) for embedding in EMBEDDINGS]
+    plain = [specialize(net, embedding) for embedding in EMBEDDINGS]
     served = []
     for number, light in enumerate([0.1] * 4 + [0.9] * 40 + [0.5] * 40):
         image = frame(light, number)
@@ -139,7 +139,7 @@ def test_what_is_no_frame_is_named_and_leaves_the_stream_as_it_was(image, messag
 def test_a_domain_that_comes_back_before_the_next_net_is_whole_goes_on():
     net = make_net()
     stream = make_stream(net, layers_per_frame=1)
-    plain = [specialise(net, embedding) for embedding in EMBEDDINGS]
+    plain = [specialize(net, embedding) for embedding in EMBEDDINGS]
     for number, light in enumerate([0.1] * 3 + [0.9] * 4 + [0.1] * 30 + [0.9] * 40):
         image = frame(light, number)
         found = stream(image)
@@ -157,7 +157,7 @@ def test_one_who_knows_interrupts_the_making_of_a_net():
     for light in [0.1] * 3 + [0.9] * 4:  # the net of the third domain is under way
         stream(frame(light))
     stream.switch_to(1)
-    plain = specialise(net, EMBEDDINGS[1])
+    plain = specialize(net, EMBEDDINGS[1])
     for number in range(30):
         found = stream(frame(0.5, number))
         with torch.inference_mode():
@@ -171,7 +171,7 @@ def test_one_who_knows_may_say_so_before_the_first_frame():
     stream.switch_to(2)
     found = stream(frame(0.9))
     with torch.inference_mode():
-        torch.testing.assert_close(found, specialise(net, EMBEDDINGS[2])(frame(0.9)[None])[0])
+        torch.testing.assert_close(found, specialize(net, EMBEDDINGS[2])(frame(0.9)[None])[0])
     assert (stream.domain, stream.num_switches) == (2, 0)
 
 
@@ -193,7 +193,7 @@ def test_a_reset_gives_up_the_net_under_way():
     stream.reset()
     found = stream(frame(0.5))
     with torch.inference_mode():
-        torch.testing.assert_close(found, specialise(net, EMBEDDINGS[1])(frame(0.5)[None])[0])
+        torch.testing.assert_close(found, specialize(net, EMBEDDINGS[1])(frame(0.5)[None])[0])
     assert (stream.domain, stream.num_switches, stream.num_frames) == (1, 0, 1)
 
 
@@ -205,7 +205,7 @@ def test_a_detector_is_served_as_its_plain_nets_detect(layers_per_frame):
         if isinstance(layer, DomainConv2d):
             nn.init.normal_(layer.router.weight, std=1)
     stream = make_stream(net, layers_per_frame=layers_per_frame)
-    plain = [specialise(net, embedding) for embedding in EMBEDDINGS]
+    plain = [specialize(net, embedding) for embedding in EMBEDDINGS]
     served = set()
     for number, light in enumerate([0.1] * 3 + [0.9] * 25):
         image = frame(light, number)

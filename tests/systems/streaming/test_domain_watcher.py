@@ -42,9 +42,9 @@ def test_a_domain_that_is_left_for_several_in_turn_is_left():
 def test_somebody_who_knows_is_believed_until_it_is_clear_that_it_is_otherwise():
     watcher = DomainWatcher(CENTERS, momentum=0.5, patience=3)
     follow(watcher, [(0, 0)] * 3)
-    watcher.take(1)
+    watcher.reset_to(1)
     assert follow(watcher, [(10, 0)] * 5) == [1] * 5
-    watcher.take(2)
+    watcher.reset_to(2)
     found = follow(watcher, [(10, 0)] * 9)
     assert found[:3] == [2] * 3
     assert found[-1] == 1

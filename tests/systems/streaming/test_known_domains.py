@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from lightning_edge.data import ByAttributes, OneHot
+from lightning_edge.data import ByAttributes, OneHotEmbedding
 from lightning_edge.data.domains.module import DomainDataModule
 from lightning_edge.data.domains.partitions import ImageRecord
 from lightning_edge.systems import KnownDomains
@@ -27,7 +27,7 @@ class Warmth:
     """Data of two domains, and a third that no image is of."""
 
     def __init__(self):
-        self.partition, self.embedding = ByAttributes("warmth"), OneHot()
+        self.partition, self.embedding = ByAttributes("warmth"), OneHotEmbedding()
         self.vocabulary = {"warmth": ("cold", "mild", "warm")}
 
     def prepare_data(self):
@@ -48,7 +48,7 @@ def nearest(known, features):
 
 
 def test_domains_are_told_apart_by_what_varies_little_within_them():
-    known = KnownDomains.of(Warmth())
+    known = KnownDomains.from_datamodule(Warmth())
     assert known.names == ("cold", "warm")
     assert known.embeddings.tolist() == [[1, 0, 0], [0, 0, 1]]
     domain = torch.arange(COUNT) % 2
@@ -60,7 +60,7 @@ def test_domains_are_told_apart_by_what_varies_little_within_them():
 
 @pytest.mark.parametrize("encoder", [None, "test_resnet"])
 def test_it_can_be_kept_for_a_device_without_images(encoder, tmp_path):
-    known = KnownDomains.of(Warmth(), encoder)
+    known = KnownDomains.from_datamodule(Warmth(), encoder)
     known.save(tmp_path / "known.pt")
     assert set(torch.load(tmp_path / "known.pt", weights_only=True)) >= {"names", "centers", "embeddings"}
     again = KnownDomains.load(tmp_path / "known.pt")
@@ -89,7 +89,7 @@ def test_files_of_strangers_are_refused_and_never_run(content, tmp_path, monkeyp
 
 
 def test_an_encoder_that_no_file_can_describe_is_not_saved(tmp_path):
-    known = KnownDomains.of(Warmth())._replace(encoder=torch.nn.Flatten())
+    known = KnownDomains.from_datamodule(Warmth())._replace(encoder=torch.nn.Flatten())
     with pytest.raises(ValueError, match=r"expected the encoder of KnownDomains.of, got Flatten"):
         known.save(tmp_path / "known.pt")
 

@@ -145,7 +145,7 @@ def test_a_slight_overshoot_of_interpolation_is_a_frame(net, video):
     assert VideoStream(net, interval=5)(bright).shape == (64, 96)
 
 
-@pytest.mark.parametrize("fault", ["start", "advance", "scores"])
+@pytest.mark.parametrize("fault", ["start", "advance", "logits"])
 def test_after_a_fault_of_the_net_a_key_frame_comes_next(net, video, fault, monkeypatch):
     stream = VideoStream(net, interval=1 if fault == "start" else 5, cut_threshold=None)
     fresh = VideoStream(net, interval=5)
@@ -175,7 +175,7 @@ def test_any_video_net_will_do(video):
         def advance(self, state, frame):
             return state + frame.mean(1, keepdim=True)
 
-        def scores(self, state):
+        def logits(self, state):
             return torch.cat((state, 0.6 - state), 1)
 
     stream = VideoStream(Brightness(), interval=2)

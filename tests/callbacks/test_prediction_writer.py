@@ -11,7 +11,7 @@ from lightning.pytorch import Trainer
 from settings import make_segmentation
 from torch import nn
 
-from callbacks import PredictionTable
+from callbacks import PredictionWriter
 from callbacks._csv_text import as_text
 from lightning_edge.data import FramesDataModule
 from lightning_edge.methods import Classification
@@ -41,7 +41,7 @@ def predict(method, data, folder):
         logger=False,
         enable_progress_bar=False,
         default_root_dir=folder,
-        callbacks=[PredictionTable()],
+        callbacks=[PredictionWriter()],
     )
     trainer.predict(method, data)
     with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:

@@ -13,7 +13,7 @@ from typing_extensions import override
 from callbacks._csv_text import append_rows, as_text
 
 
-class PredictionTable(BasePredictionWriter):
+class PredictionWriter(BasePredictionWriter):
     """Write the class of each predicted image to ``predictions.csv`` in the run's folder, in the order of the images.
 
     Columns are ``name``, ``class`` and ``class_name``, which is empty where the module has no ``class_names``. A name
