@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from callbacks.atomic_checkpoint import replace_file
+from lightning_edge.json_files import read_object
 
 RUN, DONE = "run.json", "done.json"
 
@@ -59,8 +60,6 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-    from lightning_edge.json_files import read_object
-
     try:
         return read_object(path)
     except ValueError:
