@@ -26,9 +26,9 @@ def test_a_configuration_belongs_to_a_recipe(config):
 
 
 @pytest.mark.parametrize("card", sorted((ROOT / "docs/methods").glob("*.md")), ids=lambda path: path.stem)
-def test_a_card_belongs_to_a_recipe_and_fits_eighty_lines(card):
+def test_a_card_belongs_to_a_recipe_and_fits_110_lines(card):
     assert card.stem in STEMS
-    assert len(card.read_text().splitlines()) <= 80
+    assert len(card.read_text().splitlines()) <= 110
 
 
 def test_every_public_module_stands_in_the_reference():
