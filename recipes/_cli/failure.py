@@ -44,7 +44,7 @@ def explain_failure(error: BaseException) -> str | None:
 def _refused_by_the_system(error: OSError) -> str | None:
     file = f"{error.filename}: " if error.filename is not None else ""
     if error.errno in _IS_FULL:
-        return f"{file}{error.strerror}. Make room there, or {_WRITE_ELSEWHERE}"
+        return f"{file}{error.strerror}. Free some disk space, or {_WRITE_ELSEWHERE}"
     if error.errno == errno.EROFS:
         return f"{file}{error.strerror}. To write elsewhere, {_WRITE_ELSEWHERE}"
     return f"{file}{error.strerror}" if file else None

@@ -81,7 +81,7 @@ def _worlds(first: int, number: int, num_frames: int, standing: tuple[float, flo
     seeds = list(islice((seed for seed in tried if least <= standing_share(seed, num_frames) <= most), number))
     if len(seeds) < number:
         raise ValueError(
-            f"expected standing to be met by {number} of {len(tried)} sequences, got {standing}, which {len(seeds)} meet"
+            f"expected standing to fit {number} of {len(tried)} sequences, got {standing}, which fits {len(seeds)}"
         )
     return seeds
 
@@ -106,6 +106,6 @@ def _print_gain(name: str, gain: Estimate, saving: float) -> None:
         markup=False,
     )
     Console(soft_wrap=True).print(
-        f"By its own estimate, which takes the change of brightness as the loss, it avoided {100 * saving:.0f} % of the "
-        "loss from propagating features"
+        f"By its own estimate, which takes the change of brightness as the loss, it avoided {100 * saving:.0f} % of "
+        "the loss from propagating features"
     )

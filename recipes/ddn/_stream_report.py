@@ -105,8 +105,8 @@ def _print(
     console.print(
         f"Frames from a change of domain to the switch of the net: {sorted(known_delays)}"
         + (f"; {num_missed} changes without a switch" if num_missed else "")
-        + f". {num_switches} switches in {num_frames_seen} frames. Mixing the weights takes {numbers['switch_ms']:.2f} ms "
-        f"per switch, and detecting the domain takes {numbers['watching_ms']:.2f} ms per frame.",
+        + f". {num_switches} switches in {num_frames_seen} frames. Mixing the weights takes "
+        f"{numbers['switch_ms']:.2f} ms per switch, and detecting the domain takes {numbers['watching_ms']:.2f} ms per frame.",
         soft_wrap=True,
     )
     return numbers

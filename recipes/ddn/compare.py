@@ -195,7 +195,9 @@ def _of_domain(metrics: Mapping[str, float], metric: str, domain: str) -> float:
 def _only(datamodule: Any, split: Split) -> dict[str, str]:
     """The argument that selects the images of a domain, for each domain with images for training and evaluation."""
     if not isinstance(datamodule.partition, ByAttributes):
-        raise ValueError(f"expected data that are divided into domains ByAttributes, got {type(datamodule.partition).__name__}")
+        raise ValueError(
+            f"expected data that are divided into domains ByAttributes, got {type(datamodule.partition).__name__}"
+        )
     counts = [count_images(datamodule, part) for part in ("train", split)]
     values = datamodule.partition.values_of_domains(datamodule.vocabulary)
     names = [name for name in counts[0] if name in counts[1]]

@@ -19,7 +19,9 @@ def domains(datamodule: Any) -> dict[str, float]:
     """
     counts = {split: count_images(datamodule, split) for split in ("train", "val")}
     if datamodule.domain_names is None:
-        Console().print(f"Each image is a domain of its own: {len(counts['train'])} in train and {len(counts['val'])} in val.")
+        Console().print(
+            f"Each image is a domain of its own: {len(counts['train'])} in train and {len(counts['val'])} in val."
+        )
         return {split: float(len(of_split)) for split, of_split in counts.items()}
     table = Table(title="Images of each domain", box=box.SIMPLE, padding=0)
     table.add_column("domain")

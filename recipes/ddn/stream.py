@@ -77,7 +77,9 @@ def stream(
         if value < 1:
             raise ValueError(f"expected {name} of at least 1, got {value}")
     if num_frames % window:
-        raise ValueError(f"expected window to divide num_frames ({num_frames}), so that each window has one domain, got {window}")
+        raise ValueError(
+            f"expected window to divide num_frames ({num_frames}), so that each window has one domain, got {window}"
+        )
 
     check_detection(datamodule)
     net = with_weights(model, ckpt_path).net
