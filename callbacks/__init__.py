@@ -1,4 +1,4 @@
-"""Lightning callbacks, one idea a file."""
+"""Lightning callbacks."""
 
 from callbacks.atomic_checkpoint import AtomicCheckpointIO as AtomicCheckpointIO
 from callbacks.batch_size_scaling import BatchSizeScaling as BatchSizeScaling

@@ -16,7 +16,8 @@ from lightning_edge.ops.drawing import Palette, default_palette
 def pixels_of(image: Float[Tensor, "channels height width"]) -> UInt8[np.ndarray, "height width 3"]:
     """RGB values of an image in [0, 1] on any device.
 
-    An image of one channel is gray. Of two channels, the first is shown in gray. Of more than three, the first three are shown.
+    An image with one channel is gray. Of two channels, the first is shown in gray. Of more than three, the first three
+    are shown.
     """
     shown = image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)
     return (255 * shown.float()).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()

@@ -234,8 +234,8 @@ def write_plan(sweep: Sweep, folder: Path) -> None:
             if value != earlier_value:
                 hint = "; `analyse --target=...` evaluates its runs at other targets" if name == "target" else ""
                 raise ValueError(
-                    f"expected {folder} to be empty or to have a sweep with {name} {value!r}, got one with {earlier_value!r}: "
-                    f"choose another folder, or delete that one{hint}"
+                    f"expected {folder} to be empty or to have a sweep with {name} {value!r}, got one with "
+                    f"{earlier_value!r}: choose another folder, or delete that one{hint}"
                 )
         sweep = _union(earlier, sweep)
     folder.mkdir(parents=True, exist_ok=True)
