@@ -181,8 +181,8 @@ class GradientNoiseScale(Callback):
         if unsplit := rows_left_whole(batch, size):
             self._warn_once(
                 "rows",
-                f"expected tensors with as many rows as the first one of a batch ({size}), got {sorted(unsplit)}: these "
-                "are not split, and the gradient noise is wrong if they contain examples",
+                f"expected tensors with as many rows as the first one of a batch ({size}), got {sorted(unsplit)}: "
+                "these are not split, and the gradient noise is wrong if they contain examples",
             )
         bounds = [part * size // self.num_parts for part in range(self.num_parts + 1)]
         scale = loss_scale(trainer)

@@ -122,8 +122,8 @@ class TradeoffReport(Callback):
                 part.training = is_training
         if len(rounds) < num_samples_needed(50):
             rank_zero_warn(
-                f"No latency is reported because {num_samples_needed(50)} rounds are needed, but only {len(rounds)} were "
-                f"measured within time_limit_s={self.time_limit_s:g} of TradeoffReport."
+                f"No latency is reported because {num_samples_needed(50)} rounds are needed, but only {len(rounds)} "
+                f"were measured within time_limit_s={self.time_limit_s:g} of TradeoffReport."
             )
             return {}
         return {name: Samples(tuple(each[name] for each in rounds)) for name in rounds[0]}

@@ -106,7 +106,8 @@ def _print(
         f"Frames from a change of domain to the switch of the net: {sorted(known_delays)}"
         + (f"; {num_missed} changes without a switch" if num_missed else "")
         + f". {num_switches} switches in {num_frames_seen} frames. Mixing the weights takes "
-        f"{numbers['switch_ms']:.2f} ms per switch; detecting the domain takes {numbers['watching_ms']:.2f} ms a frame.",
+        f"{numbers['switch_ms']:.2f} ms per switch; detecting the domain takes "
+        f"{numbers['watching_ms']:.2f} ms per frame.",
         soft_wrap=True,
     )
     return numbers

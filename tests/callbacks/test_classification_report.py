@@ -215,7 +215,7 @@ def test_other_batches_and_modules_are_refused(tmp_path, samples, step, message)
 
 @pytest.mark.parametrize("arguments", [{"num_images": 0}, {"every_n_epochs": 0}])
 def test_arguments_are_checked(arguments):
-    with pytest.raises(ValueError, match="expected num_images and every_n_epochs from 1"):
+    with pytest.raises(ValueError, match="expected num_images and every_n_epochs of at least 1"):
         ClassificationReport(**arguments)
 
 

@@ -138,9 +138,7 @@ def test_an_error_that_nobody_foresaw_keeps_its_traceback(monkeypatch):
 def test_a_checkpoint_that_is_none_is_named(tmp_path):
     tiny.main(["fit", "--trainer.max_epochs=1"])
     checkpoint = Path("runs/tiny/version_0/checkpoints/last.ckpt")
-    with pytest.raises(
-        FileNotFoundError, match=rf"got nope.ckpt, .*the newest one there is in runs/tiny is {checkpoint}"
-    ):
+    with pytest.raises(FileNotFoundError, match=rf"got nope.ckpt, .*the newest one in runs/tiny is {checkpoint}"):
         tiny.main(["test", "--ckpt_path=nope.ckpt"])
     Path("cut.ckpt").write_bytes(checkpoint.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"got cut.ckpt, which is damaged or only a part of a file"):
@@ -152,7 +150,7 @@ def test_weights_of_another_net_are_refused_in_one_sentence():
     tiny.main(["fit", "--trainer.max_epochs=1", "--model.net=outside.parts.OtherNet", "--model.net.width=1"])
     run, other = Path("runs/tiny/version_0"), ["--model.net=outside.parts.TinyNet"]
     with pytest.raises(
-        ValueError, match=r"got those of another .*net\.hidden.*-c runs/tiny/version_0/config\.yaml"
+        ValueError, match=r"got those of another .*net\.hidden.*use -c runs/tiny/version_0/config\.yaml to configure"
     ) as why:
         tiny.main(["validate", NO_LOGGER, f"--ckpt_path={run / 'checkpoints/last.ckpt'}", *other])
     assert "\n" not in str(why.value)

@@ -116,7 +116,7 @@ def test_mistakes_are_named(arguments, message):
 
 def test_runs_without_latency_monitor_are_named():
     overrides = ["-c", "cifar10.yaml", *SMALL, "--trainer.callbacks=[]", "--trainer.max_epochs=1"]
-    with pytest.raises(ValueError, match="expected runs with a validation and with LatencyMonitor"):
+    with pytest.raises(ValueError, match="expected runs with a validation and the callback LatencyMonitor"):
         shift.main(["compare", "--num_seeds=1", '--variants=["shift1"]', *overrides])
 
 

@@ -40,7 +40,7 @@ def test_weights_are_those_of_the_checkpoint(checkpoint):
 
 
 def test_other_weights_are_refused(checkpoint):
-    with pytest.raises(ValueError, match="expected ckpt_path to hold the weights of the configured model"):
+    with pytest.raises(ValueError, match="expected ckpt_path to contain the weights of the configured model"):
         accel.main(["export", *SMALL, f"--ckpt_path={checkpoint}", "--model.net.update.encoder=resnet10t"])
     torch.save({"weights": {}}, "foreign.ckpt")
     with pytest.raises(ValueError, match=r"a checkpoint with a state_dict, got foreign\.ckpt"):

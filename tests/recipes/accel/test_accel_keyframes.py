@@ -61,7 +61,7 @@ def test_drives_can_be_chosen_by_how_long_the_vehicle_stands(least, most):
 
 def test_too_few_such_drives_are_told():
     with pytest.raises(
-        ValueError, match=r"expected standing to hold of 6 of 600 drives, got \(0.51, 0.53\), which holds of 0"
+        ValueError, match=r"expected standing to fit 6 of 600 sequences, got \(0.51, 0.53\), which fits 0"
     ):
         accel.main(["keyframes", *SMALL, *FEW, "--standing=[0.51,0.53]"])
 

@@ -94,9 +94,11 @@ def test_a_run_with_a_target_ends_there(tmp_path, capsys):
     assert run.num_steps < 6
     assert math.isfinite(run.time_to_target(2.36, "train"))
     assert ": 2.36 at step " in capsys.readouterr().err
-    with pytest.raises(ValueError, match=r"expected target of at least that at which the runs ended \(2.36\), got 2"):
+    with pytest.raises(
+        ValueError, match=r"expected target of at least the loss at which the runs ended \(2.36\), got 2"
+    ):
         batch_size_scaling.main(["analyse", f"--folder={tmp_path}/sweep", "--target=2"])
-    with pytest.raises(ValueError, match=r"expected target below the train loss that training begins with"):
+    with pytest.raises(ValueError, match=r"expected target below the train loss at the start"):
         batch_size_scaling.main(["analyse", f"--folder={tmp_path}/sweep", "--target=2.5"])
 
 

@@ -100,7 +100,7 @@ def test_domains_are_counted(capsys):
 
 def test_images_that_are_each_a_domain_are_not_listed(capsys):
     assert main(["domains", *SMALL, "--data.partition=EachImage"]).result == {"train": 10, "val": 5}
-    assert capsys.readouterr().out.splitlines()[-1] == "each image is a domain: 10 of train, 5 of val"
+    assert capsys.readouterr().out.splitlines()[-1] == "Each image is a domain of its own: 10 in train and 5 in val."
 
 
 def test_one_expert_under_softmax_is_the_static_net():
@@ -176,7 +176,7 @@ def test_a_domain_without_a_score_is_named(tmp_path):
     arguments = ["compare", f"--folder={tmp_path}", "--num_seeds=1", *options]
     with pytest.raises(ValueError, match=r"expected val/ap50_\w+ to be logged .* all images .*limit_val_batches"):
         main([*arguments, "--split=val", '--variants=["static"]'])
-    with pytest.raises(ValueError, match="expected data parted ByAttributes, got RandomDomains"):
+    with pytest.raises(ValueError, match="expected data that are divided into domains ByAttributes, got RandomDomains"):
         main(["compare", f"--folder={tmp_path}", *SHORT, "--data.partition=RandomDomains"])
 
 
@@ -207,7 +207,7 @@ def test_a_stream_is_driven_and_told_of(tmp_path, capsys, monkeypatch):
     ):
         with pytest.raises(ValueError, match=message):
             main(["stream", *SMALL, *arguments])
-    with pytest.raises(ValueError, match="expected data of a DetectionDataModule, got DigitsDataModule"):
+    with pytest.raises(ValueError, match="expected a DetectionDataModule as data, got DigitsDataModule"):
         main(["stream", *DIGITS])
 
 
