@@ -182,6 +182,8 @@ def finish_wandb(trainer: Trainer | None, is_kept: bool = True) -> None:
     if is_kept and wandb.run.offline and (trainer.global_step > 0 or trainer.state.finished):
         rank_zero_info(how_to_sync(wandb.run))
     try:
+        if not is_kept:
+            wandb.run._settings.silent = True  # W&B's own last lines would advise to upload the run
         wandb.finish()
     except Exception as error:
         rank_zero_warn(f"W&B did not end properly: {_in_a_line(error)}")
