@@ -139,9 +139,9 @@ def test_a_run_that_was_stopped_at_its_last_step_has_ended(tmp_path):
     ("arguments", "message"),
     [
         ({"target": math.nan}, "target to be a finite loss or None, got nan"),
-        ({"num_samples": 0}, "num_samples, every_n_examples and eval_batch_size from 1, got 0, 5000, 100"),
-        ({"eval_batch_size": 0}, "eval_batch_size from 1, got 1000, 5000, 0"),
-        ({"window": 2}, "window to be odd, from 1, got 2"),
+        ({"num_samples": 0}, "num_samples, every_n_examples and eval_batch_size of at least 1, got 0, 5000, 100"),
+        ({"eval_batch_size": 0}, "eval_batch_size of at least 1, got 1000, 5000, 0"),
+        ({"window": 2}, "window to be odd and at least 1, got 2"),
         ({"linear_error_every": -1}, "linear_error_every of at least 0, got -1"),
     ],
 )

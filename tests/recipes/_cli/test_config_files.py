@@ -119,7 +119,7 @@ def test_a_configuration_that_undoes_options_before_it_is_warned_of():
         "--trainer.callbacks.monitor=x",
     ]
     [warning] = undone_options(["fit", *before, "-c", "here.yaml", "--trainer.max_steps=3"])
-    assert warning.startswith("-c here.yaml undoes options that stand before it: ")
+    assert warning.startswith("-c here.yaml overrides options that come before it: ")
     for change in (
         "trainer.max_epochs (1 becomes 5)",
         "model.net.num_classes (3 becomes 4)",

@@ -107,7 +107,7 @@ def test_the_noise_scale_has_its_share_of_the_examples(tmp_path):
 
 def test_the_picture_shows_every_number(tmp_path):
     rules = ("fixed", "linear")
-    found = results(tmp_path, rules=rules, make=lambda run: make_run(run.size, steps_of(run.size)))
+    found = results(tmp_path, lr_rules=rules, make=lambda run: make_run(run.size, steps_of(run.size)))
     steps, cost, contours, seconds, error, noise, examples_per_s = draw_results(found).axes
     points = found.whole["fixed"].points
 

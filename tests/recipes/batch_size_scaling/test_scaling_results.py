@@ -83,7 +83,7 @@ def test_other_targets_are_read_off_the_same_runs(finished):
     assert easy.choice is not None
     text = recommend(easy)
     assert text.startswith(
-        f"With machines to share a step, train with a batch of {easy.choice.point.batch_size} at a learning rate of"
+        f"If several machines share a step, train with a batch of {easy.choice.point.batch_size} at a learning rate of"
     )
     assert "a train loss of 2.35 takes" in text
     assert "fewest examples" in text

@@ -149,7 +149,7 @@ def test_ctrl_c_ends_a_sweep_and_tells_how_to_go_on(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(BatchSizeScaling, "on_train_batch_end", lambda *args: signal.raise_signal(signal.SIGINT))
     with pytest.raises(SystemExit, match="130"):
         batch_size_scaling.main(call("--sizes=[16]", "--lr_rules=['fixed']", f"--folder={tmp_path}/sweep"))
-    assert "Interrupted after 0 of 1 runs; to go on, repeat the command." in capsys.readouterr().err
+    assert "Interrupted after 0 of 1 runs. Repeat the command to continue." in capsys.readouterr().err
 
 
 def test_lars_and_shares_of_the_data_run(tmp_path):
