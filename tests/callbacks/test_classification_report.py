@@ -88,7 +88,7 @@ def test_classes_are_counted_and_the_surest_mistakes_kept(tmp_path, drawn):
     assert [(mistake.prediction, mistake.label) for mistake in mistakes] == [(2, 1), (2, 0), (1, 0)]
     assert [mistake.image[0, 0, 0] for mistake in mistakes] == [255, 230, 153]
     expected = torch.tensor([[0, 0, 2.0], [0, 0, 1.9], [0, 1.6, 0]]).softmax(1).max(1).values
-    assert [mistake.sureness for mistake in mistakes] == pytest.approx(expected.tolist())
+    assert [mistake.confidence for mistake in mistakes] == pytest.approx(expected.tolist())
     assert (tmp_path / "figures/classes_test_epoch_000.png").stat().st_size > 10_000
 
 

@@ -106,7 +106,7 @@ def test_a_stopped_run_goes_on_and_one_that_only_lacks_its_mark_is_used():
     ("arguments", "message"),
     [
         (["--variants=[]"], "expected variants among .*got none"),
-        (["--model.net.model_options={}"], "leave model_options to the variants, got .*model_options"),
+        (["--model.net.model_options={}"], "without model_options, which the variants set, got .*model_options"),
     ],
 )
 def test_mistakes_are_named(arguments, message):

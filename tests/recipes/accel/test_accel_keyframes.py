@@ -71,7 +71,7 @@ def test_too_few_such_drives_are_told():
     [
         ("--intervals=[1]", r"expected intervals of at least 2, got \(1,\)"),
         ("--intervals=[]", r"expected intervals of at least 2, got \(\)"),
-        ("--num_drives=5", "expected num_drives of at least 6, for an interval of confidence, got 5"),
+        ("--num_drives=5", "expected num_drives of at least 6, to compute a confidence interval, got 5"),
         ("--drive_frames=0", "expected num_frames of at least 1, got 0"),
         ("--domain=mars", "mars"),
         (

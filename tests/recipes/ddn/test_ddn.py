@@ -190,7 +190,7 @@ def test_delays_are_counted_from_each_change():
     assert _delays(noticed, truth, 3) == [[2, None]]
 
 
-def test_a_stream_is_driven_and_told_of(tmp_path, capsys, monkeypatch):
+def test_a_stream_is_driven_and_reported(tmp_path, capsys, monkeypatch):
     few = ["--num_frames=4", "--num_drives=1", "--window=2", "--layers_per_frame=0"]
     result = main(["stream", *SMALL, f"--folder={tmp_path}", *few]).result
     with (tmp_path / "stream.csv").open() as file:
@@ -203,7 +203,7 @@ def test_a_stream_is_driven_and_told_of(tmp_path, capsys, monkeypatch):
     assert "switches in 12 frames" in capsys.readouterr().out
     for arguments, message in (
         (["--num_drives=0"], "expected num_drives of at least 1, got 0"),
-        (["--window=7"], r"expected window to divide num_frames \(60\), to be of one domain, got 7"),
+        (["--window=7"], r"expected window to divide num_frames \(60\), so that each window has one domain, got 7"),
     ):
         with pytest.raises(ValueError, match=message):
             main(["stream", *SMALL, *arguments])
