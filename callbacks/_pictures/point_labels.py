@@ -35,7 +35,7 @@ def label_points(axes: Axes, labels: Sequence[PointLabel]) -> None:
     """
     axes.get_figure(root=True).draw_without_rendering()  # pyright: ignore[reportOptionalMemberAccess]
     courses = _courses(axes)
-    taken: list[np.ndarray] = []
+    placed: list[np.ndarray] = []
     for label in labels:
         point = axes.transData.transform((label.x, label.y))
         text = axes.annotate(
@@ -43,13 +43,13 @@ def label_points(axes: Axes, labels: Sequence[PointLabel]) -> None:
         )
         text.set(ha="center", va="center")
         size = np.array(text.get_window_extent().size)
-        free = [place for place in _places(point, size, axes) if not any(_overlap(place, other) for other in taken)]
+        free = [place for place in _places(point, size, axes) if not any(_overlap(place, other) for other in placed)]
         if not free:
             text.remove()
             continue
         place = min(free, key=lambda place: _num_inside(courses, place))  # the first of equals, which is the nearest
         text.xyann = tuple((place.mean(0) - point) / _px_per_pt(axes))
-        taken.append(place)
+        placed.append(place)
 
 
 def _places(point: np.ndarray, size: np.ndarray, axes: Axes) -> list[Float[np.ndarray, "2 2"]]:

@@ -64,7 +64,7 @@ def test_sweeps_over_many_sizes(sizes, tmp_path, monkeypatch):
 
 
 def test_a_legend_of_a_plot_hides_no_rule(tmp_path, monkeypatch):
-    found = results(tmp_path, rules=("fixed", "linear"), make=lambda run: make_run(run.size, steps_of(run.size)))
+    found = results(tmp_path, lr_rules=("fixed", "linear"), make=lambda run: make_run(run.size, steps_of(run.size)))
     figure = draw_results(found)
     check(figure, monkeypatch)
     for axis in figure.axes:
