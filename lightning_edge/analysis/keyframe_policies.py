@@ -1,4 +1,4 @@
-"""Key-frame policies on the same labelled video, compared at equal cost."""
+"""Key-frame policies on the same labeled video, compared at equal cost."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class PolicyTrial:
 def try_policies(
     net: VideoNet, policies: Mapping[str, int | KeyframePolicy], drives: Iterable[LabelledVideo], num_classes: int
 ) -> dict[str, PolicyTrial]:
-    """Run a net over labelled drives, joined to one stream, with each policy.
+    """Run a net over labeled drives, joined to one stream, with each policy.
 
     Args:
         net: The net in evaluation mode.

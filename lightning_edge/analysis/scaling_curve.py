@@ -174,7 +174,7 @@ class _Steps(NamedTuple):
 
 
 def quartile_of_largest(runs: Mapping[int, Mapping[str, Sequence[ScalingRun]]], split: LossSplit) -> float:
-    """The lowest quartile of the losses that the largest batch went through, a target that favours it.
+    """The lowest quartile of the losses that the largest batch went through, a target that favors it.
 
     It is Golmant et al.'s choice, by our reading of it: of the smoothed losses at all evaluations, the one that a
     quarter of them does not exceed; the median over seeds, and the lowest of several settings.

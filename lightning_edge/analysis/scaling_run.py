@@ -23,7 +23,7 @@ class Evaluation(NamedTuple):
     """Losses on the fixed samples after a step, a row of ``batch_size_scaling.csv``."""
 
     step: int
-    """Steps of the optimiser so far."""
+    """Steps of the optimizer so far."""
     examples: int
     """Examples of all processes so far."""
     epoch: float

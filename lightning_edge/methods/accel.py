@@ -29,7 +29,7 @@ PROPAGATING_NETS = ("accel", "dff", "copy")
 class Accel(EvaluatedMethod):
     """Two-stage training of Accel (arXiv:1807.06667) in one fit, and its evaluation beside what it is compared with.
 
-    At first both branches learn from the labelled frame alone; after ``branch_share`` of the training the loss is that
+    At first both branches learn from the labeled frame alone; after ``branch_share`` of the training the loss is that
     of the fused scores, its gradient flowing through the chain of warps to the key frame, while each branch keeps a
     share of its own loss. The stage follows from the step, so a resumed run is in the right one.
 
@@ -44,7 +44,7 @@ class Accel(EvaluatedMethod):
     Args:
         net: The video net. One without an update branch and without ``fuse_features`` is Deep Feature Flow, which then
             learns and is scored in Accel's place; ``branch_weight`` has no effect on it.
-        optimizer: Makes the optimiser of the parameters.
+        optimizer: Makes the optimizer of the parameters.
         schedule: Factor of the learning rate by the share of training done; ``PolynomialDecay()`` if ``None``.
         branch_share: Share of the training that is its first stage.
         train_branches_jointly: Whether the branches and the flow go on learning in the second stage; the released
@@ -53,11 +53,11 @@ class Accel(EvaluatedMethod):
             released code, with SGD).
         branch_weight: Weight of each branch's own loss in the second stage, the reference's by what it carries (0 in
             the paper).
-        reference_weight: Weight of the reference's loss on the labelled frame itself in the second stage, in place of
+        reference_weight: Weight of the reference's loss on the labeled frame itself in the second stage, in place of
             the one by what it carries. It keeps the reference accurate on single frames, for another pass of it a step,
-            in which its batch norms see the labelled frame beside the key frame.
+            in which its batch norms see the labeled frame beside the key frame.
         distillation_weight: Weight of a loss of the first stage by which the update branch learns the reference's
-            scores on all pixels, labelled or not (0 in the paper).
+            scores on all pixels, labeled or not (0 in the paper).
         interval: Key-frame interval of the logged scores, and of ``predict`` without ``keyframes``.
         keyframes: Decides on the key frames of ``predict``, such as ``AdaptiveInterval``.
         max_interval: Longest interval that is evaluated; clips must have as many frames.
@@ -143,7 +143,7 @@ class Accel(EvaluatedMethod):
         return [part for part in parts if part is not None]
 
     def loss(self, batch: ClipBatch) -> Tensor:
-        """Cross-entropy of the branches on the labelled frame, then of the fused scores."""
+        """Cross-entropy of the branches on the labeled frame, then of the fused scores."""
         if self.is_branch_stage:
             loss = self._branch_loss(batch)
         elif batch["frames"].shape[1] < 2:
@@ -238,7 +238,7 @@ class Accel(EvaluatedMethod):
             iou.reset()
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
-        """Count the predictions of all nets on the labelled frame, for a key frame at every distance from it."""
+        """Count the predictions of all nets on the labeled frame, for a key frame at every distance from it."""
         clip, mask = self._evaluated_frames(batch["frames"]), batch["mask"]
         self.evidence.update((mask != IGNORE_INDEX).sum())
         starts = [self.net.start(frame) for frame in clip]

@@ -1,4 +1,4 @@
-"""What all methods share: one loss that callbacks may add terms to, optimisation, and honest checkpoints."""
+"""What all methods share: one loss that callbacks may add terms to, optimization, and honest checkpoints."""
 
 import inspect
 from abc import ABC, abstractmethod
@@ -23,10 +23,10 @@ from lightning_edge.methods.schedules import PolynomialDecay, Schedule, check_ra
 from lightning_edge.model_description import check_description
 
 OptimizerCallable = Callable[[Iterable], Optimizer]
-"""Makes an optimiser of parameters (or parameter groups), such as ``torch.optim.AdamW`` or a ``functools.partial``."""
+"""Makes an optimizer of parameters (or parameter groups), such as ``torch.optim.AdamW`` or a ``functools.partial``."""
 
 CLASSES_KEY = "classes"
-"""Where a checkpoint keeps names and colours of the classes."""
+"""Where a checkpoint keeps names and colors of the classes."""
 GRADIENTS_KEY = "accumulated_gradients"
 """Where a checkpoint that is written between two steps keeps the gradients of the batches since the last step."""
 
@@ -58,7 +58,7 @@ class Method(LightningModule, ABC):
     loads with ``net=`` and whatever else is none. What a subclass takes as ``*args`` has no name to be saved under.
 
     Args:
-        optimizer: Makes the optimiser of the parameters.
+        optimizer: Makes the optimizer of the parameters.
         schedule: Factor of the learning rate by the share of training done; ``PolynomialDecay()`` if ``None``.
     """
 
@@ -66,7 +66,7 @@ class Method(LightningModule, ABC):
     class_names: tuple[str, ...] | None = None
     """Names of the classes, once a data module or a checkpoint told them."""
     palette: tuple[tuple[int, int, int], ...] | None = None
-    """Colours of the classes, RGB, once a data module or a checkpoint told them."""
+    """Colors of the classes, RGB, once a data module or a checkpoint told them."""
     domain_names: tuple[str, ...] = ()
     """Names of the domains by their number in batches, where the data know domains that recur."""
     _plain_arguments: dict[str, Any]
@@ -183,7 +183,7 @@ class Method(LightningModule, ABC):
             raise ValueError(f"expected a net with the data module's num_classes ({theirs}), got {ours}")
         self.domain_names = getattr(data, "domain_names", None) or ()
         names, palette = getattr(data, "class_names", None), getattr(data, "palette", None)
-        if names is not None or palette is not None:  # together: names with the colours of other data mislead
+        if names is not None or palette is not None:  # together: names with the colors of other data mislead
             self.class_names, self.palette = names, palette
 
     def _refuse_changing_accumulation(self, stage: str) -> None:
@@ -199,7 +199,7 @@ class Method(LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what prediction and a resumed run need beside the weights.
 
-        These are plain hyper-parameters, names and colours of the classes, and the gradients that have been
+        These are plain hyper-parameters, names and colors of the classes, and the gradients that have been
         accumulated since the last step.
         """
         if "_instantiator" not in self.hparams:  # which stands in the command line's record alone
@@ -220,7 +220,7 @@ class Method(LightningModule, ABC):
                 }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take what ``on_save_checkpoint`` kept; names and colours of the classes only if the data gave none."""
+        """Take what ``on_save_checkpoint`` kept; names and colors of the classes only if the data gave none."""
         self._accumulated_gradients = checkpoint.get(GRADIENTS_KEY, {})
         if CLASSES_KEY in checkpoint and self.class_names is None and self.palette is None:
             self.class_names, self.palette = (checkpoint[CLASSES_KEY][name] for name in ("class_names", "palette"))
@@ -281,7 +281,7 @@ class Method(LightningModule, ABC):
         steps = max(1, self._num_planned_steps)
         if self.automatic_optimization:
             return min(1.0, self.global_step / steps)
-        # global_step and max_steps count the steps of all optimisers, but the trainer expects a number of batches
+        # global_step and max_steps count the steps of all optimizers, but the trainer expects a number of batches
         batches, max_steps = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed, self.trainer.max_steps
         return min(1.0, max(batches / steps, self.global_step / max_steps if max_steps > 0 else 0.0))
 

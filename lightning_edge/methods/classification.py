@@ -24,7 +24,7 @@ class Classification(EvaluatedMethod):
 
     Args:
         net: Maps images ``[B, 3, H, W]`` in [0, 1] to scores ``[B, num_classes]``; has ``num_classes``.
-        optimizer: Makes the optimiser of the parameters.
+        optimizer: Makes the optimizer of the parameters.
         schedule: Factor of the learning rate by the share of training done; ``PolynomialDecay()`` if ``None``.
         label_smoothing: Share of the target that is spread evenly over the classes in training, in [0, 1].
     """

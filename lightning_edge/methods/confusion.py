@@ -1,4 +1,4 @@
-"""Confusion matrix of all labelled pixels."""
+"""Confusion matrix of all labeled pixels."""
 
 import torch
 from jaxtyping import Int, Int64

@@ -33,7 +33,7 @@ class Detection(EvaluatedMethod):
     Args:
         net: A detector with ``num_classes``, such as
             :class:`~lightning_edge.nn.detection.center_detector.CenterDetector`.
-        optimizer: Makes the optimiser of the parameters.
+        optimizer: Makes the optimizer of the parameters.
         schedule: Factor of the learning rate by the share of training done; ``PolynomialDecay()`` if ``None``.
 
     Raises:

@@ -50,7 +50,7 @@ class EvaluatedMethod(Method):
     Outputs that hold NaN make all scores of the evaluation NaN, with a warning.
 
     Args:
-        optimizer: Makes the optimiser of the parameters.
+        optimizer: Makes the optimizer of the parameters.
         schedule: Factor of the learning rate by the share of training done; ``PolynomialDecay()`` if ``None``.
     """
 

@@ -16,13 +16,13 @@ from lightning_edge.ops.names import distinct_keys
 
 
 class Segmentation(EvaluatedMethod):
-    """Train any net that maps images to scores of its classes, by cross-entropy over the labelled pixels.
+    """Train any net that maps images to scores of its classes, by cross-entropy over the labeled pixels.
 
     Logs ``{val,test}/miou`` and ``{val,test}/iou_<class>`` in [0, 1], of one confusion matrix summed over the data.
 
     Args:
         net: Maps images ``[B, 3, H, W]`` in [0, 1] to scores ``[B, num_classes, H, W]``; has ``num_classes``.
-        optimizer: Makes the optimiser of the parameters.
+        optimizer: Makes the optimizer of the parameters.
         schedule: Factor of the learning rate by the share of training done; ``PolynomialDecay()`` if ``None``.
     """
 
@@ -45,7 +45,7 @@ class Segmentation(EvaluatedMethod):
         return self.net(inputs)
 
     def loss(self, batch: SegmentationBatch) -> Tensor:
-        """Mean cross-entropy of the labelled pixels."""
+        """Mean cross-entropy of the labeled pixels."""
         return pixel_loss(self(batch["image"]), batch["mask"])
 
     def reset_scores(self) -> None:
@@ -73,7 +73,7 @@ class Segmentation(EvaluatedMethod):
 def pixel_loss(
     scores: Float[Tensor, "batch classes height width"], mask: Int64[Tensor, "batch height width"]
 ) -> Tensor:
-    """Mean cross-entropy over the labelled pixels; zero (with a gradient of zero) if there are none."""
+    """Mean cross-entropy over the labeled pixels; zero (with a gradient of zero) if there are none."""
     if scores.dtype.itemsize < 4:  # a sum over a batch's pixels overflows half precision
         scores = scores.float()
     total = F.cross_entropy(scores, mask, ignore_index=IGNORE_INDEX, reduction="sum")

@@ -21,7 +21,7 @@ class DomainStream:
 
     There are two plain nets. One serves; into the other the weights of a newly noticed domain are mixed, a few layers
     with each frame, and when it is whole they change places. So each frame is served by a whole net, and none has to
-    wait for a specialisation.
+    wait for a specialization.
 
     Args:
         net: Detector or classifier with :class:`~lightning_edge.nn.dynamic.experts.DomainConv2d`; used as it is, and

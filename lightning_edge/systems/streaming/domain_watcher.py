@@ -9,7 +9,7 @@ class DomainWatcher:
     """Follows the mean features of recent frames, and names the known domain that they are nearest to.
 
     Another domain must be clearly nearer, for several frames on end; once it is taken, the way back is as long. A frame
-    beyond all domains counts no more than one between the nearest of them and its neighbour, so that a strange frame
+    beyond all domains counts no more than one between the nearest of them and its neighbor, so that a strange frame
     alone changes nothing.
 
     Args:
@@ -81,7 +81,7 @@ class DomainWatcher:
         return self.domain
 
     def _bounded(self, features: Float[Tensor, " features"]) -> Float[Tensor, " features"]:
-        """Features at most as far from the nearest center as its neighbour is."""
+        """Features at most as far from the nearest center as its neighbor is."""
         if len(self.centers) == 1:
             return features
         away = features - self.centers

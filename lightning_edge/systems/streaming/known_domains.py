@@ -56,7 +56,7 @@ class KnownDomains(NamedTuple):
 
         Args:
             datamodule: The data that the net learned from, a ``DomainDataModule``.
-            encoder: Name of a model of timm; plain statistics of light and colour if ``None``.
+            encoder: Name of a model of timm; plain statistics of light and color if ``None``.
             weights: File of its weights; random ones if ``None``.
         """
         net = FrozenEncoder.from_timm(encoder, weights)
