@@ -105,7 +105,7 @@ def _can_be_imported(name: str) -> bool:
 
 
 def _is_trusted(name: str) -> bool:
-    """Whether a trusted package defines an object itself; ``torch.optim.optimizer.functools`` is only imported there."""
+    """Whether a trusted package defines an object, and does not just import it: ``torch.optim.optimizer.functools``."""
     if not _is_within(name, TRUSTED_MODULES):
         return False
     target = _resolve(name)

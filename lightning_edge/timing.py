@@ -250,7 +250,7 @@ def _percentile(values: Sequence[float] | np.ndarray, q: float) -> Estimate:
 
 
 def _interval_ranks(num_samples: int, probability: float) -> tuple[int, int]:
-    """Indices into the sorted samples that bound the quantile; each end misses it with at most half of the total risk."""
+    """Indices of the sorted samples that bound the quantile; each end misses it with at most half of the total risk."""
     count = torch.arange(num_samples + 1, dtype=torch.float64)
     binomial = torch.distributions.Binomial(num_samples, probs=torch.tensor(probability, dtype=torch.float64))
     at_most = binomial.log_prob(count).exp().cumsum(0)

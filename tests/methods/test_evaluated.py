@@ -204,7 +204,7 @@ def test_scores_are_nan_where_any_part_of_a_detection_is(part, tmp_path):
     method = METHODS["detection"]()
     detect = method.net.detect
     method.net.detect = lambda image: [one._replace(**{part: getattr(one, part) * torch.nan}) for one in detect(image)]
-    with pytest.warns(UserWarning, match="outputs for the val split hold"):
+    with pytest.warns(UserWarning, match="outputs for the val split contain"):
         scores = evaluate("detection", tmp_path, method=method)
     assert all(math.isnan(value) for value in scores.values())
 

@@ -199,7 +199,7 @@ def test_data_of_other_batches_are_refused(stage, is_refused):
     data.num_classes = method.num_classes
     method._trainer = type("Stub", (), {"datamodule": data, "callbacks": []})()
     expected = (
-        "expected data of SegmentationBatch for Segmentation, got CityscapesVideoDataModule, which gives ClipBatch"
+        "expected data of SegmentationBatch for Segmentation, got CityscapesVideoDataModule, which yields ClipBatch"
     )
     with pytest.raises(ValueError, match=expected) if is_refused else nullcontext():
         method.setup(stage)
