@@ -81,7 +81,7 @@ def try_policies(
         for name, each in results.items():
             drives_of[name].append(each)
     if not all(drives_of.values()):
-        raise ValueError("expected drives with at least one video, got none")
+        raise ValueError("expected at least one drive in drives, got none")
     return {
         name: PolicyTrial(
             np.stack([each.confusion.numpy() for each in results]),
@@ -108,7 +108,7 @@ class _Drive:
 def gain_at_equal_cost(
     trial: PolicyTrial, fixed: Sequence[PolicyTrial], num_samples: int = 4000, seed: int = 0
 ) -> Estimate:
-    """Difference in mean IoU between a policy and fixed intervals with the same number of key frames.
+    """Mean IoU of a policy minus that of fixed intervals with the same number of key frames.
 
     Between two fixed intervals, the accuracy is interpolated in the share of key frames; the mean latency is linear in
     this share. The 95 % interval consists of percentiles of a bootstrap over drives, which draws the same drives for

@@ -58,7 +58,7 @@ def scored_images(batch: DetectionBatch, found: Sequence[Detections]) -> list[Sc
 
 
 def _in_file(boxes_xyxy: Float[Tensor, "boxes 4"], scale: float) -> Float[Tensor, "boxes 4"]:
-    """Boxes in pixels of the file, with rounding errors removed, so that a box of 32 x 32 pixels still counts as small."""
+    """Boxes in pixels of the file; rounding errors are removed, so that a box of 32 x 32 pixels counts as small."""
     boxes = boxes_xyxy.cpu().double() / scale
     whole = boxes.round()
     return boxes.where((boxes - whole).abs() > boxes.abs() * torch.finfo(torch.float32).eps, whole).float()
@@ -150,7 +150,7 @@ def _evaluate(images: Sequence[ScoredImage], iou_thresholds: Sequence[float] = (
 
 
 def _annotations(images: Iterable[tuple[Tensor, Tensor, Tensor]]) -> list[dict[str, Any]]:
-    """Boxes of images with their labels and scores, or with ignore flags, in the annotation format of COCO.
+    """Boxes with their labels and their scores or ignore flags, in the annotation format of COCO.
 
     Boxes or scores that are NaN are omitted, because they detect nothing.
     """

@@ -76,7 +76,7 @@ def test_policies_do_not_share_a_stream():
 
 
 def test_no_drives_are_refused():
-    with pytest.raises(ValueError, match="expected at least one of drives, got none"):
+    with pytest.raises(ValueError, match="expected at least one drive in drives, got none"):
         try_policies(HoldsItsKeyFrame(), {"a": 2}, [], NUM_CLASSES)
 
 
