@@ -106,7 +106,11 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
     (tmp_path / "zero.ckpt").symlink_to("/dev/zero")
     (tmp_path / "folder.ckpt").mkdir()
     (tmp_path / "loop.ckpt").symlink_to(tmp_path / "loop.ckpt")
-    for name, said in {"pipe": "is not a regular file", "zero": "is not a regular file", "folder": "is a folder"}.items():
+    for name, said in {
+        "pipe": "is not a regular file",
+        "zero": "is not a regular file",
+        "folder": "is a folder",
+    }.items():
         with pytest.raises(ValueError, match=rf"{name}\.ckpt, which {said}"):
             read_checkpoint(tmp_path / f"{name}.ckpt", "checkpoint")
     for name in ("loop", "nothing"):

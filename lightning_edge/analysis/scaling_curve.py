@@ -50,7 +50,7 @@ class ScalingPoint(NamedTuple):
     speedup: float
     """Steps of the smallest batch size that reached the target, divided by the steps of this one."""
     exponent: float
-    """Power of the batch size with which steps fell since the previous size; NaN if either size missed the target."""
+    """Power of the batch size with which steps fell since the previous size; NaN if either missed the target."""
     seconds: float
     """Training time to the target, in seconds."""
     examples_per_s: float
@@ -85,8 +85,9 @@ class ScalingCurve(NamedTuple):
     """Batch size at which steps and examples are twice their minimum, by the fitted curve. It is 0 if that is below all
     tried sizes, infinite if it is above all of them, and NaN without a curve."""
     critical_batch_size_cost: Estimate
-    """Batch size, above the one with the fewest examples, from which the cost exceeds 2. It is infinite if no cost does,
-    and NaN if runs ended too early to decide. If only a lower bound of the cost is known, this is an upper bound."""
+    """Batch size, above the one with the fewest examples, from which the cost exceeds 2. It is infinite if no cost
+    exceeds 2, and NaN if runs ended too early to decide. If only a lower bound of the cost is known, this is an upper
+    bound."""
 
 
 def scaling_curve(
@@ -205,7 +206,7 @@ def _lower_quartile(run: ScalingRun, split: LossSplit) -> float:
 
 
 def best_setting(runs: Mapping[str, Sequence[ScalingRun]], target: float, split: LossSplit) -> str:
-    """Name of the setting with the fewest median steps to a target; of those that never reach it, with the lowest loss."""
+    """Name of the setting with the fewest median steps to a target, or with the lowest loss if none reaches it."""
 
     def rank(name: str) -> tuple[float, float]:
         steps = np.median([run.time_to_target(target, split) for run in runs[name]])

@@ -141,7 +141,9 @@ def _evaluate(images: Sequence[ScoredImage], iou_thresholds: Sequence[float] = (
     truth = _annotations((image.boxes_xyxy, image.label, image.is_ignored) for image in images)
     detections = _annotations((image.found.boxes_xyxy, image.found.label, image.found.score) for image in images)
     header = {"images": [{"id": number} for number in range(len(images))], "categories": [{"id": c} for c in classes]}
-    evaluation = COCOeval_faster(COCO(header | {"annotations": truth}), COCO(header | {"annotations": detections}), "bbox")
+    evaluation = COCOeval_faster(
+        COCO(header | {"annotations": truth}), COCO(header | {"annotations": detections}), "bbox"
+    )
     if iou_thresholds:
         evaluation.params.iouThrs = np.array(iou_thresholds)
     evaluation.evaluate()
