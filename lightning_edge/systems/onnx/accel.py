@@ -69,7 +69,7 @@ def export_accel(net: AccelNet, folder: Path, height: int, width: int) -> list[P
                 files.append(export_graph(net.flow, pair, ("flow",), folder / FLOW))
         outputs_features = net.flow is not None and not net.direct
         outputs = ("scores", "carried") if outputs_features else ("scores",)
-        files.append(export_graph(_Carried(net, outputs_features), inputs, outputs, folder / CARRIED))
+        files.append(export_graph(_NonKeyframe(net, outputs_features), inputs, outputs, folder / CARRIED))
     return files
 
 
@@ -89,11 +89,11 @@ class OnnxAccel:
 
     def __init__(self, folder: Path, flow: nn.Module | None = None, num_threads: int | None = None) -> None:
         num_threads = torch.get_num_threads() if num_threads is None else num_threads
-        self._key, self._carried = (open_session(folder / name, num_threads) for name in (KEY, CARRIED))
+        self._key, self._non_keyframe = (open_session(folder / name, num_threads) for name in (KEY, CARRIED))
         self._flow = flow
         if flow is None and (folder / FLOW).is_file():
             self._flow = _OnnxFlow(open_session(folder / FLOW, num_threads))
-        self._takes_flow = "flow" in [node.name for node in self._carried.get_inputs()]
+        self._takes_flow = "flow" in [node.name for node in self._non_keyframe.get_inputs()]
         if self._takes_flow and self._flow is None:
             raise ValueError(f"expected a flow for {folder / CARRIED}, such as DISFlow(), got None")
 
@@ -112,7 +112,7 @@ class OnnxAccel:
     def advance(self, state: OnnxState, frame: Float[Tensor, "1 3 height width"]) -> OnnxState:
         """State after the next frame."""
         motion = {"flow": self._flow(frame, state.anchor)} if self._takes_flow and self._flow is not None else {}
-        outputs = run_session(self._carried, features=state.features, frame=frame, **motion)
+        outputs = run_session(self._non_keyframe, features=state.features, frame=frame, **motion)
         if "carried" in outputs:
             return OnnxState(outputs["carried"], frame, outputs["scores"])
         return state._replace(scores=outputs["scores"])
@@ -169,7 +169,7 @@ class _Key(nn.Module):
         return state.features, self.net.logits(state)
 
 
-class _Carried(nn.Module):
+class _NonKeyframe(nn.Module):
     def __init__(self, net: AccelNet, outputs_features: bool) -> None:
         super().__init__()
         self.net = net
