@@ -70,7 +70,7 @@ GARBAGE = {
     "no state_dict": (written({"weights": 1}), "with a state_dict, got .* with .'weights'."),
     "a list": (written([1, 2]), "with a state_dict, got .* with list"),
     "a weight that is none": (written(state_dict={"net.weight": 3}), "int as weight net.weight"),
-    "an object": (written(state_dict={}, more=Hostile()), "run the code of whoever made the file"),
+    "an object": (written(state_dict={}, more=Hostile()), "could run arbitrary code"),
     "NaN": (with_weight(float("nan")), "NaN in net.weight"),
     "NaN in half precision": (with_weight(float("nan"), torch.bfloat16), "NaN in net.weight"),
     "NaN in 8 bits": (with_weight(float("nan"), torch.float8_e4m3fn), "NaN in net.weight"),
@@ -129,7 +129,7 @@ def test_a_small_file_of_overlapping_parts_is_not_read(tmp_path):
     content[position : position + 8] = (2**30).to_bytes(4, "little") * 2
     (tmp_path / "bomb.ckpt").write_bytes(content)
     assert entry.file_size == 20000
-    with pytest.raises(ValueError, match="declares more bytes than it has"):
+    with pytest.raises(ValueError, match="declares more bytes than it contains"):
         read_checkpoint(tmp_path / "bomb.ckpt", "ckpt_path")
 
 
