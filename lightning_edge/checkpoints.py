@@ -20,7 +20,7 @@ _SHARDED = (".metadata", "meta.pt", "latest")
 """A checkpoint that is a folder, as Lightning and DeepSpeed write it, contains at least one of these files."""
 
 _START_OF_A_ZIP = b"PK\x03\x04"
-_READ_AGAIN = "copy it again, or use another one"
+_READ_AGAIN = "Copy it again, or use another one."
 
 LIGHTNING: Mapping[str, type] = {"pytorch-lightning_version": str}
 """Types of the values that every checkpoint of Lightning has, by key."""
@@ -154,11 +154,11 @@ def check_file(path: Path, argument: str) -> None:
         ValueError: The path is not a regular file, the file is not an archive of PyTorch, or it is damaged.
     """
     if path.is_dir():
-        raise _refusal(path, argument, "is a folder", "give the path of a file in it")
+        raise _refusal(path, argument, "is a folder", "Give the path of a file in it.")
     if not path.exists():
         raise FileNotFoundError(f"expected {argument} to be a checkpoint, got {path}, which does not exist")
     if not path.is_file():  # reading from a pipe or a device could block forever
-        raise _refusal(path, argument, "is not a regular file", "copy its content into one")
+        raise _refusal(path, argument, "is not a regular file", "Copy its content into one.")
     with path.open("rb") as file:
         start = file.read(len(_START_OF_A_ZIP))
     if not start:
@@ -215,4 +215,4 @@ def _check_weights(weights: Mapping[str, Any], path: Path, argument: str) -> Non
 
 
 def _refusal(path: Path, argument: str, problem: str, remedy: str) -> ValueError:
-    return ValueError(f"expected {argument} to be a checkpoint, got {path}, which {problem}: {remedy}")
+    return ValueError(f"expected {argument} to be a checkpoint, got {path}, which {problem}. {remedy}")
