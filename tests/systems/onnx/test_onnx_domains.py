@@ -111,7 +111,7 @@ def test_weights_of_another_shape_are_named(net, tmp_path):
     weights = torch.load(tmp_path / "day.weights.pt", weights_only=True)
     name = next(iter(weights))
     torch.save(weights | {name: weights[name][:1]}, tmp_path / "day.weights.pt")
-    with pytest.raises(ValueError, match=rf"expected weights of .*net\.onnx, got {name} of \[1, "):
+    with pytest.raises(ValueError, match=rf"expected weights that fit .*net\.onnx, got {name} of shape \[1, "):
         OnnxDomains(tmp_path, "day")
 
 
