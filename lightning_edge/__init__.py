@@ -1,1 +1,1 @@
-"""Efficient deep learning at the edge, as parts that plug into PyTorch Lightning."""
+"""Efficient deep learning at the edge, as components for PyTorch Lightning."""

@@ -1,4 +1,4 @@
-"""Reading checkpoints, which may be damaged, of strangers, or no checkpoints at all."""
+"""Reading checkpoints that may be damaged, may come from an untrusted source, or may not be checkpoints at all."""
 
 import shutil
 import warnings
@@ -17,13 +17,13 @@ from torch import Tensor, nn
 Model = TypeVar("Model", bound=nn.Module)
 
 _SHARDED = (".metadata", "meta.pt", "latest")
-"""Files of which one lies in a checkpoint that is a folder, as Lightning and DeepSpeed write them."""
+"""A checkpoint that is a folder, as Lightning and DeepSpeed write it, contains at least one of these files."""
 
 _START_OF_A_ZIP = b"PK\x03\x04"
-_READ_AGAIN = "copy it again, or use another one"
+_READ_AGAIN = "Copy it again, or use another one."
 
 LIGHTNING: Mapping[str, type] = {"pytorch-lightning_version": str}
-"""What Lightning looks for in every checkpoint, by key."""
+"""Types of the values that every checkpoint of Lightning has, by key."""
 
 RESUMABLE: Mapping[str, type] = {
     **LIGHTNING,
@@ -33,62 +33,68 @@ RESUMABLE: Mapping[str, type] = {
     "optimizer_states": list,
     "lr_schedulers": list,
 }
-"""What Lightning looks for in a checkpoint that a training goes on from, by key."""
+"""Types of the values that Lightning needs to resume training from a checkpoint, by key."""
 
 
 def read_checkpoint(path: Path | str, argument: str, needs: Mapping[str, type] | None = None) -> dict[str, Any]:
-    """Content of a checkpoint, once every byte of it was compared with its checksum.
+    """Read a checkpoint after its checksums have been verified.
 
-    Tensors stay in the file until they are used. Infinite weights give a warning, for a mask may hold them.
+    The tensors are memory-mapped: they stay in the file until they are used. Infinite weights give only a warning,
+    because an attention mask may contain them.
 
     Args:
-        path: The file.
-        argument: Name of the argument that gave the file, for errors.
-        needs: Types of what the checkpoint must hold beside its ``state_dict``, such as :data:`RESUMABLE`.
+        path: The checkpoint file.
+        argument: Name of the user's argument that named the file. Errors mention it.
+        needs: Keys that the checkpoint must have in addition to ``state_dict``, with the types of their values, such
+            as :data:`RESUMABLE`.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no checkpoint, is damaged, lacks something, holds more than tensors and plain values, or has
-            weights that are NaN.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not a checkpoint, is damaged, lacks a required key, contains objects other than tensors
+            and plain values, or has weights that are NaN.
     """
     path = Path(path)
     check_file(path, argument)
     try:
         content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except UnpicklingError:  # whose text advises to load the file all the same
+    except UnpicklingError:  # its message recommends loading the file without this protection
         raise ValueError(
-            f"expected {argument} to be a checkpoint of tensors and plain values, got {path}, which holds other "
-            "objects too: loading those could run the code of whoever made the file. Save its state_dict alone instead"
+            f"expected {argument} to be a checkpoint of tensors and plain values, got {path}, which contains other "
+            "objects too. Loading these could run arbitrary code. Save only its state_dict instead."
         ) from None
     except Exception as error:
         raise _refusal(path, argument, f"PyTorch cannot read ({type(error).__name__})", _READ_AGAIN) from None
     if not isinstance(content, Mapping) or not isinstance(content.get("state_dict"), Mapping):
-        found = sorted(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
-        raise ValueError(f"expected {argument} to be a checkpoint with a state_dict, got {path} with {found}")
-    lacking = [key for key, kind in (needs or {}).items() if not isinstance(content.get(key), kind)]
-    if lacking:
+        description = sorted(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
+        raise ValueError(f"expected {argument} to be a checkpoint with a state_dict, got {path} with {description}")
+    missing = [key for key, kind in (needs or {}).items() if not isinstance(content.get(key), kind)]
+    if missing:
         raise ValueError(
-            f"expected {argument} to be a whole checkpoint of a Lightning trainer, got {path} without {lacking}: "
-            "the callback WarmStart begins a training with the weights of such a file"
+            f"expected {argument} to be a complete checkpoint of a Lightning trainer, got {path} without {missing}. "
+            "To start a new training from its weights, use the callback WarmStart."
         )
     _check_weights(content["state_dict"], path, argument)
     return dict(content)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Newest checkpoint below ``folder`` that a training can go on from; of equally new ones ``last.ckpt``.
+    """Newest checkpoint below ``folder`` from which training can resume, or ``None`` if there is none.
 
-    Newer ones that are damaged, or have weights that are NaN, give a warning each.
+    Among equally new checkpoints, ``last.ckpt`` is preferred. Each newer checkpoint that is damaged or has weights
+    that are NaN is skipped with a warning.
     """
     for path in newest_first(folder.rglob("*.ckpt")):
         if (fault := find_fault(path)) is None:
             return path
-        warnings.warn(f"{fault}. It is left out", stacklevel=2)
+        warnings.warn(f"{fault.removesuffix('.')}. Skipping this checkpoint.", stacklevel=2)
     return None
 
 
 def find_fault(path: Path) -> str | None:
-    """What is wrong with a checkpoint that a training would go on from; nothing is found in one that is a folder."""
+    """Why training cannot resume from a checkpoint, or ``None`` if it can.
+
+    A checkpoint that is a folder is not checked.
+    """
     if is_sharded(path):
         return None
     try:
@@ -104,18 +110,18 @@ def is_sharded(path: Path) -> bool:
 
 
 def newest_first(paths: Iterable[Path]) -> list[Path]:
-    """Checkpoints by age; of equally new ones ``last.ckpt`` comes first."""
+    """Checkpoints from the newest to the oldest; among equally new ones, ``last.ckpt`` comes first."""
     dated = []
     for path in paths:
         try:
             dated.append((path.stat().st_mtime, path.name == "last.ckpt", path))
-        except OSError:  # removed meanwhile, or a link to nowhere
+        except OSError:  # removed in the meantime, or a broken link
             continue
     return [path for *_, path in sorted(dated, reverse=True)]
 
 
 def with_weights(model: Model, ckpt_path: Path | None) -> Model:
-    """The model in evaluation mode, with the weights of a checkpoint where one is given."""
+    """Return the model in evaluation mode, with the weights of a checkpoint if one is given."""
     if ckpt_path is not None:
         model.load_state_dict(read_checkpoint(ckpt_path, "ckpt_path")["state_dict"])
     return model.eval()
@@ -123,10 +129,10 @@ def with_weights(model: Model, ckpt_path: Path | None) -> Model:
 
 @contextmanager
 def local_file(source: Any) -> Iterator[Path]:
-    """Path of a file, or of a temporary copy of what stands at an address or in an open binary file.
+    """Path of a local file; a remote or an open file is first copied to a temporary one.
 
     Args:
-        source: Path, address that fsspec knows, or open binary file.
+        source: Path, URL that fsspec can open, or open binary file.
     """
     is_open = hasattr(source, "read")
     if not is_open and "://" not in str(source):
@@ -141,28 +147,28 @@ def local_file(source: Any) -> Iterator[Path]:
 
 
 def check_file(path: Path, argument: str) -> None:
-    """Compare a checkpoint's file with its own checksums, without loading anything of it.
+    """Verify the checksums of a checkpoint file without loading it.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no file, no archive of PyTorch, or is damaged.
+        FileNotFoundError: The file does not exist.
+        ValueError: The path is not a regular file, the file is not an archive of PyTorch, or it is damaged.
     """
     if path.is_dir():
-        raise _refusal(path, argument, "is a folder", "name a file in it")
+        raise _refusal(path, argument, "is a folder", "Give the path of a file in it.")
     if not path.exists():
         raise FileNotFoundError(f"expected {argument} to be a checkpoint, got {path}, which does not exist")
-    if not path.is_file():  # reading a pipe or a device would never end
-        raise _refusal(path, argument, "is no regular file", "copy its content into one")
+    if not path.is_file():  # reading from a pipe or a device could block forever
+        raise _refusal(path, argument, "is not a regular file", "Copy its content into one.")
     with path.open("rb") as file:
         start = file.read(len(_START_OF_A_ZIP))
     if not start:
         raise _refusal(path, argument, "is empty", _READ_AGAIN)
     if start != _START_OF_A_ZIP:
-        raise _refusal(path, argument, "is a file of another kind, or begins with other bytes", _READ_AGAIN)
+        raise _refusal(path, argument, "is not an archive that torch.save writes", _READ_AGAIN)
     try:
         fault = _fault(path)
-    except Exception as error:  # zipfile has a dozen kinds, by where the damage is
-        fault = f"is damaged or only a part of a file ({type(error).__name__})"
+    except Exception as error:  # zipfile raises many types, depending on where the damage is
+        fault = f"is damaged or truncated ({type(error).__name__})"
     if fault is not None:
         raise _refusal(path, argument, fault, _READ_AGAIN)
 
@@ -171,12 +177,12 @@ def _fault(path: Path) -> str | None:
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            return "is an archive of another kind: PyTorch compresses nothing"
-        # those of a hostile archive may overlap, so that a small file takes hours to read
+            return "is a compressed archive, which torch.save never writes"
+        # entries of a malicious archive may overlap, so that reading a small file takes hours
         if sum(entry.file_size for entry in entries) > path.stat().st_size:
-            return "is damaged: it declares more bytes than it has"
+            return "is damaged: it declares more bytes than it contains"
         damaged = archive.testzip()
-    return None if damaged is None else f"is damaged: the checksum of its part {damaged} is wrong"
+    return None if damaged is None else f"is damaged: the checksum of its entry {damaged} is wrong"
 
 
 def _check_weights(weights: Mapping[str, Any], path: Path, argument: str) -> None:
@@ -184,7 +190,7 @@ def _check_weights(weights: Mapping[str, Any], path: Path, argument: str) -> Non
     infinite = []
     for name, weight in weights.items():
         if not isinstance(weight, Tensor):
-            if str(name).endswith("_extra_state"):  # a module may save what it likes under this name
+            if str(name).endswith("_extra_state"):  # a module may save any object under this name
                 continue
             raise _refusal(path, argument, f"has a {type(weight).__name__} as weight {name}", _READ_AGAIN)
         if not (weight.is_floating_point() or weight.is_complex()) or weight.layout != torch.strided or weight.is_meta:
@@ -196,17 +202,17 @@ def _check_weights(weights: Mapping[str, Any], path: Path, argument: str) -> Non
         if values.isnan().any():
             raise ValueError(
                 f"expected {argument} to have weights that are numbers, got {path} with NaN in {name}: its training "
-                "diverged. Use an earlier checkpoint, or train again with a smaller learning rate"
+                "diverged. Use an earlier checkpoint, or train again with a smaller learning rate."
             )
         if values.isinf().any():
             infinite.append(name)
     if infinite:
         more = f" and {len(infinite) - 1} others" if len(infinite) > 1 else ""
         warnings.warn(
-            f"{path} has infinite values in {infinite[0]}{more}: unless that is a mask, its training diverged",
+            f"{path} has infinite values in {infinite[0]}{more}. Unless these are masks, its training diverged.",
             stacklevel=3,
         )
 
 
 def _refusal(path: Path, argument: str, problem: str, remedy: str) -> ValueError:
-    return ValueError(f"expected {argument} to be a checkpoint, got {path}, which {problem}: {remedy}")
+    return ValueError(f"expected {argument} to be a checkpoint, got {path}, which {problem}. {remedy}")

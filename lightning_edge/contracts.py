@@ -1,12 +1,12 @@
-"""What the rooms of the library agree on: the batches that data modules give and methods take.
+"""Interfaces between the packages of the library, above all the batches that data modules yield and methods take.
 
 A batch type is a ``TypedDict`` whose **first key is the input of the network**. A data module and a method fit
 together exactly when they name the same batch type. Tensors have the shapes below *after* the transfer to the
-device: workers hand over ``uint8`` images, ``on_after_batch_transfer`` makes them float in [0, 1]; normalisation is
-the network's business, so that an exported network takes plain images.
+device: workers produce ``uint8`` images, and ``on_after_batch_transfer`` converts them to floats in [0, 1]. The
+network itself normalizes its input, so that an exported network takes plain images.
 
-What differs in size between samples is a list with one item for each, whose axes are the item's own; what only some
-data have is ``NotRequired``.
+A value whose size differs between samples is a list with one item for each sample; the axes of an item are
+independent of those of other items. A value that only some data sets have is ``NotRequired``.
 """
 
 from collections.abc import Mapping
@@ -28,20 +28,20 @@ from jaxtyping import Bool, Float, Int64, jaxtyped
 from torch import Tensor
 
 IGNORE_INDEX = 255
-"""Label of pixels that count neither in a loss nor in a score."""
+"""Label of pixels that losses and scores ignore."""
 
 LabelledSplit = Literal["train", "val", "test"]
-"""Parts of a data set."""
+"""Splits of a data set that have labels."""
 
 IMAGE_KEYS = ("image", "frames")
-"""Keys whose values are within [0, 1]."""
+"""Keys of images, whose values are within [0, 1]."""
 
 
 class ClassificationBatch(TypedDict):
     """Single images with one class each.
 
-    Where the data know domains, ``domain`` is the number of an image's own, and ``domain_embedding`` describes what may
-    be known of it when the image is seen.
+    If the data have domains, ``domain`` is the number of each image's domain. ``domain_embedding`` describes the
+    domain by what is known when the image is taken.
     """
 
     image: Float[Tensor, "batch 3 height width"]
@@ -53,16 +53,16 @@ class ClassificationBatch(TypedDict):
 class DetectionBatch(TypedDict):
     """Single images with boxes around objects.
 
-    Images of one batch have one size: each was scaled to fit and padded at its right and at its bottom, so that
-    ``boxes / scale`` are pixels of the file. Boxes are pixel edges, a full image being (0, 0, width, height).
+    All images of a batch have the same size: each is scaled to fit and padded on the right and at the bottom, so that
+    ``boxes / scale`` are coordinates in pixels of the file. Boxes are given by pixel edges: a box around the full image
+    is (0, 0, width, height).
 
-    Where ``has_inclusive_edges`` is true, x2 and y2 are in the file the last pixels inside a box, which is so x2 - x1 +
-    1 pixels wide for the official evaluation of the data set. A net learns and predicts the coordinates of the labels
-    all the same; the score counts the last pixels in.
+    If ``has_inclusive_edges`` is true, x2 and y2 in the label file are the last pixels inside a box. The official
+    evaluation of such a data set takes the box to be x2 - x1 + 1 pixels wide. A net still learns and predicts the
+    coordinates of the labels; only the score includes the last pixels.
 
-    What a detector finds in ``ignored_xyxy`` counts neither for nor against it, where it is of the class in
-    ``ignored_label``. ``image_id`` is different for each image of a split; domains are as in
-    :class:`ClassificationBatch`.
+    A detection in a box of ``ignored_xyxy`` with the class of ``ignored_label`` counts neither for nor against the
+    detector. ``image_id`` is unique within a split. Domains are as in :class:`ClassificationBatch`.
     """
 
     image: Float[Tensor, "batch 3 height width"]
@@ -72,7 +72,7 @@ class DetectionBatch(TypedDict):
     ignored_label: list[Int64[Tensor, " ignored"]]
     scale: Float[Tensor, " batch"]
     original_size: Int64[Tensor, "batch 2"]
-    """Height and width of the file, pixels."""
+    """Height and width of the image in the file, in pixels."""
     image_id: Int64[Tensor, " batch"]
     has_inclusive_edges: NotRequired[Bool[Tensor, " batch"]]
     domain: NotRequired[Int64[Tensor, " batch"]]
@@ -89,8 +89,8 @@ class SegmentationBatch(TypedDict):
 class ClipBatch(TypedDict):
     """Short videos, oldest frame first; the mask belongs to the last frame.
 
-    In training ``frames[:, 0]`` is the key frame and all clips of a batch are equally long. In evaluation clips have
-    the longest length T, and a key frame at distance d from the label is ``frames[:, T - 1 - d]``.
+    In training, ``frames[:, 0]`` is the key frame, and all clips of a batch are equally long. In evaluation, all clips
+    have the maximum length T, and the key frame at distance d from the labeled frame is ``frames[:, T - 1 - d]``.
     """
 
     frames: Float[Tensor, "batch time 3 height width"]
@@ -98,10 +98,10 @@ class ClipBatch(TypedDict):
 
 
 class FrameBatch(TypedDict):
-    """Unlabelled frames of a stream in order of time, for prediction.
+    """Unlabeled frames of a stream in temporal order, for prediction.
 
-    ``frame_index`` counts frames in the source, so that a gap tells of dropped frames; ``name`` is what results of the
-    frame are called.
+    ``frame_index`` is the number of the frame in its source, so a gap means dropped frames. ``name`` is the name under
+    which results of the frame are saved.
     """
 
     image: Float[Tensor, "batch 3 height width"]
@@ -115,23 +115,23 @@ def input_key(batch_type: type) -> str:
 
 
 def serves_as(given: type, expected: type) -> bool:
-    """Whether batches of one type are good where those of another are expected: same input, and no key is missing."""
+    """Whether batches of type ``given`` can be used as ``expected``: same input, and no required key is missing."""
     required: frozenset[str] = expected.__required_keys__  # pyright: ignore[reportAttributeAccessIssue]
     return input_key(given) == input_key(expected) and required <= get_type_hints(given).keys()
 
 
 def check_batch(batch: Any, batch_type: type) -> None:
-    """Raise ``ValueError`` unless ``batch`` is what ``batch_type`` promises.
+    """Raise ``ValueError`` unless ``batch`` matches ``batch_type``.
 
-    Checks keys, types, shapes (equal names mean equal sizes across keys), that lists have one item for each sample,
-    that floating-point tensors are finite, and that images are in [0, 1]. ``beartype`` does not look inside a
-    ``TypedDict``, hence this function.
+    This checks keys, types, and shapes (axes of the same name must have the same size in all keys). It also checks that
+    lists have one item for each sample, that floating-point tensors are finite, and that images are in [0, 1].
+    ``beartype`` does not check the contents of a ``TypedDict``, so this function is needed.
     """
     _check_keys(batch, batch_type)
     name = batch_type.__name__
     hints = {key: hint for key, hint in get_type_hints(batch_type).items() if key in batch}
     lists = [key for key, hint in hints.items() if get_origin(hint) is list]
-    # `isinstance` binds the axes in the innermost context: a function between would have one of its own in tests
+    # `isinstance` binds the axes in the innermost context; a helper function would have a context of its own in tests
     with jaxtyped("context"):
         for key, hint in hints.items():
             if not isinstance(batch[key], list if key in lists else hint):
@@ -177,44 +177,44 @@ def _check_numbers(value: Any, key: str, name: str) -> None:
 
 
 class Detections(NamedTuple):
-    """What a detector found in one image, surest first."""
+    """Detections in one image, ordered from the highest score to the lowest."""
 
     boxes_xyxy: Float[Tensor, "boxes 4"]
-    """Pixel edges in the image that the detector was given."""
+    """Pixel edges of the boxes in the input image of the detector."""
     score: Float[Tensor, " boxes"]
-    """How sure it is, in [0, 1]."""
+    """Confidence of each detection, in [0, 1]."""
     label: Int64[Tensor, " boxes"]
 
 
 @runtime_checkable
 class Detector(Protocol):
-    """A net that learns from boxes and finds them."""
+    """An object detector: it learns from labeled boxes and predicts boxes."""
 
     num_classes: int
 
     def losses(self, batch: DetectionBatch) -> dict[str, Tensor]:
-        """Scalar terms of the loss by name, each with its weight."""
+        """Scalar terms of the loss by name, already multiplied by their weights."""
         ...
 
     def detect(self, image: Float[Tensor, "batch 3 height width"]) -> list[Detections]:
-        """What is in each image, of images in [0, 1]."""
+        """Detections in each image; the values of ``image`` are in [0, 1]."""
         ...
 
 
 @runtime_checkable
 class VideoNet(Protocol):
-    """A net that computes much on key frames and propagates the result to the frames after them."""
+    """A net that does most of its computation on key frames and propagates the result to the frames after them."""
 
     def start(self, frame: Float[Tensor, "batch 3 height width"]) -> Any:
         """State after a key frame."""
         ...
 
     def advance(self, state: Any, frame: Float[Tensor, "batch 3 height width"]) -> Any:
-        """State on the next frame."""
+        """State after the next frame."""
         ...
 
     def logits(self, state: Any) -> Float[Tensor, "batch classes height width"]:
-        """Logits of the classes on the present frame."""
+        """Logits of the classes on the current frame."""
         ...
 
 
@@ -224,29 +224,29 @@ class IntervalScore(NamedTuple):
     net: str
     interval: int
     average_miou: float
-    """Over all frames, in [0, 1]."""
+    """Mean IoU over all frames, in [0, 1]."""
     worst_miou: float
-    """On the last frame before the next key frame, in [0, 1]."""
+    """Mean IoU on the last frame before the next key frame, in [0, 1]."""
 
 
 @runtime_checkable
 class ComparesVideoNets(Protocol):
-    """A method that evaluates several video nets beside each other."""
+    """A method that evaluates several video nets on the same data."""
 
     interval: int
     """Key-frame interval of interest."""
     interval_scores: list[IntervalScore]
-    """What the last evaluation found, for every interval from 1 on."""
+    """Scores of the last evaluation, for every net and every interval from 1 on."""
 
     def video_nets(self) -> Mapping[str, VideoNet]:
-        """The nets by name; ``reference`` is the one that the others are compared with."""
+        """The nets by name; the one named ``reference`` is the baseline for the others."""
         ...
 
 
 @runtime_checkable
 class GivesFixedSamples(Protocol):
-    """A data module that can choose samples which are the same in every run."""
+    """A data module that can select the same samples in every run."""
 
     def fixed_samples(self, split: Any, num_samples: int) -> list[Any]:
-        """Samples of ``train``, ``val`` or ``test``, not yet collated; all where the split has fewer."""
+        """Uncollated samples of the split ``train``, ``val`` or ``test``; all of its samples if it has fewer."""
         ...

@@ -1,4 +1,4 @@
-"""Files of JSON that a process wrote for another one, and that may be damaged or no files at all."""
+"""Reading JSON files that another process wrote, and that may be damaged or not be regular files."""
 
 import json
 from dataclasses import fields
@@ -12,13 +12,14 @@ Record = TypeVar("Record")
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Values of a file by name.
+    """Read the JSON object in a file.
 
     Raises:
-        ValueError: It is no regular file, is larger than 16 MiB, or holds no JSON object.
+        ValueError: The path is not a regular file, the file is larger than 16 MiB, or it does not contain a JSON
+            object.
     """
-    if not path.is_file():  # reading a pipe would never end
-        raise ValueError("no regular file")
+    if not path.is_file():  # reading from a pipe could block forever
+        raise ValueError("a path that is not a regular file")
     if path.stat().st_size > _MAX_BYTES:
         raise ValueError(f"more than {_MAX_BYTES} bytes")
     try:
@@ -31,20 +32,20 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_record(path: Path, kind: type[Record], **names: Any) -> Record:
-    """A dataclass of plain values and tuples of them that was written by ``json.dump(asdict(record), ...)``.
+    """Read a dataclass that ``json.dump(asdict(record), ...)`` wrote; its fields are plain values or tuples of them.
 
     Args:
         path: The file.
-        kind: The dataclass.
-        names: What its annotations name beyond its module.
+        kind: The dataclass to create.
+        names: Names that the annotations of the dataclass use and its module does not define, with their values.
 
     Raises:
-        ValueError: As :func:`read_object`, or a value is missing, is one too many, or is of another type.
+        ValueError: :func:`read_object` cannot read the file, or a field is missing, unknown, or of the wrong type.
     """
     values, hints = read_object(path), get_type_hints(kind, localns=names)
     wanted = {field.name for field in fields(kind)}  # pyright: ignore[reportArgumentType]
     if values.keys() != wanted:
-        raise ValueError(f"other values than {', '.join(sorted(wanted))}")
+        raise ValueError(f"fields other than {', '.join(sorted(wanted))}")
     for name, value in values.items():
         if not _fits(value, hints[name]):
             raise ValueError(f"{name} {value!r:.80}")
@@ -60,4 +61,4 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is Literal:
         return value in parts
     kinds = {float: (float, int), None: (NoneType,)}.get(hint, (hint,))
-    return type(value) in kinds  # which takes no bool for an int
+    return type(value) in kinds  # unlike isinstance, this does not accept a bool as an int

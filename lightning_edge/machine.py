@@ -1,4 +1,4 @@
-"""What a time is to be read beside: parameters, memory, and the machine."""
+"""Context for measured times: number of parameters, memory, and the machine."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ from torch import nn
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Number of parameters, trainable or not; shared ones count once, uninitialised ones not at all."""
+    """Number of parameters, trainable or not; shared ones count once, and uninitialized ones do not count."""
     return sum(
         parameter.numel()
         for parameter in module.parameters()
@@ -20,10 +20,11 @@ def count_parameters(module: nn.Module) -> int:
 
 
 def peak_memory_bytes(device: torch.device | str) -> int:
-    """Most memory used so far, which means different things on different devices.
+    """Peak memory so far, in bytes; it is measured differently on different devices.
 
-    CUDA: tensors allocated by this process on the device since `torch.cuda.reset_peak_memory_stats`. Other devices:
-    resident memory of the whole process since it began, Python and libraries included; it never falls.
+    On CUDA it is the memory of the tensors that this process allocated on the device since
+    `torch.cuda.reset_peak_memory_stats`. On other devices it is the resident memory of the whole process since its
+    start, including Python and libraries; this value never decreases.
     """
     device = torch.device(device)
     if device.type == "cuda":
@@ -33,7 +34,7 @@ def peak_memory_bytes(device: torch.device | str) -> int:
 
 
 def machine_facts() -> dict[str, str | int]:
-    """Processor, GPU and software of this process: what to state beside any time."""
+    """Processor, GPU and software versions, which should be reported with every measured time."""
     facts: dict[str, str | int] = {
         "cpu": _cpu_name(),
         "num_cpu_cores": os.cpu_count() or 0,

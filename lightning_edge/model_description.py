@@ -1,8 +1,8 @@
-"""What the hyper-parameters of a checkpoint may ask for: they name classes, and a file may come from anywhere.
+"""Which classes the hyper-parameters of a checkpoint may name, since a checkpoint may come from an untrusted source.
 
-Lightning's command line keeps in each checkpoint how its model is made, in names of classes and their arguments.
-Making that model again imports what is named, so names are limited to libraries that do nothing but make nets and
-optimizers, and nothing may fetch weights.
+Lightning's command line saves in each checkpoint how to create its model, as names of classes and their arguments.
+Creating the model again imports these names. So names are limited to libraries that only define nets and optimizers,
+and no argument may download weights.
 """
 
 import importlib
@@ -16,35 +16,35 @@ from typing import Any
 import yaml
 
 TRUSTED_MODULES = ("lightning_edge", "callbacks", "timm", "torch.nn", "torch.optim")
-"""Packages whose classes any checkpoint may name."""
+"""Packages whose classes every checkpoint may name."""
 _BUILTINS = "torch._C"
-"""Where functions such as ``torch.nn.functional.gelu`` are defined."""
+"""Module in which functions such as ``torch.nn.functional.gelu`` are defined."""
 _CLASS_KEYS = ("class_path", "_class_path")
-_FETCHES = re.compile(r"hf[-_]hub:|local-dir:|[\w+.-]+://", re.IGNORECASE)  # timm does not look at case either
+_FETCHES = re.compile(r"hf[-_]hub:|local-dir:|[\w+.-]+://", re.IGNORECASE)  # timm ignores case too
 _BLANKS = re.compile(r"[\0- ]+")
-"""Which parsers of addresses pass over."""
+"""Characters that URL parsers ignore."""
 _FETCHING_ARGUMENTS = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path"}
 _MAY_BE_YAML = re.compile(r"[{\[:\n]")
 _LARGEST_CONFIGURATION = 1_000_000
-"""Bytes of a file that is looked at as a configuration."""
+"""Size in bytes up to which a file is checked as a configuration."""
 
 
 def check_description(
     description: Mapping[str, Any], source: Path | str, trusted_modules: Collection[str] = ()
 ) -> None:
-    """Check that making a model as a checkpoint describes it runs no code of strangers and fetches nothing.
+    """Check that creating the model that a checkpoint describes runs no untrusted code and downloads nothing.
 
     Args:
-        description: Names of classes and their arguments, however deep.
-        source: The checkpoint, for errors.
-        trusted_modules: Modules and packages that may be named beside :data:`TRUSTED_MODULES`.
+        description: Names of classes and their arguments, nested to any depth.
+        source: The checkpoint. Errors mention it.
+        trusted_modules: Modules and packages that the checkpoint may name in addition to :data:`TRUSTED_MODULES`.
 
     Raises:
-        ValueError: A class or function of another module is named, or weights would be fetched.
+        ValueError: The description names a class or function of an untrusted module, or would download weights.
     """
     for name, value in named_values(description):
         if (name in _FETCHING_ARGUMENTS and value) or (isinstance(value, str) and _fetches(value)):
-            raise ValueError(f"{source} describes a model that fetches weights, by {name}={value!r}")
+            raise ValueError(f"{source} describes a model that downloads weights, by {name}={value!r}")
         is_class = name in _CLASS_KEYS
         if (
             isinstance(value, str)
@@ -52,16 +52,17 @@ def check_description(
             and not (_is_within(value, trusted_modules) or _is_trusted(value))
         ):
             raise ValueError(
-                f"{source} describes a model with {'the class ' if is_class else f'{name}='}{value}, which is not of "
+                f"{source} describes a model with {'the class ' if is_class else f'{name}='}{value}, which is not from "
                 f"{', '.join(TRUSTED_MODULES[:-1])} or {TRUSTED_MODULES[-1]}. If you trust it, "
-                f'load_from_checkpoint takes trusted_modules=["{value.rpartition(".")[0]}"], and on the command line '
-                "--model or the configuration of its run, such as -c runs/NAME/version_0/config.yaml, may name it"
+                f'pass trusted_modules=["{value.rpartition(".")[0]}"] to load_from_checkpoint. On the command line, '
+                "name the model by --model or by the configuration of its run, such as "
+                "-c runs/NAME/version_0/config.yaml."
             )
 
 
 def named_values(content: Any) -> Iterator[tuple[str, Any]]:
-    """All values by their nearest name, however deep; strings also as the YAML that a parser may take them for."""
-    waiting, seen = [("", content)], set()  # no recursion: a file may nest without end, or hold itself
+    """Yield all values at any depth with their nearest key; strings that a parser may read as YAML are parsed too."""
+    waiting, seen = [("", content)], set()  # not recursive, because values may be nested deeply or contain themselves
     while waiting:
         name, value = waiting.pop()
         yield name, value
@@ -83,7 +84,7 @@ def _fetches(text: str) -> bool:
 
 
 def _as_configuration(text: str) -> Any:
-    """What jsonargparse may read a string as: YAML, or the file of that name."""
+    """Value as which jsonargparse may read a string: it parses the string as YAML, or reads the file of that name."""
     with suppress(OSError, ValueError, RecursionError, yaml.YAMLError):
         if _MAY_BE_YAML.search(text):
             return yaml.safe_load(text)
@@ -94,7 +95,7 @@ def _as_configuration(text: str) -> Any:
 
 
 def _can_be_imported(name: str) -> bool:
-    """Whether a string is the name of something in a module that exists; none is imported to find out."""
+    """Whether a string names an object in an existing package; nothing is imported to check this."""
     package, *parts = name.split(".")
     if not parts or not all(part.isidentifier() for part in (package, *parts)):
         return False
@@ -104,7 +105,7 @@ def _can_be_imported(name: str) -> bool:
 
 
 def _is_trusted(name: str) -> bool:
-    """Whether a trusted package defines a class, rather than imports it, as in ``torch.optim.optimizer.functools``."""
+    """Whether a trusted package defines an object, and does not just import it: ``torch.optim.optimizer.functools``."""
     if not _is_within(name, TRUSTED_MODULES):
         return False
     target = _resolve(name)
@@ -116,7 +117,7 @@ def _is_within(name: str, modules: Collection[str]) -> bool:
 
 
 def _resolve(name: str) -> Any:
-    """What a name of a trusted module stands for; ``None`` if there is no such thing, which the parser will say."""
+    """Object of a name in a trusted module; ``None`` if it does not exist, which the parser will report later."""
     module, _, attribute = name.rpartition(".")
     with suppress(ImportError, AttributeError, ValueError):
         return getattr(importlib.import_module(module), attribute)

@@ -7,11 +7,11 @@ from typing import Any
 
 
 def old_names(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
-    """A ``__getattr__`` for a module, so that old names in YAML files, checkpoints and imports are still found.
+    """Make a ``__getattr__`` for a module, so that old names in YAML files, checkpoints and imports still work.
 
     Args:
         module: Name of the module.
-        names: New names by old ones.
+        names: Maps each old name to its new name.
 
     >>> __getattr__ = old_names(__name__, {"OldName": "NewName"})
     """

@@ -1,4 +1,4 @@
-"""Conformance: what every method and every data module must do, as checks that authors of plug-ins run too.
+"""Conformance checks that every method and every data module must pass; authors of plug-ins can run them too.
 
 For example::
 
@@ -9,8 +9,8 @@ For example::
     def test_my_method(check):
         check(lambda: MyMethod(MyNet(num_classes=4)), lambda: MyDataModule(batch_size=2))
 
-A check takes functions that make a *fresh* method and data module, both tiny, and raises ``AssertionError`` that says
-what was expected, also under ``python -O``.
+A check takes functions that make a *fresh* method and a *fresh* data module, both tiny. If it fails, it raises an
+``AssertionError`` that says what was expected, also under ``python -O``.
 """
 
 import math
@@ -33,17 +33,17 @@ MakeMethod = Callable[[], Method]
 MakeData = Callable[[], LightningDataModule]
 
 NUM_EPOCHS = 2
-"""Enough for a method of two stages to be in the second one."""
+"""Number of epochs that is enough for a two-stage method to reach its second stage."""
 
 MAX_BATCHES = 1000
-"""Batches of a loader that are looked at; some loaders never end."""
+"""Number of batches of a loader that are checked at most, because some loaders never end."""
 
 LABEL_KEYS = {"mask", "label"}
-"""Keys of a batch whose values are classes."""
+"""Keys of a batch whose values are class indices."""
 
 
 def check_fits_and_tests(make_method: MakeMethod, make_data: MakeData) -> None:
-    """Fit, validate and test run, and every logged value is finite."""
+    """Check that fit, validate and test run, and that every logged value is finite."""
     trainer, method, data = _fit(make_method, make_data)
     logged = dict(trainer.callback_metrics)
     _require("train/loss" in logged, f"expected train/loss to be logged, got {sorted(logged)}")
@@ -56,17 +56,23 @@ def check_fits_and_tests(make_method: MakeMethod, make_data: MakeData) -> None:
 
 
 def check_every_parameter_learns(make_method: MakeMethod, make_data: MakeData) -> None:
-    """During a fit an optimiser steps on every trainable parameter with a gradient that is not zero."""
+    """Check that during fit an optimizer updates every trainable parameter with a nonzero gradient."""
     steps = _Steps()
     _fit(make_method, make_data, steps)
-    left_out, idle = steps.names_outside(steps.owned), steps.names_outside(steps.learning)
-    _require(not left_out, f"expected every trainable parameter in an optimiser that steps, got none for {left_out}")
-    _require(not idle, f"expected steps with a gradient on every trainable parameter, got none on {idle}")
+    without_optimizer, without_gradient = steps.names_outside(steps.owned), steps.names_outside(steps.learning)
+    _require(
+        not without_optimizer,
+        f"expected every trainable parameter in an optimizer that steps, got none for {without_optimizer}",
+    )
+    _require(
+        not without_gradient,
+        f"expected steps with a gradient on every trainable parameter, got none on {without_gradient}",
+    )
 
 
 def check_loss_terms_reach_the_optimizer(make_method: MakeMethod, make_data: MakeData) -> None:
-    """The gradient of a term in ``loss_terms`` moves a parameter registered on the method, and its value is logged."""
-    weight = Parameter(torch.zeros(()))  # zero, where weight decay moves nothing and no step is lost in rounding
+    """Check that a term in ``loss_terms`` trains a parameter registered on the method, and that its value is logged."""
+    weight = Parameter(torch.zeros(()))  # at zero, weight decay has no effect and no step is lost to rounding
     gradients: list[float] = []
     weight.register_hook(lambda gradient: gradients.append(gradient.item()))
 
@@ -78,18 +84,18 @@ def check_loss_terms_reach_the_optimizer(make_method: MakeMethod, make_data: Mak
 
     trainer, *_ = _fit(make_method_with_term, make_data)
     num_batches = trainer.fit_loop.total_batch_idx + 1
-    arrived = len(gradients) >= num_batches and set(gradients) == {2.0}
-    _require(arrived, f"expected the term's gradient (2) in each of {num_batches} batches, got {gradients}")
+    has_gradients = len(gradients) >= num_batches and set(gradients) == {2.0}
+    _require(has_gradients, f"expected the term's gradient (2) in each of {num_batches} batches, got {gradients}")
     _require(
         weight.item() < 0,
-        f"expected an optimiser to move the term's parameter downhill from 0, got {weight.item():.3g}",
+        f"expected an optimizer to move the term's parameter downhill from 0, got {weight.item():.3g}",
     )
     logged = sorted(trainer.callback_metrics)
     _require("train/term" in logged, f"expected train/term to be logged, got {logged}")
 
 
 def check_checkpoint_restores_outputs(make_method: MakeMethod, make_data: MakeData) -> None:
-    """A fresh method with the weights of a checkpoint gives equal outputs."""
+    """Check that a fresh method with the weights of a checkpoint gives the same outputs."""
     with TemporaryDirectory() as folder:
         trainer, method, data = _fit(make_method, make_data)
         path = Path(folder) / "method.ckpt"
@@ -104,7 +110,7 @@ def check_checkpoint_restores_outputs(make_method: MakeMethod, make_data: MakeDa
 
 
 def check_repeats_with_seed(make_method: MakeMethod, make_data: MakeData) -> None:
-    """Two fits with one seed have equal losses at every step."""
+    """Check that two fits with the same seed have equal losses at every step."""
     runs = []
     for _ in range(2):
         losses = _Losses()
@@ -114,14 +120,14 @@ def check_repeats_with_seed(make_method: MakeMethod, make_data: MakeData) -> Non
 
 
 def check_finite_in_bf16(make_method: MakeMethod, make_data: MakeData) -> None:
-    """Losses are finite under mixed precision."""
+    """Check that losses are finite in bfloat16 mixed precision."""
     losses = _Losses()
     _fit(make_method, make_data, losses, precision="bf16-mixed")
     _require(all(map(math.isfinite, losses.values)), f"expected finite losses, got {losses.values}")
 
 
 def check_overfits_one_batch(make_method: MakeMethod, make_data: MakeData) -> None:
-    """A hundred steps on one batch, of which augmentation makes no other, at least halve the loss."""
+    """Check that a hundred steps on one batch, always augmented in the same way, at least halve the loss."""
     losses = _Losses()
     _fit(make_method, lambda: _OneBatch(make_data()), losses, max_epochs=100, limit_val_batches=0)
     first, last = losses.values[0], min(losses.values[-5:])
@@ -129,10 +135,10 @@ def check_overfits_one_batch(make_method: MakeMethod, make_data: MakeData) -> No
 
 
 def check_batches(make_data: MakeData) -> None:
-    """All batches are as ``batch_type`` promises, labels are known classes, and names of classes fit their number.
+    """Check that all batches match ``batch_type``, labels are valid, and there is one name for each class.
 
-    Labels are within [0, ``num_classes``) or equal the data module's ``ignore_index`` (255 where it has none). Of a
-    loader, and some are endless, no more than ``MAX_BATCHES`` are seen.
+    Labels must be within [0, ``num_classes``) or equal to the data module's ``ignore_index`` (255 if it has none). At
+    most ``MAX_BATCHES`` batches of each loader are checked, because some loaders never end.
     """
     data = make_data()
     _require(hasattr(data, "batch_type"), f"expected {type(data).__name__} to have batch_type")
@@ -159,7 +165,7 @@ METHOD_CHECKS: tuple[Callable[[MakeMethod, MakeData], None], ...] = (
     check_repeats_with_seed,
     check_finite_in_bf16,
 )
-"""Checks of a method with a data module of its batch type; ``check_overfits_one_batch`` is slower and apart."""
+"""Checks of a method with a data module of its batch type; the slower ``check_overfits_one_batch`` is not included."""
 
 DATA_CHECKS: tuple[Callable[[MakeData], None], ...] = (check_batches,)
 """Checks of a data module."""
@@ -190,7 +196,7 @@ def _fit(
 
 def _require(holds: bool, message: str) -> None:
     if not holds:
-        raise AssertionError(message)  # the statement `assert` does nothing under `python -O`
+        raise AssertionError(message)  # `python -O` removes `assert` statements
 
 
 def _check_contract(data: Any, batch: Any, name: str) -> None:
@@ -216,7 +222,7 @@ def _batches(data: LightningDataModule, split: str) -> Iterator[Any]:
 
 
 class _OneBatch(LightningDataModule):
-    """The first training batch of other data, time and again."""
+    """A data module that repeats the first training batch of another one."""
 
     def __init__(self, data: LightningDataModule) -> None:
         super().__init__()
@@ -243,10 +249,11 @@ class _Losses(Callback):
 
 
 class _Steps(Callback):
-    """Notes which trainable parameters the optimisers have, and which they step on by a gradient that is not zero.
+    """Records which trainable parameters the optimizers have, and which they update with a nonzero gradient.
 
-    That is seen at the step itself, where weight decay counts for nothing and dropped gradients are gone. Parameters
-    before and after would not do: a small step is lost in the rounding of float32.
+    The gradients are inspected at the step itself. There weight decay does not count, and gradients that a method
+    dropped are gone. Comparing the parameters before and after a step is not enough, because rounding in float32 can
+    hide a small step.
     """
 
     def __init__(self) -> None:
@@ -270,4 +277,4 @@ class _Steps(Callback):
 
 
 def _has_gradient(parameter: Parameter) -> bool:
-    return parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)  # false of NaN
+    return parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)  # False for NaN

@@ -1,8 +1,8 @@
-"""The one timer of the library: synchronised, warmed up, interleaved, and never without an interval.
+"""The only timer of the library: it synchronizes the device, warms up, interleaves, and always gives an interval.
 
-Two functions timed one after the other differ through drift of the machine (clock frequency, caches, neighbours) even
-when they are the same function. Here candidates take turns within a round, in a new order each round, so that drift
-meets all of them and a comparison can be paired by round.
+Two functions that are timed one after the other can differ only because the machine changes in between (clock
+frequency, caches, other processes), even if they are the same function. Here the candidates take turns within a round,
+in a new order each round, so that such changes affect all of them and a comparison can be paired by round.
 """
 
 import gc
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 CONFIDENCE = 0.95
-"""Probability with which an interval of this module is meant to cover the true value."""
+"""Confidence level of all intervals in this module."""
 
 
 class Estimate(NamedTuple):
@@ -32,13 +32,13 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True)
 class Samples:
-    """Durations of repeated runs of one thing, in the order in which they ran.
+    """Durations of repeated runs of one function, in the order in which they ran.
 
     Args:
-        durations_ms: one duration for each run, in milliseconds.
+        durations_ms: One duration for each run, in milliseconds.
 
     Raises:
-        ValueError: if there is no duration.
+        ValueError: There is no duration.
     """
 
     durations_ms: tuple[float, ...]
@@ -52,21 +52,21 @@ class Samples:
 
     @property
     def mean_ms(self) -> float:
-        """Arithmetic mean, from which throughput follows; one long pause can spoil it."""
+        """Arithmetic mean, from which the throughput follows; a single long pause can distort it."""
         return float(np.mean(self.durations_ms))
 
     def percentile(self, q: float) -> Estimate:
         """Percentile with a distribution-free interval, in milliseconds.
 
-        The ends are the order statistics that the binomial distribution of "runs below the true percentile" allows
-        (David & Nagaraja, Order Statistics, 3rd ed., section 7.1). They hold for any distribution, as long as runs
-        are independent and alike.
+        The ends of the interval are order statistics, selected by the binomial distribution of the number of runs
+        below the true percentile (David & Nagaraja, Order Statistics, 3rd ed., section 7.1). They are valid for any
+        distribution, as long as the runs are independent and identically distributed.
 
         Args:
-            q: percentage, strictly between 0 and 100.
+            q: Percentage, strictly between 0 and 100.
 
         Raises:
-            ValueError: if even the extreme order statistics do not bound the percentile with 95 % confidence.
+            ValueError: There are too few runs: even their extremes do not bound the percentile with 95 % confidence.
         """
         return _percentile(self.durations_ms, q)
 
@@ -76,10 +76,12 @@ class Samples:
 
 
 def num_samples_needed(q: float) -> int:
-    """Fewest samples whose extremes bound percentile ``q`` with 95 % confidence: 6 for 50, 72 for 95, 368 for 99.
+    """Smallest number of samples whose extremes bound percentile ``q`` with 95 % confidence.
+
+    This is 6 for the 50th percentile, 72 for the 95th, and 368 for the 99th.
 
     Raises:
-        ValueError: if ``q`` is not strictly between 0 and 100.
+        ValueError: ``q`` is not strictly between 0 and 100.
     """
     if not 0 < q < 100:
         raise ValueError(f"expected q strictly between 0 and 100, got {q}")
@@ -90,17 +92,17 @@ def num_samples_needed(q: float) -> int:
 def ratio(numerator: Samples, denominator: Samples) -> Estimate:
     """How many times longer one function takes than another: the median over rounds of the quotient within a round.
 
-    Clock frequency and neighbours change between rounds but hardly within one, so the quotients agree where the
-    durations do not. (Two equal nets on a busy machine, 12 times 150 rounds: quotients of medians lay between 0.83
-    and 1.02, medians of quotients between 0.992 and 1.005.) For functions whose calls differ in work, such as a
-    stream with key frames, let one call be a whole cycle.
+    Clock frequency and the load by other processes change between rounds but hardly within one, so the quotients
+    agree even if the durations do not. For example, two equal nets were timed 12 times on a busy machine, with 150
+    rounds each: the quotients of medians were between 0.83 and 1.02, the medians of quotients between 0.992 and 1.005.
+    If the calls of a function differ in work, as in a stream with key frames, time a whole cycle as one call.
 
     Args:
-        numerator: runs of one function from `interleave`.
-        denominator: runs of the other function from the same call of `interleave`.
+        numerator: Runs of one function from `interleave`.
+        denominator: Runs of the other function from the same call of `interleave`.
 
     Raises:
-        ValueError: if the numbers of rounds differ, or are too small for an interval.
+        ValueError: The numbers of rounds differ, or are too small for an interval.
     """
     if len(numerator) != len(denominator):
         raise ValueError(f"expected as many rounds in denominator ({len(numerator)}), got {len(denominator)}")
@@ -115,31 +117,35 @@ def interleave(
     min_duration_s: float = 0.0,
     seed: int = 0,
 ) -> dict[str, Samples]:
-    """Time functions in turns: each round runs every function once, in a new order, on a synchronised device.
+    """Time functions in turns: each round runs every function once, in a new order, on a synchronized device.
 
-    Garbage collection is off during the rounds, as in `timeit`. Gradients, threads and modes are the caller's choice.
+    Garbage collection is off during the rounds, as in `timeit`. The caller decides on gradients, the number of threads,
+    and the training or evaluation mode.
 
     Args:
-        functions: what to time, by name.
-        rounds: least number of counted rounds.
-        warmup: rounds before those, not counted: compilation, caches and allocators settle there.
-        device: device on which the functions work; it is synchronised before and after each call.
-        min_duration_s: go on with further rounds until the counted ones have lasted this long.
-        seed: of the order within the rounds.
+        functions: Functions to time, by name.
+        rounds: Minimum number of counted rounds.
+        warmup: Number of rounds before the counted ones, in which compilation, caches and allocators settle.
+        device: Device on which the functions work; it is synchronized before and after each call.
+        min_duration_s: Rounds continue until the counted ones have taken at least this long, in seconds.
+        seed: Seed for the order of the functions within the rounds.
 
     Returns:
-        One duration for each counted round, by name; index i belongs to the same round in all of them.
+        One duration for each counted round, by name; index i belongs to the same round for all functions.
+
+    Raises:
+        ValueError: There is no function, or ``rounds`` is less than 1.
     """
     if not functions or rounds < 1:
         raise ValueError(f"expected at least one function and one round, got {len(functions)} and {rounds}")
     durations_ms: dict[str, list[float]] = {name: [] for name in functions}
-    lasted_ms = 0.0
+    total_ms = 0.0
     with closing(timed_rounds(functions, warmup, device, seed)) as all_rounds:
-        for done, durations in enumerate(islice(all_rounds, warmup, None), 1):
+        for num_rounds, durations in enumerate(islice(all_rounds, warmup, None), 1):
             for name, duration_ms in durations.items():
                 durations_ms[name].append(duration_ms)
-            lasted_ms += sum(durations.values())
-            if done >= rounds and lasted_ms >= 1000 * min_duration_s:
+            total_ms += sum(durations.values())
+            if num_rounds >= rounds and total_ms >= 1000 * min_duration_s:
                 break
     return {name: Samples(tuple(values)) for name, values in durations_ms.items()}
 
@@ -150,16 +156,16 @@ def timed_rounds(
     device: torch.device | str = "cpu",
     seed: int = 0,
 ) -> Generator[dict[str, float], None, None]:
-    """Rounds of :func:`interleave` without end, for a caller that decides after each whether to go on.
+    """Run the rounds of :func:`interleave` endlessly; the caller decides after each round whether to continue.
 
     Args:
-        functions: what to time, by name.
-        warmup: how many of the first rounds are not to be counted.
-        device: device on which the functions work.
-        seed: of the order within the rounds.
+        functions: Functions to time, by name.
+        warmup: Number of first rounds that the caller will not count.
+        device: Device on which the functions work.
+        seed: Seed for the order of the functions within the rounds.
 
     Yields:
-        Duration of each function in one round, milliseconds, by name.
+        Duration of each function in one round, in milliseconds, by name.
     """
     order, shuffle = list(functions), random.Random(seed).shuffle
     with _no_garbage_collection():
@@ -175,7 +181,7 @@ def timed_rounds(
 
 
 class Stopwatch:
-    """Durations of named stages of something that repeats, such as the steps of a stream.
+    """Measures durations of named stages that repeat, such as the steps of a stream.
 
     >>> watch = Stopwatch("cpu")
     >>> for _ in range(10):
@@ -185,7 +191,7 @@ class Stopwatch:
     10
 
     Args:
-        device: synchronised at both ends of each stage.
+        device: Device that is synchronized before and after each stage.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
@@ -201,14 +207,14 @@ class Stopwatch:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """Stages that ran, in the order of their first run."""
+        """Names of the stages that have run, in the order of their first run."""
         return tuple(self._durations_ms)
 
     def samples(self, stage: str) -> Samples:
         """Runs of one stage so far.
 
         Raises:
-            KeyError: if the stage has not run.
+            KeyError: The stage has not run.
         """
         if stage not in self._durations_ms:
             raise KeyError(f"expected one of the stages {self.stages}, got {stage!r}")
@@ -244,7 +250,7 @@ def _percentile(values: Sequence[float] | np.ndarray, q: float) -> Estimate:
 
 
 def _interval_ranks(num_samples: int, probability: float) -> tuple[int, int]:
-    """Indices into the sorted samples whose values bound the quantile, each end failing with at most half the risk."""
+    """Indices of the sorted samples that bound the quantile; each end misses it with at most half of the total risk."""
     count = torch.arange(num_samples + 1, dtype=torch.float64)
     binomial = torch.distributions.Binomial(num_samples, probs=torch.tensor(probability, dtype=torch.float64))
     at_most = binomial.log_prob(count).exp().cumsum(0)

@@ -54,23 +54,23 @@ class Hostile:
 
 GARBAGE = {
     "empty": (b"", "is empty"),
-    "cut at a tenth": (written()[:2000], "damaged or only a part"),
-    "cut in the last bytes": (written()[:-10], "damaged or only a part"),
+    "cut at a tenth": (written()[:2000], "damaged or truncated"),
+    "cut in the last bytes": (written()[:-10], "damaged or truncated"),
     "a hole": (written()[:8000] + written()[12000:], "damaged"),
     "a hole that moves the table of parts": (written()[:1000] + written()[-1000:], "damaged"),
     "zeros in the first tensor": (overwritten(0.3), "checksum"),
     "zeros near the end": (overwritten(0.9), "damaged"),
-    "zeros at the start": (overwritten(0), "another kind"),
-    "garbage before": (b"garbage" + written(), "another kind, or begins with other bytes"),
+    "zeros at the start": (overwritten(0), "not an archive that torch"),
+    "garbage before": (b"garbage" + written(), "not an archive that torch"),
     "a plain zip": (in_a_zip(), "PyTorch cannot read"),
-    "a compressed zip": (in_a_zip(zipfile.ZIP_DEFLATED), "compresses nothing"),
-    "a text": (b"state_dict", "another kind"),
-    "a plain pickle": (pickle.dumps({"state_dict": {}}), "another kind"),
+    "a compressed zip": (in_a_zip(zipfile.ZIP_DEFLATED), "is a compressed archive"),
+    "a text": (b"state_dict", "not an archive that torch"),
+    "a plain pickle": (pickle.dumps({"state_dict": {}}), "not an archive that torch"),
     "state_dict null": (written(state_dict=None), "with a state_dict"),
     "no state_dict": (written({"weights": 1}), "with a state_dict, got .* with .'weights'."),
     "a list": (written([1, 2]), "with a state_dict, got .* with list"),
     "a weight that is none": (written(state_dict={"net.weight": 3}), "int as weight net.weight"),
-    "an object": (written(state_dict={}, more=Hostile()), "run the code of whoever made the file"),
+    "an object": (written(state_dict={}, more=Hostile()), "could run arbitrary code"),
     "NaN": (with_weight(float("nan")), "NaN in net.weight"),
     "NaN in half precision": (with_weight(float("nan"), torch.bfloat16), "NaN in net.weight"),
     "NaN in 8 bits": (with_weight(float("nan"), torch.float8_e4m3fn), "NaN in net.weight"),
@@ -106,7 +106,11 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
     (tmp_path / "zero.ckpt").symlink_to("/dev/zero")
     (tmp_path / "folder.ckpt").mkdir()
     (tmp_path / "loop.ckpt").symlink_to(tmp_path / "loop.ckpt")
-    for name, said in {"pipe": "is no regular file", "zero": "is no regular file", "folder": "is a folder"}.items():
+    for name, said in {
+        "pipe": "is not a regular file",
+        "zero": "is not a regular file",
+        "folder": "is a folder",
+    }.items():
         with pytest.raises(ValueError, match=rf"{name}\.ckpt, which {said}"):
             read_checkpoint(tmp_path / f"{name}.ckpt", "checkpoint")
     for name in ("loop", "nothing"):
@@ -125,7 +129,7 @@ def test_a_small_file_of_overlapping_parts_is_not_read(tmp_path):
     content[position : position + 8] = (2**30).to_bytes(4, "little") * 2
     (tmp_path / "bomb.ckpt").write_bytes(content)
     assert entry.file_size == 20000
-    with pytest.raises(ValueError, match="declares more bytes than it has"):
+    with pytest.raises(ValueError, match="declares more bytes than it contains"):
         read_checkpoint(tmp_path / "bomb.ckpt", "ckpt_path")
 
 

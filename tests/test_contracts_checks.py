@@ -78,7 +78,7 @@ def make_accel(method, **arguments):
 
 
 LEARNING_CHECKS = [testing.check_every_parameter_learns, testing.check_loss_terms_reach_the_optimizer]
-MOVE_TERM = "expected an optimiser to move the term's parameter downhill from 0, got 0"
+MOVE_TERM = "expected an optimizer to move the term's parameter downhill from 0, got 0"
 
 
 @pytest.mark.parametrize("check", LEARNING_CHECKS)
@@ -90,7 +90,7 @@ def test_a_method_of_two_stages_learns(check, optimizer):
 @pytest.mark.parametrize(
     ("method", "check", "message"),
     [
-        (ForgetsAllButHeads, LEARNING_CHECKS[0], r"in an optimiser that steps, got none for \['net.reference.encoder"),
+        (ForgetsAllButHeads, LEARNING_CHECKS[0], r"in an optimizer that steps, got none for \['net.reference.encoder"),
         (ForgetsAllButHeads, LEARNING_CHECKS[1], MOVE_TERM),
         (ForgetsWhatCallbacksRegister, LEARNING_CHECKS[1], MOVE_TERM),
         (DropsGradients, LEARNING_CHECKS[0], r"on every trainable parameter, got none on \['net.reference"),

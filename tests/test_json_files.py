@@ -42,7 +42,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
         ({"sizes": 4}, "sizes 4"),
         ({"sizes": [1, "2"]}, r"sizes \[1, '2'\]"),
         ({"sizes": "12"}, "sizes '12'"),
-        ({"more": 1}, "other values than kind, name, number, rate, sizes, target"),
+        ({"more": 1}, "fields other than kind, name, number, rate, sizes, target"),
     ],
 )
 def test_a_value_of_another_type_is_named(change, said, tmp_path):
@@ -55,7 +55,7 @@ def test_a_missing_value_is_named(tmp_path):
     values = asdict(RECORD)
     del values["rate"]
     (tmp_path / "file").write_text(json.dumps(values))
-    with pytest.raises(ValueError, match="other values than kind, name"):
+    with pytest.raises(ValueError, match="fields other than kind, name"):
         read_record(tmp_path / "file", Record)
 
 
@@ -73,7 +73,7 @@ def test_what_is_no_file_or_too_large_is_not_read(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "zeros").symlink_to("/dev/zero")
     for name in ("pipe", "loop", "zeros", "", "nowhere"):
-        with pytest.raises(ValueError, match="no regular file"):
+        with pytest.raises(ValueError, match="not a regular file"):
             read_object(tmp_path / name)
     with (tmp_path / "large").open("wb") as file:
         file.truncate(2**40)

@@ -61,23 +61,23 @@ def test_a_checkpoint_of_the_command_line_loads_alone():
 @pytest.mark.parametrize(
     ("described", "said"),
     [
-        ({"net": {"class_path": "stranger.Net"}}, "the class stranger.Net, which is not of lightning_edge"),
-        ({"_class_path": "stranger.Net"}, "the class stranger.Net, which is not of"),
-        ({"net": "stranger.Net"}, "net=stranger.Net, which is not of"),
-        ({"net": '{"class_path": "stranger.Net"}'}, "the class stranger.Net, which is not of"),
-        ({"net": "class_path: stranger.Net\n"}, "the class stranger.Net, which is not of"),
-        ({"net": "net.txt"}, "the class stranger.Net, which is not of"),
-        ({"optimizer": "stranger.make"}, "optimizer=stranger.make, which is not of"),
-        ({"optimizer": "os.system"}, "optimizer=os.system, which is not of"),
-        ({"optimizer": "torch.hub.load"}, "optimizer=torch.hub.load, which is not of"),
+        ({"net": {"class_path": "stranger.Net"}}, "the class stranger.Net, which is not from lightning_edge"),
+        ({"_class_path": "stranger.Net"}, "the class stranger.Net, which is not from"),
+        ({"net": "stranger.Net"}, "net=stranger.Net, which is not from"),
+        ({"net": '{"class_path": "stranger.Net"}'}, "the class stranger.Net, which is not from"),
+        ({"net": "class_path: stranger.Net\n"}, "the class stranger.Net, which is not from"),
+        ({"net": "net.txt"}, "the class stranger.Net, which is not from"),
+        ({"optimizer": "stranger.make"}, "optimizer=stranger.make, which is not from"),
+        ({"optimizer": "os.system"}, "optimizer=os.system, which is not from"),
+        ({"optimizer": "torch.hub.load"}, "optimizer=torch.hub.load, which is not from"),
         (
             {"optimizer": {"class_path": "torch.optim.optimizer.functools.partial"}},
             "class torch.optim.optimizer.functools.partial, which is not",
         ),
         ({"net": {**NET, "init_args": {**NET["init_args"], "model_options": {"pretrained": True}}}}, "pretrained=True"),
-        ({"net": {"class_path": "timm.create_model", "init_args": {"model_name": "hf-hub:a/b"}}}, "fetches weights"),
-        ({"net": {"class_path": "timm.create_model", "init_args": '{"checkpoint_path": "a"}'}}, "fetches weights"),
-        ({"net": {**NET, "init_args": {"weights": "https://127.0.0.1:9/a.pth"}}}, "fetches weights, by weights="),
+        ({"net": {"class_path": "timm.create_model", "init_args": {"model_name": "hf-hub:a/b"}}}, "downloads weights"),
+        ({"net": {"class_path": "timm.create_model", "init_args": '{"checkpoint_path": "a"}'}}, "downloads weights"),
+        ({"net": {**NET, "init_args": {"weights": "https://127.0.0.1:9/a.pth"}}}, "downloads weights, by weights="),
         ({"schedule": [[{"class_path": "stranger.Net"}]]}, "the class stranger.Net"),
     ],
 )
@@ -128,7 +128,7 @@ def test_the_callers_own_class_is_trusted():
 )
 def test_no_spelling_of_an_address_is_fetched(address):
     described = {"net": {"class_path": "timm.create_model", "init_args": {"model_name": address}}}
-    with pytest.raises(ValueError, match=r"^some\.ckpt describes a model that fetches weights, by model_name="):
+    with pytest.raises(ValueError, match=r"^some\.ckpt describes a model that downloads weights, by model_name="):
         check_description(described, "some.ckpt")
 
 

@@ -1,1 +1,1 @@
-"""Analysis of finished runs: batch-size scaling, trade-off curves, key-frame policies, intervals."""
+"""Analysis of finished runs: batch-size scaling, trade-off curves, key-frame policies, confidence intervals."""

@@ -1,7 +1,7 @@
-"""Which batch size pays: steps, speed-up and cost by batch size, from runs to a target loss.
+"""Steps, speed-up and cost by batch size, from runs to a target loss, to find the batch size that is worth its cost.
 
-Sources: Golmant et al., arXiv:1811.12941, for speed-up, cost and the choice of a target; Shallue et al., JMLR 20(112),
-2019, for the regimes; McCandlish et al., arXiv:1812.06162, for the curve and its critical batch size.
+Speed-up, cost and the choice of a target follow Golmant et al., arXiv:1811.12941. The regimes follow Shallue et al.,
+JMLR 20(112), 2019. The curve and its critical batch size follow McCandlish et al., arXiv:1812.06162.
 """
 
 import math
@@ -22,49 +22,52 @@ from lightning_edge.ops.batch_scaling import (
 from lightning_edge.timing import Estimate
 
 CRITICAL_COST = 2.0
-"""Examples at the critical batch size, as a multiple of the fewest."""
+"""Examples needed at the critical batch size, divided by the fewest examples at any batch size."""
 
 _LINEAR, _STAGNATING = 0.8, 0.2
+"""Exponents from which the regime is linear, and up to which it is stagnating."""
 
 
 class ScalingPoint(NamedTuple):
-    """All runs of one batch size, learned under one rule: medians over seeds, with bootstrap intervals.
+    """Results of all runs of one batch size under one learning-rate rule: medians over seeds, with intervals.
 
-    Intervals are percentiles (2.5 and 97.5) of the bootstrap. Of few seeds they are too narrow: of three they are the
-    range, which covers the true median in 75 of 100 cases, of five they do in 93 or so, and of one there is none (NaN).
+    Intervals are percentiles (2.5 and 97.5) of a bootstrap over seeds. With few seeds they are too narrow. With three
+    seeds the interval is the range, which covers the true median in 75 of 100 cases. With five seeds it covers the true
+    median in about 93 of 100 cases. With one seed there is no interval (NaN).
     """
 
     batch_size: int
     learning_rate: float
     num_runs: int
     num_reached: int
-    """How many reached the target; the others count as slower than all that did."""
+    """Number of runs that reached the target; the others count as slower than all that reached it."""
     steps: Estimate
-    """Steps to the target; infinite where half of the runs or more did not reach it."""
+    """Steps to the target; infinite if half of the runs or more did not reach it."""
     least_steps: float
-    """The same as ``steps``, or a lower bound of it where the target was not reached; infinite where runs diverged."""
+    """Equal to ``steps``, or a lower bound for it if the target was not reached; infinite if runs diverged."""
     cost: float
-    """Examples to the target, as a multiple of the fewest of any batch size."""
+    """Examples to the target, divided by the fewest examples at any batch size."""
     speedup: float
-    """Steps of the smallest batch that reached it, as a multiple of this one's."""
+    """Steps of the smallest batch size that reached the target, divided by the steps of this one."""
     exponent: float
-    """By which power of the batch size steps fell from the batch before; NaN where one of the two is censored."""
+    """Power of the batch size with which steps fell since the previous size; NaN if either missed the target."""
     seconds: float
-    """Time of training to the target."""
+    """Training time to the target, in seconds."""
     examples_per_s: float
+    """Training throughput."""
     linear_error: float
-    """Error of a linear prediction of a step's effect, a difference of losses; of the last three measured."""
+    """Error of the linear prediction of the loss after a step, a difference of losses; median of the last three."""
     critical_batch_size_noise: float
-    """Critical batch size that the gradient noise scales up to the target foretell; NaN where none was measured."""
+    """Critical batch size predicted by the gradient noise scales up to the target; NaN if none was measured."""
 
     @property
     def examples(self) -> float:
-        """Examples to the target."""
+        """Number of examples to the target."""
         return self.batch_size * self.steps.value
 
     @property
     def regime(self) -> str:
-        """``linear``, ``diminishing``, ``stagnating``, ``not reached`` or ``diverged``; empty if one cannot tell."""
+        """One of ``linear``, ``diminishing``, ``stagnating``, ``not reached`` and ``diverged``; empty if unknown."""
         if not math.isfinite(self.steps.value):
             return "not reached" if math.isfinite(self.least_steps) else "diverged"
         if math.isnan(self.exponent):
@@ -73,30 +76,31 @@ class ScalingPoint(NamedTuple):
 
 
 class ScalingCurve(NamedTuple):
-    """Batch sizes under one rule of the learning rate, from the smallest on."""
+    """Results of all batch sizes under one learning-rate rule, in increasing order of the batch size."""
 
     points: tuple[ScalingPoint, ...]
     fit: StepsBySize | None
-    """``None`` where fewer than two sizes reached the target."""
+    """Fitted curve of steps by batch size; ``None`` if fewer than two sizes reached the target."""
     critical_batch_size_fit: Estimate
-    """Batch size whose steps and examples are twice the least, by the fitted curve; 0 below and infinite above all that
-    were tried, NaN without a curve."""
+    """Batch size at which steps and examples are twice their minimum, by the fitted curve. It is 0 if that is below all
+    tried sizes, infinite if it is above all of them, and NaN without a curve."""
     critical_batch_size_cost: Estimate
-    """Batch size, above the one of the fewest examples, from which on the cost exceeds 2; infinite if none does, NaN if
-    runs ended too early to tell. Where the cost is only known from below, it is the largest that this may be."""
+    """Batch size, above the one with the fewest examples, from which the cost exceeds 2. It is infinite if no cost
+    exceeds 2, and NaN if runs ended too early to decide. If only a lower bound of the cost is known, this is an upper
+    bound."""
 
 
 def scaling_curve(
     runs: Mapping[int, Mapping[str, Sequence[ScalingRun]]], target: float, split: LossSplit, num_resamples: int = 400
 ) -> ScalingCurve:
-    """Set batch sizes side by side, each at the best of its settings.
+    """Compare batch sizes, each at its best setting.
 
     Args:
-        runs: Runs of each batch size and setting, such as a learning rate, one for each seed.
+        runs: Runs of each batch size and setting, such as a learning rate, with one run for each seed.
         target: Loss to reach.
-        split: Whose loss.
-        num_resamples: Of the bootstrap over seeds, drawn for each size and setting on its own; the best setting is
-            chosen in each anew, as it would be of other seeds.
+        split: Split whose loss has the target.
+        num_resamples: Number of resamples of the bootstrap over seeds. Each resample draws seeds independently for each
+            size and setting, and selects the best setting again, as with other seeds.
 
     Raises:
         ValueError: There are no runs.
@@ -104,44 +108,44 @@ def scaling_curve(
     sizes = sorted(size for size, settings in runs.items() if any(settings.values()))
     if not sizes:
         raise ValueError("expected runs of at least one batch size, got none")
-    candidates = [{name: found for name, found in runs[size].items() if found} for size in sizes]
+    candidates = [{name: group for name, group in runs[size].items() if group} for size in sizes]
     best = [settings[best_setting(settings, target, split)] for settings in candidates]
-    hits = [[_hits(found, target, split) for found in settings.values()] for settings in candidates]
-    least = [np.median([run.least_steps(target, split) for run in found]) for found in best]
-    medians = [min(map(np.median, found)) for found in hits]
+    hits = [[_hits(group, target, split) for group in settings.values()] for settings in candidates]
+    least = [np.median([run.least_steps(target, split) for run in group]) for group in best]
+    medians = [min(map(np.median, steps_of_size)) for steps_of_size in hits]
     steps = _Steps(np.array(sizes, float), np.array(medians), np.maximum(least, 1))
     resampled = list(_resample(steps, hits, num_resamples)) if max(map(len, best)) > 1 else []
     points = tuple(
         ScalingPoint(
             batch_size=size,
-            learning_rate=float(np.median([run.metadata.learning_rate for run in found])),
-            num_runs=len(found),
-            num_reached=int(np.isfinite(_hits(found, target, split)).sum()),
+            learning_rate=float(np.median([run.metadata.learning_rate for run in group])),
+            num_runs=len(group),
+            num_reached=int(np.isfinite(_hits(group, target, split)).sum()),
             steps=_estimate(
-                lambda steps, index=index: steps.medians[index], steps, resampled if len(found) > 1 else []
+                lambda steps, index=index: steps.medians[index], steps, resampled if len(group) > 1 else []
             ),
             least_steps=steps.least[index],
             cost=steps.costs[index] if steps.reached[index] else math.inf,
             speedup=steps.speedups[index],
             exponent=steps.exponents[index],
-            seconds=float(np.median([run.time_to_target(target, split, "seconds") for run in found])),
-            examples_per_s=float(np.median([run.examples_per_s for run in found])),
-            linear_error=_last_linear_error(found),
-            critical_batch_size_noise=float(np.median([_predicted(run, target, split) for run in found])),
+            seconds=float(np.median([run.time_to_target(target, split, "seconds") for run in group])),
+            examples_per_s=float(np.median([run.examples_per_s for run in group])),
+            linear_error=_last_linear_error(group),
+            critical_batch_size_noise=float(np.median([_predicted(run, target, split) for run in group])),
         )
-        for index, (size, found) in enumerate(zip(sizes, best, strict=True))
+        for index, (size, group) in enumerate(zip(sizes, best, strict=True))
     )
     by_fit, by_cost = (_estimate(find, steps, resampled) for find in (_critical_by_fit, _critical_by_cost))
     return ScalingCurve(points, steps.fit, by_fit, by_cost)
 
 
 class _Steps(NamedTuple):
-    """Median steps by batch size, infinite where the target was not reached."""
+    """Median steps by batch size; infinite for sizes that did not reach the target."""
 
     sizes: np.ndarray
     medians: np.ndarray
     least: np.ndarray
-    """Lower bounds where the target was not reached."""
+    """Lower bounds of the steps, for sizes that did not reach the target."""
 
     @property
     def reached(self) -> np.ndarray:
@@ -153,7 +157,7 @@ class _Steps(NamedTuple):
 
     @property
     def costs(self) -> np.ndarray:
-        """Examples as a multiple of the fewest; bounds from below where the target was not reached."""
+        """Examples divided by the fewest; lower bounds for sizes that did not reach the target."""
         examples = self.sizes * self.bounds
         return examples / (examples[self.reached].min() if self.reached.any() else math.nan)
 
@@ -163,42 +167,46 @@ class _Steps(NamedTuple):
 
     @property
     def exponents(self) -> np.ndarray:
-        """Of each size, from the one before it; NaN where one of the two was not reached."""
+        """Exponent of each size relative to the one before it; NaN if either did not reach the target."""
         are_known = [False, *(self.reached[1:] & self.reached[:-1])]
         return np.where(are_known, [math.nan, *exponents(self.sizes, self.bounds)], math.nan)
 
     @property
     def fit(self) -> StepsBySize | None:
-        are_bounded = np.isfinite(self.bounds)  # of what diverged nothing is known
+        are_bounded = np.isfinite(self.bounds)  # sizes that diverged have no bound
         return fit_steps(*(values[are_bounded] for values in (self.sizes, self.bounds, ~self.reached)))
 
 
 def quartile_of_largest(runs: Mapping[int, Mapping[str, Sequence[ScalingRun]]], split: LossSplit) -> float:
-    """The lowest quartile of the losses that the largest batch went through, a target that favours it.
+    """Lower quartile of the losses of the largest batch size, a target that favors this size.
 
-    It is Golmant et al.'s choice, by our reading of it: of the smoothed losses at all evaluations, the one that a
-    quarter of them does not exceed; the median over seeds, and the lowest of several settings.
+    This is how we understand the choice of Golmant et al. It is the lower quartile (25 %) of the smoothed losses at all
+    evaluations of a run, then the median over seeds, then the minimum over settings.
 
     Args:
-        runs: Runs by batch size and setting. Those that diverged are left out, and sizes that all did.
-        split: Whose loss.
+        runs: Runs by batch size and setting. Runs that diverged are skipped, and so is a size whose runs all diverged.
+        split: Split whose losses are used.
 
     Raises:
         ValueError: All runs diverged.
     """
     for size in sorted(runs, reverse=True):
         quartiles = [
-            np.median([np.quantile(smoothed(run.columns[f"{split}_loss"], run.metadata.window), 0.25) for run in whole])
-            for found in runs[size].values()
-            if (whole := [run for run in found if run.metadata.outcome != "diverged"])
+            np.median([_lower_quartile(run, split) for run in finite])
+            for group in runs[size].values()
+            if (finite := [run for run in group if run.metadata.outcome != "diverged"])
         ]
         if quartiles:
             return float(min(quartiles))
-    raise ValueError("expected runs that do not diverge, got none: learn at a lower rate")
+    raise ValueError("expected runs that do not diverge, got none. Train with a lower learning rate.")
+
+
+def _lower_quartile(run: ScalingRun, split: LossSplit) -> float:
+    return float(np.quantile(smoothed(run.columns[f"{split}_loss"], run.metadata.window), 0.25))
 
 
 def best_setting(runs: Mapping[str, Sequence[ScalingRun]], target: float, split: LossSplit) -> str:
-    """Name of the setting whose runs took the fewest steps to a target, by the median; else of the lowest loss."""
+    """Name of the setting with the fewest median steps to a target, or with the lowest loss if none reaches it."""
 
     def rank(name: str) -> tuple[float, float]:
         steps = np.median([run.time_to_target(target, split) for run in runs[name]])
@@ -209,54 +217,54 @@ def best_setting(runs: Mapping[str, Sequence[ScalingRun]], target: float, split:
 
 
 class Choice(NamedTuple):
-    """The batch of the fewest steps that is worth its examples."""
+    """The batch size and rule with the fewest steps at an acceptable cost."""
 
     rule: str
     point: ScalingPoint
     cost: float
-    """Its examples as a multiple of the fewest of any rule and size."""
+    """Examples to the target, divided by the fewest examples of any rule and size."""
     next_point: ScalingPoint | None
-    """The fewest steps of the next larger size, if there is one."""
+    """Point with the fewest steps at the next larger size, or ``None`` if there is no larger size."""
 
 
 def choose(curves: Mapping[str, ScalingCurve], max_cost: float = CRITICAL_COST) -> Choice | None:
-    """Choose the batch and the rule of the fewest steps that cost at most so many examples.
+    """Choose the batch size and the rule with the fewest steps whose cost is at most ``max_cost``.
 
     Args:
-        curves: By rule, to the same target.
-        max_cost: Examples as a multiple of the fewest that any batch under any rule took.
+        curves: Scaling curves to the same target, by the name of the learning-rate rule.
+        max_cost: Largest acceptable cost: examples divided by the fewest that any batch size needs under any rule.
 
     Returns:
-        ``None`` if no run reached the target.
+        The choice, or ``None`` if no run reached the target.
     """
     points = [(rule, point) for rule, curve in curves.items() for point in curve.points]
     fewest = min((point.examples for _, point in points), default=math.inf)
     if not math.isfinite(fewest):
         return None
     worth = [(rule, point) for rule, point in points if point.examples <= max_cost * fewest]
-    rule, point = min(worth, key=lambda found: (found[1].steps.value, found[1].batch_size))
+    rule, point = min(worth, key=lambda candidate: (candidate[1].steps.value, candidate[1].batch_size))
     larger = [other for _, other in points if other.batch_size > point.batch_size]
     next_size = min((other.batch_size for other in larger), default=None)
-    following = min(
+    next_point = min(
         (other for other in larger if other.batch_size == next_size), key=lambda other: other.steps.value, default=None
     )
-    return Choice(rule, point, point.examples / fewest, following)
+    return Choice(rule, point, point.examples / fewest, next_point)
 
 
 def _hits(runs: Sequence[ScalingRun], target: float, split: LossSplit) -> np.ndarray:
-    """Steps of each run to a target; one that the net begins below takes a step, for logarithms."""
+    """Steps of each run to a target; at least 1, so that logarithms exist if a run starts below the target."""
     return np.array([max(1.0, run.time_to_target(target, split)) for run in runs])
 
 
 def _resample(steps: _Steps, hits: Sequence[Sequence[np.ndarray]], num_resamples: int) -> Iterator[_Steps]:
     generator = np.random.default_rng(0)
     for _ in range(num_resamples):
-        medians = [min(np.median(generator.choice(found, len(found))) for found in settings) for settings in hits]
+        medians = [min(np.median(generator.choice(group, len(group))) for group in settings) for settings in hits]
         yield steps._replace(medians=np.array(medians))
 
 
 def _estimate(function: Callable[[_Steps], float], steps: _Steps, resampled: Sequence[_Steps]) -> Estimate:
-    # what cannot be told of a resample is as large as can be; and between two of them there may be infinity
+    # an unknown value counts as infinite; "nearest" avoids interpolating between infinities
     values = np.nan_to_num([function(one) for one in resampled], nan=math.inf, posinf=math.inf)
     low, high = np.quantile(values, (0.025, 0.975), method="nearest") if len(values) else (math.nan, math.nan)
     return Estimate(float(function(steps)), float(low), float(high))
@@ -274,15 +282,15 @@ def _critical_by_cost(steps: _Steps) -> float:
     if not steps.reached.any():
         return math.nan
     cheapest = int(np.argmin(np.where(steps.reached, steps.costs, np.inf)))
-    is_known = steps.reached | (steps.costs > CRITICAL_COST)  # a bound below it tells nothing
+    is_known = steps.reached | (steps.costs > CRITICAL_COST)  # a smaller lower bound does not decide
     costs = np.where(is_known, steps.costs, math.nan)
     return size_of_cost(steps.sizes[cheapest:], costs[cheapest:], CRITICAL_COST)
 
 
 def _predicted(run: ScalingRun, target: float, split: LossSplit) -> float:
     # nothing is measured before the first step
-    are_on_the_way = (run.columns["step"] > 0) & (run.columns["step"] <= run.time_to_target(target, split))
-    scales = run.columns["noise_scale"][are_on_the_way]
+    are_before_target = (run.columns["step"] > 0) & (run.columns["step"] <= run.time_to_target(target, split))
+    scales = run.columns["noise_scale"][are_before_target]
     is_measured = np.isfinite(scales).any()
     return critical_size_of_noise(scales, run.metadata.batch_size) if is_measured else math.nan
 

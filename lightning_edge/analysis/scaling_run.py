@@ -1,4 +1,4 @@
-"""What one run to a target loss leaves behind: its losses over steps, examples and seconds, and how it was made."""
+"""Results of one run to a target loss: its losses by steps, examples and seconds, and its settings."""
 
 import csv
 import json
@@ -14,30 +14,31 @@ from lightning_edge.json_files import read_record
 from lightning_edge.ops.batch_scaling import first_hit, smoothed
 
 TABLE, METADATA = "batch_size_scaling.csv", "batch_size_scaling.json"
-"""Names of the two files of a run."""
+"""Names of the two files that a run writes."""
 
 LossSplit = Literal["train", "val"]
 
 
 class Evaluation(NamedTuple):
-    """Losses on the fixed samples after a step, a row of ``batch_size_scaling.csv``."""
+    """Losses on the fixed samples after a step; a row of ``batch_size_scaling.csv``."""
 
     step: int
-    """Steps of the optimiser so far."""
+    """Number of optimizer steps so far."""
     examples: int
-    """Examples of all processes so far."""
+    """Number of training examples so far, over all processes."""
     epoch: float
-    """Passes through the data so far; NaN for data of unknown size."""
+    """Number of passes through the data so far; NaN for data of unknown size."""
     seconds: float
-    """Time of training so far, without evaluations and without splitting batches for their gradient noise."""
+    """Training time so far, without evaluations and measurements of the gradient noise."""
     train_loss: float
+    """Loss on the training samples."""
     val_loss: float
-    """NaN where there are no validation data."""
+    """Loss on the validation samples; NaN without validation data."""
     linear_error: float
-    """How far the loss after the next step lay from what its gradient foretold, a difference of losses; NaN where it
-    was not measured."""
+    """Difference between the loss after the next step and the loss predicted from the gradient; NaN if it was not
+    measured."""
     noise_scale: float
-    """Gradient noise scale, examples; NaN where it was not measured or noise hides the gradient."""
+    """Gradient noise scale, in examples; NaN if it was not measured or the noise hides the gradient."""
 
     def loss(self, split: LossSplit) -> float:
         """Loss on the samples of a split."""
@@ -46,28 +47,28 @@ class Evaluation(NamedTuple):
 
 @dataclass(frozen=True)
 class RunMetadata:
-    """How a run was made and how it ended, ``batch_size_scaling.json``."""
+    """Settings and outcome of a run, the content of ``batch_size_scaling.json``."""
 
     batch_size: int
-    """Examples of a step."""
+    """Number of examples in an optimizer step."""
     micro_batch_size: int
-    """Examples that are in memory together, of which batch norm takes its statistics; 0 before the first step."""
+    """Number of examples in a forward pass, over which batch norm computes statistics; 0 before the first step."""
     num_processes: int
     learning_rate: float
-    """Of the first parameter group, before its schedule (``initial_lr``, which that of a warm-up rises to)."""
+    """Learning rate of the first parameter group without its schedule (``initial_lr``)."""
     split: LossSplit
-    """Whose loss has the target."""
+    """Split whose loss has the target."""
     target: float | None
-    """Loss that ends the run; its budget alone does if ``None``."""
+    """Loss that ends the run; with ``None``, only the budget ends it."""
     window: int
-    """Evaluations whose median counts as the loss."""
+    """Number of evaluations whose median counts as the loss."""
     outcome: Literal["running", "reached", "budget", "diverged"]
-    """How the training ended; ``budget`` means without the target, as a rule by its number of steps."""
+    """How the training ended; ``budget`` means that it did not reach the target, usually because its steps ran out."""
 
 
 @dataclass(frozen=True)
 class ScalingRun:
-    """A run with all its evaluations, in order."""
+    """A run with all its evaluations, in temporal order."""
 
     metadata: RunMetadata
     evaluations: tuple[Evaluation, ...]
@@ -79,36 +80,36 @@ class ScalingRun:
         return dict(zip(Evaluation._fields, values.T, strict=True))
 
     def time_to_target(self, target: float, split: LossSplit, unit: str = "step") -> float:
-        """Steps, or another unit such as ``seconds`` or ``examples``, to a loss; infinite if it is not reached."""
+        """Steps, ``seconds`` or ``examples`` until the run reached a loss; infinite if it did not."""
         return first_hit(self.columns[unit], self.columns[f"{split}_loss"], target, self.metadata.window)
 
     def least_steps(self, target: float, split: LossSplit) -> float:
-        """Steps to a loss, or a lower bound: what its evaluations confirm not to reach it; infinite if it diverged."""
+        """Steps to a loss, or a lower bound of them if the run did not reach it; infinite if the run diverged."""
         steps = self.time_to_target(target, split)
         if math.isfinite(steps) or self.metadata.outcome == "diverged":
             return steps
-        last = len(self.evaluations) - 1 - self.metadata.window // 2  # those after it only confirm
+        last = len(self.evaluations) - 1 - self.metadata.window // 2  # the ones after it only confirm it
         return float(self.evaluations[max(0, last)].step)
 
     def lowest(self, split: LossSplit) -> float:
-        """The lowest loss that it reached for certain, a median of evaluations as targets are compared with."""
+        """The lowest smoothed loss of the run; a target is compared with the same median of evaluations."""
         losses = smoothed(self.columns[f"{split}_loss"], self.metadata.window)
         return float(min(losses[: max(1, len(losses) - self.metadata.window // 2)]))
 
     @property
     def num_steps(self) -> int:
-        """Steps that were done."""
+        """Number of completed steps."""
         return self.evaluations[-1].step if self.evaluations else 0
 
     @property
     def examples_per_s(self) -> float:
-        """Examples of training in a second; NaN before the first step."""
+        """Training throughput, in examples per second; NaN before the first step."""
         last = self.evaluations[-1] if self.evaluations else None
         return last.examples / last.seconds if last is not None and last.seconds else math.nan
 
 
 def write_run(run: ScalingRun, folder: Path) -> None:
-    """Write both files of a run into a folder, each whole or not at all."""
+    """Write both files of a run into a folder, each one atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     table = folder / f"{TABLE}.partial"
     with table.open("w", newline="") as file:
@@ -122,23 +123,23 @@ def write_run(run: ScalingRun, folder: Path) -> None:
 
 
 def read_run(folder: Path) -> ScalingRun:
-    """Read what :func:`write_run` wrote, wherever it lies below a folder.
+    """Read the newest run that :func:`write_run` wrote below a folder.
 
     Raises:
-        FileNotFoundError: There is no such run.
-        ValueError: A file is cut short or is none of these.
+        FileNotFoundError: There is no run below the folder.
+        ValueError: A file is truncated or was not written by :func:`write_run`.
     """
-    found = sorted(folder.rglob(METADATA), key=lambda path: path.stat().st_mtime)
-    if not found:
+    paths = sorted(folder.rglob(METADATA), key=lambda path: path.stat().st_mtime)
+    if not paths:
         raise FileNotFoundError(f"expected {METADATA}, which BatchSizeScaling writes, below {folder}, got none")
-    table = found[-1].with_name(TABLE)
+    table = paths[-1].with_name(TABLE)
     try:
-        metadata = read_record(found[-1], RunMetadata)
+        metadata = read_record(paths[-1], RunMetadata)
         with table.open(newline="") as file:
             evaluations = tuple(_evaluation(row) for row in csv.DictReader(file))
     except (ValueError, TypeError, KeyError, csv.Error) as error:
         raise ValueError(
-            f"expected {found[-1]} and {TABLE} beside it as BatchSizeScaling writes them, got {error!r}"
+            f"expected {paths[-1]} and {TABLE} next to it, as BatchSizeScaling writes them, got {error!r}"
         ) from error
     return ScalingRun(metadata, evaluations)
 

@@ -19,22 +19,22 @@ NET_TITLES = {
     "trained_dff": "Deep Feature Flow, trained as itself",
     "accel": "Accel",
 }
-_CAPTION = "worst: on the last frame before the next key frame. x reference: share of its time, 95 % interval"
+_CAPTION = "worst: on the last frame before the next key frame. x reference: time divided by its time, 95 % interval"
 _VARIANTS_CAPTION = (
-    "worst: Accel on the last frame before the next key frame. -: Accel minus, alone: the reference that learned "
-    "alone. time: Accel by reference"
+    "worst: Accel on the last frame before the next key frame. -NAME: Accel minus NAME, where alone is the reference "
+    "that was trained alone. time: time of Accel divided by that of the reference"
 )
 
 
 def print_accuracy(rows: Sequence[TradeoffRow], interval: int) -> None:
-    """Print the accuracy of each net at its natural interval, in a line."""
+    """Print the accuracy of each net at its natural interval, in one line."""
     at = at_interval(rows, interval).values()
     scores = ", ".join(f"{NET_TITLES.get(row.net, row.net)} {100 * row.miou:.1f}" for row in at)
     Console(soft_wrap=True, highlight=False).print(f"mIoU %, one key frame in {interval}: {scores}", markup=False)
 
 
 def print_table(rows: Sequence[TradeoffRow], interval: int) -> None:
-    """Print each net at its natural interval: single-frame nets at 1, the others at ``interval``."""
+    """Print each net at its natural interval, which is 1 for single-frame nets and ``interval`` for the others."""
     table = Table(title=f"Accuracy and latency, one key frame in {interval}", caption=_CAPTION)
     table.add_column("net", no_wrap=True)
     for heading in ("mIoU %", "worst %", "ms/frame", "x reference"):
@@ -51,7 +51,7 @@ def print_table(rows: Sequence[TradeoffRow], interval: int) -> None:
 
 
 def describe(row: TradeoffRow) -> str:
-    """One net at one interval in a line."""
+    """Describe one net at one interval in one line."""
     what, key = NET_TITLES.get(row.net, row.net), ""
     if row.interval > 1:
         what, key = f"{what}, one key frame in {row.interval}", f", a key frame {row.key_ms:.1f} ms"
@@ -59,7 +59,7 @@ def describe(row: TradeoffRow) -> str:
 
 
 def print_intervals(runs: Sequence[Sequence[TradeoffRow]]) -> None:
-    """Print the mean IoU of every net at every interval over runs with different seeds, with its 95 % interval."""
+    """Print the mean IoU of every net at every interval over runs with different seeds, with a 95 % interval."""
     table = Table(title=f"mIoU % by key-frame interval, mean of {len(runs)} seeds with 95 % interval", show_lines=False)
     nets = list(dict.fromkeys(row.net for row in runs[0]))
     for heading in ("n", *(NET_TITLES.get(net, net) for net in nets)):
@@ -73,7 +73,7 @@ def print_intervals(runs: Sequence[Sequence[TradeoffRow]]) -> None:
 
 
 def print_gain(runs: Sequence[Sequence[TradeoffRow]], net: str, rival: str) -> None:
-    """Print by how much one net is more accurate than another at every interval, paired by run."""
+    """Print the difference in accuracy between two nets at every interval, paired by run."""
     table = Table(title=f"{NET_TITLES[net]} minus {NET_TITLES[rival]}: mIoU %, with 95 % interval over seeds")
     for heading in ("n", "all frames", "last frame"):
         table.add_column(heading, justify="right")
@@ -88,12 +88,13 @@ def print_gain(runs: Sequence[Sequence[TradeoffRow]], net: str, rival: str) -> N
 def print_variants(
     variants: Mapping[str, Sequence[Sequence[TradeoffRow]]], interval: int, alone: str | None = None
 ) -> None:
-    """Print what each variant of a training gives at one interval.
+    """Print the results of each variant of a training at one interval.
 
     Args:
-        variants: For each variant its runs, one for each seed.
+        variants: Runs of each variant, one for each seed, by the name of the variant.
         interval: Key-frame interval.
-        alone: Variant whose reference learned alone, to set the Accel of all variants against in place of their own.
+        alone: Name of the variant whose reference was trained alone. The Accel of every variant is then compared with
+            this reference instead of its own.
     """
     num_seeds = max(map(len, variants.values()))
     title = f"One key frame in {interval}: mIoU %, mean of {num_seeds} seeds with 95 % interval"
@@ -112,11 +113,11 @@ def print_variants(
 
 
 def _miou_percent(runs: Sequence[Sequence[TradeoffRow]], interval: int, net: str) -> np.ndarray:
-    """One number for each run."""
+    """Mean IoU of a net in each run, in percent."""
     return np.array([100 * at_interval(rows, interval)[net].miou for rows in runs])
 
 
 def at_interval(rows: Sequence[TradeoffRow], interval: int) -> dict[str, TradeoffRow]:
-    """Row of each net at its natural interval: single-frame nets at 1, the others at ``interval``."""
-    carrying = {row.net for row in rows if row.interval > 1}
-    return {row.net: row for row in rows if row.interval == (interval if row.net in carrying else 1)}
+    """Row of each net at its natural interval, which is 1 for single-frame nets and ``interval`` for the others."""
+    propagating = {row.net for row in rows if row.interval > 1}
+    return {row.net: row for row in rows if row.interval == (interval if row.net in propagating else 1)}

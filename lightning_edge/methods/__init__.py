@@ -1,4 +1,4 @@
-"""LightningModules, one file for each kind of training."""
+"""LightningModules for training, one file for each method."""
 
 from lightning_edge.methods.accel import Accel as Accel
 from lightning_edge.methods.base import Method as Method

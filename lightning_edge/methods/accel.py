@@ -1,4 +1,4 @@
-"""Accel: train a video net's branches on single frames, then all of it through the chain of warps."""
+"""Accel: train a video net's branches on single frames, then the whole net through the chain of warps."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -23,44 +23,49 @@ from lightning_edge.systems.streaming.keyframes import KeyframePolicy
 from lightning_edge.systems.streaming.video_stream import VideoStream
 
 PROPAGATING_NETS = ("accel", "dff", "copy")
-"""Names of the nets that carry features from key frames to the frames after them."""
+"""Names of the nets that propagate features from key frames to the frames after them."""
 
 
 class Accel(EvaluatedMethod):
-    """Two-stage training of Accel (arXiv:1807.06667) in one fit, and its evaluation beside what it is compared with.
+    """Two-stage training of Accel (arXiv:1807.06667) in one fit, and its evaluation against baselines.
 
-    At first both branches learn from the labelled frame alone; after ``branch_share`` of the training the loss is that
-    of the fused scores, its gradient flowing through the chain of warps to the key frame, while each branch keeps a
-    share of its own loss. The stage follows from the step, so a resumed run is in the right one.
+    In the first stage, both branches learn from the labeled frame alone. After ``branch_share`` of the training, the
+    second stage starts. Its loss is that of the fused logits, whose gradient flows through the chain of warps to the
+    key frame; the branches also keep a share of their own losses. The stage depends only on the step, so a resumed run
+    continues in the correct stage.
 
-    Evaluation carries every clip from a key frame at each distance and logs, as mean IoU in [0, 1] at key-frame
-    ``interval`` (``{val,test}/``): ``miou`` (Accel, average), ``<net>_miou``, ``<net>_miou_worst`` and
-    ``<net>_miou_d<distance>`` of ``accel``, ``dff`` (Deep Feature Flow) and ``copy`` (features copied), and the two
-    branches run on every frame, ``reference_miou`` and, where there is an update branch, ``update_miou``.
+    Evaluation propagates features through every clip from a key frame at each distance. It logs the mean IoU in [0, 1]
+    at key-frame ``interval`` under ``{val,test}/``: ``miou`` is that of Accel over all frames. ``<net>_miou``,
+    ``<net>_miou_worst`` and ``<net>_miou_d<distance>`` are those of ``accel``, ``dff`` (Deep Feature Flow) and ``copy``
+    (features copied). ``reference_miou`` and, if there is an update branch, ``update_miou`` are those of the two
+    branches run on every frame.
 
-    A part that does not learn in a stage drops its gradient, so a term that a callback adds to the loss has no effect
-    on it: the flow and the fusion in the first, and in the second all but the fusion if that learns alone.
+    A part that does not learn in a stage discards its gradient, so a loss term that a callback adds has no effect on
+    it. In the first stage these parts are the flow and the fusion. In the second stage these are all parts except the
+    fusion if ``train_branches_jointly`` is false, and none otherwise.
 
     Args:
-        net: The video net. One without an update branch and without ``fuse_features`` is Deep Feature Flow, which then
-            learns and is scored in Accel's place; ``branch_weight`` has no effect on it.
-        optimizer: Makes the optimiser of the parameters.
-        schedule: Factor of the learning rate by the share of training done; ``PolynomialDecay()`` if ``None``.
-        branch_share: Share of the training that is its first stage.
-        train_branches_jointly: Whether the branches and the flow go on learning in the second stage; the released
-            code trains the fusion alone.
-        fusion_lr_scale: Factor of the learning rate of the fusion, which learns in the second stage only (2 in the
-            released code, with SGD).
-        branch_weight: Weight of each branch's own loss in the second stage, the reference's by what it carries (0 in
-            the paper).
-        reference_weight: Weight of the reference's loss on the labelled frame itself in the second stage, in place of
-            the one by what it carries. It keeps the reference accurate on single frames, for another pass of it a step,
-            in which its batch norms see the labelled frame beside the key frame.
-        distillation_weight: Weight of a loss of the first stage by which the update branch learns the reference's
-            scores on all pixels, labelled or not (0 in the paper).
-        interval: Key-frame interval of the logged scores, and of ``predict`` without ``keyframes``.
-        keyframes: Decides on the key frames of ``predict``, such as ``AdaptiveInterval``.
-        max_interval: Longest interval that is evaluated; clips must have as many frames.
+        net: Video net. A net without an update branch and without ``fuse_features`` is Deep Feature Flow. It is then
+            trained and scored in place of Accel, and ``branch_weight`` has no effect.
+        optimizer: Function that makes the optimizer from the parameters.
+        schedule: Function that maps the completed share of training to a factor of the learning rate. ``None`` means
+            ``PolynomialDecay()``.
+        branch_share: Share of the training that belongs to the first stage, in [0, 1].
+        train_branches_jointly: Whether the branches and the flow continue to learn in the second stage. The released
+            code trains only the fusion.
+        fusion_lr_scale: Factor of the learning rate of the fusion, which learns only in the second stage. The released
+            code uses 2, with SGD.
+        branch_weight: Weight of each branch's own loss in the second stage. The reference's loss is that of its
+            propagated features. The paper uses 0.
+        reference_weight: Weight in the second stage of the reference's loss on the labeled frame itself, which replaces
+            its loss on the propagated features. It keeps the reference accurate on single frames. It costs another
+            pass of the reference in each step, in which the reference's batch norms see the labeled frame in addition
+            to the key frame.
+        distillation_weight: Weight of a loss in the first stage by which the update branch learns the reference's
+            logits on all pixels, labeled or not. The paper uses 0.
+        interval: Key-frame interval of the logged scores, and of ``predict`` if ``keyframes`` is ``None``.
+        keyframes: Policy that selects the key frames in ``predict``, such as ``AdaptiveInterval``.
+        max_interval: Longest interval that is evaluated. Clips must have at least this many frames.
     """
 
     batch_type = ClipBatch
@@ -105,12 +110,12 @@ class Accel(EvaluatedMethod):
         self.max_interval = max_interval
         self._modes: dict[nn.Module, bool] = {}
         self.interval_scores: list[IntervalScore] = []
-        """What the last evaluation found, for callbacks."""
+        """Scores of the last evaluation, for callbacks."""
         metrics = [KeyframeIoU(self.num_classes, max_interval) for _ in self.video_nets()]
         self._iou: Sequence[KeyframeIoU] = nn.ModuleList(metrics)  # pyright: ignore[reportAttributeAccessIssue]
 
     def setup(self, stage: str) -> None:
-        """Refuse, before training, data whose clips are too short for what comes later."""
+        """Raise an error before training if the clips of the data module are too short."""
         super().setup(stage)
         data = getattr(self.trainer, "datamodule", None)
         longest, distances = getattr(data, "max_distance", None), getattr(data, "train_distances", None)
@@ -124,17 +129,17 @@ class Accel(EvaluatedMethod):
     def forward(
         self, inputs: Float[Tensor, "batch time 3 height width"]
     ) -> Float[Tensor, "batch classes height width"]:
-        """Scores (logits) on the last frame of clips whose first frame is the key frame."""
+        """Logits on the last frame of clips whose first frame is the key frame."""
         return self.net(inputs)
 
     @property
     def is_branch_stage(self) -> bool:
-        """Whether the branches still learn from single frames."""
+        """Whether training is in its first stage, in which the branches learn from single frames."""
         return self.progress < self.branch_share
 
     @property
     def frozen_modules(self) -> list[nn.Module]:
-        """Parts of the net that do not learn in this stage."""
+        """Parts of the net that do not learn in the current stage."""
         net = self.net
         if self.is_branch_stage:
             parts = [net.flow, net.fusion]
@@ -143,15 +148,15 @@ class Accel(EvaluatedMethod):
         return [part for part in parts if part is not None]
 
     def loss(self, batch: ClipBatch) -> Tensor:
-        """Cross-entropy of the branches on the labelled frame, then of the fused scores."""
+        """Cross-entropy of the branches on the labeled frame in the first stage, of the fused logits in the second."""
         if self.is_branch_stage:
             loss = self._branch_loss(batch)
         elif batch["frames"].shape[1] < 2:
             raise ValueError("expected training clips of at least 2 frames, got 1")
         else:
             loss = self._joint_loss(batch)
-        # DDP waits for a gradient of every parameter at every step, in both stages: that of an empty part is zero, and
-        # a NaN in a parameter that does not learn yet stays out of the loss
+        # DDP waits for the gradient of every parameter at every step; the sum of an empty slice gives a gradient of
+        # zero, and keeps a NaN in a parameter that does not learn yet out of the loss
         learning = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
         return loss + sum(parameter.flatten()[:0].sum() for parameter in learning)
 
@@ -184,11 +189,11 @@ class Accel(EvaluatedMethod):
         return loss
 
     @staticmethod
-    def _map_loss(scores: Tensor, batch: ClipBatch) -> Tensor:
-        return pixel_loss(resize_logits(scores, batch["mask"]), batch["mask"])
+    def _map_loss(logits: Tensor, batch: ClipBatch) -> Tensor:
+        return pixel_loss(resize_logits(logits, batch["mask"]), batch["mask"])
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Trainable parameters, those of the fusion with a learning rate of their own."""
+        """Groups of trainable parameters; those of the fusion have their own learning rate."""
         fusion = set(() if self.net.fusion is None else self.net.fusion.parameters())
         trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return [
@@ -197,31 +202,31 @@ class Accel(EvaluatedMethod):
         ]
 
     def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
-        """Hold the batch statistics of the parts that do not learn in the second stage."""
+        """Freeze the batch statistics of the parts that do not learn in the second stage."""
         if not (self.is_branch_stage or self._modes):
             self._modes = {module: module.training for part in self.frozen_modules for module in part.modules()}
             for part in self.frozen_modules:
                 part.eval()
 
     def on_train_start(self) -> None:
-        """Undo what an interrupted training left."""
+        """Restore the modes that an interrupted training left changed."""
         super().on_train_start()
         self.on_train_end()
 
     def on_train_end(self) -> None:
-        """Leave every module in the mode in which it came."""
+        """Restore the training or evaluation mode that every module had before."""
         for module, is_training in self._modes.items():
             module.training = is_training
         self._modes = {}
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Leave what is not to learn as it is: without a gradient there is no decay either."""
+        """Keep frozen parts unchanged: a parameter without a gradient has no weight decay either."""
         for part in self.frozen_modules:
             for parameter in part.parameters():
                 parameter.grad = None
 
     def video_nets(self) -> dict[str, AccelNet]:
-        """The nets that are compared, by name; they share their weights."""
+        """Nets that are compared, by name; they share their weights."""
         reference, update = self.net.reference, self.net.update
         nets = {"reference": AccelNet(reference)}
         if update is not None:
@@ -233,62 +238,62 @@ class Accel(EvaluatedMethod):
         }
 
     def reset_scores(self) -> None:
-        """Forget what was counted."""
+        """Reset all metrics."""
         for iou in self._iou:
             iou.reset()
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
-        """Count the predictions of all nets on the labelled frame, for a key frame at every distance from it."""
+        """Update the metrics of all nets on the labeled frame, for a key frame at every distance from it."""
         clip, mask = self._evaluated_frames(batch["frames"]), batch["mask"]
         self.evidence.update((mask != IGNORE_INDEX).sum())
         starts = [self.net.start(frame) for frame in clip]
-        update_output = self.net.run_update_branch(clip[-1])  # for all key frames
+        update_output = self.net.run_update_branch(clip[-1])  # the same for all key frames
         for (name, net), iou in zip(self.video_nets().items(), self._iou, strict=True):
             if name in PROPAGATING_NETS:
                 states = states_by_distance(net, starts)
             else:
                 states = [starts[-1] if name == "reference" else net.start(clip[-1])]
             for distance, state in enumerate(states):
-                scores = net.logits(state._replace(update_output=update_output))
-                self.evidence.update(0, scores)
-                iou.update(predict_classes(scores), mask, distance)
+                logits = net.logits(state._replace(update_output=update_output))
+                self.evidence.update(0, logits)
+                iou.update(predict_classes(logits), mask, distance)
 
     def scores(self) -> dict[str, float]:
         """Mean IoUs of all nets at ``interval``, and at each distance from the key frame."""
-        found = {name: iou.compute() for name, iou in zip(self.video_nets(), self._iou, strict=True)}
+        by_net = {name: iou.compute() for name, iou in zip(self.video_nets(), self._iou, strict=True)}
         if not self.trainer.sanity_checking:
             self.interval_scores = [
                 IntervalScore(name, interval, average, worst)
-                for name, scores in found.items()
+                for name, scores in by_net.items()
                 for interval, (average, worst) in enumerate(zip(scores.by_interval, scores.by_distance, strict=True), 1)
                 if interval == 1 or name in PROPAGATING_NETS
             ]
-        logged = {"miou": found["accel"].by_interval[self.interval - 1]}
-        for name in [name for name in found if name not in PROPAGATING_NETS]:
-            logged[f"{name}_miou"] = found[name].by_interval[0]
+        logged = {"miou": by_net["accel"].by_interval[self.interval - 1]}
+        for name in [name for name in by_net if name not in PROPAGATING_NETS]:
+            logged[f"{name}_miou"] = by_net[name].by_interval[0]
         for name in PROPAGATING_NETS:
-            logged[f"{name}_miou"] = found[name].by_interval[self.interval - 1]
-            logged[f"{name}_miou_worst"] = found[name].by_distance[self.interval - 1]
-            logged |= {f"{name}_miou_d{distance}": iou for distance, iou in enumerate(found[name].by_distance)}
+            logged[f"{name}_miou"] = by_net[name].by_interval[self.interval - 1]
+            logged[f"{name}_miou_worst"] = by_net[name].by_distance[self.interval - 1]
+            logged |= {f"{name}_miou_d{distance}": iou for distance, iou in enumerate(by_net[name].by_distance)}
         return logged
 
     def discard_scores(self) -> None:
-        """Put NaN in place of the scores by interval."""
+        """Replace the scores by interval with NaN."""
         nan = float("nan")
         self.interval_scores = [score._replace(average_miou=nan, worst_miou=nan) for score in self.interval_scores]
 
     def on_predict_start(self) -> None:
-        """Begin a stream.
+        """Start a stream.
 
         Raises:
-            ValueError: if several processes would share its frames.
+            ValueError: There are several processes, which would share the frames of the stream.
         """
         if self.trainer.world_size > 1:
             raise ValueError(f"expected one process to predict a stream, got {self.trainer.world_size}")
         self._stream = VideoStream(self.net, self.interval if self.keyframes is None else self.keyframes)
 
     def predict_step(self, batch: FrameBatch, batch_idx: int) -> Int64[Tensor, "batch height width"]:
-        """Class of each pixel, by the streaming runtime."""
+        """Predicted class of each pixel, from the streaming runtime."""
         frames = zip(batch["image"], batch["frame_index"].tolist(), strict=True)
         return torch.stack([self._stream(image, index) for image, index in frames])
 

@@ -1,4 +1,4 @@
-"""What all methods share: one loss that callbacks may add terms to, optimisation, and honest checkpoints."""
+"""Base class of all methods: a loss to which callbacks can add terms, optimization, and checkpoints."""
 
 import inspect
 from abc import ABC, abstractmethod
@@ -23,67 +23,70 @@ from lightning_edge.methods.schedules import PolynomialDecay, Schedule, check_ra
 from lightning_edge.model_description import check_description
 
 OptimizerCallable = Callable[[Iterable], Optimizer]
-"""Makes an optimiser of parameters (or parameter groups), such as ``torch.optim.AdamW`` or a ``functools.partial``."""
+"""Function that makes an optimizer from parameters or groups of them, such as ``torch.optim.AdamW``."""
 
 CLASSES_KEY = "classes"
-"""Where a checkpoint keeps names and colours of the classes."""
+"""Key under which a checkpoint stores the names and colors of the classes."""
 GRADIENTS_KEY = "accumulated_gradients"
-"""Where a checkpoint that is written between two steps keeps the gradients of the batches since the last step."""
+"""Key under which a checkpoint written between two optimizer steps stores the gradients accumulated so far."""
 
 
 class LossTerms(UserDict[str, Callable[[Any], Tensor]]):
-    """Terms of a loss by the name that each is logged under; ``loss`` is taken by the method's own."""
+    """Loss terms by the name under which each is logged; ``loss`` is reserved for the method's own loss."""
 
     def __setitem__(self, name: str, term: Callable[[Any], Tensor]) -> None:
         if name == "loss":
-            raise ValueError("expected a name other than that of the method's own loss for a loss term, got 'loss'")
+            raise ValueError("expected a loss term with a name other than that of the method's own loss, got 'loss'")
         super().__setitem__(name, term)
 
 
 class Method(LightningModule, ABC):
-    """A LightningModule that trains on one kind of batch.
+    """A LightningModule that trains on one type of batch.
 
-    Subclasses name their ``batch_type``, and give ``loss`` and ``forward``; the rest may be overridden as in any
+    Subclasses set ``batch_type`` and implement ``loss`` and ``forward``. Everything else can be overridden as in any
     LightningModule. Callbacks add terms to the loss by name::
 
         module.loss_terms["coral"] = lambda batch: weight * distance(batch)
 
-    Every call of ``training_step`` sums them up and logs each as ``train/<name>``, which must not be the name of
-    anything else that is logged.
+    Every call of ``training_step`` adds all terms to the loss and logs each as ``train/<name>``. Nothing else may be
+    logged under the same name.
 
-    Evaluation is of one loader a call: Lightning refuses several where ``validation_step`` has no ``dataloader_idx``.
+    A call of ``validate`` or ``test`` evaluates one loader: Lightning raises an error for several loaders if
+    ``validation_step`` has no argument ``dataloader_idx``.
 
-    Hyper-parameters are saved where they are plain values (``None``, ``bool``, ``int``, ``float``, ``str``; lists,
-    tuples and dicts of them): a checkpoint that the command line wrote loads alone, one of a method built in Python
-    loads with ``net=`` and whatever else is none. What a subclass takes as ``*args`` has no name to be saved under.
+    Hyper-parameters are saved if they are plain values: ``None``, ``bool``, ``int``, ``float``, ``str``, and lists,
+    tuples and dicts of them. A checkpoint that the command line wrote therefore loads without further arguments. To
+    load a checkpoint of a method that was built in Python, pass ``net=`` and all other arguments that are not plain
+    values. Arguments that a subclass takes as ``*args`` have no names and are not saved.
 
     Args:
-        optimizer: Makes the optimiser of the parameters.
-        schedule: Factor of the learning rate by the share of training done; ``PolynomialDecay()`` if ``None``.
+        optimizer: Function that makes the optimizer from the parameters.
+        schedule: Function that maps the completed share of training to a factor of the learning rate. ``None`` means
+            ``PolynomialDecay()``.
     """
 
     batch_type: type
     class_names: tuple[str, ...] | None = None
-    """Names of the classes, once a data module or a checkpoint told them."""
+    """Names of the classes; ``None`` until a data module or a checkpoint provides them."""
     palette: tuple[tuple[int, int, int], ...] | None = None
-    """Colours of the classes, RGB, once a data module or a checkpoint told them."""
+    """RGB colors of the classes; ``None`` until a data module or a checkpoint provides them."""
     domain_names: tuple[str, ...] = ()
-    """Names of the domains by their number in batches, where the data know domains that recur."""
+    """Names of the domains, indexed by ``domain`` in batches; empty unless the data have domains that recur."""
     _plain_arguments: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Method":
-        """Keep those arguments of the outermost constructor that a checkpoint may hold."""
+        """Remember those arguments of the outermost constructor that a checkpoint can store."""
         method = super().__new__(cls)
         bound = inspect.signature(cls).bind_partial(*args, **kwargs)
         bound.apply_defaults()
-        given = dict(bound.arguments)
+        arguments = dict(bound.arguments)
         for name, parameter in bound.signature.parameters.items():
-            if parameter.kind is parameter.VAR_KEYWORD:  # a subclass may hand on what it does not name
-                given |= given.pop(name)
+            if parameter.kind is parameter.VAR_KEYWORD:  # a subclass may pass on arguments that it does not name
+                arguments |= arguments.pop(name)
             elif parameter.kind is parameter.VAR_POSITIONAL:
-                del given[name]
-        # nn.Module's own needs its constructor to have run
-        object.__setattr__(method, "_plain_arguments", plain_values(given))
+                del arguments[name]
+        # the __setattr__ of nn.Module fails before its constructor has run
+        object.__setattr__(method, "_plain_arguments", plain_values(arguments))
         return method
 
     def __init__(self, optimizer: OptimizerCallable, schedule: Schedule | None = None) -> None:
@@ -93,37 +96,38 @@ class Method(LightningModule, ABC):
         self._schedule = PolynomialDecay() if schedule is None else schedule
         self._scheduler: LambdaLR | None = None
         self._accumulated_gradients: dict[str, Tensor] = {}
-        # the command line gives Lightning a record of how modules and callables are made, which is saved as it is;
-        # the method save_hyperparameters would compare our arguments with each of the constructor's, arrays too
-        recorded = _given_hyperparameters.get()
-        save_hyperparameters(self, given_hparams=self._plain_arguments if recorded is None else recorded)
+        # on the command line, Lightning has a record of how to create modules and callables, which is saved unchanged;
+        # the method save_hyperparameters would compare every argument with the constructor's, which fails for arrays
+        cli_record = _given_hyperparameters.get()
+        save_hyperparameters(self, given_hparams=self._plain_arguments if cli_record is None else cli_record)
         self._log_hyperparams = True
 
     @classmethod
     def load_from_checkpoint(
         cls, checkpoint_path: Any, *args: Any, trusted_modules: Collection[str] = (), **kwargs: Any
     ) -> Any:
-        """As Lightning's own, of a file that was checked before: its checksums, and the classes that it names.
+        """Load a method like Lightning's method of this name, after checking the file's checksums and class names.
 
         Args:
-            checkpoint_path: Path, address, or open binary file.
-            args: As Lightning's own takes them.
-            trusted_modules: Modules, such as ``["my_nets"]``, whose classes the checkpoint may name beside those of
-                this library, timm and torch.
-            kwargs: As Lightning's own takes them; arguments of the constructor replace those of the checkpoint.
-                ``weights_only=False`` trusts the file in everything, also to run code.
+            checkpoint_path: Path, URL, or open binary file.
+            args: Positional arguments of Lightning's ``load_from_checkpoint``.
+            trusted_modules: Modules, such as ``["my_nets"]``, whose classes the checkpoint may name in addition to
+                those of this library, timm and torch.
+            kwargs: Keyword arguments of Lightning's ``load_from_checkpoint``. Arguments of the constructor replace
+                those in the checkpoint. ``weights_only=False`` disables all checks and allows the file to run any
+                code.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: It is no whole checkpoint, has weights that are NaN, names a class of another module, or
-                describes a net that fetches weights.
+            FileNotFoundError: The file does not exist.
+            ValueError: The file is not a complete checkpoint, has weights that are NaN, names a class of a module that
+                is not trusted, or describes a net that downloads weights.
         """
         if kwargs.get("weights_only") is False:
             return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
         with local_file(checkpoint_path) as path:
             content = read_checkpoint(path, "checkpoint_path", LIGHTNING)
-            described = dict(content.get(cls.CHECKPOINT_HYPER_PARAMS_KEY) or {})
-            used = {name: value for name, value in described.items() if name not in kwargs and name != "_instantiator"}
+            saved = dict(content.get(cls.CHECKPOINT_HYPER_PARAMS_KEY) or {})
+            used = {name: value for name, value in saved.items() if name not in kwargs and name != "_instantiator"}
             check_description(used, str(checkpoint_path), {cls.__module__, *trusted_modules})
             return super().load_from_checkpoint(path, *args, **kwargs)
 
@@ -133,10 +137,10 @@ class Method(LightningModule, ABC):
 
     @abstractmethod
     def forward(self, inputs: Tensor) -> Any:
-        """What the net predicts, logits where there are classes, of the tensor under ``batch_type``'s first key."""
+        """Outputs of the net, such as logits, for the tensor under the first key of ``batch_type``."""
 
     def total_loss(self, batch: Any) -> Tensor:
-        """Sum of ``loss`` and of all ``loss_terms``, each logged."""
+        """Sum of ``loss`` and all ``loss_terms``; ``loss`` itself and each term are logged."""
         size = len(batch[input_key(self.batch_type)])
         total = self.loss(batch)
         self.log("train/loss", total, batch_size=size, prog_bar=True)
@@ -147,15 +151,15 @@ class Method(LightningModule, ABC):
         return total
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Refuse batches of another kind, such as pairs."""
+        """Raise an error for a batch of another type, such as a pair of tensors."""
         check_kind(batch, self.batch_type)
 
     def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Refuse batches of another kind, such as pairs."""
+        """Raise an error for a batch of another type, such as a pair of tensors."""
         check_kind(batch, self.batch_type)
 
     def on_test_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Refuse batches of another kind, such as pairs."""
+        """Raise an error for a batch of another type, such as a pair of tensors."""
         check_kind(batch, self.batch_type)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -165,54 +169,55 @@ class Method(LightningModule, ABC):
         return self.total_loss(batch)
 
     def setup(self, stage: str) -> None:
-        """Take over what the data's classes are called; refuse data of other batches or another number of classes.
+        """Take names and colors of the classes from the data module, after checking that it fits the method.
 
         Raises:
-            ValueError: if the data do not fit, or ``GradientAccumulationScheduler`` would change the number of steps.
+            ValueError: The data have another type of batch or number of classes, or a ``GradientAccumulationScheduler``
+                would change the number of steps.
         """
-        self._refuse_changing_accumulation(stage)
+        self._check_accumulation(stage)
         data = getattr(self.trainer, "datamodule", None)
-        given = getattr(data, "batch_type", None)
-        if stage != "predict" and given is not None and not serves_as(given, self.batch_type):
+        data_type = getattr(data, "batch_type", None)
+        if stage != "predict" and data_type is not None and not serves_as(data_type, self.batch_type):
             raise ValueError(
                 f"expected data of {self.batch_type.__name__} for {type(self).__name__}, got {type(data).__name__}, "
-                f"which gives {given.__name__}"
+                f"which yields {data_type.__name__}"
             )
-        ours, theirs = getattr(self, "num_classes", None), getattr(data, "num_classes", None)
-        if ours is not None and theirs is not None and ours != theirs:
-            raise ValueError(f"expected a net with the data module's num_classes ({theirs}), got {ours}")
+        net_classes, data_classes = getattr(self, "num_classes", None), getattr(data, "num_classes", None)
+        if net_classes is not None and data_classes is not None and net_classes != data_classes:
+            raise ValueError(f"expected a net with the data module's num_classes ({data_classes}), got {net_classes}")
         self.domain_names = getattr(data, "domain_names", None) or ()
         names, palette = getattr(data, "class_names", None), getattr(data, "palette", None)
-        if names is not None or palette is not None:  # together: names with the colours of other data mislead
+        if names is not None or palette is not None:  # both, so that they come from the same data
             self.class_names, self.palette = names, palette
 
-    def _refuse_changing_accumulation(self, stage: str) -> None:
+    def _check_accumulation(self, stage: str) -> None:
         schedulers = [c for c in self.trainer.callbacks if isinstance(c, GradientAccumulationScheduler)]  # pyright: ignore[reportAttributeAccessIssue]
         if stage == "fit" and schedulers:
-            # the schedule and the sampler need to know the steps of an epoch before the first, and Lightning forgets
-            # the factor of the epoch when it resumes within one
+            # the schedule and the sampler need the number of steps of an epoch in advance, and Lightning loses the
+            # factor of the current epoch when it resumes within an epoch
             raise ValueError(
                 "expected one accumulation factor for the whole training, got a GradientAccumulationScheduler "
-                f"({schedulers[0].scheduling}): use Trainer(accumulate_grad_batches=...) in its place"
+                f"({schedulers[0].scheduling}). Use Trainer(accumulate_grad_batches=...) instead."
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what prediction and a resumed run need beside the weights.
+        """Store what prediction and a resumed run need in addition to the weights.
 
-        These are plain hyper-parameters, names and colours of the classes, and the gradients that have been
+        This includes the plain hyper-parameters, the names and colors of the classes, and the gradients that have been
         accumulated since the last step.
         """
-        if "_instantiator" not in self.hparams:  # which stands in the command line's record alone
+        if "_instantiator" not in self.hparams:  # only the record of the command line has this key
             checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = plain_values(self.hparams)
         checkpoint[CLASSES_KEY] = {"class_names": self.class_names, "palette": self.palette}
-        if self._is_epoch_cut:  # Lightning takes it for a whole one, and would not show the rest of its data
+        if self._is_epoch_cut:  # Lightning would count the epoch as complete and skip the rest of its data
             for progress in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
                 progress["processed"] = progress["completed"] = progress["started"] - 1
         if self._is_between_steps:
-            if self.trainer.world_size > 1:  # each process has gradients of its own, and one of them writes
+            if self.trainer.world_size > 1:  # each process has its own gradients, but only one writes
                 rank_zero_warn(
-                    "This checkpoint is written between two optimizer steps by several processes. It does not keep "
-                    "the gradients accumulated so far; a run that resumes from it makes one smaller step."
+                    "This checkpoint is written between two optimizer steps by several processes. It does not contain "
+                    "the gradients accumulated so far, so a run that resumes from it makes one smaller step."
                 )
             else:
                 checkpoint[GRADIENTS_KEY] = {
@@ -220,24 +225,24 @@ class Method(LightningModule, ABC):
                 }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take what ``on_save_checkpoint`` kept; names and colours of the classes only if the data gave none."""
+        """Restore what ``on_save_checkpoint`` stored; names and colors of the classes only if the data have none."""
         self._accumulated_gradients = checkpoint.get(GRADIENTS_KEY, {})
         if CLASSES_KEY in checkpoint and self.class_names is None and self.palette is None:
             self.class_names, self.palette = (checkpoint[CLASSES_KEY][name] for name in ("class_names", "palette"))
 
     def on_train_start(self) -> None:
-        """Set the learning rate of the first step, and go on with the gradients that a checkpoint kept.
+        """Set the learning rate of the first step, and restore the accumulated gradients of a checkpoint.
 
         Raises:
-            ValueError: if the learning rate follows a schedule and the trainer has no end.
+            ValueError: The learning rate follows a schedule, but the trainer has no limit of steps.
         """
         scheduler = self._scheduler
         if scheduler is not None and any(c.scheduler is scheduler for c in self.trainer.lr_scheduler_configs):
             steps = self._num_planned_steps
             if not 0 <= steps < float("inf"):  # negative for data without a length
                 raise ValueError(
-                    "expected a trainer with max_steps, or with max_epochs over data of a known length, for the "
-                    "schedule to follow, got neither"
+                    "expected a trainer with max_steps, or with max_epochs over data of a known length, because the "
+                    "learning rate follows a schedule, got neither"
                 )
             update_learning_rates(scheduler)
         parameters = dict(self.named_parameters())
@@ -247,7 +252,7 @@ class Method(LightningModule, ABC):
 
     @property
     def _is_between_steps(self) -> bool:
-        """Whether batches have been processed whose gradients are not part of a step yet."""
+        """Whether gradients have been accumulated since the last optimizer step."""
         if self._trainer is None or not self.automatic_optimization:
             return False
         num_batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # pyright: ignore[reportAttributeAccessIssue]
@@ -256,7 +261,7 @@ class Method(LightningModule, ABC):
 
     @property
     def _is_epoch_cut(self) -> bool:
-        """Whether the training ends within an epoch, as ``max_time`` has it."""
+        """Whether training stops within an epoch, for example because of ``max_time``."""
         trainer = self._trainer
         if trainer is None or not trainer.should_stop:
             return False
@@ -265,9 +270,9 @@ class Method(LightningModule, ABC):
 
     @property
     def _num_planned_steps(self) -> float:
-        """Steps of the whole training; 1 before the trainer has made its loaders, which tell their number.
+        """Number of steps of the whole training; 1 as long as the trainer has not created its loaders.
 
-        Asking the trainer before that would make the loaders, and Lightning would not restore their position then.
+        Asking the trainer earlier would create the loaders, and Lightning would then not restore their position.
         """
         trainer = self.trainer
         is_known = trainer.max_epochs == -1 or trainer.train_dataloader is not None
@@ -275,42 +280,42 @@ class Method(LightningModule, ABC):
 
     @property
     def progress(self) -> float:
-        """Share of the training that is done, in [0, 1]; it goes on where a resumed run stopped."""
+        """Completed share of training, in [0, 1]; a resumed run continues from the share of its checkpoint."""
         if self._trainer is None:
             return 0.0
         steps = max(1, self._num_planned_steps)
         if self.automatic_optimization:
             return min(1.0, self.global_step / steps)
-        # global_step and max_steps count the steps of all optimisers, but the trainer expects a number of batches
+        # global_step and max_steps count the steps of all optimizers, but the planned steps count batches
         batches, max_steps = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed, self.trainer.max_steps
         return min(1.0, max(batches / steps, self.global_step / max_steps if max_steps > 0 else 0.0))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Trainable parameters; a group's ``lr_scale``, if it has one, is a factor of its learning rate."""
+        """Groups of trainable parameters; a group may have ``lr_scale``, a factor of its learning rate."""
         return [{"params": [parameter for parameter in self.parameters() if parameter.requires_grad]}]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer, its learning rate scheduled over the steps that the trainer expects."""
+        """Make the optimizer, and schedule its learning rate over the planned steps of the trainer."""
         optimizer = self._optimizer(self.parameter_groups())
         for group in optimizer.param_groups:
             group["lr"] *= group.pop("lr_scale", 1.0)
             check_rate("the optimizer's lr", group["lr"])
-        # a lambda, for of any other callable the scheduler's state would hold what it refers to
+        # a lambda, because the scheduler's state would include the attributes of any other callable object
         self._scheduler = LambdaLR(optimizer, lambda step: self._learning_rate_factor(step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._scheduler, "interval": "step"}}
 
     def _learning_rate_factor(self, step: int) -> float:
-        """Factor of the learning rate in the middle of a step's share of the training."""
+        """Factor of the learning rate for a step, evaluated in the middle of its share of training."""
         return self._schedule(min(1.0, (step + 0.5) / max(1, self._num_planned_steps)))
 
 
 def plain_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the values that every reader of checkpoints knows, by name."""
+    """Select the values that any reader of checkpoints can load, by name."""
     return {name: value for name, value in values.items() if is_plain(value)}
 
 
 def is_plain(value: Any) -> bool:
-    """Whether ``value`` is None, a number, a string, or a list, tuple or dict of such, and of no subclass of them."""
+    """Whether ``value`` is None, a number, a string, or a list, tuple or dict of these; subclasses do not count."""
     if type(value) is dict:
         return all(is_plain(item) for pair in value.items() for item in pair)
     if type(value) in (list, tuple):

@@ -17,15 +17,17 @@ from lightning_edge.ops.names import distinct_keys
 
 
 class Classification(EvaluatedMethod):
-    """Train any net that maps images to scores of its classes, by cross-entropy.
+    """Train any net that maps images to logits of its classes, by cross-entropy.
 
-    Logs ``{val,test}/accuracy``, the share of images whose class has the highest score, and ``{val,test}/loss``; where
-    the data name domains, also ``{val,test}/accuracy_<domain>`` of those that have images.
+    Logs ``{val,test}/accuracy``, the share of images whose true class has the highest logit, and ``{val,test}/loss``.
+    If the data name domains, it also logs ``{val,test}/accuracy_<domain>`` for each domain that has images.
 
     Args:
-        net: Maps images ``[B, 3, H, W]`` in [0, 1] to scores ``[B, num_classes]``; has ``num_classes``.
-        optimizer: Makes the optimiser of the parameters.
-        schedule: Factor of the learning rate by the share of training done; ``PolynomialDecay()`` if ``None``.
+        net: Net that maps images ``[B, 3, H, W]`` in [0, 1] to logits ``[B, num_classes]``. It must have the attribute
+            ``num_classes``.
+        optimizer: Function that makes the optimizer from the parameters.
+        schedule: Function that maps the completed share of training to a factor of the learning rate. ``None`` means
+            ``PolynomialDecay()``.
         label_smoothing: Share of the target that is spread evenly over the classes in training, in [0, 1].
     """
 
@@ -51,41 +53,41 @@ class Classification(EvaluatedMethod):
         self.domain_accuracy: DomainAccuracy | None = None
 
     def setup(self, stage: str) -> None:
-        """Take over what the data's classes and domains are called."""
+        """Take the names of classes and domains from the data module."""
         super().setup(stage)
         self.domain_accuracy = DomainAccuracy(len(self.domain_names)) if self.domain_names else None
 
     def forward(self, inputs: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
-        """Scores (logits) of images in [0, 1]."""
+        """Logits of images in [0, 1]."""
         return self.net(inputs)
 
     def loss(self, batch: ClassificationBatch) -> Tensor:
-        """Mean cross-entropy of the images."""
+        """Mean cross-entropy over the images."""
         return F.cross_entropy(self._logits(batch), batch["label"], label_smoothing=self.label_smoothing)
 
     def reset_scores(self) -> None:
-        """Forget what was counted."""
+        """Reset all metrics."""
         self.accuracy.reset()
         self.mean_loss.reset()
         if self.domain_accuracy is not None:
             self.domain_accuracy.reset()
 
     def validation_step(self, batch: ClassificationBatch, batch_idx: int) -> Float[Tensor, "batch classes"]:
-        """Count right answers, and return the scores for callbacks."""
-        scores, label = self._logits(batch), batch["label"]
-        self.evidence.update(len(label), scores)
-        self.accuracy.update(scores, label)
-        self.mean_loss.update(F.cross_entropy(scores.float(), label), len(label))
+        """Count correct predictions, and return the logits for callbacks."""
+        logits, label = self._logits(batch), batch["label"]
+        self.evidence.update(len(label), logits)
+        self.accuracy.update(logits, label)
+        self.mean_loss.update(F.cross_entropy(logits.float(), label), len(label))
         if self.domain_accuracy is not None and "domain" in batch:
-            self.domain_accuracy.update(scores.argmax(1) == label, batch["domain"])
-        return scores
+            self.domain_accuracy.update(logits.argmax(1) == label, batch["domain"])
+        return logits
 
     def scores(self) -> dict[str, Tensor]:
         """Accuracy and loss, and the accuracy in each domain that has images."""
         return {"accuracy": self.accuracy.compute(), "loss": self.mean_loss.compute()} | self._accuracy_by_domain()
 
     def predict_step(self, batch: FrameBatch, batch_idx: int) -> Int64[Tensor, " batch"]:
-        """Class of each image."""
+        """Predicted class of each image."""
         return self._logits(batch).argmax(1)
 
     def _logits(self, batch: ClassificationBatch | FrameBatch) -> Float[Tensor, "batch classes"]:

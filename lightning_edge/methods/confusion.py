@@ -1,4 +1,4 @@
-"""Confusion matrix of all labelled pixels."""
+"""Confusion matrix over all labeled pixels."""
 
 import torch
 from jaxtyping import Int, Int64
@@ -27,10 +27,10 @@ class Confusion(Metric):
 
     @override
     def update(self, prediction: Int[Tensor, "*shape"], mask: Int[Tensor, "*shape"]) -> None:
-        """Count the predicted classes of some images."""
+        """Count the pixels of some images by true and predicted class."""
         self.counts += confusion_matrix(prediction, mask, self.num_classes)
 
     @override
     def compute(self) -> Int64[Tensor, "classes classes"]:
-        """The matrix."""
+        """Return the confusion matrix."""
         return self.counts

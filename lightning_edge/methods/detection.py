@@ -22,22 +22,23 @@ from lightning_edge.ops.names import distinct_keys
 
 
 class Detection(EvaluatedMethod):
-    """Train any detector; a net with experts is told the domain of each image, where the data know it.
+    """Train any detector; a net with experts also gets the domain of each image if the data provide it.
 
-    Logs each term of the loss as ``train/<term>``, and COCO's average precision in pixels of the files, in [0, 1], of
-    all processes together, as the data set's own evaluation computes
-    it: ``{val,test}/ap``, ``ap50``, ``ap75``, ``ap_small``, ``ap_medium``, ``ap_large``; ``ar1``, ``ar10``, ``ar100``,
-    ``ar_small``, ``ar_medium``, ``ar_large`` (average recall); ``ap_<class>``, and ``ap50_<domain>`` where the data
-    name their domains. What no object defines is not logged.
+    Logs each term of the loss as ``train/<term>``, and COCO's average precision in [0, 1]. The precision is computed
+    over all processes together, in pixels of the files, as the official evaluation of the data set computes it:
+    ``{val,test}/ap``, ``ap50``, ``ap75``, ``ap_small``, ``ap_medium``, ``ap_large``; ``ar1``, ``ar10``, ``ar100``,
+    ``ar_small``, ``ar_medium``, ``ar_large`` (average recall); ``ap_<class>``; and ``ap50_<domain>`` if the data name
+    their domains. A score that is undefined, because no object counts for it, is not logged.
 
     Args:
-        net: A detector with ``num_classes``, such as
+        net: Detector with the attribute ``num_classes``, such as
             :class:`~lightning_edge.nn.detection.center_detector.CenterDetector`.
-        optimizer: Makes the optimiser of the parameters.
-        schedule: Factor of the learning rate by the share of training done; ``PolynomialDecay()`` if ``None``.
+        optimizer: Function that makes the optimizer from the parameters.
+        schedule: Function that maps the completed share of training to a factor of the learning rate. ``None`` means
+            ``PolynomialDecay()``.
 
     Raises:
-        ValueError: The net is no detector.
+        ValueError: The net is not a detector.
     """
 
     batch_type = DetectionBatch
@@ -53,16 +54,16 @@ class Detection(EvaluatedMethod):
         self._images: list[ScoredImage] = []
 
     def setup(self, stage: str) -> None:
-        """Take over what the data's classes and domains are called."""
+        """Take the names of classes and domains from the data module."""
         super().setup(stage)
         class_keys(self._names_of_classes())
 
     def forward(self, inputs: Float[Tensor, "batch 3 height width"]) -> list[Detections]:
-        """What is found in images in [0, 1]."""
+        """Detections in images in [0, 1]."""
         return self.net.detect(inputs)
 
     def loss(self, batch: DetectionBatch) -> Tensor:
-        """Sum of the detector's losses."""
+        """Sum of the detector's loss terms."""
         with in_domain(self.net, batch.get("domain_embedding")):
             losses = self.net.losses(batch)
         for name, value in losses.items():
@@ -70,29 +71,29 @@ class Detection(EvaluatedMethod):
         return torch.stack(list(losses.values())).sum()
 
     def reset_scores(self) -> None:
-        """Forget what was found."""
+        """Discard the collected detections."""
         self._images = []
 
-    def validation_step(  # pyright: ignore[reportIncompatibleMethodOverride] (Lightning's own type leaves lists out)
+    def validation_step(  # pyright: ignore[reportIncompatibleMethodOverride] (Lightning's type does not include lists)
         self, batch: DetectionBatch, batch_idx: int
     ) -> list[Detections]:
-        """Keep what is found, and return it for callbacks."""
+        """Collect the detections, and return them for callbacks."""
         with in_domain(self.net, batch.get("domain_embedding")):
-            found = self(batch["image"])
+            detections = self(batch["image"])
         num_objects = sum(map(len, batch["label"]))
-        self.evidence.update(num_objects, *(values for one in found for values in (one.boxes_xyxy, one.score)))
-        self._images += scored_images(batch, found)
-        return found
+        self.evidence.update(num_objects, *(values for one in detections for values in (one.boxes_xyxy, one.score)))
+        self._images += scored_images(batch, detections)
+        return detections
 
     def scores(self) -> dict[str, float]:
-        """Average precision of all processes together, by class and by domain; computed by the first one."""
+        """Average precision over all processes, by class and by domain; the first process computes it."""
         images, self._images = gather_images(self._images), []
-        # the others wait: each would need as long and as much memory
+        # the other processes wait, since each would need as much time and memory
         scores = self._average_precision(images) if self.trainer.is_global_zero else {}
         return self.trainer.strategy.broadcast(scores)
 
     def predict_step(self, batch: FrameBatch, batch_idx: int) -> list[Detections]:
-        """What is found in each frame."""
+        """Detections in each frame."""
         return self(batch["image"])
 
     def _average_precision(self, images: list[ScoredImage]) -> dict[str, float]:

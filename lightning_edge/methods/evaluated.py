@@ -1,4 +1,4 @@
-"""What all methods with labels share: validation and test count the same things, and never log a score of nothing."""
+"""Base class of all methods with labels: validation and test use the same metrics, and need at least one label."""
 
 from abc import abstractmethod
 from typing import Any
@@ -15,7 +15,7 @@ from lightning_edge.ops.names import distinct_keys
 
 
 class Evidence(Metric):
-    """How much an evaluation rests on, in all processes together: labels, and outputs that are not numbers."""
+    """Number of labels and of NaN outputs in an evaluation, over all processes."""
 
     is_differentiable = False
     full_state_update = False
@@ -29,36 +29,37 @@ class Evidence(Metric):
 
     @override
     def update(self, num_labels: Tensor | int, *outputs: Tensor) -> None:
-        """Count the labels of a batch, and the numbers in the net's outputs that are NaN."""
+        """Count the labels of a batch and the NaN values in the net's outputs."""
         self.num_labels += num_labels
         for output in outputs:
             self.num_nan += output.isnan().sum()
 
     @override
     def compute(self) -> tuple[int, int]:
-        """How many labels and NaN there were."""
+        """Number of labels and number of NaN values."""
         return int(self.num_labels), int(self.num_nan)
 
 
 class EvaluatedMethod(Method):
-    """A method that scores what its net predicts for labeled data.
+    """A method that scores the predictions of its net for labeled data.
 
-    Subclasses give ``validation_step``, ``reset_scores`` and ``scores``, and count labels and outputs of each step in
-    ``evidence``. Tests are validations of other data.
+    Subclasses implement ``validation_step``, ``reset_scores`` and ``scores``, and count the labels and outputs of each
+    step in ``evidence``. A test computes the same scores as a validation.
 
-    Evaluation data without a single label are refused when they have been seen once, because no score is defined then.
-    Outputs that hold NaN make all scores of the evaluation NaN, with a warning.
+    If evaluation data have no label at all, their first evaluation ends with an error, because no score is defined.
+    If an output contains NaN, all scores of the evaluation are NaN, and a warning says so.
 
     Args:
-        optimizer: Makes the optimiser of the parameters.
-        schedule: Factor of the learning rate by the share of training done; ``PolynomialDecay()`` if ``None``.
+        optimizer: Function that makes the optimizer from the parameters.
+        schedule: Function that maps the completed share of training to a factor of the learning rate. ``None`` means
+            ``PolynomialDecay()``.
     """
 
     labeled_thing: str
-    """What has a label, such as "pixel", for messages."""
+    """Name of a labeled thing, such as "pixel". Messages use it."""
     num_classes: int
     domain_metrics: tuple[str, ...] = ()
-    """Scores that are logged for each domain too, as ``<metric>_<domain>``."""
+    """Scores that are also logged for each domain, as ``<metric>_<domain>``."""
 
     def __init__(self, optimizer: OptimizerCallable, schedule: Schedule | None = None) -> None:
         super().__init__(optimizer, schedule)
@@ -66,13 +67,14 @@ class EvaluatedMethod(Method):
 
     @override
     def setup(self, stage: str) -> None:
-        """Take over the names of classes and domains; refuse, before training, those that scores cannot be named by.
+        """Take the names of classes and domains from the data module, and check them before training.
 
         Raises:
-            ValueError: There is not one name for each class, or names of classes or domains cannot be told apart.
+            ValueError: The number of names is not the number of classes, or names of classes or domains are not
+                distinct.
         """
         super().setup(stage)
-        if stage == "predict":  # on any images, perhaps of data that have names of their own
+        if stage == "predict":  # prediction takes any images, whose data may have other names
             return
         if self.class_names is not None and len(self.class_names) != self.num_classes:
             raise ValueError(
@@ -84,31 +86,31 @@ class EvaluatedMethod(Method):
 
     @abstractmethod
     def validation_step(self, batch: Any, batch_idx: int) -> Any:
-        """Count what the net predicts for a batch of validation or test data."""
+        """Update the metrics with the predictions for a batch of validation or test data."""
 
     @abstractmethod
     def reset_scores(self) -> None:
-        """Forget what was counted."""
+        """Reset all metrics."""
 
     @abstractmethod
     def scores(self) -> dict[str, Any]:
-        """Scores of what was counted in all processes, by the names under which they are logged after the stage."""
+        """Scores over all processes, by the names under which they are logged after the stage."""
 
     def on_train_epoch_start(self) -> None:
-        """Refuse validation data without a batch, of which Lightning would log no score.
+        """Raise an error if the validation data are empty, because Lightning would silently log no score.
 
         Raises:
-            ValueError: The validation loader is empty.
+            ValueError: All validation loaders are empty.
         """
         num_batches = self.trainer.num_val_batches
         if self.trainer.limit_val_batches and num_batches and not any(num_batches):
             raise ValueError(
-                "The validation data are empty, so there is no score: expected at least one batch, or "
-                "trainer.limit_val_batches=0 for a training without validation."
+                "The validation data are empty, so there is no score. Provide at least one batch, or set "
+                "trainer.limit_val_batches=0 to train without validation."
             )
 
     def on_validation_epoch_start(self) -> None:
-        """Forget what an interrupted evaluation counted."""
+        """Reset all metrics, which an interrupted evaluation may have left filled."""
         self.evidence.reset()
         self.reset_scores()
 
@@ -117,11 +119,11 @@ class EvaluatedMethod(Method):
         self._log_scores("val")
 
     def on_test_epoch_start(self) -> None:
-        """Forget what an interrupted evaluation counted."""
+        """Reset all metrics, which an interrupted evaluation may have left filled."""
         self.on_validation_epoch_start()
 
     def test_step(self, batch: Any, batch_idx: int) -> Any:
-        """Count as in validation."""
+        """Update the metrics as in validation."""
         return self.validation_step(batch, batch_idx)
 
     def on_test_epoch_end(self) -> None:
@@ -129,7 +131,7 @@ class EvaluatedMethod(Method):
         self._log_scores("test")
 
     def discard_scores(self) -> None:
-        """Forget what is kept of an evaluation whose outputs were NaN, for methods that keep something."""
+        """Discard other results of an evaluation whose outputs were NaN, in methods that keep any."""
 
     def _names_of_classes(self) -> tuple[str, ...]:
         return tuple(map(str, self.class_names or range(self.num_classes)))
@@ -137,25 +139,25 @@ class EvaluatedMethod(Method):
     def _log_scores(self, stage: str) -> None:
         num_labels, num_nan = self.evidence.compute()
         if not num_labels:
-            self._refuse_unlabeled(stage)
+            self._report_no_labels(stage)
             return
         scores = self.scores()
         if num_nan:
             rank_zero_warn(
-                f"The net's outputs for the {stage} split hold {num_nan} NaN, so all scores of this evaluation are "
-                "NaN: has the training diverged? A smaller learning rate or full precision may help."
+                f"The net's outputs for the {stage} split contain {num_nan} NaN, so all scores of this evaluation are "
+                "NaN. The training may have diverged: a smaller learning rate or full precision may help."
             )
             scores = dict.fromkeys(scores, torch.nan)
             self.discard_scores()
         self.log_dict({f"{stage}/{name}": value for name, value in scores.items()})
 
-    def _refuse_unlabeled(self, stage: str) -> None:
+    def _report_no_labels(self, stage: str) -> None:
         trainer = self.trainer
         is_whole = not trainer.sanity_checking or trainer.num_sanity_val_batches == trainer.num_val_batches
         where = f"the {stage} split" if is_whole else f"the first batches of the {stage} split"
         message = (
-            f"No {self.labeled_thing} of {where} is labeled, so there is no score: does the split have labels, and are "
-            "they those of the data module's classes?"
+            f"No {self.labeled_thing} of {where} is labeled, so there is no score. Check that the split has labels, "
+            "and that these are classes of the data module."
         )
         if is_whole and not trainer.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
             raise ValueError(message)

@@ -10,8 +10,8 @@ from typing_extensions import override
 class MeanLoss(Metric):
     """Mean over the images of all batches and processes; NaN if the loss of a batch is NaN.
 
-    torchmetrics' ``MeanMetric`` leaves such batches out, or, told not to, counts batches of different sizes alike
-    (https://github.com/Lightning-AI/torchmetrics/issues/3434).
+    torchmetrics' ``MeanMetric`` skips such batches by default. With the option that keeps them, it gives batches of
+    different sizes the same weight (https://github.com/Lightning-AI/torchmetrics/issues/3434).
     """
 
     is_differentiable = False

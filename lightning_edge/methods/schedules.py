@@ -1,4 +1,4 @@
-"""Learning rates over the course of a training, whatever its length in steps."""
+"""Learning-rate schedules over the course of training, independent of the number of steps."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,18 +7,18 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 Schedule = Callable[[float], float]
-"""Maps the share of training that is done, in [0, 1], to a factor of the learning rate."""
+"""Function that maps the completed share of training, in [0, 1], to a factor of the learning rate."""
 
 
 class PolynomialDecay:
     """Learning rate ``(1 - done) ** power`` after a linear warm-up, the usual schedule of segmentation nets.
 
     Args:
-        power: 0 keeps the rate constant, 1 lowers it linearly.
+        power: Exponent of the decay. 0 keeps the rate constant, 1 lowers it linearly.
         warmup: Share of training during which the rate grows from zero, in [0, 1].
 
     Raises:
-        ValueError: if one of them is out of its range.
+        ValueError: An argument is out of range.
     """
 
     def __init__(self, power: float = 0.9, warmup: float = 0.02) -> None:
@@ -37,18 +37,19 @@ class StepSchedule:
     """Learning rate that is constant between steps, after a linear warm-up.
 
     Args:
-        at: Shares of training at which the rate changes, in rising order.
-        factors: Factor of the rate from the start on, and from each of these shares on.
+        at: Shares of training at which the rate changes, in increasing order.
+        factors: Factors of the rate: the first one applies from the start, each other one from the corresponding share
+            in ``at``.
         warmup: Share of training during which the rate grows from a tenth of its first value, in [0, 1].
 
     Raises:
-        ValueError: if ``at`` does not rise within (0, 1), ``factors`` is not longer than it by one or has one that is
-            negative or not finite, or ``warmup`` is out of its range.
+        ValueError: The values of ``at`` do not increase within (0, 1), ``factors`` does not have one value more than
+            ``at`` or has a negative or infinite value or NaN, or ``warmup`` is out of range.
     """
 
     def __init__(self, at: Sequence[float] = (), factors: Sequence[float] = (1.0,), warmup: float = 0.0) -> None:
         if list(at) != sorted(set(at)) or not all(0 < share < 1 for share in at):
-            raise ValueError(f"expected at to rise within (0, 1), got {at}")
+            raise ValueError(f"expected at to increase within (0, 1), got {at}")
         if len(factors) != len(at) + 1:
             raise ValueError(f"expected one factor more than steps ({len(at) + 1}), got {factors}")
         for factor in factors:
@@ -65,11 +66,11 @@ class StepSchedule:
 
 
 def update_learning_rates(scheduler: LambdaLR) -> None:
-    """Set the rates of a scheduler's present step once more, where its factors have changed since it was reached."""
+    """Set the learning rates of a scheduler's current step again, because its factors may have changed since."""
     groups = scheduler.optimizer.param_groups
     for group, rate, factor in zip(groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True):
         rate = rate * factor(scheduler.last_epoch)
-        if isinstance(group["lr"], Tensor):  # an optimizer may have captured it
+        if isinstance(group["lr"], Tensor):  # an optimizer may have captured this tensor in a graph
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate
@@ -79,8 +80,8 @@ def check_rate(name: str, value: float) -> None:
     """Raise ``ValueError`` unless a learning rate, or a factor of one, is finite and not negative.
 
     Args:
-        name: What it was given as.
-        value: A number, or a tensor of one.
+        name: Name of the argument. Errors mention it.
+        value: Learning rate or factor, as a number or a tensor of one number.
     """
     if not (math.isfinite(value) and value >= 0):
         raise ValueError(f"expected {name} to be finite and at least 0, got {float(value):g}")

@@ -16,14 +16,16 @@ from lightning_edge.ops.names import distinct_keys
 
 
 class Segmentation(EvaluatedMethod):
-    """Train any net that maps images to scores of its classes, by cross-entropy over the labelled pixels.
+    """Train any net that maps images to logits of its classes, by cross-entropy over the labeled pixels.
 
-    Logs ``{val,test}/miou`` and ``{val,test}/iou_<class>`` in [0, 1], of one confusion matrix summed over the data.
+    Logs ``{val,test}/miou`` and ``{val,test}/iou_<class>`` in [0, 1], from one confusion matrix over all the data.
 
     Args:
-        net: Maps images ``[B, 3, H, W]`` in [0, 1] to scores ``[B, num_classes, H, W]``; has ``num_classes``.
-        optimizer: Makes the optimiser of the parameters.
-        schedule: Factor of the learning rate by the share of training done; ``PolynomialDecay()`` if ``None``.
+        net: Net that maps images ``[B, 3, H, W]`` in [0, 1] to logits ``[B, num_classes, H, W]``. It must have the
+            attribute ``num_classes``.
+        optimizer: Function that makes the optimizer from the parameters.
+        schedule: Function that maps the completed share of training to a factor of the learning rate. ``None`` means
+            ``PolynomialDecay()``.
     """
 
     batch_type = SegmentationBatch
@@ -41,40 +43,45 @@ class Segmentation(EvaluatedMethod):
         self.confusion = Confusion(self.num_classes)
 
     def forward(self, inputs: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes height width"]:
-        """Scores (logits) of images in [0, 1]."""
+        """Logits of images in [0, 1]."""
         return self.net(inputs)
 
     def loss(self, batch: SegmentationBatch) -> Tensor:
-        """Mean cross-entropy of the labelled pixels."""
+        """Mean cross-entropy over the labeled pixels."""
         return pixel_loss(self(batch["image"]), batch["mask"])
 
     def reset_scores(self) -> None:
-        """Forget what was counted."""
+        """Reset the confusion matrix."""
         self.confusion.reset()
 
     def validation_step(self, batch: SegmentationBatch, batch_idx: int) -> None:
-        """Count predictions."""
+        """Update the confusion matrix with the predictions for a batch."""
         logits, mask = self(batch["image"]), batch["mask"]
         self.evidence.update((mask != IGNORE_INDEX).sum(), logits)
         self.confusion.update(predict_classes(logits), mask)
 
     def scores(self) -> dict[str, Tensor]:
-        """Mean IoU, and the IoU of each class that occurs in the truth or the predictions."""
+        """Mean IoU, and the IoU of each class that occurs in the labels or the predictions."""
         confusion = self.confusion.compute()
         keys = distinct_keys(self._names_of_classes(), "class")
         by_class = zip(keys, class_iou(confusion), strict=True)
         return {"miou": mean_iou(confusion)} | {f"iou_{key}": iou for key, iou in by_class if not iou.isnan()}
 
     def predict_step(self, batch: FrameBatch, batch_idx: int) -> Int64[Tensor, "batch height width"]:
-        """Class of each pixel."""
+        """Predicted class of each pixel."""
         return predict_classes(self(batch["image"]))
 
 
 def pixel_loss(
     scores: Float[Tensor, "batch classes height width"], mask: Int64[Tensor, "batch height width"]
 ) -> Tensor:
-    """Mean cross-entropy over the labelled pixels; zero (with a gradient of zero) if there are none."""
-    if scores.dtype.itemsize < 4:  # a sum over a batch's pixels overflows half precision
+    """Mean cross-entropy over the labeled pixels; zero (with a gradient of zero) if there are none.
+
+    Args:
+        scores: Logits of the classes.
+        mask: Class of each pixel; pixels with ``IGNORE_INDEX`` do not count.
+    """
+    if scores.dtype.itemsize < 4:  # the sum over all pixels of a batch overflows in half precision
         scores = scores.float()
     total = F.cross_entropy(scores, mask, ignore_index=IGNORE_INDEX, reduction="sum")
     return total / (mask != IGNORE_INDEX).sum().clamp(min=1)

@@ -1,1 +1,1 @@
-"""Scores in the manner of torchmetrics."""
+"""Metrics in the style of torchmetrics."""

@@ -1,4 +1,4 @@
-"""Average precision of detections, over all images, by class and by domain."""
+"""Average precision of detections over all images, by class, and by domain."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -18,11 +18,11 @@ SIZES = ("small", "medium", "large")
 _FIGURES = (
     "ap", "ap50", "ap75", *(f"ap_{size}" for size in SIZES), "ar1", "ar10", "ar100", *(f"ar_{size}" for size in SIZES),
 )  # fmt: skip
-"""Names of what COCO's evaluation summarizes, in its order."""
+"""Names of the figures that COCO's evaluation reports, in its order."""
 
 
 class ScoredImage(NamedTuple):
-    """Detections in an image and the objects in it, as outer edges in pixels of its file, on the CPU."""
+    """Detections and labeled objects of an image, on the CPU; boxes are outer edges in pixels of the file."""
 
     image_id: int
     domain: int | None
@@ -30,14 +30,14 @@ class ScoredImage(NamedTuple):
     boxes_xyxy: Float[Tensor, "boxes 4"]
     label: Int64[Tensor, " boxes"]
     is_ignored: Int64[Tensor, " boxes"]
-    """1 where finding the object counts neither for nor against the detector."""
+    """1 for an object whose detection counts neither for nor against the detector, else 0."""
 
 
 def scored_images(batch: DetectionBatch, found: Sequence[Detections]) -> list[ScoredImage]:
-    """Detections beside the truth of a batch, both taken back to the pixels of the files.
+    """Combine detections with the labels of a batch, both scaled back to pixels of the files.
 
-    Detections are clipped to the file. Where the batch says ``has_inclusive_edges``, both then reach one pixel further
-    to the right and down, as in the official evaluation of such a data set.
+    Detections are clipped to the image. If ``has_inclusive_edges`` is true in the batch, detections and labels are then
+    extended by one pixel to the right and to the bottom, as in the official evaluation of such a data set.
     """
     inclusive = batch.get("has_inclusive_edges")
     images = []
@@ -58,19 +58,19 @@ def scored_images(batch: DetectionBatch, found: Sequence[Detections]) -> list[Sc
 
 
 def _in_file(boxes_xyxy: Float[Tensor, "boxes 4"], scale: float) -> Float[Tensor, "boxes 4"]:
-    """Boxes in pixels of the file. Edges on whole pixels are so again: a box of 32 x 32 pixels is a small one."""
+    """Boxes in pixels of the file; rounding errors are removed, so that a box of 32 x 32 pixels counts as small."""
     boxes = boxes_xyxy.cpu().double() / scale
     whole = boxes.round()
     return boxes.where((boxes - whole).abs() > boxes.abs() * torch.finfo(torch.float32).eps, whole).float()
 
 
 def outer_edges(boxes_xyxy: Float[Tensor, "boxes 4"]) -> Float[Tensor, "boxes 4"]:
-    """Boxes, in pixels of the file, whose right and lower edges were the last pixels inside."""
+    """Outer edges of boxes whose right and lower coordinates are the last pixels inside, in pixels of the file."""
     return boxes_xyxy + boxes_xyxy.new_tensor([0, 0, 1, 1])
 
 
 def gather_images(images: Sequence[ScoredImage]) -> list[ScoredImage]:
-    """Those of all processes, each once, for under several of them some are evaluated twice."""
+    """Images of all processes, each once; with several processes, some images are evaluated twice."""
     parts = [list(images)]
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         parts = [[] for _ in range(torch.distributed.get_world_size())]
@@ -80,7 +80,7 @@ def gather_images(images: Sequence[ScoredImage]) -> list[ScoredImage]:
 
 
 def class_keys(class_names: Sequence[str]) -> tuple[str, ...]:
-    """What follows ``ap_`` in the key of each class; a class that is called like a size is ``small_class``.
+    """Part after ``ap_`` in the key of each class; a class with the name of a size gets a suffix, as ``small_class``.
 
     Raises:
         ValueError: Two classes would have the same key.
@@ -89,13 +89,13 @@ def class_keys(class_names: Sequence[str]) -> tuple[str, ...]:
 
 
 def average_precision(images: Sequence[ScoredImage], class_names: Sequence[str]) -> dict[str, float]:
-    """COCO's twelve figures in [0, 1] by the names under which they are logged; what is not defined is left out.
+    """COCO's twelve figures in [0, 1] by the names under which they are logged (Lin et al., arXiv:1405.0312).
 
-    ``ap`` is the mean over the IoU thresholds 0.5, 0.55, ... 0.95 and the classes that occur, ``ap50`` and ``ap75`` at
-    one threshold, ``ap_small``, ``ap_medium`` and ``ap_large`` of objects up to 32^2, up to 96^2 and from 96^2 pixels.
-    ``ar1``, ``ar10`` and ``ar100`` are the average recall with so many detections of a class in an image, and
-    ``ar_<size>`` that of objects of a size. Beside them stands ``ap_<class>`` of each class that occurs
-    (Lin et al., arXiv:1405.0312).
+    ``ap`` is the mean over the IoU thresholds 0.5, 0.55, ... 0.95 and over the classes that occur. ``ap50`` and
+    ``ap75`` are the means at one threshold. ``ap_small``, ``ap_medium`` and ``ap_large`` are for objects of up to 32^2,
+    up to 96^2 and from 96^2 pixels. ``ar1``, ``ar10`` and ``ar100`` are the average recall with at most 1, 10 and 100
+    detections of a class in an image, and ``ar_<size>`` is the average recall for objects of a size. There is also
+    ``ap_<class>`` for each class that occurs. Figures that are not defined are omitted.
 
     Raises:
         ValueError: Two classes would have the same key, or a label has no name.
@@ -114,7 +114,7 @@ def average_precision(images: Sequence[ScoredImage], class_names: Sequence[str])
 
 
 def ap50_by_domain(images: Sequence[ScoredImage], domain_names: Sequence[str]) -> dict[str, float]:
-    """Average precision at an IoU of 0.5 in [0, 1], of the images of each domain that has objects, by its name."""
+    """Average precision at an IoU of 0.5, in [0, 1], for each domain that has objects, by the name of the domain."""
     scores = {}
     for domain, name in enumerate(domain_names):
         evaluation = _evaluate([image for image in images if image.domain == domain], iou_thresholds=(0.5,))
@@ -134,14 +134,16 @@ def _check_labels(images: Sequence[ScoredImage], num_classes: int) -> None:
 
 
 def _evaluate(images: Sequence[ScoredImage], iou_thresholds: Sequence[float] = ()) -> COCOeval_faster | None:
-    """COCO's evaluation over the classes that have an object, or ``None`` if no object counts."""
+    """COCO's evaluation over the classes that have objects, or ``None`` if no object counts."""
     classes = {label for image in images for label in image.label[image.is_ignored == 0].tolist()}
     if not classes:
         return None
     truth = _annotations((image.boxes_xyxy, image.label, image.is_ignored) for image in images)
-    found = _annotations((image.found.boxes_xyxy, image.found.label, image.found.score) for image in images)
-    about = {"images": [{"id": number} for number in range(len(images))], "categories": [{"id": c} for c in classes]}
-    evaluation = COCOeval_faster(COCO(about | {"annotations": truth}), COCO(about | {"annotations": found}), "bbox")
+    detections = _annotations((image.found.boxes_xyxy, image.found.label, image.found.score) for image in images)
+    header = {"images": [{"id": number} for number in range(len(images))], "categories": [{"id": c} for c in classes]}
+    evaluation = COCOeval_faster(
+        COCO(header | {"annotations": truth}), COCO(header | {"annotations": detections}), "bbox"
+    )
     if iou_thresholds:
         evaluation.params.iouThrs = np.array(iou_thresholds)
     evaluation.evaluate()
@@ -150,9 +152,9 @@ def _evaluate(images: Sequence[ScoredImage], iou_thresholds: Sequence[float] = (
 
 
 def _annotations(images: Iterable[tuple[Tensor, Tensor, Tensor]]) -> list[dict[str, Any]]:
-    """Boxes of images, their labels, and whether they are ignored or their scores, as COCO lists them.
+    """Boxes with their labels and their scores or ignore flags, in the annotation format of COCO.
 
-    What holds NaN is left out: it finds nothing.
+    Boxes or scores that are NaN are omitted, because they detect nothing.
     """
     annotations = []
     for image, (boxes_xyxy, label, number) in enumerate(images):
@@ -160,12 +162,12 @@ def _annotations(images: Iterable[tuple[Tensor, Tensor, Tensor]]) -> list[dict[s
         for box, category, value in zip(boxes_xyxy.tolist(), label.tolist(), number.tolist(), strict=True):
             x1, y1, x2, y2 = box
             if not any(map(math.isnan, (*box, value))):
-                about = {"id": len(annotations) + 1, "image_id": image, "category_id": category, name: value}
-                annotations.append(about | {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1)})
+                entry = {"id": len(annotations) + 1, "image_id": image, "category_id": category, name: value}
+                annotations.append(entry | {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1)})
     return annotations
 
 
 def _defined_mean(precision: np.ndarray) -> float:
-    """COCO's mean, of all but the -1 that stands for what has no object."""
+    """COCO's mean, which excludes -1, the value of classes without objects."""
     defined = precision[precision > -1]
     return float(defined.mean()) if defined.size else -1.0

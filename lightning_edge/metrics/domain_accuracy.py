@@ -1,4 +1,4 @@
-"""How often answers are right in each domain."""
+"""Accuracy in each domain."""
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -8,10 +8,10 @@ from typing_extensions import override
 
 
 class DomainAccuracy(Metric):
-    """Share of right answers in each domain, of all processes together; NaN for a domain without images.
+    """Share of correct predictions in each domain, over all processes; NaN for a domain without images.
 
     Args:
-        num_domains: How many.
+        num_domains: Number of domains.
     """
 
     is_differentiable = False
@@ -28,11 +28,11 @@ class DomainAccuracy(Metric):
 
     @override
     def update(self, is_right: Bool[Tensor, " batch"], domain: Int64[Tensor, " batch"]) -> None:
-        """Count the images of a batch."""
+        """Count the images and the correct predictions of a batch."""
         self.num_right += torch.bincount(domain[is_right], minlength=self.num_domains)
         self.num_images += torch.bincount(domain, minlength=self.num_domains)
 
     @override
     def compute(self) -> Float[Tensor, " domains"]:
-        """Right over all."""
+        """Accuracy of each domain."""
         return self.num_right / self.num_images

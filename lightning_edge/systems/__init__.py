@@ -1,4 +1,4 @@
-"""Running systems that need no trainer."""
+"""Inference systems, which do not need a trainer."""
 
 from lightning_edge.systems.streaming.domain_stream import DomainStream as DomainStream
 from lightning_edge.systems.streaming.domain_watcher import DomainWatcher as DomainWatcher

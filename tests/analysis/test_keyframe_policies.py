@@ -76,7 +76,7 @@ def test_policies_do_not_share_a_stream():
 
 
 def test_no_drives_are_refused():
-    with pytest.raises(ValueError, match="expected at least one of drives, got none"):
+    with pytest.raises(ValueError, match="expected at least one drive in drives, got none"):
         try_policies(HoldsItsKeyFrame(), {"a": 2}, [], NUM_CLASSES)
 
 
@@ -134,10 +134,14 @@ def test_a_class_counts_where_it_is_true():
     ("policy", "fixed", "message"),
     [
         (trial([0.5] * 6, 40), [trial([0.4] * 6, 10), trial([0.6] * 6, 30)], r"more key frames than 0\.400 of all"),
-        (trial([0.5] * 6, [10, 50] * 3), [trial([0.4] * 6, 29), trial([0.6] * 6, 31)], "clearly fewer and more"),
+        (
+            trial([0.5] * 6, [10, 50] * 3),
+            [trial([0.4] * 6, 29), trial([0.6] * 6, 31)],
+            "clearly fewer and clearly more",
+        ),
         (trial([0.5] * 6, 40), [], r"0\.400 of all frames, got \[\]"),
         (trial([0.5] * 5, 40), [], "at least 6 drives for an interval, got 5"),
-        (trial([0.5] * 6, 40), [trial([0.5] * 7, 40)], "tried on the same drives, got others"),
+        (trial([0.5] * 6, 40), [trial([0.5] * 7, 40)], "on the same drives, got results on other drives"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(policy, fixed, message):

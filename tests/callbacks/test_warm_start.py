@@ -95,7 +95,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(earlier, tmp_path):
     cut = tmp_path / "cut.ckpt"
     cut.write_bytes(earlier[1].read_bytes()[:5000])
     with pytest.raises(
-        ValueError, match=r"expected checkpoint to be a checkpoint, got .*cut\.ckpt, which is damaged or only a part"
+        ValueError, match=r"expected checkpoint to be a checkpoint, got .*cut\.ckpt, which is damaged or truncated"
     ):
         fit(make_accel(19), WarmStart(cut))
     torch.save({"weights": 1}, tmp_path / "other.pt")

@@ -200,7 +200,9 @@ class WithoutLabels(ToyClasses):
 @pytest.mark.parametrize("stage", ["fit", "validate", "test"])
 @pytest.mark.parametrize(("data", "given"), [(Pairs, "a (tuple|list)"), (WithoutLabels, "one with 'image'")])
 def test_batches_of_another_kind_are_refused_with_what_was_expected(stage, data, given, tmp_path):
-    said = rf"expected a batch with 'image' and 'label' \(ClassificationBatch\), got {given}; see the guide on your own"
+    said = (
+        rf"expected a batch with 'image' and 'label' \(ClassificationBatch\), got {given}\. See the guide to your own"
+    )
     trainer = make_trainer(tmp_path, num_sanity_val_steps=0, limit_val_batches=1 if stage == "validate" else 0)
     with pytest.raises(ValueError, match=said):
         getattr(trainer, stage)(Classification(Linear()), data())

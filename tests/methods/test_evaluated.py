@@ -190,7 +190,7 @@ def test_scores_are_nan_where_an_output_is(stage, name, tmp_path):
     method = METHODS[name]()
     with torch.no_grad():
         next(iter(method.net.parameters()))[...] = torch.nan
-    with pytest.warns(UserWarning, match=rf"outputs for the {stage} split hold \d+ NaN"):
+    with pytest.warns(UserWarning, match=rf"outputs for the {stage} split contain \d+ NaN"):
         scores = evaluate(name, tmp_path, stage, method)
     assert f"{stage}/{MAIN_SCORES[name]}" in scores
     assert all(math.isnan(value) for value in scores.values())
@@ -204,7 +204,7 @@ def test_scores_are_nan_where_any_part_of_a_detection_is(part, tmp_path):
     method = METHODS["detection"]()
     detect = method.net.detect
     method.net.detect = lambda image: [one._replace(**{part: getattr(one, part) * torch.nan}) for one in detect(image)]
-    with pytest.warns(UserWarning, match="outputs for the val split hold"):
+    with pytest.warns(UserWarning, match="outputs for the val split contain"):
         scores = evaluate("detection", tmp_path, method=method)
     assert all(math.isnan(value) for value in scores.values())
 

@@ -138,7 +138,7 @@ def test_a_schedule_without_an_end_is_refused(tmp_path):
 def test_accumulation_that_changes_is_refused(tmp_path):
     data = CIFARDataModule(num_samples=(10, 10), val_fraction=0, batch_size=2, num_workers=0)
     trainer = make_trainer(tmp_path, max_epochs=2, callbacks=[GradientAccumulationScheduler({0: 1, 1: 5})])
-    with pytest.raises(ValueError, match=r"one accumulation factor .* use Trainer\(accumulate_grad_batches=...\)"):
+    with pytest.raises(ValueError, match=r"one accumulation factor .* Use Trainer\(accumulate_grad_batches=...\)"):
         trainer.fit(classification(), data)
 
 

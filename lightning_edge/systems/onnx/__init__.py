@@ -1,1 +1,1 @@
-"""Export to ONNX, and running the exported graphs."""
+"""Export nets to ONNX, and run the exported graphs."""

@@ -1,4 +1,4 @@
-"""Accel without torch's nets: the parts of a stream as ONNX files, and onnxruntime to run them.
+"""Accel on ONNX: export the parts of a video net to ONNX files, and run them with onnxruntime.
 
 Needs the extra ``export``: ``pip install "lightning-edge[export]"``.
 """
@@ -19,42 +19,43 @@ from lightning_edge.ops.warp import warp
 from lightning_edge.systems.onnx.graph import InferenceSession, export_graph, open_session, run_session
 
 KEY, CARRIED, FLOW = "key.onnx", "carried.onnx", "flow.onnx"
-"""Graphs of a stream for key frames, for all others, and for a flow that learns."""
+"""Files of the graphs for key frames, for all other frames, and for a flow with weights."""
 
 
 class OnnxState(NamedTuple):
-    """What is carried from frame to frame."""
+    """State that is passed from frame to frame."""
 
     features: Float[Tensor, "1 channels h w"]
     anchor: Float[Tensor, "1 3 height width"]
-    """The frame that the features are aligned with."""
+    """Frame with which the features are aligned."""
     scores: Float[Tensor, "1 classes height width"]
+    """Logits of the classes on the current frame."""
 
 
 def export_accel(net: AccelNet, folder: Path, height: int, width: int) -> list[Path]:
-    """Write a net as ONNX files for single frames of one size: ``key.onnx``, ``carried.onnx``, perhaps ``flow.onnx``.
+    """Export a net to ONNX files for frames of one size: ``key.onnx``, ``carried.onnx``, and possibly ``flow.onnx``.
 
-    The second takes the features, the frame and the flow, and gives scores and, where features are warped from frame to
-    frame, the carried features. A flow with weights becomes a graph of its own; one without, such as OpenCV's, stays
-    outside, and ``OnnxAccel`` is given it.
+    ``key.onnx`` processes key frames. ``carried.onnx`` takes the features, the frame and the flow. It outputs the
+    logits and, if features are warped from frame to frame, the propagated features. A flow with weights becomes
+    ``flow.onnx``. A flow without weights, such as OpenCV's, is not exported; pass it to ``OnnxAccel``.
 
     Args:
-        net: In evaluation mode, on the CPU.
-        folder: Where the files are written; made if it is missing.
-        height: Of the frames, pixels.
-        width: Of the frames, pixels.
+        net: Net in evaluation mode, on the CPU.
+        folder: Folder for the files; it is created if it does not exist.
+        height: Height of the frames, in pixels.
+        width: Width of the frames, in pixels.
 
     Returns:
-        The files.
+        Paths of the files.
 
     Raises:
-        ValueError: if the net is in training mode.
-        ImportError: if torch's exporter lacks a package.
+        ValueError: The net is in training mode.
+        ImportError: A package that torch's exporter needs is not installed.
     """
     if net.training:
         raise ValueError("expected a net in evaluation mode for export, got training mode: call net.eval()")
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (KEY, CARRIED, FLOW):  # one of another net would be taken for this one's
+    for name in (KEY, CARRIED, FLOW):  # a file of an earlier export would be mistaken for part of this one
         (folder / name).unlink(missing_ok=True)
     frame, earlier = torch.zeros(2, 1, 3, height, width)
     with torch.no_grad():
@@ -66,32 +67,33 @@ def export_accel(net: AccelNet, folder: Path, height: int, width: int) -> list[P
             if any(True for _ in net.flow.parameters()):
                 pair = {"current": frame, "previous": earlier}
                 files.append(export_graph(net.flow, pair, ("flow",), folder / FLOW))
-        is_carried_on = net.flow is not None and not net.direct
-        outputs = ("scores", "carried") if is_carried_on else ("scores",)
-        files.append(export_graph(_Carried(net, is_carried_on), inputs, outputs, folder / CARRIED))
+        outputs_features = net.flow is not None and not net.direct
+        outputs = ("scores", "carried") if outputs_features else ("scores",)
+        files.append(export_graph(_NonKeyframe(net, outputs_features), inputs, outputs, folder / CARRIED))
     return files
 
 
 class OnnxAccel:
-    """What ``export_accel`` wrote, as a video net: ``VideoStream(OnnxAccel(folder))`` segments a stream by it.
+    """Video net from the files of ``export_accel``; ``VideoStream(OnnxAccel(folder))`` segments a stream with it.
 
     Args:
-        folder: With the files.
-        flow: Module of ``(current, previous)`` frames, in place of ``flow.onnx`` or where there is none.
-        num_threads: Of onnxruntime for one operation; as many as torch takes if ``None``.
+        folder: Folder with the files.
+        flow: Module that computes the flow from ``(current, previous)`` frames, used instead of ``flow.onnx``. It is
+            needed if there is no such file and the net takes a flow.
+        num_threads: Number of threads that onnxruntime uses for one operation. ``None`` means as many as torch uses.
 
     Raises:
-        FileNotFoundError: if a file is missing.
-        ValueError: if a flow is needed and there is none.
+        FileNotFoundError: A file does not exist.
+        ValueError: The net takes a flow, but there is none.
     """
 
     def __init__(self, folder: Path, flow: nn.Module | None = None, num_threads: int | None = None) -> None:
         num_threads = torch.get_num_threads() if num_threads is None else num_threads
-        self._key, self._carried = (open_session(folder / name, num_threads) for name in (KEY, CARRIED))
+        self._key, self._non_keyframe = (open_session(folder / name, num_threads) for name in (KEY, CARRIED))
         self._flow = flow
         if flow is None and (folder / FLOW).is_file():
             self._flow = _OnnxFlow(open_session(folder / FLOW, num_threads))
-        self._takes_flow = "flow" in [given.name for given in self._carried.get_inputs()]
+        self._takes_flow = "flow" in [node.name for node in self._non_keyframe.get_inputs()]
         if self._takes_flow and self._flow is None:
             raise ValueError(f"expected a flow for {folder / CARRIED}, such as DISFlow(), got None")
 
@@ -99,41 +101,47 @@ class OnnxAccel:
         """State after a key frame.
 
         Raises:
-            ValueError: if the frame has another size than the net was exported for.
+            ValueError: The frame has another size than that of the export.
         """
         expected = self._key.get_inputs()[0].shape
         if list(frame.shape) != expected:
             raise ValueError(f"expected a frame of the shape of the export, {expected}, got {list(frame.shape)}")
-        found = run_session(self._key, frame=frame)
-        return OnnxState(found["features"], frame, found["scores"])
+        outputs = run_session(self._key, frame=frame)
+        return OnnxState(outputs["features"], frame, outputs["scores"])
 
     def advance(self, state: OnnxState, frame: Float[Tensor, "1 3 height width"]) -> OnnxState:
-        """State on the next frame."""
+        """State after the next frame."""
         motion = {"flow": self._flow(frame, state.anchor)} if self._takes_flow and self._flow is not None else {}
-        found = run_session(self._carried, features=state.features, frame=frame, **motion)
-        if "carried" in found:
-            return OnnxState(found["carried"], frame, found["scores"])
-        return state._replace(scores=found["scores"])
+        outputs = run_session(self._non_keyframe, features=state.features, frame=frame, **motion)
+        if "carried" in outputs:
+            return OnnxState(outputs["carried"], frame, outputs["scores"])
+        return state._replace(scores=outputs["scores"])
 
     def logits(self, state: OnnxState) -> Float[Tensor, "1 classes height width"]:
-        """Scores (logits) of the classes on the present frame."""
+        """Logits of the classes on the current frame."""
         return state.scores
 
 
 class Parity(NamedTuple):
-    """How far two nets agree on the same clips."""
+    """Agreement of two nets on the same clips."""
 
     largest_difference: float
-    """Of scores (logits), absolute."""
+    """Largest absolute difference of logits."""
     share_equal: float
-    """Of pixels with the same class, in [0, 1]."""
+    """Share of pixels with the same predicted class, in [0, 1]."""
     num_frames: int
-    """How many were compared."""
+    """Number of compared frames."""
 
 
 @torch.inference_mode()
 def compare(net: VideoNet, other: VideoNet, clips: Iterable[Float[Tensor, "time 3 height width"]]) -> Parity:
-    """Run two nets on clips whose first frame is the key frame, each with its own state, and compare every frame."""
+    """Run two nets on clips whose first frame is the key frame, and compare their logits on every frame.
+
+    Each net propagates its own state.
+
+    Raises:
+        ValueError: There are no clips.
+    """
     differences: list[float] = []
     shares: list[float] = []
     for clip in clips:
@@ -143,9 +151,9 @@ def compare(net: VideoNet, other: VideoNet, clips: Iterable[Float[Tensor, "time 
                 states = [each.advance(state, frame) for each, state in zip((net, other), states, strict=True)]
             else:
                 states = [net.start(frame), other.start(frame)]
-            ours, theirs = net.logits(states[0]), other.logits(states[1])
-            differences.append((ours - theirs).abs().max().item())
-            shares.append((predict_classes(ours) == predict_classes(theirs)).float().mean().item())
+            logits, other_logits = net.logits(states[0]), other.logits(states[1])
+            differences.append((logits - other_logits).abs().max().item())
+            shares.append((predict_classes(logits) == predict_classes(other_logits)).float().mean().item())
     if not shares:
         raise ValueError("expected at least one clip to compare on, got none")
     return Parity(max(differences), sum(shares) / len(shares), len(shares))
@@ -161,17 +169,17 @@ class _Key(nn.Module):
         return state.features, self.net.logits(state)
 
 
-class _Carried(nn.Module):
-    def __init__(self, net: AccelNet, is_carried_on: bool) -> None:
+class _NonKeyframe(nn.Module):
+    def __init__(self, net: AccelNet, outputs_features: bool) -> None:
         super().__init__()
         self.net = net
-        self.is_carried_on = is_carried_on
+        self.outputs_features = outputs_features
 
     def forward(self, features: Tensor, frame: Tensor, flow: Tensor | None = None) -> tuple[Tensor, ...]:
         if flow is not None:
             features = warp(features, resize_flow(flow, features))
-        scores = self.net.corrected(features, frame)
-        return (scores, features) if self.is_carried_on else (scores,)
+        logits = self.net.corrected(features, frame)
+        return (logits, features) if self.outputs_features else (logits,)
 
 
 class _OnnxFlow(nn.Module):

@@ -1,4 +1,4 @@
-"""One ONNX graph for all domains: the weights of a domain take the place of those that were exported.
+"""One ONNX graph for all domains: the exported weights are replaced by those of a domain.
 
 Needs the extra ``export``: ``pip install "lightning-edge[export]"``.
 """
@@ -27,21 +27,24 @@ def export_domains(
     """Write ``net.onnx``, a plain net for the first domain, and ``<domain>.weights.pt`` with the weights of each.
 
     Args:
-        net: With experts, on the CPU; put in evaluation mode.
-        embeddings: What the net is told of each domain, by the name of its file.
-        folder: Where the files go; made if it is missing.
-        height: Of the images, pixels.
-        width: Of the images, pixels.
-        outputs: Names of what the net's ``forward`` gives; as of a ``CenterDetector`` by default.
+        net: Net with experts, on the CPU. It is set to evaluation mode.
+        embeddings: Embedding of each domain, by the name of the domain, which is also that of its file.
+        folder: Folder for the files; it is created if it does not exist.
+        height: Height of the images, in pixels.
+        width: Width of the images, in pixels.
+        outputs: Names for the outputs of the net's ``forward``. The default fits a ``CenterDetector``.
+
+    Returns:
+        Paths of the files.
 
     Raises:
         ValueError: There is no domain, or the net has no experts.
-        ImportError: torch's exporter lacks a package.
+        ImportError: A package that torch's exporter needs is not installed.
     """
     if not embeddings:
         raise ValueError("expected embeddings of one domain or more, got none")
     folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.glob(f"*{_WEIGHTS}"):  # those of another net would be taken for this one's
+    for path in folder.glob(f"*{_WEIGHTS}"):  # files of an earlier export would be mistaken for part of this one
         path.unlink()
     plain = specialize(net.eval(), next(iter(embeddings.values())))
     files = [
@@ -56,15 +59,15 @@ def export_domains(
 
 
 class OnnxDomains:
-    """What ``export_domains`` wrote: one graph, with the weights of one domain at a time.
+    """Runs the files of ``export_domains``: one graph, with the weights of one domain at a time.
 
     Args:
-        folder: With the files.
-        domain: Whose weights to begin with.
-        num_threads: Of onnxruntime for one operation; as many as torch takes if ``None``.
+        folder: Folder with the files.
+        domain: Name of the domain whose weights are used first.
+        num_threads: Number of threads that onnxruntime uses for one operation. ``None`` means as many as torch uses.
 
     Raises:
-        FileNotFoundError: A file is missing.
+        FileNotFoundError: A file does not exist.
     """
 
     def __init__(self, folder: str | Path, domain: str, num_threads: int | None = None) -> None:
@@ -73,15 +76,15 @@ class OnnxDomains:
         self.switch_to(domain)
 
     def switch_to(self, domain: str) -> None:
-        """Put the weights of another domain into the graph."""
+        """Load the weights of another domain into the graph."""
         path = self.folder / f"{domain}{_WEIGHTS}"
         if not path.is_file():
             known = sorted(path.name.removesuffix(_WEIGHTS) for path in self.folder.glob(f"*{_WEIGHTS}"))
-            raise FileNotFoundError(f"expected domain among those of {self.folder}, {known}, got {domain!r}")
+            raise FileNotFoundError(f"expected domain to be one of those in {self.folder}, {known}, got {domain!r}")
         weights = torch.load(path, weights_only=True)
         self._session = open_session(self.folder / "net.onnx", self.num_threads, weights)
         self.domain = domain
 
     def __call__(self, image: Float[Tensor, "1 3 height width"]) -> tuple[Tensor, ...]:
-        """What the net's ``forward`` gives for an image in [0, 1]."""
+        """Outputs of the net's ``forward`` for an image in [0, 1]."""
         return tuple(run_session(self._session, image=image).values())

@@ -1,7 +1,7 @@
-"""Nets as ONNX graphs, and onnxruntime to run them.
+"""Export nets to ONNX graphs, and run them with onnxruntime.
 
-Needs the extra ``export``: ``pip install "lightning-edge[export]"``. A device that only runs graphs needs no more of it
-than onnxruntime.
+Needs the extra ``export``: ``pip install "lightning-edge[export]"``. A device that only runs graphs needs only the
+package onnxruntime of this extra.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,18 +22,18 @@ except ImportError as error:
 def export_graph(
     module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], path: Path, keeps_weights: bool = False
 ) -> Path:
-    """Write a module as an ONNX file that holds its weights.
+    """Write a module to an ONNX file that includes its weights.
 
     Args:
-        module: What is written, in evaluation mode.
-        inputs: Examples of its inputs in their order, by the names that they get.
-        outputs: Names of its outputs in their order.
-        path: The file.
-        keeps_weights: Leave each weight as it is and under its name, so that ``open_session`` can put others in its
-            place; else torch may fold some into others.
+        module: Module to export. It is set to evaluation mode.
+        inputs: Example inputs in the order of the module's arguments, by their names in the graph.
+        outputs: Names of the outputs in the graph, in their order.
+        path: Path of the file to write.
+        keeps_weights: Whether to keep every weight unchanged under its own name, so that ``open_session`` can replace
+            it. Otherwise torch may merge some weights.
 
     Raises:
-        ImportError: if torch's exporter lacks a package.
+        ImportError: A package that torch's exporter needs is not installed.
     """
     if find_spec("onnxscript") is None:
         raise ImportError(_MISSING)
@@ -52,46 +52,50 @@ def export_graph(
 
 
 def open_session(path: Path, num_threads: int, weights: Mapping[str, Tensor] | None = None) -> InferenceSession:
-    """Ready a graph to run on the CPU.
+    """Prepare a graph to run on the CPU.
 
     Args:
-        path: The file.
-        num_threads: Of one operation.
-        weights: To take in place of those of the file, by name, for which a device needs the package onnx, too.
+        path: Path of the ONNX file.
+        num_threads: Number of threads for one operation.
+        weights: Weights that replace those of the file, by name. This needs the package onnx in addition to
+            onnxruntime. ``None`` means the weights of the file.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the graph has no weights of these names and shapes.
+        FileNotFoundError: The file does not exist.
+        ValueError: The graph has no weights of these names and shapes.
     """
     if not path.is_file():
         raise FileNotFoundError(f"expected {path.name} in {path.parent}, as the export writes it, got no such file")
     options = SessionOptions()
     options.intra_op_num_threads = num_threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait leave cores to others
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads do not occupy cores
     graph = str(path) if weights is None else _with_weights(path, weights)
     return InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def run_session(session: InferenceSession, **inputs: Tensor) -> dict[str, Tensor]:
-    """Outputs of a graph by name."""
+    """Run a graph, and return its outputs by name."""
     names = [output.name for output in session.get_outputs()]
     arrays = session.run(names, {name: tensor.numpy() for name, tensor in inputs.items()})
     return {name: torch.from_numpy(array) for name, array in zip(names, arrays, strict=True)}
 
 
 def _with_weights(path: Path, weights: Mapping[str, Tensor]) -> bytes:
-    """The graph of a file with other weights.
+    """Replace weights in the graph of a file, and return the graph as bytes.
 
-    ``add_initializer`` of onnxruntime would not do: it packs some of the file's weights before it looks there.
+    ``add_initializer`` of onnxruntime does not work here, because onnxruntime packs some of the file's weights before
+    it applies the replacements.
     """
     import onnx
     from onnx import numpy_helper
 
     model = onnx.load(path)
-    there = {initializer.name: initializer for initializer in model.graph.initializer}
+    initializers = {initializer.name: initializer for initializer in model.graph.initializer}
     for name, weight in weights.items():
-        if name not in there or tuple(there[name].dims) != tuple(weight.shape):
-            shape = list(there[name].dims) if name in there else "none"
-            raise ValueError(f"expected weights of {path}, got {name} of {list(weight.shape)}, where it has {shape}")
-        there[name].CopyFrom(numpy_helper.from_array(weight.numpy(), name))
+        if name not in initializers or tuple(initializers[name].dims) != tuple(weight.shape):
+            shape = list(initializers[name].dims) if name in initializers else "none"
+            raise ValueError(
+                f"expected weights that fit {path}, got {name} of shape {list(weight.shape)}, but the file has {shape}"
+            )
+        initializers[name].CopyFrom(numpy_helper.from_array(weight.numpy(), name))
     return model.SerializeToString()

@@ -1,1 +1,1 @@
-"""Nets on a stream of frames: key frames, and weights that follow the domain."""
+"""Nets on a stream of frames: selection of key frames, and weights that follow the domain."""

@@ -1,4 +1,4 @@
-"""A stream that is served by a plain net of its present domain, and goes on while the net of the next one is made."""
+"""Run a plain net for the current domain of a stream, while the net for the next domain is prepared."""
 
 import copy
 from collections.abc import Iterator
@@ -17,23 +17,24 @@ from lightning_edge.systems.streaming.frame_check import check_frame
 
 
 class DomainStream:
-    """Runs a net with experts on one frame at a time, as a plain net specialized to the domain that it has noticed.
+    """Runs a net with experts on one frame at a time, as a plain net specialized to the detected domain.
 
-    There are two plain nets. One serves; into the other the weights of a newly noticed domain are mixed, a few layers
-    with each frame, and when it is whole they change places. So each frame is served by a whole net, and none has to
-    wait for a specialisation.
+    There are two plain nets. One processes the frames. When another domain is detected, its weights are mixed into the
+    other net, a few layers per frame, and then the two nets are swapped. So every frame is processed by a complete
+    net, and no frame has to wait until a net is specialized.
 
     Args:
-        net: Detector or classifier with :class:`~lightning_edge.nn.dynamic.experts.DomainConv2d`; used as it is, and
-            put in evaluation mode.
-        encoder: Frozen; maps images ``[1, 3, H, W]`` in [0, 1] to features ``[1, features]``, those of the watcher's
-            centers.
-        watcher: Notices the domain; its centers are in the order of ``embeddings``.
-        embeddings: What the net is told of each domain, ``[domains, features]``.
-        layers_per_frame: Layers that are mixed with a frame; 0 mixes all at once.
+        net: Detector or classifier with layers :class:`~lightning_edge.nn.dynamic.experts.DomainConv2d`. It is not
+            copied, and is set to evaluation mode.
+        encoder: Frozen encoder that maps images ``[1, 3, H, W]`` in [0, 1] to features ``[1, features]``. The centers
+            of the watcher must be means of the same features.
+        watcher: Watcher that detects the domain. Its centers must be in the order of ``embeddings``.
+        embeddings: Embedding of each domain, as the net takes it, ``[domains, features]``.
+        layers_per_frame: Number of layers whose weights are mixed per frame. 0 mixes all layers at once.
 
     Raises:
-        ValueError: There are not as many embeddings as centers, or the net has no experts.
+        ValueError: The numbers of embeddings and centers differ, ``layers_per_frame`` is negative, or the net has no
+            experts.
     """
 
     def __init__(
@@ -56,64 +57,64 @@ class DomainStream:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the past: the first frame decides on the domain, and waits for its net."""
+        """Start a new stream: the next frame determines the domain, and waits until its net is specialized."""
         self.watcher.reset()
         self.domain: int | None = None
-        """Domain whose net serves; ``None`` before the first frame."""
+        """Number of the domain whose net processes the frames; ``None`` before the first frame."""
         self.num_frames = self.num_switches = 0
         self.watching_s = self.mixing_s = 0.0
-        """Time spent so far on noticing domains and on mixing weights, seconds."""
-        self._coming: int | None = None
+        """Time spent so far on detecting domains and on mixing weights, in seconds."""
+        self._next_domain: int | None = None
         self._work: Iterator[None] = iter(())
 
     @torch.inference_mode()
     def __call__(self, frame: Tensor) -> Any:
-        """What the serving net finds in the next frame: detections, or scores of classes.
+        """Output of the current net for the next frame: detections, or logits of classes.
 
         Args:
-            frame: Image ``[3, height, width]`` in [0, 1], of the net's type of numbers and on its device.
+            frame: Image ``[3, height, width]`` in [0, 1], with the dtype and on the device of the net.
 
         Raises:
-            ValueError: The frame is no such image; the stream stays as it was.
+            ValueError: The frame is not such an image. The stream is not changed.
         """
         image, _ = check_frame(frame, self._serving)
         start = perf_counter()
-        noticed = self.watcher(self.encoder(image)[0])
+        detected = self.watcher(self.encoder(image)[0])
         self.watching_s += perf_counter() - start
-        self._follow(noticed)
+        self._follow(detected)
         self.num_frames += 1
         serving = self._serving
         return serving.detect(image)[0] if isinstance(serving, Detector) else serving(image)[0]
 
     @torch.inference_mode()
     def switch_to(self, domain: int) -> None:
-        """Serve a domain from the next frame on, for one who knows; the watcher goes on from there.
+        """Switch to a known domain from the next frame on; the watcher continues from this domain.
 
         Args:
-            domain: Its number.
+            domain: Number of the domain.
 
         Raises:
-            ValueError: There is no such domain; nothing changes then.
+            ValueError: There is no domain of this number. The stream is not changed.
         """
         if not 0 <= domain < len(self.embeddings):
             raise ValueError(f"expected domain of at least 0 and below {len(self.embeddings)}, got {domain}")
         self.watcher.reset_to(domain)
-        self._begin(domain)
-        self._go_on(len(self._layers) + 1)
+        self._start_switch(domain)
+        self._mix_layers(len(self._layers) + 1)
 
-    def _follow(self, noticed: int) -> None:
-        if noticed != (self.domain if self._coming is None else self._coming):
-            self._begin(noticed)
-        if self._coming is not None:
+    def _follow(self, detected: int) -> None:
+        if detected != (self.domain if self._next_domain is None else self._next_domain):
+            self._start_switch(detected)
+        if self._next_domain is not None:
             is_first = self.domain is None
-            self._go_on(self.layers_per_frame if self.layers_per_frame and not is_first else len(self._layers) + 1)
+            self._mix_layers(self.layers_per_frame if self.layers_per_frame and not is_first else len(self._layers) + 1)
 
-    def _begin(self, domain: int) -> None:
-        self._coming = None if domain == self.domain else domain
-        self._work = iter(()) if self._coming is None else self._mix_into_spare(self.embeddings[domain])
+    def _start_switch(self, domain: int) -> None:
+        self._next_domain = None if domain == self.domain else domain
+        self._work = iter(()) if self._next_domain is None else self._mix_into_spare(self.embeddings[domain])
 
-    def _go_on(self, num_layers: int) -> None:
-        if self._coming is None:
+    def _mix_layers(self, num_layers: int) -> None:
+        if self._next_domain is None:
             return
         start = perf_counter()
         num_done = sum(1 for _ in islice(self._work, num_layers))
@@ -121,7 +122,7 @@ class DomainStream:
         if num_done < num_layers:
             self._serving, self._spare = self._spare, self._serving
             self.num_switches += self.domain is not None
-            self.domain, self._coming = self._coming, None
+            self.domain, self._next_domain = self._next_domain, None
 
     def _mix_into_spare(self, embedding: Float[Tensor, " features"]) -> Iterator[None]:
         for name, layer in self._layers.items():

@@ -1,4 +1,4 @@
-"""Notices, from what a frozen encoder sees, that a stream has come into another domain."""
+"""Detect from the features of a frozen encoder that a stream has entered another domain."""
 
 import torch
 from jaxtyping import Float
@@ -6,18 +6,19 @@ from torch import Tensor
 
 
 class DomainWatcher:
-    """Follows the mean features of recent frames, and names the known domain that they are nearest to.
+    """Tracks the mean features of recent frames, and returns the known domain with the nearest center.
 
-    Another domain must be clearly nearer, for several frames on end; once it is taken, the way back is as long. A frame
-    beyond all domains counts no more than one between the nearest of them and its neighbour, so that a strange frame
-    alone changes nothing.
+    The domain changes only if another one is clearly nearer for several consecutive frames; changing back takes just as
+    long. The distance of a frame from the nearest center is limited to the distance between this center and its nearest
+    neighbor, so that a single unusual frame does not change the domain.
 
     Args:
         centers: Mean features of each known domain, ``[domains, features]``.
-        momentum: Share of the past in the mean of recent frames, in [0, 1): 0.9 is about the last ten frames.
-        margin: Part of the distance to the present domain that another may have at most to be clearly nearer, in
-            (0, 1].
-        patience: Frames on end for which it must be so.
+        momentum: Weight of earlier frames in the running mean, in [0, 1). A momentum of 0.9 averages about the last ten
+            frames.
+        margin: A domain is clearly nearer if its distance is below this multiple of the distance to the current domain,
+            in (0, 1].
+        patience: Number of consecutive frames for which another domain must be clearly nearer.
 
     Raises:
         ValueError: An argument is out of range.
@@ -42,25 +43,25 @@ class DomainWatcher:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the past: the next frame decides at once."""
+        """Start a new stream: the next frame determines the domain at once."""
         self.domain: int | None = None
-        """Domain of the stream; ``None`` before the first frame."""
+        """Number of the current domain; ``None`` before the first frame."""
         self.recent: Float[Tensor, " features"] | None = None
-        """Mean features of recent frames."""
+        """Running mean of the features of recent frames; ``None`` before the first frame."""
         self._num_frames = 0
 
     def reset_to(self, domain: int) -> None:
-        """Go on from a domain that somebody knows."""
+        """Continue from a known domain."""
         self.domain, self.recent, self._num_frames = domain, self.centers[domain].clone(), 0
 
     def __call__(self, features: Float[Tensor, " features"]) -> int:
-        """Domain of the stream after the next frame.
+        """Number of the domain of the stream after the next frame.
 
         Args:
-            features: What the encoder sees in it.
+            features: Features of the frame from the encoder.
 
         Raises:
-            ValueError: They are not as many as those of the centers, or not finite; nothing changes then.
+            ValueError: The features do not have the size of the centers, or are not finite. The watcher is not changed.
         """
         if features.shape != self.centers.shape[1:] or not torch.isfinite(features).all():
             raise ValueError(
@@ -74,19 +75,19 @@ class DomainWatcher:
         if self.domain is None:
             self.domain = nearest
             return nearest
-        is_beaten = bool(distances[nearest] < self.margin * distances[self.domain])
-        self._num_frames = self._num_frames + 1 if is_beaten else 0
+        is_other_nearer = bool(distances[nearest] < self.margin * distances[self.domain])
+        self._num_frames = self._num_frames + 1 if is_other_nearer else 0
         if self._num_frames >= self.patience:
             self.domain, self._num_frames = nearest, 0
         return self.domain
 
     def _bounded(self, features: Float[Tensor, " features"]) -> Float[Tensor, " features"]:
-        """Features at most as far from the nearest center as its neighbour is."""
+        """Move features towards the nearest center until they are no farther from it than its nearest neighbor."""
         if len(self.centers) == 1:
             return features
-        away = features - self.centers
-        nearest = int(torch.linalg.vector_norm(away, dim=1).argmin())
+        offsets = features - self.centers
+        nearest = int(torch.linalg.vector_norm(offsets, dim=1).argmin())
         distances = torch.linalg.vector_norm(self.centers - self.centers[nearest], dim=1)
         distances[nearest] = torch.inf
-        length = torch.linalg.vector_norm(away[nearest]).clamp(min=1e-12)
-        return self.centers[nearest] + away[nearest] * (distances.min() / length).clamp(max=1)
+        length = torch.linalg.vector_norm(offsets[nearest]).clamp(min=1e-12)
+        return self.centers[nearest] + offsets[nearest] * (distances.min() / length).clamp(max=1)

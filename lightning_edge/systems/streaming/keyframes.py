@@ -1,4 +1,4 @@
-"""Which frames of a stream are key frames."""
+"""Policies that select the key frames of a stream."""
 
 import math
 from typing import Protocol, SupportsIndex, runtime_checkable
@@ -6,44 +6,45 @@ from typing import Protocol, SupportsIndex, runtime_checkable
 
 @runtime_checkable
 class KeyframePolicy(Protocol):
-    """Decides on key frames; a stream asks it once for each frame."""
+    """Selects key frames; a stream calls it once for each frame."""
 
     def reset(self) -> None:
-        """Forget the past: a new stream begins."""
+        """Start a new stream."""
         ...
 
     def is_keyframe(self, num_frames: int, change: float, is_forced: bool) -> bool:
         """Whether a frame is a key frame.
 
         Args:
-            num_frames: Frames since the last key frame, this one and dropped ones included.
-            change: Mean change of brightness since the frame before, in [0, 1].
-            is_forced: Whether it has to be one: the first of a stream, after a cut, of another size than before.
+            num_frames: Number of frames since the last key frame, including this one and dropped ones.
+            change: Mean change of brightness since the previous frame, in [0, 1].
+            is_forced: Whether the frame must be a key frame, because it is the first of a stream, follows a cut, or has
+                another size than the previous one.
         """
         ...
 
 
 def interval_within(budget_ms: float, key_ms: float, carried_ms: float) -> float:
-    """Mean number of frames from key frame to key frame at which the mean latency is a budget, at least 1.
+    """Mean number of frames from key frame to key frame at which the mean latency meets a budget, at least 1.
 
     Args:
-        budget_ms: Mean time a frame, milliseconds.
-        key_ms: Time of a key frame, as ``tradeoff.csv`` has it.
-        carried_ms: Time of any other frame.
+        budget_ms: Budget for the mean latency of a frame, in milliseconds.
+        key_ms: Latency of a key frame, in milliseconds, such as ``key_ms`` in ``tradeoff.csv``.
+        carried_ms: Latency of any other frame, in milliseconds, such as ``non_keyframe_ms`` in ``tradeoff.csv``.
 
     Raises:
-        ValueError: if no interval is so fast.
+        ValueError: No interval is fast enough.
     """
-    if not budget_ms > carried_ms:  # nor NaN, which tradeoff.csv has at interval 1
+    if not budget_ms > carried_ms:  # also raises for NaN, which tradeoff.csv has at interval 1
         raise ValueError(f"expected budget_ms above carried_ms ({carried_ms}), got {budget_ms}")
     return max(1.0, (key_ms - carried_ms) / (budget_ms - carried_ms))
 
 
 class FixedInterval(KeyframePolicy):
-    """A key frame every so many frames.
+    """Selects a key frame every ``interval`` frames.
 
     Args:
-        interval: Frames from key frame to key frame; 1 makes every frame one.
+        interval: Number of frames from key frame to key frame. With 1, every frame is a key frame.
     """
 
     def __init__(self, interval: int) -> None:
@@ -52,30 +53,35 @@ class FixedInterval(KeyframePolicy):
         self.interval = interval
 
     def reset(self) -> None:
-        """Nothing is remembered."""
+        """Do nothing, because this policy has no state."""
 
     def is_keyframe(self, num_frames: int, change: float, is_forced: bool) -> bool:
-        """Whether the interval has passed."""
+        """Whether the interval has passed since the last key frame."""
         del change
         return is_forced or num_frames >= self.interval
 
 
 class AdaptiveInterval(KeyframePolicy):
-    """Key frames closer together where the picture changes more, at a given mean interval.
+    """Selects key frames more often while the image changes faster, at a given mean interval.
 
-    If what is carried grows worse in proportion to the change since the key frame, the mean error at a given number of
-    key frames is least where they come in proportion to the square root of the change per frame. So a key frame is due
-    when the sum of these roots reaches ``mean_interval`` times their running mean. A frame earns ``1 / mean_interval``
-    of a key frame; what was saved lowers the bar, what was overspent raises it, and past ``reserve`` only ``longest``
-    makes one. So in the long run there are as many as at a fixed interval, however the scene changes. How much is to be
-    gained is told by ``saving``: nothing where the scene changes evenly.
+    Suppose the error of propagated features grows in proportion to the change since the key frame. Then, for a given
+    number of key frames, the mean error is smallest if the density of key frames is proportional to the square root of
+    the change per frame. So a key frame is due when the sum of these square roots reaches ``mean_interval`` times their
+    running mean.
+
+    Each frame adds ``1 / mean_interval`` of a key frame to a balance, and each key frame takes one from it. A positive
+    balance lowers the threshold and a negative one raises it. Once ``reserve`` is overspent, a frame is a key frame
+    only if it is forced or ``longest`` is reached. So in the long run there are as many key frames as at a fixed
+    interval, however the scene changes. The property ``saving`` estimates the gain, which is zero if the scene changes
+    evenly.
 
     Args:
         mean_interval: Mean number of frames from key frame to key frame.
-        longest: Frames after which a key frame comes in any case, standing scenes included; if ``None``, four times as
-            many between two as on average.
-        reserve: Key frames that can be saved or overspent.
-        memory: Frames over which the running mean forgets; longer than the scene's calm and busy times.
+        longest: Number of frames after which there is always a key frame, even in a static scene. ``None`` allows four
+            times as many frames between two key frames as on average.
+        reserve: Number of key frames that can be saved or overspent.
+        memory: Number of frames that the running mean covers. It should be longer than calm and busy periods of the
+            scene.
     """
 
     def __init__(
@@ -95,31 +101,31 @@ class AdaptiveInterval(KeyframePolicy):
         self.reset()
 
     def reset(self) -> None:
-        """Forget how much the scene changes and what was saved."""
+        """Reset the running mean, the balance of key frames and the estimated saving."""
         self._mean, self._num_seen = 0.0, 0
-        self._since_key, self._saved = 0.0, 0.0
-        self._own, self._fixed, self._until_fixed = _Loss(), _Loss(), self.mean_interval
+        self._since_key, self._balance = 0.0, 0.0
+        self._own, self._fixed, self._until_fixed = _PropagationError(), _PropagationError(), self.mean_interval
 
     @property
     def saving(self) -> float:
-        """Share of what carrying loses that was saved so far against a fixed interval of as many key frames.
+        """Share of the propagation error saved so far, compared with a fixed interval with as many key frames.
 
-        An estimate that needs no labels and no trained net, for it takes the change since the key frame for the loss;
-        below 0 where the fixed interval would have lost less.
+        The estimate takes the change since the key frame as the error, so it needs no labels and no trained net. It is
+        negative if the error of the fixed interval would have been smaller.
         """
-        return 1 - self._own.lost / self._fixed.lost if self._fixed.lost > 0 else 0.0
+        return 1 - self._own.total / self._fixed.total if self._fixed.total > 0 else 0.0
 
     def is_keyframe(self, num_frames: int, change: float, is_forced: bool) -> bool:
         """Whether the scene has changed enough."""
-        self._saved = min(self._saved + 1 / self.mean_interval, self.reserve)
+        self._balance = min(self._balance + 1 / self.mean_interval, self.reserve)
         if not is_forced:
             self._follow(math.sqrt(change))
-        bar = self.mean_interval * self._mean * math.exp(-self._saved / self.reserve)
-        is_due = self._since_key >= bar > 0 and self._saved > -self.reserve
+        threshold = self.mean_interval * self._mean * math.exp(-self._balance / self.reserve)
+        is_due = self._since_key >= threshold > 0 and self._balance > -self.reserve
         is_key = is_forced or is_due or num_frames >= self.longest
         if is_key:
             self._since_key = 0.0
-            self._saved -= 1
+            self._balance -= 1
         self._compare(change, is_key, is_forced)
         return is_key
 
@@ -137,12 +143,12 @@ class AdaptiveInterval(KeyframePolicy):
         self._fixed.count(change, is_fixed_key)
 
 
-class _Loss:
-    """What carrying loses, taken for the change since the key frame, summed over frames."""
+class _PropagationError:
+    """Error of propagation, taken to be the change since the key frame, summed over frames."""
 
     def __init__(self) -> None:
-        self._since_key = self.lost = 0.0
+        self._since_key = self.total = 0.0
 
     def count(self, change: float, is_key: bool) -> None:
         self._since_key = 0.0 if is_key else self._since_key + change
-        self.lost += self._since_key
+        self.total += self._since_key

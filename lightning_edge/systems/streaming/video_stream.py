@@ -13,18 +13,22 @@ from lightning_edge.systems.streaming.keyframes import FixedInterval, KeyframePo
 
 
 class VideoStream:
-    """Runs a video net on one frame at a time and holds its state on the last one, nothing older.
+    """Runs a video net on one frame at a time; it keeps only the state after the last frame.
 
-    A frame becomes a key frame when it is the first, when its size differs from the one before, when the scene was cut,
-    or when ``interval`` frames have passed since the last key frame (dropped ones count).
+    A frame is a key frame if it is the first one, if its size differs from that of the previous frame, if the scene was
+    cut, or if ``interval`` frames have passed since the last key frame (dropped frames count).
 
     Args:
-        net: The video net, in the mode and on the device where it is to run.
-        interval: Frames from key frame to key frame (1 runs the reference branch on every frame), or a policy that
-            decides on them, such as ``AdaptiveInterval``.
+        net: Video net, already on its device and in evaluation or training mode.
+        interval: Number of frames from key frame to key frame (1 runs the reference branch on every frame), or a policy
+            that selects the key frames, such as ``AdaptiveInterval``.
         cut_threshold: Mean change of brightness of a 16x16 thumbnail, in [0, 1], above which the scene counts as cut.
-            ``None`` never looks. In the sample world at 17 Hz the change within a drive is below 0.05 in 99 of 100
-            frames, and from one drive to another above 0.08 in 97 of 100 pairs and above 0.06 in all.
+            ``None`` disables the detection of cuts. In the sample world at 17 Hz, the change within a drive is below
+            0.05 in 99 of 100 frames. From one drive to another it is above 0.08 in 97 of 100 pairs and above 0.06 in
+            all pairs.
+
+    Raises:
+        ValueError: ``cut_threshold`` is negative, the net is not a video net, or ``interval`` is not at least 1.
     """
 
     def __init__(self, net: VideoNet, interval: int | KeyframePolicy = 5, cut_threshold: float | None = 0.08) -> None:
@@ -38,7 +42,7 @@ class VideoStream:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the past: the next frame is a key frame."""
+        """Start a new stream: the next frame is a key frame."""
         self._state: Any = None
         self._size: torch.Size | None = None
         self._thumbnail: Tensor | None = None
@@ -54,23 +58,23 @@ class VideoStream:
 
     @torch.inference_mode()
     def __call__(self, frame: Tensor, index: int | None = None) -> Int64[Tensor, "height width"]:
-        """Class of each pixel of the next frame.
+        """Predict the class of each pixel of the next frame.
 
         Args:
-            frame: Image ``[3, height, width]`` in [0, 1], of the net's type of numbers and on its device.
-            index: Number of the frame in its source, so that a gap tells of dropped frames; by default one more than
-                the last. A number that is not larger than the last begins another video: the frame is a key frame,
-                while a policy goes on as it was until ``reset``.
+            frame: Image ``[3, height, width]`` in [0, 1], with the dtype and on the device of the net.
+            index: Number of the frame in its source; a gap means dropped frames. ``None`` means one more than the
+                number of the last frame. A number that is not larger than the last one starts another video: the frame
+                is a key frame, but the policy keeps its state until ``reset``.
 
         Raises:
-            ValueError: if the frame is no such image; the stream stays as it was.
-            Exception: What the net raises; the frame counts as dropped then, and the next one is a key frame.
+            ValueError: The frame is not such an image. The stream is not changed.
+            Exception: The net raises an error. The frame then counts as dropped, and the next one is a key frame.
         """
         image, thumbnail = check_frame(frame, self.net)
-        image = image.clone()  # a camera may fill the same buffer again while the net still compares with this frame
+        image = image.clone()  # a camera may overwrite its buffer while the net still needs this frame
         index = self._index + 1 if index is None else index
         is_forced = index <= self._index or image.shape != self._size
-        self._size = None  # until the net has seen the frame
+        self._size = None  # until the net has processed the frame
         is_keyframe = self._needs_keyframe(index, thumbnail, is_forced)
         state = self.net.start(image) if is_keyframe else self.net.advance(self._state, image)
         mask = predict_classes(self.net.logits(state))[0]
@@ -81,7 +85,7 @@ class VideoStream:
         return mask
 
     def _needs_keyframe(self, index: int, thumbnail: Tensor, is_forced: bool) -> bool:
-        before = thumbnail if self._thumbnail is None else self._thumbnail
-        change = (thumbnail - before).abs().mean().item()
+        previous = thumbnail if self._thumbnail is None else self._thumbnail
+        change = (thumbnail - previous).abs().mean().item()
         is_cut = self.cut_threshold is not None and change > self.cut_threshold
         return self.policy.is_keyframe(max(index - self._key_index, 0), change, is_forced or is_cut)

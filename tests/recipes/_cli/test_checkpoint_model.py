@@ -78,11 +78,11 @@ def fetch_by_overlay(model):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (name_a_stranger, "the class stranger.Net, which is not of"),
-        (name_a_function, "the class torch.hub.load, which is not of"),
-        (fetch, "fetches weights, by pretrained=True"),
-        (fetch_by_name, "fetches weights, by model_name="),
-        (fetch_by_overlay, "fetches weights, by pretrained_cfg_overlay="),
+        (name_a_stranger, "the class stranger.Net, which is not from"),
+        (name_a_function, "the class torch.hub.load, which is not from"),
+        (fetch, "downloads weights, by pretrained=True"),
+        (fetch_by_name, "downloads weights, by model_name="),
+        (fetch_by_overlay, "downloads weights, by pretrained_cfg_overlay="),
     ],
 )
 def test_a_checkpoint_can_neither_import_strangers_nor_fetch(change, said, monkeypatch):

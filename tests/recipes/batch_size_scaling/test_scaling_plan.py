@@ -136,7 +136,7 @@ def test_a_warm_up_that_no_run_has_may_be_of_any_length(changes):
     [
         (b"[" * 200_000, "values that are nested too deeply"),
         (b"[1]", "a list in place of an object"),
-        (b"{}", "other values than base_lr"),
+        (b"{}", "fields other than base_lr"),
         (b"sizes", "sizes 'all'"),
         (b"recipe", "recipe 5"),
     ],

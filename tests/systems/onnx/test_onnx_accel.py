@@ -95,7 +95,7 @@ def test_another_export_takes_the_place_of_the_first(clips, tmp_path):
 @pytest.mark.parametrize(("asked", "got"), [(None, torch.get_num_threads()), (1, 1)])
 def test_threads_are_those_of_torch_or_as_asked(asked, got, exported):
     net = OnnxAccel(exported[1], exported[0].flow, num_threads=asked)
-    for session in (net._key, net._carried):
+    for session in (net._key, net._non_keyframe):
         assert session.get_session_options().intra_op_num_threads == got
 
 

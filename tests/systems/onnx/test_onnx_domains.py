@@ -65,12 +65,14 @@ def test_another_export_leaves_nothing_of_an_earlier_one(net, tmp_path):
     export_domains(net, {"noon": torch.zeros(2)}, tmp_path, 64, 96)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.onnx", "noon.weights.pt"]
     torch.save({"encoder.other": torch.zeros(1)}, tmp_path / "alien.weights.pt")
-    with pytest.raises(ValueError, match=r"expected weights of .*, got encoder.other of \[1\], where it has none"):
+    with pytest.raises(
+        ValueError, match=r"weights that fit .*, got encoder.other of shape \[1\], but the file has none"
+    ):
         OnnxDomains(tmp_path, "alien")
 
 
 def test_unknown_domains_and_missing_files_are_named(net, folder, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"expected domain among those of .*\['day', 'night'\], got 'noon'"):
+    with pytest.raises(FileNotFoundError, match=r"domain to be one of those in .*\['day', 'night'\], got 'noon'"):
         OnnxDomains(folder, "noon")
     with pytest.raises(FileNotFoundError):
         OnnxDomains(tmp_path, "day")
@@ -109,7 +111,7 @@ def test_weights_of_another_shape_are_named(net, tmp_path):
     weights = torch.load(tmp_path / "day.weights.pt", weights_only=True)
     name = next(iter(weights))
     torch.save(weights | {name: weights[name][:1]}, tmp_path / "day.weights.pt")
-    with pytest.raises(ValueError, match=rf"expected weights of .*net\.onnx, got {name} of \[1, "):
+    with pytest.raises(ValueError, match=rf"expected weights that fit .*net\.onnx, got {name} of shape \[1, "):
         OnnxDomains(tmp_path, "day")
 
 

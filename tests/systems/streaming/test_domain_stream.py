@@ -121,7 +121,7 @@ def test_bad_arguments_are_named():
         (torch.rand(1, 3, 32, 32), r"floats \[3, height, width\] in \[0, 1\], got torch\.float32 \[1, 3, 32, 32\]"),
         (
             torch.rand(3, 32, 32, dtype=torch.float64),
-            "expected frame of torch.float32, as the net is, got torch.float64",
+            r"expected frame of the net's dtype \(torch.float32\), got torch.float64",
         ),
         (255 * torch.rand(3, 32, 32), r"expected frame in \[0, 1\], got values from .*frame / 255"),
     ],

@@ -90,7 +90,7 @@ def test_files_of_strangers_are_refused_and_never_run(content, tmp_path, monkeyp
 
 def test_an_encoder_that_no_file_can_describe_is_not_saved(tmp_path):
     known = KnownDomains.from_datamodule(Warmth())._replace(encoder=torch.nn.Flatten())
-    with pytest.raises(ValueError, match=r"expected the encoder of KnownDomains.of, got Flatten"):
+    with pytest.raises(ValueError, match=r"expected the encoder of KnownDomains.from_datamodule, got Flatten"):
         known.save(tmp_path / "known.pt")
 
 

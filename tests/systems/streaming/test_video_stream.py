@@ -111,16 +111,22 @@ def test_interval_of_nothing_is_refused(net):
     ("frame", "message"),
     [
         (torch.zeros(64, 96, 3), r"floats \[3, height, width\] in \[0, 1\], got torch.float32 \[64, 96, 3\]"),
-        (torch.zeros(3, 64, 96, dtype=torch.uint8), r"got torch.uint8 \[3, 64, 96\]; bytes"),
+        (torch.zeros(3, 64, 96, dtype=torch.uint8), r"got torch.uint8 \[3, 64, 96\]; convert bytes"),
         (torch.zeros(1, 3, 64, 96), r"got torch.float32 \[1, 3, 64, 96\]"),
         (torch.full((3, 64, 96), torch.nan), r"expected frame in \[0, 1\], got values from nan"),
-        (torch.full((3, 64, 96), 255.0), r"in \[0, 1\], got values from 255 to 255; values up to 255 .* frame / 255"),
-        (LAMP_AT_NIGHT, r"expected frame in \[0, 1\], got values from 0 to 200; values up to 255"),
-        (FAINT_LAMP, r"expected frame in \[0, 1\], got values from 0 to 3; values up to 255"),
+        (
+            torch.full((3, 64, 96), 255.0),
+            r"in \[0, 1\], got values from 255 to 255; scale values up to 255 .* frame / 255",
+        ),
+        (LAMP_AT_NIGHT, r"expected frame in \[0, 1\], got values from 0 to 200; scale values up to 255"),
+        (FAINT_LAMP, r"expected frame in \[0, 1\], got values from 0 to 3; scale values up to 255"),
         (torch.full((3, 64, 96), -0.1), r"expected frame in \[0, 1\], got values from -0.1 to -0.1$"),
-        (torch.zeros(3, 64, 96, dtype=torch.float64), r"torch.float32, as the net is, got torch.float64: use frame.to"),
-        (torch.zeros(3, 64, 96, dtype=torch.bfloat16), r"torch.float32, as the net is, got torch.bfloat16"),
-        (torch.zeros(3, 64, 96, device="meta"), "expected frame on cpu, where the net is, got it on meta"),
+        (
+            torch.zeros(3, 64, 96, dtype=torch.float64),
+            r"the net's dtype \(torch.float32\), got torch.float64: use frame.to",
+        ),
+        (torch.zeros(3, 64, 96, dtype=torch.bfloat16), r"the net's dtype \(torch.float32\), got torch.bfloat16"),
+        (torch.zeros(3, 64, 96, device="meta"), r"expected frame on the device of the net \(cpu\), got it on meta"),
         (torch.zeros(3, 0, 96), r"got torch.float32 \[3, 0, 96\]"),
     ],
 )
@@ -135,7 +141,7 @@ def test_what_is_no_frame_is_refused_and_leaves_the_stream_as_it_was(net, video,
 def test_frames_may_have_the_nets_own_type_of_numbers(net, video):
     stream = VideoStream(copy.deepcopy(net).bfloat16(), interval=5)
     assert stream(video[0].bfloat16()).shape == (64, 96)
-    with pytest.raises(ValueError, match=r"torch.bfloat16, as the net is, got torch.float32"):
+    with pytest.raises(ValueError, match=r"the net's dtype \(torch.bfloat16\), got torch.float32"):
         stream(video[0])
 
 
