@@ -49,7 +49,7 @@ WRONG = [
     ({"class_names": ("a", "a")}, r"logged under different keys, got 'a' and 'a', both 'a'"),
     ({"class_names": ("traffic-light", "traffic light")}, r"got 'traffic-light' and 'traffic light', both 'traffic_"),
     ({"label_table": label_table({0: 0, 1: 1, 2: 2, 3: 9})}, r"classes 0\.\.1, for num_classes is 2.* got \[2, 9\]"),
-    ({"label_table": {0: 0}}, r"expected label_table as .*images\.label_table\(.* makes it, got dict"),
+    ({"label_table": {0: 0}}, r"expected label_table as .*data\.label_table\(.* makes it, got dict"),
     ({"num_classes": 1, "class_names": ("a",)}, r"a label_table of classes 0\.\.0, for num_classes is 1.* got \[1\]"),
 ]
 
