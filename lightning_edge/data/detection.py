@@ -49,7 +49,7 @@ class LabelledImage(NamedTuple):
 
 
 class DetectionDataModule(DomainDataModule):
-    """Labelled images of any sizes, letterboxed; a subclass says where they lie, what is in them, and the classes.
+    """Labeled images of any sizes, letterboxed; a subclass says where they lie, what is in them, and the classes.
 
     Boxes are clipped to their image when it is read, and left out where nothing remains. Coordinates and scales stay
     float32 under any precision of the trainer, for bfloat16 would round them to several pixels.

@@ -33,7 +33,7 @@ class SeededSampler(DistributedSampler[SampleRequest]):
     """Shuffles, shards over processes and seeds; steps that would be incomplete are dropped.
 
     The global order is cut into batches of ``batch_size * num_replicas`` samples, of which each process takes its
-    share. An optimiser's step takes ``accumulate`` of them: Lightning divides the gradients by that number also where
+    share. An optimizer's step takes ``accumulate`` of them: Lightning divides the gradients by that number also where
     an epoch leaves fewer, which would make its last step a smaller one. It is a ``DistributedSampler`` because
     Lightning leaves those alone. Subclasses may override :meth:`order`.
 

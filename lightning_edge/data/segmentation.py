@@ -23,7 +23,7 @@ from lightning_edge.ops.sampling import evenly_spaced
 
 _NUM_CHECKED = 3
 _MAX_MASKS = 100
-"""Masks of a split that are read in search of a labelled pixel; the first has one in all sane data."""
+"""Masks of a split that are read in search of a labeled pixel; the first has one in all sane data."""
 
 _MAX_HEADERS = 1000
 """Evaluation images whose sizes are compared in setup; sizes of others show when they meet in a batch."""
@@ -37,7 +37,7 @@ class LabelledClip(NamedTuple):
 
 
 class SegmentationDataModule(EdgeDataModule):
-    """Single labelled images; a subclass says where they lie and what the classes are.
+    """Single labeled images; a subclass says where they lie and what the classes are.
 
     Images and masks are read as their files store them; an EXIF orientation is ignored in both, with a warning.
 
@@ -96,7 +96,7 @@ class SegmentationDataModule(EdgeDataModule):
 
 
 class SegmentationVideoDataModule(SegmentationDataModule):
-    """Clips whose last frame is labelled; a subclass says where they lie and what the classes are.
+    """Clips whose last frame is labeled; a subclass says where they lie and what the classes are.
 
     A training batch has clips of ``d + 1`` frames with one distance ``d`` for the batch, drawn from
     ``train_distances``; evaluation clips have ``max_distance + 1`` frames.
@@ -104,7 +104,7 @@ class SegmentationVideoDataModule(SegmentationDataModule):
     Args:
         max_distance: frames between the oldest frame and the label in evaluation.
         train_distances: what the same number is drawn from in training.
-        train_motion: makes the clips for training of the labelled image alone, so that no other frames are needed;
+        train_motion: makes the clips for training of the labeled image alone, so that no other frames are needed;
             frames of the data themselves if ``None``.
         train_transform: as in :class:`SegmentationDataModule`; it changes all frames of a clip alike.
         batch_size: clips in a training batch of one process.
@@ -248,7 +248,7 @@ def _check_first(clips: list[LabelledClip], label_table: LabelTable) -> tuple[in
 
 
 def _check_labelled(clips: list[LabelledClip], label_table: LabelTable, split: Split) -> None:
-    """Raise ``ValueError`` if no mask has a labelled pixel, and warn where there are too many masks to be sure."""
+    """Raise ``ValueError`` if no mask has a labeled pixel, and warn where there are too many masks to be sure."""
     some = [clips[index].mask for index in evenly_spaced(len(clips), _MAX_MASKS)]
     if any((read_mask(path, label_table) != IGNORE_INDEX).any() for path in some):
         return

@@ -14,7 +14,7 @@ from lightning_edge.nn.encoders.timm_models import load_timm_classifier, make_ti
 
 
 class TimmClassifier(nn.Module):
-    """Normalise images as a net of timm wants them, then run it.
+    """Normalize images as a net of timm wants them, then run it.
 
     Args:
         model: Name in timm, such as ``resnet18`` or this library's ``shiftresnet20``.

@@ -10,7 +10,7 @@ _TINY = 1e-7
 def generalized_iou_loss(
     boxes: Float[Tensor, "*places 4"], target: Float[Tensor, "*places 4"]
 ) -> Float[Tensor, "*places"]:
-    """One minus the generalised IoU (arXiv:1902.09630) of boxes with corners x1, y1, x2, y2, place by place.
+    """One minus the generalized IoU (arXiv:1902.09630) of boxes with corners x1, y1, x2, y2, place by place.
 
     As ``torchvision.ops.generalized_box_iou_loss``, which picks the overlapping ones out: a GPU has to be waited for,
     and no CUDA graph can hold that.

@@ -10,7 +10,7 @@ from lightning_edge.contracts import IGNORE_INDEX
 
 
 class CityscapesLabel(NamedTuple):
-    """One row: the id in ``*_gtFine_labelIds.png``, the class that is trained (255: ignored) and the colour, RGB."""
+    """One row: the id in ``*_gtFine_labelIds.png``, the class that is trained (255: ignored) and the color, RGB."""
 
     name: str
     label_id: int

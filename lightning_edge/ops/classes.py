@@ -8,7 +8,7 @@ from torch import Tensor
 def predict_classes(scores: Float[Tensor, "batch classes height width"]) -> Int64[Tensor, "batch height width"]:
     """Class with the highest score (logit) at each pixel, the first one of equals.
 
-    On a CPU torch searches along neighbours in memory faster than across them, copy included
+    On a CPU torch searches along neighbors in memory faster than across them, copy included
     (``tests/benchmarks/test_argmax_speed.py``).
     """
     if scores.device.type == "cpu":

@@ -27,10 +27,10 @@ _RIM = (220, 220, 220)
 def colour_mask(
     mask: Integer[np.ndarray, "height width"], palette: Palette, ignore_index: int = IGNORE_INDEX
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Paint each pixel in the colour of its class and ignored pixels in black.
+    """Paint each pixel in the color of its class and ignored pixels in black.
 
     Raises:
-        ValueError: if the mask has a class without a colour.
+        ValueError: if the mask has a class without a color.
     """
     is_class = mask != ignore_index
     used = np.unique(mask[is_class])
@@ -45,7 +45,7 @@ def overlay(
     colours: UInt8[np.ndarray, "height width 3"],
     opacity: float = 0.6,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Lay colours over an image; opacity 0 shows the image alone, 1 the colours alone."""
+    """Lay colors over an image; opacity 0 shows the image alone, 1 the colors alone."""
     return np.rint((1 - opacity) * image + opacity * colours).astype(np.uint8)
 
 
@@ -58,20 +58,20 @@ def draw_boxes(
     scores: Float[np.ndarray, " boxes"] | None = None,
     thickness: int = 1,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Outline boxes in the colours of their classes on a copy of the image, with names and scores as small text.
+    """Outline boxes in the colors of their classes on a copy of the image, with names and scores as small text.
 
     Args:
         image: What to draw on.
         boxes_xyxy: Pixel edges; what lies outside the image is drawn at its border.
         labels: Class of each box.
-        palette: Colours of the classes.
+        palette: Colors of the classes.
         names: Names of the classes; nothing is written for an empty name without scores. A name is left out if it would
             cover the name of a box with a higher score wherever it is put.
         scores: In [0, 1], where known; the surest box is drawn last, over the others.
         thickness: Of the outlines, pixels. From 2 on, outlines in dark colors get a light rim.
 
     Raises:
-        ValueError: if a box is of a class without colour or name.
+        ValueError: if a box is of a class without color or name.
     """
     num_classes = min(len(palette), len(names))
     if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
@@ -134,7 +134,7 @@ def _overlap(one: _Box, other: _Box) -> bool:
 def _write_name(
     image: UInt8[np.ndarray, "height width 3"], text: str, place: _Box, colour: tuple[int, int, int]
 ) -> None:
-    """Write on a ground of the colour."""
+    """Write on a ground of the color."""
     left, top, right, bottom = place
     cv2.rectangle(image, (left, top), (right - 1, bottom - 1), colour, cv2.FILLED)
     ink = (0, 0, 0) if _brightness(colour) > _BRIGHT else (255, 255, 255)

@@ -10,10 +10,10 @@ from lightning_edge.contracts import IGNORE_INDEX
 def confusion_matrix(
     prediction: Int[Tensor, "*shape"], mask: Int[Tensor, "*shape"], num_classes: int
 ) -> Int64[Tensor, "classes classes"]:
-    """Counts of true (rows) and predicted classes (columns) over the pixels that are labelled.
+    """Counts of true (rows) and predicted classes (columns) over the pixels that are labeled.
 
     Raises:
-        ValueError: A label is neither a class nor ``IGNORE_INDEX``, or the prediction of a labelled pixel is no class.
+        ValueError: A label is neither a class nor ``IGNORE_INDEX``, or the prediction of a labeled pixel is no class.
     """
     counted = mask != IGNORE_INDEX
     label, predicted = mask[counted], prediction[counted]

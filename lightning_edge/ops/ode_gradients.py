@@ -1,6 +1,6 @@
 """Ways to the gradient of a differential equation's solution that differ in memory, and one that differs in value.
 
-The first three give the gradient of the steps that were made (discretise, then optimise), exact whatever their number.
+The first three give the gradient of the steps that were made (discretize, then optimize), exact whatever their number.
 Sources: Gholami et al., *ANODE*, arXiv:1902.10298, for keeping one state of a block; Griewank and Walther, ACM TOMS 26
 (2000), for how few states suffice; Chen et al., *Neural ODEs*, arXiv:1806.07366, for the continuous adjoint.
 """
@@ -60,7 +60,7 @@ def binomial_checkpoint(solve: Solve, state: State) -> State:
 def continuous_adjoint(solve: Solve, state: State) -> State:
     """Keep the last state, and solve the adjoint equation back in time by the same steps: the way of Neural ODEs.
 
-    Optimise, then discretise: the gradient is that of the exact solution and not of the steps made, and going back need
+    Optimize, then discretize: the gradient is that of the exact solution and not of the steps made, and going back need
     not come to where the forward pass began. For comparison; parameters are those of the solve's module.
     """
     parameters = tuple(solve.module.parameters()) if solve.module is not None else ()

@@ -20,7 +20,7 @@ def default_palette(num_classes: int) -> Palette:
     """Bright colors that are easy to tell apart.
 
     Each color is the one farthest in CIELAB from black, white and all colors before it, so class 3 has the same color
-    whatever the number of classes. Source: Glasbey et al., *Colour displays for categorical images*, Color Research and
+    whatever the number of classes. Source: Glasbey et al., *Color displays for categorical images*, Color Research and
     Application 32, 2007.
     """
     bright = [color for color in product(_LEVELS, _LEVELS, _LEVELS) if max(color) >= _LEAST_BRIGHTNESS]

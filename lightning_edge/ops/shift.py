@@ -23,7 +23,7 @@ _CACHE_BYTES = 2**21
 
 
 class Shift(NamedTuple):
-    """How a number of neighbouring channels moves: ``out[y, x] = image[y + dy_px, x + dx_px]``."""
+    """How a number of neighboring channels moves: ``out[y, x] = image[y + dy_px, x + dx_px]``."""
 
     num_channels: int
     dy_px: int

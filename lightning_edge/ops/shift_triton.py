@@ -26,7 +26,7 @@ def _kernel(
     # sizes are constants: to divide by unknown numbers takes several times as long as to move the values
     place = tl.program_id(0).to(INDEX) * BLOCK + tl.arange(0, BLOCK)
     is_inside = place < size
-    if IS_LAST:  # channels are neighbours in memory
+    if IS_LAST:  # channels are neighbors in memory
         channel = place % CHANNELS
         pixel = place // CHANNELS
         y = pixel // WIDTH % HEIGHT

@@ -53,7 +53,7 @@ def sample_bdd100k(
 
     ``images/100k`` has an image of each of as many worlds, evenly in all domains, half of them in the city.
     ``labels/det_20`` has the boxes in the format of 2020, ``labels`` the same in the single files of 2018.
-    :mod:`lightning_edge.samples.bdd100k_labels` says which objects are labelled: none with a side below 3 pixels or of
+    :mod:`lightning_edge.samples.bdd100k_labels` says which objects are labeled: none with a side below 3 pixels or of
     which less than a tenth is visible, and persons and vehicles with a side below 5 pixels or of which less than a
     quarter is visible only as "other person" and "other vehicle".
 

@@ -13,7 +13,7 @@ TIMESTAMP_MS = 10_000
 """Of the frame in its video, as in the real labels."""
 
 SMALLEST_PX, LEAST_VISIBLE = 3, 0.1
-"""Objects with a shorter side, or of which less is visible, are not labelled."""
+"""Objects with a shorter side, or of which less is visible, are not labeled."""
 SMALLEST_SURE_PX, LEAST_SURE_VISIBLE = 5, 0.25
 """Persons and vehicles with a shorter side, or of which less is visible, have a category that the evaluation ignores.
 

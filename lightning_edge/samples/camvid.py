@@ -31,7 +31,7 @@ CLASS_OF_LABEL: dict[Label, int] = {
 
 @dataclass(frozen=True)
 class _Drive:
-    """Consecutive labelled frames of one world."""
+    """Consecutive labeled frames of one world."""
 
     split: str
     sequence: str

@@ -14,7 +14,7 @@ from lightning_edge.samples.writing import run_jobs, write_map, write_rgb
 
 SNIPPET_FRAMES = 30
 LABELLED_FRAME = 19
-"""Position of the labelled frame in its snippet, the 20th image (Cordts et al., CVPR 2016)."""
+"""Position of the labeled frame in its snippet, the 20th image (Cordts et al., CVPR 2016)."""
 CITIES = {"train": ("arborfeld", "brueckstadt", "clarenau"), "val": ("dornwik", "eschental")}
 SPLIT_SEED = {"train": 0, "val": 1}
 
@@ -41,7 +41,7 @@ def sample_cityscapes(
 ) -> Path:
     """Root of a data set that reads as Cityscapes, made on the first call.
 
-    ``gtFine`` and ``leftImg8bit`` hold the labelled frame of every snippet, ``leftImg8bit_sequence`` the snippets of 30
+    ``gtFine`` and ``leftImg8bit`` hold the labeled frame of every snippet, ``leftImg8bit_sequence`` the snippets of 30
     frames around it, at 17 Hz. Cities of training and validation differ, and every snippet is a world of its own.
 
     Args:

@@ -78,9 +78,9 @@ def _on_a_patch(digit: np.ndarray, rng: np.random.Generator) -> UInt8[np.ndarray
 
 
 def _patch(rng: np.random.Generator) -> UInt8[np.ndarray, "32 32 3"]:
-    """Blotches of all sizes on one colour, the larger the stronger, in the place of pieces of photographs.
+    """Blotches of all sizes on one color, the larger the stronger, in the place of pieces of photographs.
 
-    Amplitudes that fall with frequency are those of natural images (Field, 1987); light varies more than colour.
+    Amplitudes that fall with frequency are those of natural images (Field, 1987); light varies more than color.
     """
     patch = np.full((COLOURED_SIZE_PX, COLOURED_SIZE_PX, 3), rng.uniform(30, 225) + rng.normal(0, 30, 3), np.float32)
     strength = rng.uniform(10, 60)

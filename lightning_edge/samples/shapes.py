@@ -1,7 +1,7 @@
 """Small pictures of one thing each, whose class is its outline; of a hundred classes, outline and pattern.
 
-Colour, pattern, place, size, slant and rotation are random for every class, and outlines are told apart neither by one
-pixel nor by their area: a linear model is right about a third of ten classes. The background has one colour or shades
+Color, pattern, place, size, slant and rotation are random for every class, and outlines are told apart neither by one
+pixel nor by their area: a linear model is right about a third of ten classes. The background has one color or shades
 into another: a few thousand pictures do not teach a net to find an outline before a pattern.
 """
 
@@ -100,7 +100,7 @@ def draw_shape(
 
 
 def _colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Two colours of the background and two of the thing, which is brighter in most pictures."""
+    """Two colors of the background and two of the thing, which is brighter in most pictures."""
     sign = 1 if rng.random() < 0.85 else -1
     while True:
         colours = rng.uniform(10, 245, (2, 2, 3))

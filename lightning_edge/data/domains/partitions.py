@@ -128,12 +128,12 @@ class EachImage(Partition):
 class ByClusters(Partition):
     """Clusters of what a frozen encoder sees (k-means), without any attribute.
 
-    The centres are those of the training images; images of other splits are of the nearest one.
+    The centers are those of the training images; images of other splits are of the nearest one.
 
     Args:
         features: File of features of all images, as ``python -m recipes.ddn embed`` writes it.
         num_domains: How many clusters; 10 in the code of arXiv:1911.13237.
-        seed: Of the centres to begin with.
+        seed: Of the centers to begin with.
     """
 
     def __init__(self, features: str | Path, num_domains: int = 10, seed: int = 0) -> None:

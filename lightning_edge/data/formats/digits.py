@@ -39,7 +39,7 @@ _MNIST_M_SOURCE = "http://yaroslav.ganin.net"
 
 
 class Digits(NamedTuple):
-    """Grey images, white on black, and the class of each."""
+    """Gray images, white on black, and the class of each."""
 
     images: UInt8[np.ndarray, "num 28 28"]
     labels: Int64[np.ndarray, " num"]

@@ -15,7 +15,7 @@ Transform = A.BasicTransform | A.BaseCompose
 
 
 class StreetAugmentation(A.Compose):
-    """Random scale, crop, flip and mild colour, the usual set for street scenes.
+    """Random scale, crop, flip and mild color, the usual set for street scenes.
 
     Follows mmsegmentation's Cityscapes schedule (scale 0.5 to 2, crop, flip, photometric distortion) with a narrower
     range of scales, for a crop of the size of the image would be three quarters padding at scale 0.5. Padding is black
@@ -25,7 +25,7 @@ class StreetAugmentation(A.Compose):
         height: of the crop, pixels.
         width: of the crop, pixels.
         scale: least and greatest factor of size.
-        colour: greatest relative change of brightness, contrast and saturation.
+        color: greatest relative change of brightness, contrast and saturation.
     """
 
     def __init__(self, height: int, width: int, scale: tuple[float, float] = (0.75, 1.5), colour: float = 0.2) -> None:
@@ -74,7 +74,7 @@ class RandomShift(A.Compose):
 
 
 class DetectionAugmentation(A.Compose):
-    """Random scale, place, flip and mild colour, for images with boxes.
+    """Random scale, place, flip and mild color, for images with boxes.
 
     The jitter of 0.1 is that of the released code of arXiv:1911.13237 ("aug1"), which also flips, and draws the size of
     a picture from 0.6 to 1 of its greatest.
@@ -82,8 +82,8 @@ class DetectionAugmentation(A.Compose):
     Args:
         height: of the images, pixels; they keep it.
         width: of the images, pixels; they keep it.
-        scale: least and greatest factor of size; a smaller picture is padded by grey, of a larger one a part is shown.
-        colour: greatest relative change of brightness, contrast and saturation.
+        scale: least and greatest factor of size; a smaller picture is padded by gray, of a larger one a part is shown.
+        color: greatest relative change of brightness, contrast and saturation.
     """
 
     def __init__(self, height: int, width: int, scale: tuple[float, float] = (0.8, 1.25), colour: float = 0.1) -> None:

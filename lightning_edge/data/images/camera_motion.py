@@ -1,4 +1,4 @@
-"""Clips made of labelled stills, for training methods for video where no video is at hand."""
+"""Clips made of labeled stills, for training methods for video where no video is at hand."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ _STREAM = 1
 
 
 class RandomCameraMotion:
-    """Turns a labelled still into a clip that a moving camera might have taken of it.
+    """Turns a labeled still into a clip that a moving camera might have taken of it.
 
     The camera drives forwards, pans and rolls, all at a speed that is drawn once a clip, so that motion is smooth. The
     oldest frame shows the whole still, the last one a part of it with the label of that part. What is seen beyond the

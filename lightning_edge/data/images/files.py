@@ -81,7 +81,7 @@ def read_mask(path: Path, label_table: LabelTable) -> IdMask:
     Raises:
         FileNotFoundError: if there is no such file.
         OSError: if it cannot be read.
-        ValueError: if it is broken, has colours instead of ids, or holds an id that the table does not know.
+        ValueError: if it is broken, has colors instead of ids, or holds an id that the table does not know.
     """
     ids = _read_ids(path)
     if ids.dtype != np.uint8:

@@ -8,7 +8,7 @@ import numpy as np
 from lightning_edge.data.images.files import RgbImage
 
 PADDING = 114
-"""Grey level beside an image, near the mean of street scenes; black would look like night."""
+"""Gray level beside an image, near the mean of street scenes; black would look like night."""
 
 
 class Letterboxed(NamedTuple):

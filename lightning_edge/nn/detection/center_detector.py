@@ -90,7 +90,7 @@ class CenterDetector(nn.Module):
         return CenterMaps(self.heat(merged), self.sides(merged))
 
     def losses(self, batch: DetectionBatch) -> dict[str, Tensor]:
-        """Focal loss of the middles, and generalised IoU of the boxes, each by the number of objects."""
+        """Focal loss of the middles, and generalized IoU of the boxes, each by the number of objects."""
         objects = pad_boxes(batch["boxes_xyxy"], batch["label"])
         ignored = pad_boxes(batch["ignored_xyxy"], batch["ignored_label"])
         return self.losses_of(self(batch["image"]), objects, ignored)
@@ -134,7 +134,7 @@ def _height_width(maps: Tensor) -> tuple[int, int]:
 
 
 def _distinct(boxes: Tensor, score: Tensor, label: Tensor) -> Detections:
-    found = score > 0  # elsewhere a neighbour is surer
+    found = score > 0  # elsewhere a neighbor is surer
     boxes, score, label = boxes[found], score[found], label[found]
     kept = batched_nms(boxes, score, label, NMS_IOU)
     return Detections(boxes[kept], score[kept], label[kept])

@@ -14,7 +14,7 @@ from lightning_edge.nn.encoders.timm_backbone import TimmBackbone
 
 _ASPECT_RATIOS = (0.5, 1.0, 2.0)
 _AS_THEY_COME = {
-    # images come scaled and padded, and the backbone normalises them
+    # images come scaled and padded, and the backbone normalizes them
     "image_mean": [0.0, 0.0, 0.0],
     "image_std": [1.0, 1.0, 1.0],
     "_skip_resize": True,

@@ -20,7 +20,7 @@ def convert_to_domains(
 ) -> int:
     """Give each convolution several experts, mixed by the domain, in place; all other layers stay as they are.
 
-    An optimiser is made after that, for the weights are others.
+    An optimizer is made after that, for the weights are others.
 
     Args:
         module: Any net, such as one of timm's; not a convolution itself.

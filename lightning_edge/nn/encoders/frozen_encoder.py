@@ -57,7 +57,7 @@ class FrozenEncoder(nn.Module):
 
     @classmethod
     def from_timm(cls, model: str | None = None, weights: str | None = None) -> "FrozenEncoder":
-        """A model of timm by its name, or, without a name, plain statistics of light and colour."""
+        """A model of timm by its name, or, without a name, plain statistics of light and color."""
         return cls(ImageStatistics() if model is None else TimmEncoder(model, weights))
 
     def standardize(self, features: Float[Tensor, "images features"]) -> None:
@@ -67,7 +67,7 @@ class FrozenEncoder(nn.Module):
         self.mean, self.std = self.mean + mean * self.std, self.std * std
 
     def scaled(self, features: Float[Tensor, "images features"]) -> Float[Tensor, "images features"]:
-        """Standardise features of the bare encoder."""
+        """Standardize features of the bare encoder."""
         return (features - self.mean) / self.std
 
     def train(self, mode: bool = True) -> "FrozenEncoder":

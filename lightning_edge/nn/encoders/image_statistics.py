@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class ImageStatistics(nn.Module):
-    """Mean and deviation of each colour in each cell of a grid, and how much neighbouring pixels differ there.
+    """Mean and deviation of each color in each cell of a grid, and how much neighboring pixels differ there.
 
     A frozen encoder that needs no weights, for telling domains apart where no pretrained one is at hand.
 

@@ -1,4 +1,4 @@
-"""Normalisation of images as a layer of the net that wants it."""
+"""Normalization of images as a layer of the net that wants it."""
 
 import torch
 from jaxtyping import Float
@@ -28,7 +28,7 @@ class Normalize(nn.Module):
         return cls(config["mean"], config["std"])
 
     def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels h w"]:
-        """Return the normalised image.
+        """Return the normalized image.
 
         Raises:
             ValueError: The image is of whole numbers, as bytes are.

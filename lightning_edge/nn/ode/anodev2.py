@@ -38,7 +38,7 @@ class ODEBlock(nn.Module):
         time_channel: The net sees the time too, as one more channel behind those of the activations.
         check_finite: Look whether the result is finite, which a GPU has to wait for.
         norm_by_time: Batch norms have :class:`~lightning_edge.nn.ode.statistics_by_time.StatisticsByTime`, in place of
-            one mean over all steps, by which no step is normalised as it was in training. Evaluations at one time,
+            one mean over all steps, by which no step is normalized as it was in training. Evaluations at one time,
             as in ``rk4``, share them; at one that no step looks at, as the continuous adjoint does, those of the
             latest time before it count.
 

@@ -17,7 +17,7 @@ class WrappedBranch(SegmentationBranch):
         branch = WrappedBranch(net)
 
     Args:
-        net: Maps normalised images to scores of the classes, by ``head`` as the last thing it does. It is changed: its
+        net: Maps normalized images to scores of the classes, by ``head`` as the last thing it does. It is changed: its
             head becomes that of the branch.
         head: Name of its last layers, the first of which is a convolution.
         mean: Subtracted from images in [0, 1], one for each channel.

@@ -1,4 +1,4 @@
-"""Modules that look at a pixel's neighbourhood by shifting channels, in place of spatial convolutions."""
+"""Modules that look at a pixel's neighborhood by shifting channels, in place of spatial convolutions."""
 
 from functools import partial
 from typing import Any

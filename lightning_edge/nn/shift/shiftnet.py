@@ -152,7 +152,7 @@ class ShiftNet(ImageClassifier):
         initialise(self)
 
     def forward_features(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch c h w"]:
-        """Features after the last group, normalised."""
+        """Features after the last group, normalized."""
         return self.norm(self.group4(self.group3(self.group2(self.group1(self.stem(image))))))
 
     def pool(self, features: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c"]:

@@ -7,7 +7,7 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Domain:
-    """How a scene is lit, seen and recorded; colours are RGB with white at 1.
+    """How a scene is lit, seen and recorded; colors are RGB with white at 1.
 
     Attributes:
         name: What users call it.
@@ -16,8 +16,8 @@ class Domain:
         sun_elevation_deg: Range from which a scene draws it.
         sky_tint: Factor on the picture of the clouds.
         sky_contrast: Of blue against white; 0 is an overcast sky.
-        horizon: Colour of the sky above the horizon, and of the air that distance adds.
-        haze: How much the sky takes on the colour of the horizon where it meets it.
+        horizon: Color of the sky above the horizon, and of the air that distance adds.
+        haze: How much the sky takes on the color of the horizon where it meets it.
         extinction_per_m: Beer-Lambert coefficient of the air. Fog of 0.03 is a meteorological optical range of 100 m
             (range = 2.996 / coefficient; Sakaridis et al., IJCV 2018, use 0.005 to 0.06).
         shadow: Share of the light that the sun's shadows take away from the ground.
@@ -90,7 +90,7 @@ PLAIN = Domain(
     shadow=0.0, contact=0.0, lamps=0.0,
     headlights=0.0, bloom=0.0, wet=0.0, rain=0.0, shot_noise=0.0, read_noise=0.0, exposure=(1.0, 1.0),
 )  # fmt: skip
-"""Only the colours of the surfaces, for tests of motion."""
+"""Only the colors of the surfaces, for tests of motion."""
 
 DOMAINS: dict[str, Domain] = {domain.name: domain for domain in (DAY, DUSK, NIGHT, RAIN, FOG, PLAIN)}
 

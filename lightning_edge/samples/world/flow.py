@@ -18,7 +18,7 @@ class Geometry:
         index: For every pixel, position of its surface in ``visible``.
         u: Texture coordinate, in repetitions.
         v: Texture coordinate, in repetitions.
-        inverse_depth: 1 / metres along the optical axis.
+        inverse_depth: 1 / meters along the optical axis.
         column: Where the point was in the previous frame, pixels.
         row: Where the point was in the previous frame, pixels.
         previous_inverse_depth: Its inverse depth there.

@@ -1,6 +1,6 @@
 """What everything in the world is made of: flat, textured panels.
 
-Object coordinates are metres: x forward, y left, z up, origin on the ground. A panel lies in a plane ``origin + u *
+Object coordinates are meters: x forward, y left, z up, origin on the ground. A panel lies in a plane ``origin + u *
 axis_u + v * axis_v`` and shows its front when seen against ``axis_u x axis_v``. A *limb* is a panel that turns about
 ``axis_v`` towards the viewer, as a pole, an arm or a tree top does not change its outline when one walks around it.
 """
@@ -15,7 +15,7 @@ from lightning_edge.samples.world.textures import Texture
 
 Vector = tuple[float, float, float]
 Outline = np.ndarray
-"""Corners of a polygon in panel coordinates, float ``[corners, 2]``, metres."""
+"""Corners of a polygon in panel coordinates, float ``[corners, 2]``, meters."""
 
 ZERO: Vector = (0.0, 0.0, 0.0)
 FORWARD: Vector = (1.0, 0.0, 0.0)
@@ -126,7 +126,7 @@ def extrude(label: Label, texture: Texture, tint: Vector, profile: np.ndarray, w
         label: Class.
         texture: Material.
         tint: RGB factor.
-        profile: Corners (x, z) from the lower rear over the top to the lower front, metres.
+        profile: Corners (x, z) from the lower rear over the top to the lower front, meters.
         width_m: Size along y.
     """
     half = width_m / 2

@@ -1,6 +1,6 @@
 """The world as tables: bodies that move, the surfaces they consist of, the polygons painted on the surfaces.
 
-A scene is in metres and seconds. It knows no camera, no light and no weather.
+A scene is in meters and seconds. It knows no camera, no light and no weather.
 """
 
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ STILL = Motion()
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a body covers, for shadows and for the order of painting: half sizes and heights, metres."""
+    """What a body covers, for shadows and for the order of painting: half sizes and heights, meters."""
 
     half_length_m: float
     half_width_m: float
