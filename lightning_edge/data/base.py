@@ -55,10 +55,10 @@ class EdgeDataModule(LightningDataModule, ABC):
     once, in order; under several processes Lightning repeats a few samples to make their numbers equal.
 
     Args:
-        batch_size: samples in a training batch of one process.
-        eval_batch_size: samples in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that read data, for each loader.
-        seed: of order and augmentation.
+        batch_size: Number of samples in a training batch of one process.
+        eval_batch_size: Number of samples in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that read data, for each data loader.
+        seed: Seed of the order of the training samples and of their augmentation.
     """
 
     batch_type: ClassVar[type]
@@ -125,7 +125,7 @@ class EdgeDataModule(LightningDataModule, ABC):
         """Seeded and resumable batches of the train split.
 
         Raises:
-            ValueError: if the trainer limits an epoch to batches that do not make whole optimizer steps.
+            ValueError: The trainer limits an epoch to batches that do not make whole optimizer steps.
         """
         dataset = self.dataset("train")
         accumulate = 1 if self.trainer is None else self.trainer.accumulate_grad_batches

@@ -36,20 +36,20 @@ class BDD100KDataModule(DetectionDataModule):
     scenes, it serves as many others, which are drawn when they are first asked for.
 
     Args:
-        root: Folder of the data set; small generated scenes in the same layout if ``None``.
+        root: Folder of the data set. If ``None``, small generated scenes in the same layout are used.
         partition: Which domain an image is of; a domain for each time of day and weather if ``None``.
         embedding: How a domain is described; ``OneHotEmbedding()`` if ``None``.
         only: Keeps the images with these values of some attributes, such as ``{"timeofday": ("night",)}``.
         input_size: Height and width of all images in batches, pixels.
-        train_transform: As in :class:`~lightning_edge.data.detection.DetectionDataModule`.
-        num_sample_train: generated training images.
-        num_sample_val: generated validation images, and as many for testing.
-        sample_size: height and width of generated images, pixels.
-        sample_domains: light and weather of generated images.
-        batch_size: images in a training batch of one process.
-        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that read images, for each loader.
-        seed: of order and augmentation.
+        train_transform: See :class:`~lightning_edge.data.detection.DetectionDataModule`.
+        num_sample_train: Number of generated training images.
+        num_sample_val: Number of generated validation images; the generated test split has as many.
+        sample_size: Height and width of generated images, in pixels.
+        sample_domains: Light and weather of generated images.
+        batch_size: Number of images in a training batch of one process.
+        eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that read images, for each data loader.
+        seed: Seed of the order of the training samples and of their augmentation.
 
     Raises:
         ValueError: An argument is out of range.

@@ -56,16 +56,16 @@ class CamVidDataModule(SegmentationDataModule):
     (163), validates on the later half of 0001TP (62, of the usual test images) and tests on those 101.
 
     Args:
-        root: folder with ``train``, ``trainannot``, ``val``, ...; small generated scenes in the same layout if
+        root: Folder with ``train``, ``trainannot``, ``val``, ...; small generated scenes in the same layout if
             ``None``.
         protocol: ``usual`` splits, or ``held-out-sequence``.
-        sample_size: height and width of generated images, pixels.
-        num_samples: generated images for training, validation and testing.
-        train_transform: as in :class:`~lightning_edge.data.segmentation.SegmentationDataModule`.
-        batch_size: images in a training batch of one process.
-        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that read images, for each loader.
-        seed: of order and augmentation.
+        sample_size: Height and width of generated images, in pixels.
+        num_samples: Numbers of generated images for training, validation and testing.
+        train_transform: See :class:`~lightning_edge.data.segmentation.SegmentationDataModule`.
+        batch_size: Number of images in a training batch of one process.
+        eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that read images, for each data loader.
+        seed: Seed of the order of the training samples and of their augmentation.
     """
 
     num_classes = len(_CLASS_NAMES)
@@ -111,19 +111,19 @@ class CamVidVideoDataModule(SegmentationVideoDataModule):
     ten images, so at ``max_distance`` 9 each drive gives one.
 
     Args:
-        root: as in :class:`CamVidDataModule`.
-        protocol: as in :class:`CamVidDataModule`; a method for video is best judged on ``held-out-sequence``, which
-            tests on the dense video without having trained on its sequence.
-        max_distance: frames between the oldest frame and the label in evaluation.
-        train_distances: what the same number is drawn from in training, once a batch.
-        train_motion: as in :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
-        sample_size: height and width of generated images, pixels.
-        num_samples: generated images for training, validation and testing.
-        train_transform: as in :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
-        batch_size: clips in a training batch of one process.
-        eval_batch_size: clips in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that read images, for each loader.
-        seed: of order, distances and augmentation.
+        root: See :class:`CamVidDataModule`.
+        protocol: See :class:`CamVidDataModule`; a method for video is best judged on ``held-out-sequence``, which tests
+            on the dense video without having trained on its sequence.
+        max_distance: Frames between the oldest frame and the label in evaluation.
+        train_distances: What the same number is drawn from in training, once a batch.
+        train_motion: See :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
+        sample_size: Height and width of generated images, in pixels.
+        num_samples: Numbers of generated images for training, validation and testing.
+        train_transform: See :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
+        batch_size: Number of clips in a training batch of one process.
+        eval_batch_size: Number of clips in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that read images, for each data loader.
+        seed: Seed of the order of the training clips, of their distances and of their augmentation.
     """
 
     num_classes = len(_CLASS_NAMES)

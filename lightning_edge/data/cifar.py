@@ -23,19 +23,19 @@ class CIFARDataModule(EdgeDataModule):
     A smaller ``train_fraction`` is a part of every larger one.
 
     Args:
-        root: folder with the unpacked archive, the version for Python or the binary one; small generated images in the
+        root: Folder with the unpacked archive, the version for Python or the binary one; small generated images in the
             same layout if ``None``.
         num_classes: 10 or 100.
-        val_fraction: share of the training images that validation takes; at 0 it takes the test images, as papers do
+        val_fraction: Share of the training images that validation takes; at 0 it takes the test images, as papers do
             that report the best epoch.
-        train_fraction: share of the remaining images that is trained on.
-        num_samples: generated images for training and testing.
-        train_transform: augmentation from albumentations; :class:`~lightning_edge.data.images.augmentation.CropFlip` if
+        train_fraction: Share of the remaining images that is trained on.
+        num_samples: Numbers of generated images for training and testing.
+        train_transform: Augmentation from albumentations; :class:`~lightning_edge.data.images.augmentation.CropFlip` if
             ``None``, and ``albumentations.NoOp()`` is none.
-        batch_size: images in a training batch of one process.
-        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that augment images, for each loader.
-        seed: of order and augmentation.
+        batch_size: Number of images in a training batch of one process.
+        eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that augment images, for each data loader.
+        seed: Seed of the order of the training samples and of their augmentation.
 
     Raises:
         ValueError: An argument is out of range.

@@ -35,16 +35,16 @@ class CityscapesDataModule(SegmentationDataModule):
     serves as many others, which are drawn when they are first asked for.
 
     Args:
-        root: folder with ``leftImg8bit`` and ``gtFine``; small generated scenes in the same layout if ``None``.
-        sample_size: height and width of generated images, pixels.
-        sample_domain: conditions in generated images.
-        num_sample_train: generated training images.
-        num_sample_val: generated validation images, and as many for testing.
-        train_transform: as in :class:`~lightning_edge.data.segmentation.SegmentationDataModule`.
-        batch_size: images in a training batch of one process.
-        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that read images, for each loader.
-        seed: of order and augmentation.
+        root: Folder with ``leftImg8bit`` and ``gtFine``; small generated scenes in the same layout if ``None``.
+        sample_size: Height and width of generated images, in pixels.
+        sample_domain: Conditions in generated images.
+        num_sample_train: Number of generated training images.
+        num_sample_val: Number of generated validation images; the generated test split has as many.
+        train_transform: See :class:`~lightning_edge.data.segmentation.SegmentationDataModule`.
+        batch_size: Number of images in a training batch of one process.
+        eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that read images, for each data loader.
+        seed: Seed of the order of the training samples and of their augmentation.
     """
 
     num_classes = len(_CLASS_NAMES)
@@ -88,20 +88,20 @@ class CityscapesVideoDataModule(SegmentationVideoDataModule):
     serves as many others, which are drawn when they are first asked for.
 
     Args:
-        root: folder with ``leftImg8bit_sequence`` and ``gtFine``, and with ``leftImg8bit`` where clips have one frame,
+        root: Folder with ``leftImg8bit_sequence`` and ``gtFine``, and with ``leftImg8bit`` where clips have one frame,
             as those for training have with ``train_motion``; small generated scenes in the same layout if ``None``.
-        max_distance: frames between the oldest frame and the label in evaluation, at most 19.
-        train_distances: what the same number is drawn from in training, once a batch.
-        train_motion: as in :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
-        sample_size: height and width of generated images, pixels.
-        sample_domain: conditions in generated images.
-        num_sample_train: generated training clips.
-        num_sample_val: generated validation clips, and as many for testing.
-        train_transform: as in :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
-        batch_size: clips in a training batch of one process.
-        eval_batch_size: clips in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that read images, for each loader.
-        seed: of order, distances and augmentation.
+        max_distance: Frames between the oldest frame and the label in evaluation, at most 19.
+        train_distances: What the same number is drawn from in training, once a batch.
+        train_motion: See :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
+        sample_size: Height and width of generated images, in pixels.
+        sample_domain: Conditions in generated images.
+        num_sample_train: Number of generated training clips.
+        num_sample_val: Number of generated validation clips; the generated test split has as many.
+        train_transform: See :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
+        batch_size: Number of clips in a training batch of one process.
+        eval_batch_size: Number of clips in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that read images, for each data loader.
+        seed: Seed of the order of the training clips, of their distances and of their augmentation.
     """
 
     num_classes = len(_CLASS_NAMES)

@@ -14,9 +14,9 @@ def check_class_names(num_classes: int, class_names: Sequence[str] | None, palet
     """Raise ``ValueError`` unless there is one name, and one color, for each class, and no two names share a log key.
 
     Args:
-        num_classes: how many classes there are.
-        class_names: what scores are logged as; unchecked if ``None``.
-        palette: colors of pictures; unchecked if ``None``.
+        num_classes: How many classes there are.
+        class_names: What scores are logged as; unchecked if ``None``.
+        palette: Colors of pictures; unchecked if ``None``.
     """
     for name, values in (("class_names", class_names), ("palette", palette)):
         if values is not None and len(values) != num_classes:

@@ -60,12 +60,12 @@ class DetectionDataModule(DomainDataModule):
             size. :class:`~lightning_edge.data.images.augmentation.DetectionAugmentation` if ``None``, and
             ``albumentations.NoOp()`` is none. ``scale`` in a batch remains that of the letterbox.
         partition: Which domain an image is of.
-        embedding: How a domain is described.
+        embedding: How a domain is described to the net.
         only: Keeps the images with these values of some attributes.
-        batch_size: images in a training batch of one process.
-        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that read images, for each loader.
-        seed: of order and augmentation.
+        batch_size: Number of images in a training batch of one process.
+        eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that read images, for each data loader.
+        seed: Seed of the order of the training samples and of their augmentation.
 
     Raises:
         ValueError: An argument is out of range.

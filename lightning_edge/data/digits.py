@@ -46,21 +46,20 @@ class DigitsDataModule(DomainDataModule):
     judged may have written others that are trained on.
 
     Args:
-        root: folder with ``mnist/`` and ``mnist_m/`` as published; small generated images in the same layout if
+        root: Folder with ``mnist/`` and ``mnist_m/`` as published; small generated images in the same layout if
             ``None``.
-        num_train_per_domain: at most so many training images of each domain; all domains have equally many, and no
-            more than there are in MNIST-M. Fewer are always a part of more.
-        num_samples: generated images for training, and for MNIST-M and testing.
-        train_transform: augmentation from albumentations;
-            :class:`~lightning_edge.data.images.augmentation.RandomShift` if ``None``, and ``albumentations.NoOp()`` is
-            none.
-        partition: which domain an image is of; its ``source`` if ``None``.
-        embedding: how a domain is described; by its number, one-hot, if ``None``.
-        only: keeps the images with these values of some attributes.
-        batch_size: images in a training batch of one process.
-        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that augment images, for each loader.
-        seed: of order and augmentation.
+        num_train_per_domain: At most so many training images of each domain; all domains have equally many, and no more
+            than there are in MNIST-M. Fewer are always a part of more.
+        num_samples: Generated images for training, and for MNIST-M and testing.
+        train_transform: Augmentation from albumentations; :class:`~lightning_edge.data.images.augmentation.RandomShift`
+            if ``None``, and ``albumentations.NoOp()`` is none.
+        partition: Which domain an image is of; its ``source`` if ``None``.
+        embedding: How a domain is described; by its number, one-hot, if ``None``.
+        only: Keeps the images with these values of some attributes.
+        batch_size: Number of images in a training batch of one process.
+        eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that augment images, for each data loader.
+        seed: Seed of the order of the training samples and of their augmentation.
 
     Raises:
         ValueError: An argument is out of range.

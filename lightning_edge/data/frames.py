@@ -39,15 +39,15 @@ class FramesDataModule(EdgeDataModule):
     EXIF orientation, as viewers show them. Frames may change their size as long as they come one by one.
 
     Args:
-        source: a folder of images, or a video file that OpenCV can read.
-        every: take each ``every``-th frame only; ``frame_index`` in the batch counts all of them.
-        size: height and width in pixels to resize frames to, whatever their shape; as they come if ``None``.
-        batch_size: frames in a batch.
-        num_workers: processes that read images; a video is read by one at most.
+        source: A folder of images, or a video file that OpenCV can read.
+        every: Take each ``every``-th frame only; ``frame_index`` in the batch counts all of them.
+        size: Height and width in pixels to resize frames to, whatever their shape; as they come if ``None``.
+        batch_size: Frames in a batch.
+        num_workers: Processes that read images; a video is read by one at most.
 
     Raises:
-        FileNotFoundError: in ``setup``, if there is no such source or no image in the folder.
-        ValueError: in ``setup``, if the first frame cannot be read, or two images would have results of one name.
+        FileNotFoundError: In ``setup``, if there is no such source or no image in the folder.
+        ValueError: In ``setup``, if the first frame cannot be read, or two images would have results of one name.
     """
 
     batch_type = FrameBatch

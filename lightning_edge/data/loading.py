@@ -38,15 +38,15 @@ class SeededSampler(DistributedSampler[SampleRequest]):
     Lightning leaves those alone. Subclasses may override :meth:`order`.
 
     Args:
-        dataset: what is sampled; its ``__getitem__`` receives a :class:`SampleRequest`.
-        batch_size: samples in a batch of one process.
-        num_replicas: number of processes.
-        rank: which of them this is.
-        seed: of everything random.
-        accumulate: batches of a process whose gradients make one step.
+        dataset: What is sampled; its ``__getitem__`` receives a :class:`SampleRequest`.
+        batch_size: Samples in a batch of one process.
+        num_replicas: Number of processes.
+        rank: Which of them this is.
+        seed: Of everything random.
+        accumulate: Batches of a process whose gradients make one step.
 
     Raises:
-        ValueError: if the dataset does not fill one step.
+        ValueError: The dataset does not fill one step.
     """
 
     def __init__(

@@ -21,8 +21,8 @@ def mix_seeds(common: tuple[int, int, int, int], last: Sequence[int]) -> UInt64[
     ``SeedSequence`` for each seed takes longer than cropping and flipping a small image.
 
     Args:
-        common: the first numbers of all seeds, at least 0.
-        last: the last number of each, at least 0 and below 2**32.
+        common: The first numbers of all seeds, at least 0.
+        last: The last number of each, at least 0 and below 2**32.
 
     Raises:
         OverflowError: A last number is out of range.

@@ -42,13 +42,13 @@ class SegmentationDataModule(EdgeDataModule):
     Images and masks are read as their files store them; an EXIF orientation is ignored in both, with a warning.
 
     Args:
-        train_transform: augmentation from albumentations, applied alike to image and mask.
+        train_transform: Augmentation from albumentations, applied alike to image and mask.
             :class:`~lightning_edge.data.images.augmentation.StreetAugmentation` at the size of the images if ``None``;
             for no augmentation give ``albumentations.NoOp()``.
-        batch_size: images in a training batch of one process.
-        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that read images, for each loader.
-        seed: of order and augmentation.
+        batch_size: Number of images in a training batch of one process.
+        eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that read images, for each data loader.
+        seed: Seed of the order of the training samples and of their augmentation.
     """
 
     batch_type = SegmentationBatch
@@ -102,15 +102,15 @@ class SegmentationVideoDataModule(SegmentationDataModule):
     ``train_distances``; evaluation clips have ``max_distance + 1`` frames.
 
     Args:
-        max_distance: frames between the oldest frame and the label in evaluation.
-        train_distances: what the same number is drawn from in training.
-        train_motion: makes the clips for training of the labeled image alone, so that no other frames are needed;
+        max_distance: Frames between the oldest frame and the label in evaluation.
+        train_distances: What the same number is drawn from in training.
+        train_motion: Makes the clips for training of the labeled image alone, so that no other frames are needed;
             frames of the data themselves if ``None``.
-        train_transform: as in :class:`SegmentationDataModule`; it changes all frames of a clip alike.
-        batch_size: clips in a training batch of one process.
-        eval_batch_size: clips in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that read images, for each loader.
-        seed: of order, distances and augmentation.
+        train_transform: See :class:`SegmentationDataModule`; it changes all frames of a clip alike.
+        batch_size: Number of clips in a training batch of one process.
+        eval_batch_size: Number of clips in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that read images, for each data loader.
+        seed: Seed of the order of the training clips, of their distances and of their augmentation.
     """
 
     batch_type = ClipBatch

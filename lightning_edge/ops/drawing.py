@@ -30,7 +30,7 @@ def colour_mask(
     """Paint each pixel in the color of its class and ignored pixels in black.
 
     Raises:
-        ValueError: if the mask has a class without a color.
+        ValueError: The mask has a class without a color.
     """
     is_class = mask != ignore_index
     used = np.unique(mask[is_class])
@@ -71,7 +71,7 @@ def draw_boxes(
         thickness: Of the outlines, pixels. From 2 on, outlines in dark colors get a light rim.
 
     Raises:
-        ValueError: if a box is of a class without color or name.
+        ValueError: A box is of a class without color or name.
     """
     num_classes = min(len(palette), len(names))
     if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
@@ -153,7 +153,7 @@ def tile(
         titles: What to write above the columns, one for each.
 
     Raises:
-        ValueError: if there is no image, or another number of titles than of columns.
+        ValueError: There is no image, or another number of titles than of columns.
     """
     images = [image for row in rows for image in row]
     if not images:
@@ -192,7 +192,7 @@ def with_legend(
         palette: Colors of the classes.
 
     Raises:
-        ValueError: if there is another number of names than of colors.
+        ValueError: There is another number of names than of colors.
     """
     if len(names) != len(palette):
         raise ValueError(f"expected one name for each of {len(palette)} colors, got {list(names)}")

@@ -26,10 +26,10 @@ class DomainDataModule(EdgeDataModule):
         partition: Which domain an image is of.
         embedding: How a domain is described, and with it what is known of an image when it is seen.
         only: Keeps the images with these values of some attributes, such as ``{"timeofday": ("night",)}``.
-        batch_size: images in a training batch of one process.
-        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that read images, for each loader.
-        seed: of order and augmentation.
+        batch_size: Number of images in a training batch of one process.
+        eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that read images, for each data loader.
+        seed: Seed of the order of the training samples and of their augmentation.
     """
 
     vocabulary: ClassVar[Vocabulary]

@@ -46,7 +46,7 @@ class CIFARSplits:
         num_classes: 10 or 100.
         val_fraction: Share of the training images that validation takes; at 0 it takes the test images.
         train_fraction: Share of the remaining images that is trained on.
-        num_samples: Generated images for training and testing.
+        num_samples: Numbers of generated images for training and testing.
 
     Raises:
         ValueError: An argument is out of range.

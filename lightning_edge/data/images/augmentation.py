@@ -22,10 +22,10 @@ class StreetAugmentation(A.Compose):
     and ignored in masks.
 
     Args:
-        height: of the crop, pixels.
-        width: of the crop, pixels.
-        scale: least and greatest factor of size.
-        color: greatest relative change of brightness, contrast and saturation.
+        height: Of the crop, pixels.
+        width: Of the crop, pixels.
+        scale: Least and greatest factor of size.
+        colour: Greatest relative change of brightness, contrast and saturation.
     """
 
     def __init__(self, height: int, width: int, scale: tuple[float, float] = (0.75, 1.5), colour: float = 0.2) -> None:
@@ -51,9 +51,9 @@ class CropFlip(A.Compose):
     """Pad by black, crop a random window of the old size, flip: the usual set for CIFAR (He et al., arXiv:1512.03385).
 
     Args:
-        height: of the images, pixels.
-        width: of the images, pixels.
-        padding: on each side, pixels.
+        height: Of the images, pixels.
+        width: Of the images, pixels.
+        padding: On each side, pixels.
     """
 
     def __init__(self, height: int = 32, width: int = 32, padding: int = 4) -> None:
@@ -64,9 +64,9 @@ class RandomShift(A.Compose):
     """Move by a few pixels; what comes into view repeats the border. For things that a flip would make others of.
 
     Args:
-        height: of the images, pixels.
-        width: of the images, pixels.
-        shift_px: at most so far along each axis.
+        height: Of the images, pixels.
+        width: Of the images, pixels.
+        shift_px: At most so far along each axis.
     """
 
     def __init__(self, height: int = 32, width: int = 32, shift_px: int = 2) -> None:
@@ -80,10 +80,10 @@ class DetectionAugmentation(A.Compose):
     a picture from 0.6 to 1 of its greatest.
 
     Args:
-        height: of the images, pixels; they keep it.
-        width: of the images, pixels; they keep it.
-        scale: least and greatest factor of size; a smaller picture is padded by gray, of a larger one a part is shown.
-        color: greatest relative change of brightness, contrast and saturation.
+        height: Of the images, pixels; they keep it.
+        width: Of the images, pixels; they keep it.
+        scale: Least and greatest factor of size; a smaller picture is padded by gray, of a larger one a part is shown.
+        colour: Greatest relative change of brightness, contrast and saturation.
     """
 
     def __init__(self, height: int, width: int, scale: tuple[float, float] = (0.8, 1.25), colour: float = 0.1) -> None:

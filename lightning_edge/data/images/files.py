@@ -36,15 +36,15 @@ def read_image(path: Path, upright: bool = False) -> RgbImage:
     """Read a color image of 8 bits per channel.
 
     Args:
-        path: a PNG, JPEG, BMP, WebP, PPM or TIFF.
-        upright: turn it by its EXIF orientation, as viewers do. As it is stored if ``False``, which suits labels, with
+        path: A PNG, JPEG, BMP, WebP, PPM or TIFF.
+        upright: Turn it by its EXIF orientation, as viewers do. As it is stored if ``False``, which suits labels, with
             a warning for the first of a folder that has an orientation.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        OSError: if it cannot be read.
-        ValueError: if it is empty, cut short or no image, if it has more than 8 bits per channel, or if it declares
-            more than 134 million pixels, or more than 17 million in a file of less than a byte for each 10,000.
+        FileNotFoundError: There is no such file.
+        OSError: It cannot be read.
+        ValueError: It is empty, cut short or no image, if it has more than 8 bits per channel, or if it declares more
+            than 134 million pixels, or more than 17 million in a file of less than a byte for each 10,000.
     """
     data, header = open_image(path)
     if (largest := largest_value(header)) > 255:
@@ -79,9 +79,9 @@ def read_mask(path: Path, label_table: LabelTable) -> IdMask:
     is read where its channels are equal. An EXIF orientation is ignored.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        OSError: if it cannot be read.
-        ValueError: if it is broken, has colors instead of ids, or holds an id that the table does not know.
+        FileNotFoundError: There is no such file.
+        OSError: It cannot be read.
+        ValueError: It is broken, has colors instead of ids, or holds an id that the table does not know.
     """
     ids = _read_ids(path)
     if ids.dtype != np.uint8:
@@ -96,7 +96,7 @@ def label_table(classes: dict[int, int]) -> LabelTable:
     """Lookup table from label ids to classes; all ids that are not named are errors in :func:`read_mask`.
 
     Raises:
-        ValueError: if an id or a class is not within 0..255, or a class is 254, which marks unknown ids.
+        ValueError: An id or a class is not within 0..255, or a class is 254, which marks unknown ids.
     """
     table = np.full(256, _UNKNOWN, dtype=np.uint8)
     for label_id, label in classes.items():

@@ -30,9 +30,9 @@ def open_image(path: Path) -> tuple[bytes, Image.Image]:
     """The bytes of an image file and its header, in bounded memory whatever the file says; nothing is decoded.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        OSError: if it cannot be read.
-        ValueError: if it is no image file, or declares a size that its bytes can hardly hold.
+        FileNotFoundError: There is no such file.
+        OSError: It cannot be read.
+        ValueError: It is no image file, or declares a size that its bytes can hardly hold.
     """
     data = _read_bytes(path)
     return data, _open_header(io.BytesIO(data), len(data), path)
@@ -75,7 +75,7 @@ def images_in(folder: Path) -> list[Path]:
     that does not exist.
 
     Raises:
-        OSError: if the folder cannot be read.
+        OSError: The folder cannot be read.
     """
     try:
         files = sorted(folder.iterdir()) if folder.is_dir() else []
@@ -105,10 +105,10 @@ def load(data: bytes, header: Image.Image, path: Path, mode: str | None = None) 
     """Decode by Pillow, which keeps the indices of palettes; raises ``ValueError`` if the pixels are damaged.
 
     Args:
-        data: the bytes of the file.
-        header: what :func:`open_image` made of them.
-        path: the file, for the error.
-        mode: one of Pillow's, such as ``RGB``; as the file has it if ``None``.
+        data: The bytes of the file.
+        header: What :func:`open_image` made of them.
+        path: The file, for the error.
+        mode: One of Pillow's, such as ``RGB``; as the file has it if ``None``.
     """
     try:
         Image.open(io.BytesIO(data), formats=_FORMATS).verify()  # the checksums of a PNG, which loading skips

@@ -196,7 +196,7 @@ def test_depthwise_convolutions_become_factors_of_channels():
 
 
 def test_a_conversion_without_effect_warns():
-    with pytest.warns(UserWarning, match="no convolution of Sequential could be replaced by a shift"):
+    with pytest.warns(UserWarning, match="No convolution of Sequential could be replaced by a shift"):
         assert convert_to_shifts(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(16, 8, 3))) == 0
 
 
