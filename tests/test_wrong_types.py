@@ -68,7 +68,7 @@ def test_are_one_sentence_each():
         "expected train_fraction within (0, 1], got '1'",
         "expected num_classes of 10 or 100, got None",
         "expected a whole number as severity, got None",
-        "expected one or more corruptions, none of them twice, got []",
+        "expected one or more corruptions without duplicates, got []",
         "expected a whole number as num_train_per_domain, got None",
         "expected two numbers as num_samples, got 300",
         "expected only['source'] as a tuple of ('mnist', 'mnist_m', 'inverted', 'blurred'), got None",
