@@ -57,7 +57,7 @@ def test_are_one_sentence_each():
         "expected a whole number as num_steps, got 2.5",
         "expected a function as step, as in lightning_edge.ops, got 'rk4'",
         "expected a function as gradient, as in lightning_edge.ops, got 'block_checkpoint'",
-        "expected a whole number as dilation, got 1.5",
+        "expected dilation to be a whole number, got 1.5",
         "expected an image of floats in [0, 1], got torch.uint8: divide bytes by 255",
         "expected a whole number as batch_size, got None",
         "expected a whole number as num_workers, got 1.5",

@@ -35,7 +35,7 @@ def test_one_hot_says_which_domain():
 
 
 def test_one_hot_refuses_domains_that_do_not_recur():
-    with pytest.raises(ValueError, match="OneHotEmbedding expected .*, got EachImage: use MeanFeatureEmbedding"):
+    with pytest.raises(ValueError, match=r"OneHotEmbedding expected .*, got EachImage: use MeanFeatureEmbedding"):
         OneHotEmbedding().num_features(EachImage(), VOCABULARY)
 
 

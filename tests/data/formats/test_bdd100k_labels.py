@@ -64,8 +64,8 @@ def test_boxes_that_are_none_are_left_out_and_told_of_once(tmp_path):
         first, second = read(tmp_path, [frame("a", [boxed(1, 2, 9, 8)]), frame("b", faulty)])
     (warning,) = caught
     assert str(warning.message) == (
-        f"{tmp_path}/labels/det_20/det_train.json: boxes are skipped: 4 without four valid coordinates, the first is label "
-        "misspelt of b.jpg; 3 without an area, the first is label turned of b.jpg."
+        f"{tmp_path}/labels/det_20/det_train.json: boxes are skipped: 4 without four valid coordinates, the first is "
+        "label misspelt of b.jpg; 3 without an area, the first is label turned of b.jpg."
     )
     assert (len(first.label), len(second.label), len(second.ignored_label)) == (1, 0, 0)
 
