@@ -26,9 +26,9 @@ class Appearance:
     """Draws frames of one scene in one domain; the same seed gives the same pictures.
 
     Args:
-        renderer: The scene and its camera.
-        domain: Light and weather.
-        seed: Of the direction of the sun, exposure, noise and rain.
+        renderer: Renderer of the scene with its camera.
+        domain: Light and weather conditions.
+        seed: Seed of the direction of the sun, the exposure, the noise and the rain.
     """
 
     def __init__(self, renderer: Renderer, domain: Domain, seed: int) -> None:
