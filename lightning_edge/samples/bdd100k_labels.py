@@ -10,7 +10,7 @@ from lightning_edge.samples.world.frames import Frame
 from lightning_edge.samples.world.labels import THINGS, Label
 
 TIMESTAMP_MS = 10_000
-"""Of the frame in its video, as in the real labels."""
+"""Time stamp of the frame in its video, as in the real labels."""
 
 SMALLEST_PX, LEAST_VISIBLE = 3, 0.1
 """Objects with a shorter side, or of which less is visible, are not labeled."""

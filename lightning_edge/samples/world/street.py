@@ -113,7 +113,7 @@ class EgoMotion:
     """How the ego vehicle drives: speed over time, and a slight wander inside its lane.
 
     Speeds are urban, 0 to 13.5 m/s; accelerations stay below the 3 m/s2 that drivers find comfortable. One drive in six
-    begins at a standstill.
+    starts from a standstill.
     """
 
     STEP_S = 0.01
