@@ -1,4 +1,4 @@
-"""From marks in time to the report of a stage: laps, statistics, table."""
+"""The latency report of a stage, computed from time marks: laps, statistics and a table."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ MARKS = ("load_start", "load_end", "transfer_end", "step_start", "step_end")
 
 @dataclass(frozen=True)
 class Lap:
-    """One batch: durations of load, transfer, step and post, which add up to its whole turn."""
+    """The durations of one batch: load, transfer, step and post. Together they are the time from batch to batch."""
 
     parts_ms: tuple[float, float, float, float]
     batch_size: int | None
@@ -28,20 +28,20 @@ class Lap:
 
 @dataclass
 class Laps:
-    """Batches of one stage, put together from marks in time; a batch that lacks a mark is dropped."""
+    """The batches of one stage, computed from time marks. A batch without all marks is dropped."""
 
     finished: list[Lap] = field(default_factory=list)
     batch_size: int | None = None
     _marks: dict[str, float] = field(default_factory=dict)
 
     def mark(self, name: str, now_ms: float) -> None:
-        """Note when one of `MARKS` was passed; the first ends the batch before."""
+        """Record the time of one of `MARKS`. The first mark ends the previous batch."""
         if name == MARKS[0]:
             self.close(now_ms)
         self._marks[name] = now_ms
 
     def close(self, now_ms: float) -> None:
-        """End the present batch, whose time outside load, transfer and step goes to ``post``."""
+        """End the current batch. Its time outside of load, transfer and step counts as ``post``."""
         marks, self._marks = self._marks, {}
         if len(marks) == len(MARKS):
             load_start, load_end, transfer_end, step_start, step_end = (marks[name] for name in MARKS)
@@ -51,7 +51,7 @@ class Laps:
 
 
 def summarise(stage: str, laps: Sequence[Lap], num_warmup_batches: int) -> dict[str, Any]:
-    """Statistics of one stage as plain values: what was counted, what it gave, and what was left out and why."""
+    """Statistics of one stage as plain values: counts, times, and the reasons for what is left out."""
     counted = laps[num_warmup_batches:]
     size = mode(lap.batch_size for lap in counted) if counted else None
     alike = [lap for lap in counted if lap.batch_size == size]
@@ -74,7 +74,7 @@ def summarise(stage: str, laps: Sequence[Lap], num_warmup_batches: int) -> dict[
 
 
 def metrics(stage: str, report: dict[str, Any]) -> dict[str, float]:
-    """What a logger gets: the median of each part, every percentile of the main one, and the facts beside them."""
+    """Values to log: the median of each part, all percentiles of the main part, and the metadata."""
     main_part = "update" if stage == "train" else "latency"
     times_ms = {
         f"{stage}/{part}_ms_{name}": value["value"]
@@ -86,21 +86,21 @@ def metrics(stage: str, report: dict[str, Any]) -> dict[str, float]:
 
 
 def is_latency(key: str) -> bool:
-    """Whether a key is one of those that :func:`metrics` gives."""
+    """Whether a key is one of those that :func:`metrics` returns."""
     return key.rpartition("/")[2] in METADATA or _TIME.search(key) is not None
 
 
 def table(reports: dict[str, dict[str, Any]]) -> Table | Text:
-    """The reports of all stages of a run, for a terminal; one line where there is no percentile to show."""
+    """The reports of all stages of a run as a table for a terminal, or a line of text if there are no percentiles."""
     first = next(iter(reports.values()))
-    title = f"Time of a batch in ms, on {first['device']} ({first['machine']['cpu']})"
+    title = f"Time per batch in ms, on {first['device']} ({first['machine']['cpu']})"
     caption = "\n".join(f"{stage}: {_footnote(report)}" for stage, report in reports.items())
     rows = {
         f"{stage}/{part}": values for stage, report in reports.items() for part, values in report["parts_ms"].items()
     }
     known = [q for q in PERCENTILES if any(f"p{q}" in values for values in rows.values())]
     if not known:
-        return Text(f"Time of a batch: too few batches to state it, {num_samples_needed(50)} are needed after warm-up.")
+        return Text(f"Time per batch: there are too few batches; {num_samples_needed(50)} are needed after warm-up.")
     result = Table(
         "part",
         *(f"p{q} [95 % interval]" for q in known),
@@ -140,6 +140,6 @@ def _footnote(report: dict[str, Any]) -> str:
     others = report["num_batches_of_other_size"]
     notes += [f"{others} of another size left out"] if others else []
     notes += [f"{report['throughput_per_s']:.4g} samples/s"] if "throughput_per_s" in report else []
-    notes += [f"{report['flops_per_sample']:.4g} FLOPs a sample"] if "flops_per_sample" in report else []
+    notes += [f"{report['flops_per_sample']:.4g} FLOPs per sample"] if "flops_per_sample" in report else []
     notes += [f"{report['num_parameters']:.4g} parameters", f"peak {report['peak_memory_bytes'] / 2**20:.4g} MiB"]
     return "; ".join([", ".join(notes), *report["left_out"]])

@@ -1,4 +1,4 @@
-"""Checkpoints that a kill or a full disk cannot destroy."""
+"""Checkpoints that survive a kill and a full disk."""
 
 import io
 import os
@@ -16,30 +16,30 @@ _LEFTOVER = re.compile(r"\.[0-9a-f]{32}\.partial")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write each checkpoint beside the file that it replaces, and replace that one once all bytes are on the disk.
+    """Write each checkpoint to a new file in the same folder, and replace the old one when all bytes are on the disk.
 
-    Lightning writes to the system's temporary folder instead. Where that is another file system, it copies the result
-    over the earlier checkpoint, and a kill or a full disk meanwhile leaves neither. Every recipe uses this plug-in; in
-    Python it is an argument of the trainer::
+    Lightning writes to the system's temporary folder instead. If that is another file system, Lightning copies the
+    result over the old checkpoint, and a kill or a full disk during the copy destroys both. Every recipe uses this
+    plug-in. In Python it is an argument of the trainer::
 
         trainer = Trainer(plugins=[AtomicCheckpointIO()])
 
-    Paths such as ``s3://...`` are written and all paths are read as Lightning does it. What a killed process leaves
-    behind has a name that begins with a dot; :func:`remove_leftovers` removes it.
+    Paths such as ``s3://...`` are written by Lightning, and all paths are read by Lightning. The unfinished file of a
+    killed process has a name that starts with a dot; :func:`remove_leftovers` removes it.
     """
 
     @override
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Path | str, storage_options: Any | None = None) -> None:
-        """Write a checkpoint, whole or not at all.
+        """Write a checkpoint atomically.
 
         Args:
-            checkpoint: What ``torch.save`` takes.
-            path: The file; folders that it needs are made.
-            storage_options: Lightning's own; nothing here knows any.
+            checkpoint: Any object that ``torch.save`` can write.
+            path: Path of the file. Missing folders are created.
+            storage_options: Options of Lightning's plug-in, which supports none.
 
         Raises:
-            OSError: The file could not be written. An earlier one of this name is unchanged.
-            TypeError: There are ``storage_options``.
+            OSError: The file could not be written. An existing file of this name is unchanged.
+            TypeError: ``storage_options`` are given.
         """
         if storage_options is not None or "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
@@ -51,16 +51,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             replace_file(Path(path), content.getbuffer())
         except OSError as error:
             raise OSError(
-                f"the checkpoint {path} could not be written ({error.strerror}); an earlier one of this name is "
-                "unchanged. Make room there, or choose another folder with --trainer.default_root_dir"
+                f"the checkpoint {path} could not be written ({error.strerror}); an existing file of this name is "
+                "unchanged. Free some disk space, or choose another folder with --trainer.default_root_dir"
             ) from error
 
 
 def replace_file(path: Path, content: bytes | memoryview) -> None:
-    """Write a file that replaces the one of its name when all of it is on the disk.
+    """Write a file atomically: it replaces an existing one when all its bytes are on the disk.
 
     Raises:
-        OSError: It could not be written. An earlier file of this name is unchanged.
+        OSError: The file could not be written. An existing file of this name is unchanged.
     """
     partial = path.with_name(f".{uuid4().hex}.partial")
     try:
@@ -73,7 +73,7 @@ def replace_file(path: Path, content: bytes | memoryview) -> None:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
-    with suppress(OSError):  # some systems cannot write folders; the file is whole all the same
+    with suppress(OSError):  # some systems cannot flush folders, but the file itself is complete
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -82,9 +82,9 @@ def replace_file(path: Path, content: bytes | memoryview) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what processes that were killed while they wrote a file of a folder have left there.
+    """Remove the unfinished files that killed processes left in a folder.
 
-    Only for a folder that no other process writes to.
+    No other process may write to the folder at the same time.
     """
     if not folder.is_dir():
         return

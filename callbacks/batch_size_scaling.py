@@ -1,4 +1,4 @@
-"""How many steps, examples and seconds a training takes to a target loss."""
+"""The number of steps, examples and seconds that a training needs to reach a target loss."""
 
 import math
 from collections.abc import Mapping
@@ -24,24 +24,27 @@ from lightning_edge.analysis.scaling_run import Evaluation, LossSplit, RunMetada
 
 
 class BatchSizeScaling(Callback):
-    """Records the loss on fixed samples as a training goes on, and ends it at a target.
+    """Records the loss on fixed samples during a training, and ends the training at a target.
 
-    Works on any module with ``loss(batch)``, a scalar, as each :class:`~lightning_edge.methods.Method` has. The samples
-    are the same in every run (:meth:`~lightning_edge.data.EdgeDataModule.fixed_samples`), so runs of different batch
-    sizes, learning rates and seeds can be compared; ``python -m recipes.batch_size_scaling`` does that. They are
-    evaluated before the first step and then after every so many examples, or after every step where a batch has more;
-    the loss on training samples with batch norm as in training, but always on batches of ``eval_batch_size``, that on
-    validation samples with its running statistics, as the net will be used. A target counts as reached where the median
-    of ``window`` evaluations reaches it.
+    Works with any module that has ``loss(batch)``, which returns a scalar, such as each
+    :class:`~lightning_edge.methods.Method`. The samples are the same in every run
+    (:meth:`~lightning_edge.data.EdgeDataModule.fixed_samples`), so runs with different batch sizes, learning rates and
+    seeds can be compared; ``python -m recipes.batch_size_scaling`` does that. The samples are evaluated before the
+    first step and then every ``every_n_examples`` examples, or after every step if a batch is larger. For the loss on
+    training samples, batch norm uses the statistics of batches of ``eval_batch_size`` samples, as in training. For the
+    loss on validation samples, it uses its running statistics, as in the later use of the net. The target is reached
+    when the median of ``window`` evaluations reaches it.
 
-    A step may take several batches (``accumulate_grad_batches``) on several processes: ``batch_size`` is that of all
-    of them. Batch norm takes its statistics of a single one, the ``micro_batch_size``, and its running mean moves once
-    for each: a larger batch made by accumulation is one with *ghost* batch norm (Hoffer et al., arXiv:1705.08741).
+    A step may take several batches (``accumulate_grad_batches``) in several processes; ``batch_size`` is the number of
+    examples in all of them. Batch norm computes its statistics over a single batch, of ``micro_batch_size`` examples,
+    and updates its running mean once for each. So a larger batch made by accumulation has *ghost* batch norm (Hoffer et
+    al., arXiv:1705.08741).
 
-    What a :class:`~callbacks.gradient_noise_scale.GradientNoiseScale` beside it measures goes into the same table.
+    If the trainer also has a :class:`~callbacks.gradient_noise_scale.GradientNoiseScale`, its values are written into
+    the same table.
 
-    A loss that is not finite ends the run, too, and a ``FloatingPointError`` counts as one. Leaves in the run's folder
-    ``batch_size_scaling.csv``, a row for each evaluation, and ``batch_size_scaling.json``
+    A loss that is not finite ends the run too, and a ``FloatingPointError`` counts as one. Two files are written to the
+    run's folder: ``batch_size_scaling.csv`` with a row for each evaluation, and ``batch_size_scaling.json``
     (:mod:`lightning_edge.analysis.scaling_run`).
 
     =========================  ===================================================================  ==============
@@ -49,23 +52,24 @@ class BatchSizeScaling(Callback):
     =========================  ===================================================================  ==============
     ``scaling/train_loss``     loss on fixed training samples                                       that of the loss
     ``scaling/val_loss``       loss on fixed validation samples                                     the same
-    ``scaling/linear_error``   how far the next step took the loss from what its gradient foretold  the same
+    ``scaling/linear_error``   error of the loss that the gradient predicts for the next step       the same
     ``scaling/examples``       examples of all processes so far                                     examples
     =========================  ===================================================================  ==============
 
     Args:
-        target: Loss that ends the training; ``None`` lets it run as long as the trainer does.
-        split: Whose loss has the target, ``train`` or ``val``.
-        num_samples: How many samples of each split a loss is the mean of.
-        every_n_examples: How many examples of training lie between evaluations, at least.
-        window: Evaluations whose median counts, odd.
-        linear_error_every: At every so many evaluations, measure the linear error, for which there is one more
-            evaluation; 0 never does.
-        eval_batch_size: How many samples are evaluated together at most; the same in all runs that are to be compared.
+        target: Loss that ends the training. ``None`` does not end it before the trainer does.
+        split: Split of the loss that must reach the target, ``train`` or ``val``.
+        num_samples: Number of samples of each split for the mean loss.
+        every_n_examples: Smallest number of training examples between two evaluations.
+        window: Number of evaluations whose median counts; an odd number.
+        linear_error_every: Number of evaluations between two measurements of the linear error. Each measurement needs
+            one more evaluation. 0 disables them.
+        eval_batch_size: Largest number of samples that are evaluated together. It must be the same in all runs that are
+            compared.
 
     Raises:
-        ValueError: An argument is out of range; later, a module without ``loss``, a split without samples by index,
-            manual optimisation, or a strategy that shards weights.
+        ValueError: An argument is out of range. Later: the module has no ``loss``, a split has no samples by index, the
+            module uses manual optimization, or the strategy shards weights.
     """
 
     def __init__(
@@ -82,11 +86,11 @@ class BatchSizeScaling(Callback):
             raise ValueError(f"expected target to be a finite loss or None, got {target}")
         if min(num_samples, every_n_examples, eval_batch_size) < 1:
             raise ValueError(
-                "expected num_samples, every_n_examples and eval_batch_size from 1, got "
+                "expected num_samples, every_n_examples and eval_batch_size of at least 1, got "
                 f"{num_samples}, {every_n_examples}, {eval_batch_size}"
             )
         if window < 1 or window % 2 == 0:
-            raise ValueError(f"expected window to be odd, from 1, got {window}")
+            raise ValueError(f"expected window to be odd and at least 1, got {window}")
         if linear_error_every < 0:
             raise ValueError(f"expected linear_error_every of at least 0, got {linear_error_every}")
         self.target = target
@@ -115,9 +119,11 @@ class BatchSizeScaling(Callback):
             return
         check_plain_training(trainer, pl_module)
         if not callable(getattr(pl_module, "loss", None)):
-            raise ValueError(f"expected a module with loss(batch), got {type(pl_module).__name__} without")
-        self._begin()  # what is resumed is loaded later
-        self._folder = None if trainer.log_dir is None else Path(trainer.log_dir)  # asks all processes
+            raise ValueError(f"expected a module with loss(batch), got {type(pl_module).__name__}, which has none")
+        self._begin()  # a resumed state is loaded later
+        self._folder = (
+            None if trainer.log_dir is None else Path(trainer.log_dir)
+        )  # its getter communicates with all processes
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -125,7 +131,7 @@ class BatchSizeScaling(Callback):
             self._batches[split] = fixed_batches(trainer, split, self.num_samples, self.eval_batch_size)
         if not self._batches[self.split]:
             raise ValueError(
-                f"expected data to evaluate split {self.split!r} on, got none: give a data module, let the trainer "
+                f"expected data to evaluate split {self.split!r} on, got none: use a data module, let the trainer "
                 "validate after every epoch, or use one loader whose dataset has samples by index"
             )
         self._step = trainer.global_step
@@ -178,7 +184,7 @@ class BatchSizeScaling(Callback):
 
     @override
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # not on_train_end, which does not come where a run goes on from its last step
+        # not on_train_end, which is not called if a run resumes from its last step
         if not self._evaluations:
             return
         run = self._run(trainer, ended=True)
@@ -251,8 +257,8 @@ class BatchSizeScaling(Callback):
     def _finish_linear_error(self, trainer: Trainer, module: LightningModule, step: LinearStep) -> None:
         self._clock.pause(module.device)
         before = self._evaluations[-1]
-        foretold = before.train_loss + float(step.foretold())
-        error = abs(mean_loss(trainer, module, self._batches["train"], batch_statistics=True) - foretold)
+        predicted_loss = before.train_loss + float(step.predicted_change())
+        error = abs(mean_loss(trainer, module, self._batches["train"], batch_statistics=True) - predicted_loss)
         self._evaluations[-1] = before._replace(linear_error=error)
         self._log(trainer, {"linear_error": error})
         self._clock.go(module.device)
@@ -289,7 +295,7 @@ class BatchSizeScaling(Callback):
     def _say(self, run: ScalingRun) -> None:
         size, last = run.metadata.batch_size, run.evaluations[-1]
         if run.metadata.outcome == "diverged":
-            rank_zero_warn(f"batch size {size}: the loss is not finite from step {last.step} on, the run has ended")
+            rank_zero_warn(f"batch size {size}: the loss is not finite from step {last.step} on, so the run ends")
         elif run.metadata.outcome == "reached" and self.target is not None:
             step = math.ceil(run.time_to_target(self.target, self.split))
             rank_zero_info(f"batch size {size}: the {self.split} loss reached {self.target:g} after {step} steps")
@@ -312,7 +318,7 @@ def _sum_over_processes(trainer: Trainer, module: LightningModule, count: int) -
 
 
 def _learning_rate(trainer: Trainer) -> float:
-    """What the first group's rate is after a warm-up: the scheduler's base, or the rate itself."""
+    """Learning rate of the first parameter group after a warm-up."""
     if not trainer.optimizers:
         return math.nan
     group = trainer.optimizers[0].param_groups[0]

@@ -1,4 +1,4 @@
-"""Boxes that a detector found beside the true ones: the first thing to look at when a score surprises."""
+"""Predicted boxes next to the true ones: the first thing to look at when a score is unexpected."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,45 +16,48 @@ from lightning_edge.contracts import IGNORE_INDEX, DetectionBatch, Detections
 from lightning_edge.ops.drawing import Palette, draw_boxes, tile, with_legend
 
 _READABLE_PX = 640
-"""Longer side from which names on boxes can be read."""
+"""Least length of the longer side at which the names on boxes are readable."""
 
 _GRAY = (160, 160, 160)
 _IGNORED = "ignored"
 
 
 class DetectionPictures(EvaluationPictures):
-    """Shows what a detector finds in some images of an evaluation, beside what is true.
+    """Shows the predicted boxes in some images of an evaluation, next to the true boxes.
 
-    Works on any module whose ``validation_step`` and ``test_step`` return a list of ``Detections``, one for each image
-    of a ``DetectionBatch``. These are the first images; where the data module has ``domain_names`` and its batches have
-    ``domain``, first one of each domain, and then others where there is room. Names and colors of classes come from
-    ``class_names`` and ``palette`` of the data module where it has them. Ignored regions are gray in the truth.
+    Works with any module whose ``validation_step`` and ``test_step`` return a list of ``Detections``, one for each
+    image of a ``DetectionBatch``. The first images are shown. If the data module has ``domain_names`` and its batches
+    have ``domain``, one image of each domain comes first, and other images follow up to ``num_images``. Names and
+    colors of classes are ``class_names`` and ``palette`` of the data module if it has them. Ignored regions are gray in
+    the truth.
 
-    Leaves ``figures/detections_<stage>_epoch_<epoch>.png`` in the run's folder: one row for each image, without its
-    padding and with whole pixels enlarged where it is small, and a legend of the classes below. The name of a box is
-    left out where it would cover that of another box. Under several processes the first one shows the images that it
-    evaluates.
+    Writes ``figures/detections_<stage>_epoch_<epoch>.png`` to the run's folder, with one row for each image and a
+    legend of the classes below. Images are shown without padding, and small ones are enlarged by a whole factor. The
+    name of a box is left out if it would cover the name of another box. With several processes, the images are those
+    of the first process.
 
     ==================  ==============================================================================  =====
     key                 meaning                                                                         unit
     ==================  ==============================================================================  =====
-    ``val/detections``  images with the boxes ``prediction`` and ``truth``, to a ``WandbLogger`` only   image
+    ``val/detections``  images with the boxes ``prediction`` and ``truth``, for a ``WandbLogger`` only  image
     ==================  ==============================================================================  =====
 
     Args:
-        num_images: how many images to show.
-        every_n_epochs: in training, show the validation of every n-th epoch and of the last one only.
-        min_score: how sure a detector must be of a box that is shown, 0 to 1.
+        num_images: Number of images to show.
+        every_n_epochs: During training, the validation of every n-th epoch and of the last epoch is shown.
+        min_score: Least score of a box that is shown, 0 to 1.
 
     Raises:
-        ValueError: An argument is out of its range; later, batches or outputs of another kind.
+        ValueError: An argument is out of its range. Later: batches or outputs have another type.
     """
 
     _name = "detections"
 
     def __init__(self, num_images: int = 4, every_n_epochs: int = 1, min_score: float = 0.3) -> None:
         if num_images < 1 or every_n_epochs < 1:
-            raise ValueError(f"expected num_images and every_n_epochs from 1, got {num_images} and {every_n_epochs}")
+            raise ValueError(
+                f"expected num_images and every_n_epochs of at least 1, got {num_images} and {every_n_epochs}"
+            )
         if not 0 <= min_score <= 1:
             raise ValueError(f"expected min_score within [0, 1], got {min_score}")
         super().__init__(every_n_epochs)
@@ -73,11 +76,11 @@ class DetectionPictures(EvaluationPictures):
         if not trainer.is_global_zero:
             return
         domains = domains_of(trainer, batch, len(outputs))
-        for index, (found, domain) in enumerate(zip(outputs, domains, strict=True)):
+        for index, (detections, domain) in enumerate(zip(outputs, domains, strict=True)):
             is_first = domain and domain not in self._firsts and len(self._firsts) < self.num_images
             if not is_first and len(self._others) == self.num_images:
                 continue
-            picture = _picture(batch, index, found, domain, self.min_score)
+            picture = _picture(batch, index, detections, domain, self.min_score)
             if is_first:
                 self._firsts[picture.domain] = picture
             else:
@@ -88,7 +91,7 @@ class DetectionPictures(EvaluationPictures):
         pictures = [*self._firsts.values(), *self._others][: self.num_images]
         if not pictures:
             return
-        labels = np.concatenate([boxes.label for picture in pictures for boxes in (picture.found, picture.truth)])
+        labels = np.concatenate([boxes.label for picture in pictures for boxes in (picture.predicted, picture.truth)])
         names, palette = classes_of(getattr(trainer, "datamodule", None), int(labels.max(initial=-1)) + 1)
         if path is not None:
             table = tile([[picture.draw(names, palette)] for picture in pictures])
@@ -115,26 +118,28 @@ class DetectionPictures(EvaluationPictures):
 class _Picture(NamedTuple):
     image: UInt8[np.ndarray, "height width 3"]
     domain: str
-    """Empty where it is not known."""
-    found: Boxes
+    """Empty if it is not known."""
+    predicted: Boxes
     truth: Boxes
     ignored: Boxes
 
     def draw(self, names: list[str], palette: Palette) -> UInt8[np.ndarray, "height width 3"]:
-        """What was found beside what is true."""
+        """The image with predicted boxes, next to the image with true boxes."""
         factor = enlargement(self.image, _READABLE_PX)
         image = enlarge(self.image, factor)
-        found = _draw(image, self.found, factor, palette, names)
+        predicted = _draw(image, self.predicted, factor, palette, names)
         ignored = self.ignored._replace(label=np.zeros_like(self.ignored.label))
         truth = _draw(_draw(image, ignored, factor, (_GRAY,), ("",)), self.truth, factor, palette, names)
-        return tile([[found, truth]], titles=(f"found, {self.domain}" if self.domain else "found", "truth"))
+        return tile(
+            [[predicted, truth]], titles=(f"prediction, {self.domain}" if self.domain else "prediction", "truth")
+        )
 
     def wandb_boxes(self, names: list[str]) -> dict[str, dict[str, Any]]:
-        """The same in the format of W&B."""
+        """The boxes in the format of W&B."""
         labels = dict(enumerate(names)) | {IGNORE_INDEX: _IGNORED}
         ignored = self.ignored._replace(label=np.full_like(self.ignored.label, IGNORE_INDEX))
         truth = _wandb_data(self.truth, labels) + _wandb_data(ignored, labels)
-        layers = {"prediction": _wandb_data(self.found, labels), "truth": truth}
+        layers = {"prediction": _wandb_data(self.predicted, labels), "truth": truth}
         return {name: {"box_data": data, "class_labels": labels} for name, data in layers.items()}
 
 
@@ -164,15 +169,17 @@ def _check(outputs: Any, batch: Any) -> None:
         raise ValueError(f"expected evaluation steps to return a list of {num_images} Detections, got {kind}")
 
 
-def _picture(batch: DetectionBatch, index: int, found: Detections, domain: str, min_score: float) -> _Picture:
+def _picture(batch: DetectionBatch, index: int, detections: Detections, domain: str, min_score: float) -> _Picture:
     height, width = (batch["original_size"][index] * batch["scale"][index]).round().int().tolist()
     image = pixels_of(batch["image"][index])[: max(1, height), : max(1, width)]
     truth = Boxes(as_array(batch["boxes_xyxy"][index]), as_array(batch["label"][index]))
     ignored = Boxes(as_array(batch["ignored_xyxy"][index]), as_array(batch["ignored_label"][index]))
-    return _Picture(image, domain, *(_within(image, boxes) for boxes in (boxes_of(found, min_score), truth, ignored)))
+    return _Picture(
+        image, domain, *(_within(image, boxes) for boxes in (boxes_of(detections, min_score), truth, ignored))
+    )
 
 
 def _within(image: np.ndarray, boxes: Boxes) -> Boxes:
-    """The boxes without what of them lies in the padding."""
+    """Clip the boxes to the image, without its padding."""
     height, width = image.shape[:2]
     return boxes._replace(xyxy=boxes.xyxy.clip(0, np.array([width, height] * 2, np.float32)))

@@ -1,4 +1,4 @@
-"""Found boxes as a table and drawn on the frames."""
+"""Predicted boxes in a table and drawn on the frames."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,20 +19,20 @@ _COLUMNS = ("name", "frame_index", "x1", "y1", "x2", "y2", "score", "class")
 
 
 class DetectionWriter(BasePredictionWriter):
-    """Write the boxes that are predicted to ``predictions/boxes.csv`` in the run's folder, surest first in each frame.
+    """Write the predicted boxes to ``predictions/boxes.csv`` in the run's folder, sorted by score in each frame.
 
-    Each frame goes to ``predictions/<name>.jpg`` with the same boxes drawn. Boxes are in pixels of the frame as the net
-    saw it, and as it is drawn; their edges mean what they meant in the labels that the net learned from, so x2 and y2
-    are the last pixels inside after BDD100K. Classes without a name are numbers. A name that a spreadsheet would run
-    as a formula, such as ``=1+1`` or ``-5``, gets an apostrophe in front.
+    Each frame is written to ``predictions/<name>.jpg`` with the same boxes. Boxes are in pixels of the frame that the
+    net received, which is also the frame that is drawn. Their edges follow the convention of the training labels: for
+    BDD100K, x2 and y2 are the last pixels inside the box. Classes without a name are written as numbers. A name that a
+    spreadsheet would run as a formula, such as ``=1+1`` or ``-5``, gets an apostrophe in front.
 
-    Takes the predictions of any method whose ``predict_step`` maps a ``FrameBatch`` to a list of ``Detections``; leaves
-    other predictions alone. Names and colours of classes are ``class_names`` and ``palette`` of the module where it has
-    them. Each process after the first has a table of its own, with its number in the name.
+    Works with any method whose ``predict_step`` maps a ``FrameBatch`` to a list of ``Detections``; other predictions
+    are ignored. Names and colors of classes are ``class_names`` and ``palette`` of the module if it has them. Each
+    process after the first writes its own table, with the number of the process in the name.
 
     Args:
-        min_score: Least score of a box, 0 to 1. Boxes below it are neither written to the table nor drawn. Average
-            precision needs all boxes: give 0 for it.
+        min_score: Least score of a box, 0 to 1. Boxes below it are neither written to the table nor drawn. Set it to 0
+            to compute average precision from the table, which needs all boxes.
 
     Raises:
         ValueError: ``min_score`` is out of its range.
@@ -72,8 +72,8 @@ class DetectionWriter(BasePredictionWriter):
             self._path.unlink(missing_ok=True)
             append_rows(self._path, [_COLUMNS])
         frames = zip(batch["image"], batch["name"], batch["frame_index"].tolist(), prediction, strict=True)
-        for image, name, frame_index, found in frames:
-            boxes = boxes_of(found, self.min_score)
+        for image, name, frame_index, detections in frames:
+            boxes = boxes_of(detections, self.min_score)
             append_rows(self._path, _rows(pl_module, name, frame_index, boxes))
             self._draw(pl_module, image, name, boxes)
             self._num_written += 1
@@ -81,7 +81,7 @@ class DetectionWriter(BasePredictionWriter):
     @override
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._num_written:
-            which = f"with a score of {self.min_score:g} or more"
+            which = f"with a score of at least {self.min_score:g}"
             rank_zero_info(f"The boxes of {self._num_written} frames {which} are in {self._path}")
 
     def _draw(self, module: LightningModule, image: Any, name: str, boxes: Boxes) -> None:
@@ -94,5 +94,5 @@ def _rows(module: LightningModule, name: str, frame_index: int, boxes: Boxes) ->
     names = getattr(module, "class_names", None) or ()
     assert boxes.score is not None
     for box, score, label in zip(boxes.xyxy.tolist(), boxes.score.tolist(), boxes.label.tolist(), strict=True):
-        called = as_text(str(names[label])) if label < len(names) else label
-        yield as_text(name), frame_index, *(f"{edge:.2f}" for edge in box), f"{score:.4f}", called
+        class_name = as_text(str(names[label])) if label < len(names) else label
+        yield as_text(name), frame_index, *(f"{edge:.2f}" for edge in box), f"{score:.4f}", class_name

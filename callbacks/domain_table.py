@@ -1,4 +1,4 @@
-"""Scores of the domains of the data as a table that grows with the training."""
+"""A table with the scores of each domain, which grows during the training."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -15,22 +15,22 @@ _COLUMNS = ("epoch", "step", "metric", "domain", "value")
 
 
 class DomainTable(Callback):
-    """Collects what a method logs for each domain that the data module names in ``domain_names``.
+    """Collects the scores that a method logs for each domain in ``domain_names`` of the data module.
 
-    That is every ``<stage>/<metric>_<domain>``, such as ``val/ap50_night``, in whose name all but the letters and
-    digits of the domain are underscores. A module that has ``domain_metrics`` names those metrics in it, and other
-    scores are left out, such as that of a class with the name of a domain. After each validation and test they are
-    appended to ``domains_<stage>.csv`` in the run's folder, with the columns epoch, step, metric, domain and value, to
-    which a run that is resumed there adds. A domain whose name a spreadsheet would run as a formula gets an apostrophe
-    in front. The sanity check is none. Where there are no domains, nothing happens.
+    These are all keys ``<stage>/<metric>_<domain>``, such as ``val/ap50_night``. In a key, each character of the
+    domain's name that is not a letter or a digit is an underscore. If the module has ``domain_metrics``, only those
+    metrics are collected; this leaves out, for example, the score of a class with the name of a domain. After each
+    validation and test, the scores are appended to ``domains_<stage>.csv`` in the run's folder, with the columns epoch,
+    step, metric, domain and value. A resumed run appends to the same file. A domain whose name a spreadsheet would run
+    as a formula gets an apostrophe in front. The sanity check is ignored. Without domains, nothing happens.
 
     ===================  ============================================================  ====
     key                  meaning                                                       unit
     ===================  ============================================================  ====
-    ``<stage>/domains``  table of domain, metric and value, to a ``WandbLogger`` only  -
+    ``<stage>/domains``  table of domain, metric and value, for a ``WandbLogger`` only -
     ===================  ============================================================  ====
 
-    The table is that of the last validation of a training, and of each validation and test by itself.
+    The table is logged for the last validation of a training, and for each separate validation and test.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,9 @@ class DomainTable(Callback):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._folder = trainer.log_dir  # asks all processes, so it cannot wait until only the first one writes
+        self._folder = (
+            trainer.log_dir
+        )  # its getter communicates with all processes, so the first one cannot call it alone
         self._last_scores = []
 
     @override
@@ -63,8 +65,8 @@ class DomainTable(Callback):
         if scores and self._folder is not None:
             path = Path(self._folder) / f"domains_{stage}.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
-            when = trainer.current_epoch, trainer.global_step
-            rows = [(*when, score.metric, as_text(score.domain), score.value) for score in scores]
+            position = trainer.current_epoch, trainer.global_step
+            rows = [(*position, score.metric, as_text(score.domain), score.value) for score in scores]
             append_rows(path, rows if path.exists() else [_COLUMNS, *rows])
         return scores
 
@@ -81,7 +83,7 @@ def _scores(trainer: Trainer, module: LightningModule, stage: str) -> list[_Scor
     names = getattr(getattr(trainer, "datamodule", None), "domain_names", None) or ()
     scores = []
     for key, value in trainer.callback_metrics.items():
-        # the longest name that fits: "night rain" has scores of its own beside "rain"
+        # the longest matching name, because the key of "night rain" also ends with "rain"
         fitting = [name for name in names if key.startswith(f"{stage}/") and key.endswith(f"_{key_of(name)}")]
         if fitting:
             domain = max(fitting, key=lambda name: len(key_of(name)))

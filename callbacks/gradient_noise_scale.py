@@ -1,4 +1,4 @@
-"""From which batch size on more examples hardly make a gradient better, told by the gradients of one training."""
+"""The gradient noise scale: an estimate, from one training, of the batch size above which gradients hardly improve."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -28,37 +28,38 @@ from lightning_edge.ops.gradient_noise import gradient_noise
 class GradientNoiseScale(Callback):
     """Measures the gradient noise scale while any module trains.
 
-    The scale is the variance of single examples' gradients over the squared norm of their mean, in examples: a smaller
-    batch has gradients that are mostly noise, and steps as many times fewer as it grows; a batch many times larger has
-    gradients as good as they get. It tends to rise as the loss falls, and foretells the critical batch size of SGD
-    without momentum, which makes that larger. Source: McCandlish et al., arXiv:1812.06162.
+    The scale is the variance of the gradients of single examples divided by the squared norm of their mean, in
+    examples. The gradients of a batch that is smaller than the scale are mostly noise, and the number of steps falls in
+    proportion to the batch size. A batch that is many times larger hardly gains from more examples. The scale tends to
+    rise as the loss falls. It predicts the critical batch size of SGD without momentum; momentum makes that larger.
+    Source: McCandlish et al., arXiv:1812.06162.
 
-    It comes from gradients of parts of a step and of their mean. Where a step takes several batches
-    (``accumulate_grad_batches``) or several processes (DDP), those are the parts, and nothing is computed twice; while
-    a step of several batches is measured, there is one more copy of the gradients. Else a
-    batch is split, and its parts go through ``training_step`` once more: the measured steps take nearly twice the time,
-    what ``training_step`` itself counts is counted again, and weights, gradients, buffers, random numbers and logs stay
-    as they were. Examples are the rows of a batch's tensors, or the items of lists that have as many.
-    Weights are those of the optimiser that learn when a step begins. Variance and squared norm are averaged apart over
-    the last steps, in checkpoints too, and then divided. With batch norm, the scale is that of gradients at the
-    statistics of a part.
+    The scale is computed from the gradients of parts of a step and from their mean. If a step takes several batches
+    (``accumulate_grad_batches``) or several processes (DDP), these are the parts, and nothing is computed twice. A
+    measured step with several batches needs one more copy of the gradients. Otherwise the batch is split, and its parts
+    pass through ``training_step`` once more. Such a measured step takes nearly twice the time, and counters inside of
+    ``training_step`` count it twice, but weights, gradients, buffers, random numbers and logs do not change. Examples
+    are the rows of a batch's tensors, or the items of lists of the same length. The weights are those of the optimizer
+    that are trainable at the start of a step. Variance and squared norm are averaged separately over the last steps,
+    also across checkpoints, and then divided. With batch norm, the gradients use the statistics of a part.
 
     ============================  ===============================================================  =================
     key                           meaning                                                          unit
     ============================  ===============================================================  =================
-    ``noise/scale``               average variance over average squared norm; NaN where noise      examples
-                                  hides the mean
+    ``noise/scale``               average variance divided by average squared norm; NaN if the     examples
+                                  noise hides the mean
     ``noise/variance``            average variance of a single example's gradient (trace)          gradient, squared
     ``noise/squared_gradient``    average squared norm of the mean gradient                        gradient, squared
     ============================  ===============================================================  =================
 
     Args:
-        every_n_steps: Measure every so many steps of the optimiser.
-        decay: Weight of what was averaged before a measurement, in [0, 1).
-        num_parts: Parts that a batch is split into where a step has only one.
+        every_n_steps: Number of optimizer steps from one measurement to the next.
+        decay: Weight of the earlier average at each measurement, in [0, 1).
+        num_parts: Number of parts that a batch is split into if a step has only one batch.
 
     Raises:
-        ValueError: An argument is out of range; later, manual optimisation, or a strategy that shards gradients.
+        ValueError: An argument is out of range. Later: the module uses manual optimization, or the strategy shards
+            gradients.
     """
 
     def __init__(self, every_n_steps: int = 10, decay: float = 0.9, num_parts: int = 2) -> None:
@@ -75,7 +76,7 @@ class GradientNoiseScale(Callback):
         self._clock = Elapsed()
         self._parts: _Parts | None = None
         self._size_of_part = 0
-        self._said: set[str] = set()
+        self._warned: set[str] = set()
 
     @property
     def variance(self) -> float:
@@ -89,12 +90,12 @@ class GradientNoiseScale(Callback):
 
     @property
     def noise_scale(self) -> float:
-        """Their quotient, examples; NaN where the noise hides the mean."""
+        """Variance divided by squared gradient, in examples; NaN if the noise hides the mean."""
         return self.variance / self.squared_gradient if self.squared_gradient > 0 else math.nan
 
     @property
     def seconds(self) -> float:
-        """Time that split batches took; where a step has parts anyway, measuring is not timed."""
+        """Time for split batches, in seconds. If a step has parts anyway, the measurement is not timed."""
         return self._clock.seconds
 
     @override
@@ -105,7 +106,7 @@ class GradientNoiseScale(Callback):
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if trainer.global_step % self.every_n_steps:
-            self._stop()  # a step that never came
+            self._stop()  # discards a step that did not happen
         elif trainer.accumulate_grad_batches * trainer.world_size == 1:
             self._clock.go(pl_module.device)
             self._split(trainer, pl_module, batch, batch_idx)
@@ -117,17 +118,17 @@ class GradientNoiseScale(Callback):
 
     @override
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        if self._parts is not None:  # now gradients of an earlier step are gone, those of earlier batches are there
+        if self._parts is not None:  # gradients of the previous step are cleared now, those of earlier batches are not
             self._parts.begin()
 
     @override
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._parts is not None:  # a step that returns None has no backward pass and is no part
+        if self._parts is not None:  # a step that returns None has no backward pass and does not count
             self._parts.count(self._size_of_part)
 
     @override
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        # Lightning divides each gradient by the number of batches in a step, even where an epoch leaves fewer
+        # Lightning divides gradients by accumulate_grad_batches, even if the last step of an epoch has fewer
         self._measure(trainer, trainer.accumulate_grad_batches, gradient_scale(trainer, optimizer))
 
     @override
@@ -156,7 +157,7 @@ class GradientNoiseScale(Callback):
         self._clock.seconds = state_dict["seconds"]
 
     def _watch(self, trainer: Trainer, module: LightningModule) -> "_Parts":
-        """See the gradients of single batches from now on."""
+        """Observe the gradients of single batches from now on."""
         groups = trainer.optimizers[0].param_groups
         weights = [weight for group in groups for weight in group["params"] if weight.requires_grad]
         parts = self._parts = _Parts(weights, module.device)
@@ -171,17 +172,17 @@ class GradientNoiseScale(Callback):
     def _split(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         size = batch_size_of(batch)
         if size < self.num_parts:
-            self._say_once(
+            self._warn_once(
                 "small",
-                f"no gradient noise of a batch of {size}: it takes num_parts ({self.num_parts}) examples at least, or "
-                "accumulate_grad_batches or processes that make parts",
+                f"gradient noise is not measured for a batch of {size}: expected at least num_parts ({self.num_parts}) "
+                "examples, or several batches or processes per step",
             )
             return
-        if left := rows_left_whole(batch, size):
-            self._say_once(
+        if unsplit := rows_left_whole(batch, size):
+            self._warn_once(
                 "rows",
-                f"expected tensors of as many rows as the first one of a batch has ({size}), got {sorted(left)}: they "
-                "are not split, and the gradient noise is wrong if they hold examples",
+                f"expected tensors with as many rows as the first one of a batch ({size}), got {sorted(unsplit)}: "
+                "these are not split, and the gradient noise is wrong if they contain examples",
             )
         bounds = [part * size // self.num_parts for part in range(self.num_parts + 1)]
         scale = loss_scale(trainer)
@@ -199,7 +200,7 @@ class GradientNoiseScale(Callback):
         self._stop()
 
     def _measure(self, trainer: Trainer, divisor: int, scale: float) -> None:
-        """Compare the parts with their mean, of which the gradients hold the sum over a divisor, times a scale."""
+        """Compare the parts with their mean. The gradients are the sum of the parts, times ``scale / divisor``."""
         parts = self._stop()
         if parts is None or not parts.num_batches:
             return
@@ -208,16 +209,16 @@ class GradientNoiseScale(Callback):
         sums = parts.sums((divisor / loss_scale(trainer)) ** 2)
         self._average(trainer, trainer.strategy.reduce(sums, reduce_op="sum"), whole)
 
-    def _say_once(self, kind: str, message: str) -> None:
-        if kind not in self._said:
+    def _warn_once(self, kind: str, message: str) -> None:
+        if kind not in self._warned:
             rank_zero_warn(message)
-        self._said.add(kind)
+        self._warned.add(kind)
 
     def _average(self, trainer: Trainer, sums: Tensor, whole: Tensor) -> None:
         square, inverse_size, count = sums.cpu().double()
         noise = gradient_noise(square / count, whole.cpu().double(), inverse_size / count, count)
         if not all(torch.isfinite(value) for value in noise):
-            return  # a step that a scaler for float16 will leave out, too
+            return  # a scaler for float16 will skip this step too
         for name, value in zip(("_variance", "_squared_gradient", "_weight"), (*noise, 1.0), strict=True):
             setattr(self, name, self.decay * getattr(self, name) + (1 - self.decay) * float(value))
         names = ("scale", self.noise_scale), ("variance", self.variance), ("squared_gradient", self.squared_gradient)
@@ -227,9 +228,10 @@ class GradientNoiseScale(Callback):
 class _Parts:
     """Sums over the parts of one step.
 
-    The gradient of a part is what its backward pass adds to ``weight.grad``, not what flows to the weight: a pass may
-    compute other gradients on its way, as the continuous adjoint does, or come to a weight several times, as
-    checkpoints do. It is read as soon as it is there, for DDP then puts the mean over processes in its place.
+    The gradient of a part is the change of ``weight.grad`` in its backward pass. Hooks on the weights' gradients would
+    be wrong: a backward pass may compute other gradients, as the continuous adjoint does, or reach a weight several
+    times, as activation checkpoints do. The change is read at once, because DDP then replaces it by the mean over
+    processes.
     """
 
     def __init__(self, weights: list[nn.Parameter], device: torch.device) -> None:
@@ -244,37 +246,37 @@ class _Parts:
         ]
 
     def begin(self) -> None:
-        """Note the gradients that are there before the backward pass of a part."""
+        """Copy the gradients before the backward pass of a part."""
         self._before = [None if weight.grad is None else weight.grad.clone() for weight in self.weights]
         self._square_of = {}
 
     def count(self, size: int) -> None:
-        """Count the part, of so many examples."""
+        """Count a part with ``size`` examples."""
         self._square = self._square + sum(self._square_of.values())
         self._inverse_size += 1 / size
         self.num_batches += 1
 
     def end(self) -> None:
-        """See nothing more."""
+        """Stop observing gradients."""
         for handle in self._handles:
             handle.remove()
         self._before, self._square_of = [], {}
 
     @torch.no_grad()
     def _see(self, index: int, weight: Tensor) -> None:
-        """Take the square of what a part has added to a weight's gradient so far."""
+        """Compute the squared norm of a part's contribution to a weight's gradient so far."""
         if weight.grad is not None and self._before:
             before = self._before[index]
             self._square_of[index] = _square([weight.grad if before is None else weight.grad - before])
 
     def sums(self, factor: float) -> Tensor:
-        """Squared norms, times a factor, 1 / examples, and 1, each summed over the parts."""
+        """Three sums over the parts: squared norms times ``factor``, 1 / examples, and 1."""
         others = self._square.new_tensor([self._inverse_size, self.num_batches])
         return torch.cat([self._square[None] * factor, others])
 
 
 def _square(gradients: list[Tensor]) -> Tensor:
-    """Squared norm of gradients together."""
+    """Squared norm of all gradients together."""
     return get_total_norm([gradient.float() for gradient in gradients]).square()
 
 
@@ -287,7 +289,7 @@ def _training_loss(trainer: Trainer, module: LightningModule, batch: Any, batch_
 
 @contextmanager
 def _unchanged(module: LightningModule) -> Iterator[None]:
-    """Undo what training steps do to gradients, buffers and random numbers, and keep them from logging."""
+    """Restore gradients, buffers and random numbers after training steps, and suppress their logging."""
     gradients = [(weight, weight.grad) for weight in module.parameters()]
     for weight, _ in gradients:
         weight.grad = None

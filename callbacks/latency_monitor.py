@@ -1,4 +1,4 @@
-"""How long a batch takes, and where the time goes, for any module and any loader."""
+"""The time per batch and its parts, for any module and any loader."""
 
 import json
 import re
@@ -23,7 +23,7 @@ STAGES = ("train", "val", "test", "predict")
 
 
 class _NoModules:
-    """In the place of what notes which module is at work: all of them count as one."""
+    """Replacement for torch's module tracker that treats all modules as one."""
 
     parents = ("Global",)
 
@@ -33,9 +33,10 @@ class _NoModules:
 
 
 class _FlopCounter(FlopCounterMode):
-    """Torch's counter without its shares of modules.
+    """Torch's counter without counts per module.
 
-    To tell them it hooks gradients of what modules are given, and fails in inference mode where that is a parameter.
+    For these, it registers hooks on the gradients of a module's inputs, which fails in inference mode if an input is a
+    parameter.
     """
 
     def __init__(self, display: bool = True) -> None:
@@ -46,21 +47,22 @@ class _FlopCounter(FlopCounterMode):
 class LatencyMonitor(Callback):
     """Measures every stage of a trainer, batch by batch, and splits each batch into parts.
 
-    The device is synchronised at each border between parts, without which a GPU's work is booked on whatever waits
-    for it first; this costs the overlap of copying and computing, so leave ``"train"`` out of ``stages`` where
-    training must not slow down. A percentile is given with a 95 % interval or not at all. Batches of another size
-    than the commonest (such as the last, or those of another loader) are left out, which the table tells. The sanity
-    check is never measured.
+    The device is synchronized at each border between parts. Otherwise the time of a GPU's work would count for the part
+    that waits for it first. Synchronization prevents copying and computing at the same time, so leave ``"train"`` out
+    of ``stages`` if training must not slow down. A percentile is given with a 95 % interval or not at all. Batches of
+    another size than the most common one (such as the last batch, or those of another loader) are left out, and the
+    table shows their number. The sanity check is never measured.
 
-    At the end of a stage the values below are logged, and a run ends with a table and ``latency.json`` in its folder,
-    which add the intervals and the machine. Under several processes each measures itself and the first one reports.
-    Nothing goes into checkpoints: times of two sessions, perhaps on two machines, must not be pooled.
+    At the end of a stage, the values below are logged. At the end of a run, a table is printed and ``latency.json`` is
+    written to its folder; both also have the intervals and the machine. With several processes, each measures itself,
+    and the first one reports. Nothing is saved in checkpoints, because times of two sessions, perhaps on two machines,
+    must not be combined.
 
     ==================================  ==========================================================  ===============
     key (stage: train, val, ...)        meaning                                                     unit
     ==================================  ==========================================================  ===============
     ``val/latency_ms_p50, _p95, _p99``  transfer + forward: from host memory to the result          ms a batch
-    ``train/update_ms_p50, ...``        forward, backward and optimiser; instead of latency         ms a batch
+    ``train/update_ms_p50, ...``        forward, backward and optimizer; instead of latency         ms a batch
     ``val/load_ms_p50``                 waiting for the loader                                      ms a batch
     ``val/transfer_ms_p50``             to the device, with the hooks before and after              ms a batch
     ``val/forward_ms_p50``              ``validation_step`` and its like, with loss and metrics     ms a batch
@@ -74,10 +76,10 @@ class LatencyMonitor(Callback):
     ==================================  ==========================================================  ===============
 
     Args:
-        warmup_batches: first batches of a stage that do not count, once a run. Operations are counted on the first
-            of them, hence not at all if this is 0.
-        batch_size: samples in a batch; ``None`` takes the first dimension of the batch's first tensor.
-        stages: what to measure, out of ``train``, ``val``, ``test`` and ``predict``.
+        warmup_batches: Number of batches at the first start of a stage that do not count. Operations are counted on the
+            first of them, so 0 disables that count.
+        batch_size: Number of samples in a batch; ``None`` takes the first dimension of the batch's first tensor.
+        stages: Stages to measure, out of ``train``, ``val``, ``test`` and ``predict``.
     """
 
     def __init__(self, warmup_batches: int = 5, batch_size: int | None = None, stages: Sequence[str] = STAGES) -> None:
@@ -131,7 +133,7 @@ class LatencyMonitor(Callback):
 
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if "train" in self._laps:  # what follows belongs to no training batch
+        if "train" in self._laps:  # the validation belongs to no training batch
             self._laps["train"].close(read_clock_ms(self._device))
 
     @override
@@ -153,21 +155,21 @@ class LatencyMonitor(Callback):
     @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         _stop_listening(_profiler(trainer))
-        self._tell(trainer, pl_module)
+        self._write_reports(trainer, pl_module)
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         _stop_listening(_profiler(trainer))
-        if isinstance(exception, KeyboardInterrupt):  # what was measured until then is as good
-            self._tell(trainer, pl_module)
+        if isinstance(exception, KeyboardInterrupt):  # the measurements until then are valid
+            self._write_reports(trainer, pl_module)
 
-    def _tell(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _write_reports(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print and write the reports of all stages."""
         if self._laps and trainer.is_global_zero:
             reports = {name: self._report(name, pl_module) for name in self._laps}
             Console().print(table(reports))
             if self._folder is not None and not getattr(trainer, "fast_dev_run", False):
-                self._reports |= reports  # of a fit and of the test after it
+                self._reports |= reports  # a fit and the test after it share the file
                 _write_json(Path(self._folder) / "latency.json", self._reports)
 
     def _on_action(self, trainer: Trainer, action: str, begins: bool) -> None:
@@ -195,10 +197,10 @@ class LatencyMonitor(Callback):
             return
         self._laps[stage].close(read_clock_ms(self._device))
         values = metrics(stage, self._report(stage, pl_module))
-        if stage == "predict":  # where Lightning refuses `log`
+        if stage == "predict":  # Lightning does not allow `log` in this stage
             for logger in trainer.loggers:
                 logger.log_metrics(values, step=trainer.global_step)
-        else:  # both flags: neither reduce over processes nor warn that one should
+        else:  # both flags together avoid a reduction over processes and a warning about it
             pl_module.log_dict(values, batch_size=1, sync_dist=True, rank_zero_only=True)
 
     def _stage(self, trainer: Trainer) -> str | None:
@@ -234,14 +236,14 @@ def _mark_of(action: str, begins: bool) -> str | None:
 
 
 def _profiler(trainer: Trainer) -> Profiler:
-    return getattr(trainer, "profiler")  # noqa: B009 (an attribute that Lightning sets where type checkers do not look)
+    return getattr(trainer, "profiler")  # noqa: B009 (Lightning sets this attribute dynamically)
 
 
 def _listen(profiler: Profiler, notify: Callable[[str, bool], None]) -> None:
-    """Call ``notify(action, begins)`` inside whatever the profiler itself does at both ends of an action.
+    """Call ``notify(action, begins)`` at the start and the end of each action, inside the profiler's own calls.
 
-    Lightning tells its profiler, and nobody else, when it waits for a loader. The methods are shadowed on the
-    instance, so that its type stays what the user chose.
+    Only Lightning's profiler is notified when the trainer waits for a loader. The methods are replaced on the instance,
+    so the profiler keeps the type that the user chose.
     """
     start, stop = profiler.start, profiler.stop
 

@@ -1,4 +1,4 @@
-"""Statistics of batch norm that fit the data of an evaluation."""
+"""Batch-norm statistics that match the data of an evaluation."""
 
 from functools import partial
 from itertools import islice
@@ -14,20 +14,20 @@ from lightning_edge.nn.encoders.norm_statistics import reestimate_norms
 
 
 class NormReestimation(Callback):
-    """Before ``validate`` and ``test``, take the statistics of all batch norms anew from training images (AdaBN).
+    """Recompute the statistics of all batch norms from training images before ``validate`` and ``test`` (AdaBN).
 
-    The weights stay as they are. With a data module of one domain's images, the net is so fitted to that domain without
-    learning anything: a baseline of domain adaptation. Several processes share the batches, and all have the statistics
-    of all of them. In ``fit`` nothing happens.
+    The weights do not change. With a data module that has only the images of one domain, this adapts the net to that
+    domain without training, which is a baseline of domain adaptation. Several processes share the batches, and all get
+    the same statistics over all batches. In ``fit`` nothing happens.
 
-    Works on modules whose ``forward`` takes the first item of a batch, and needs ``batch_type`` of the module, or
-    batches that begin with the images.
+    Works with modules whose ``forward`` takes the first item of a batch. The module needs ``batch_type``, or the images
+    must be the first item of its batches.
 
     Args:
-        num_batches: Of training images at most, in all processes together.
+        num_batches: Largest number of batches of training images, in all processes together.
 
     Raises:
-        ValueError: ``num_batches`` is less than 1; later, the module has no batch norm, or there is no data module.
+        ValueError: ``num_batches`` is less than 1. Later: the module has no batch norm, or there is no data module.
     """
 
     def __init__(self, num_batches: int = 100) -> None:
@@ -56,7 +56,7 @@ class NormReestimation(Callback):
             lambda batch: self._run(trainer, module, batch),
             partial(trainer.strategy.reduce, reduce_op="sum"),
         )
-        rank_zero_info(f"statistics of batch norm are those of {count} batches of training images")
+        rank_zero_info(f"Recomputed the batch-norm statistics from {count} batches of training images.")
 
     def _run(self, trainer: Trainer, module: LightningModule, batch: Any) -> None:
         batch = module._apply_batch_transfer_handler(trainer.strategy.batch_to_device(batch), module.device)

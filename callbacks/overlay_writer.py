@@ -1,4 +1,4 @@
-"""Predictions as pictures: the classes laid over each frame, and the classes alone."""
+"""Predictions as pictures: the classes over each frame, and masks of the classes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,23 +15,22 @@ from callbacks._pictures.files import classes_of, enlarge, enlargement, pixels_o
 from lightning_edge.ops.drawing import colour_mask, overlay, with_legend
 
 _READABLE_PX = 640
-"""Least length of the longer side of a frame with a legend, which would otherwise be larger than the frame."""
+"""Least length of the longer side of a frame with a legend. Otherwise the legend would be larger than the frame."""
 
 
 class OverlayWriter(BasePredictionWriter):
-    """Write each predicted frame, its classes laid over it, to ``overlays/<name>.png`` in the run's folder.
+    """Write each frame with its predicted classes in color to ``overlays/<name>.png`` in the run's folder.
 
     Each overlay has a legend below the frame, and small frames are enlarged by a whole factor. The legend shows all
-    classes, so that the overlays of a video have one size. The class of each pixel alone goes to ``masks/<name>.png``,
-    a gray picture of class numbers in the size of the frame.
+    classes, so that all overlays of a video have the same size. The class of each pixel is also written to
+    ``masks/<name>.png``, a gray picture of class numbers in the size of the frame.
 
-    Takes the predictions of any method whose ``predict_step`` maps a ``FrameBatch`` to one class a pixel. Names and
-    colors are ``class_names`` and ``palette`` of the module where it has them, as a ``Method`` does that was trained on
-    data with both.
+    Works with any method whose ``predict_step`` maps a ``FrameBatch`` to one class per pixel. Names and colors are
+    ``class_names`` and ``palette`` of the module if it has them. A ``Method`` has them if its training data had both.
 
     Args:
-        opacity: Of the colors; 0 shows the frame alone, 1 the colors alone.
-        save_masks: Whether to write ``masks``.
+        opacity: Opacity of the colors; 0 shows only the frame, 1 only the colors.
+        save_masks: Whether to write the masks.
         legend: Whether to draw the legend. Without it, an overlay has the size of its frame.
     """
 
@@ -50,7 +49,7 @@ class OverlayWriter(BasePredictionWriter):
 
     @override
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        masks = f", their masks of classes in {self._folder / 'masks'}" if self.save_masks else ""
+        masks = f", and their class masks are in {self._folder / 'masks'}" if self.save_masks else ""
         rank_zero_info(f"{self._num_written} overlays are in {self._folder / 'overlays'}{masks}")
 
     @override
@@ -65,10 +64,10 @@ class OverlayWriter(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         if not (isinstance(batch, dict) and {"image", "name"} <= set(batch) and isinstance(prediction, Tensor)):
-            given = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
+            kind = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
             raise ValueError(
-                "expected batches with image and name, and a tensor of classes for each as prediction, "
-                f"got batches with {given} and predictions of {type(prediction).__name__}"
+                "expected batches with image and name, and a tensor of classes for each image as prediction, "
+                f"got batches with {kind} and predictions of {type(prediction).__name__}"
             )
         num_classes = getattr(pl_module, "num_classes", 0)
         for image, mask, name in zip(batch["image"], prediction.cpu().numpy(), batch["name"], strict=True):

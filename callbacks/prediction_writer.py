@@ -1,4 +1,4 @@
-"""Predictions of a classifier as a table."""
+"""A table with the predictions of a classifier."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +16,10 @@ from callbacks._csv_text import append_rows, as_text
 class PredictionWriter(BasePredictionWriter):
     """Write the class of each predicted image to ``predictions.csv`` in the run's folder, in the order of the images.
 
-    Columns are ``name``, ``class`` and ``class_name``, which is empty where the module has no ``class_names``. A name
-    that a spreadsheet would run as a formula, such as ``=1+1`` or ``-5``, gets an apostrophe in front. Takes the
-    predictions of any method whose ``predict_step`` maps a ``FrameBatch`` to one class an image. Each process after the
-    first has a table of its own, with its number in the name.
+    The columns are ``name``, ``class`` and ``class_name``, which is empty if the module has no ``class_names``. A name
+    that a spreadsheet would run as a formula, such as ``=1+1`` or ``-5``, gets an apostrophe in front. Works with any
+    method whose ``predict_step`` maps a ``FrameBatch`` to one class per image. Each process after the first writes its
+    own table, with the number of the process in the name.
     """
 
     def __init__(self) -> None:
@@ -47,10 +47,10 @@ class PredictionWriter(BasePredictionWriter):
     ) -> None:
         is_named = isinstance(batch, dict) and "name" in batch
         if not (is_named and isinstance(prediction, Tensor) and prediction.shape == (len(batch["name"]),)):
-            given = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
+            keys = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
             kind = tuple(prediction.shape) if isinstance(prediction, Tensor) else type(prediction).__name__
             raise ValueError(
-                f"expected batches with name, and a class for each as prediction, got batches with {given} and "
+                f"expected batches with name, and a class for each image as prediction, got batches with {keys} and "
                 f"predictions {kind}"
             )
         names = getattr(pl_module, "class_names", None) or ()

@@ -1,4 +1,4 @@
-"""Image, prediction and truth side by side: the first thing to look at when a score surprises."""
+"""Image, prediction and truth side by side: the first thing to look at when a score is unexpected."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,32 +26,34 @@ _IGNORED = "ignored"
 
 
 class SegmentationPictures(EvaluationPictures):
-    """Shows what a segmentation module does on the first images of an evaluation.
+    """Shows the predictions of a segmentation module on the first images of an evaluation.
 
-    Works on any module whose ``forward`` takes images, or clips, and returns scores of classes, and on batches with
-    ``image`` or ``frames`` (the last frame is shown) and ``mask``. A video net gets the whole clip, so its pictures lie
-    as far from the key frame as those of any clip. Names and colors of classes come from ``class_names`` and
-    ``palette`` of the data module where it has them. Pixels without label are black in the truth.
+    Works with any module whose ``forward`` takes images or clips and returns scores of classes. Batches have ``mask``,
+    and ``image`` or ``frames``, of which the last frame is shown. A video net receives the whole clip, so the shown
+    frame is as far from the key frame as in any clip. Names and colors of classes are ``class_names`` and ``palette``
+    of the data module if it has them. Pixels without a label are black in the truth.
 
-    Leaves ``figures/pictures_<stage>_epoch_<epoch>.png`` in the run's folder: one row for each image, with the image,
+    Writes ``figures/pictures_<stage>_epoch_<epoch>.png`` to the run's folder: one row for each image, with the image,
     the prediction and the truth, and a legend of their classes below. Small images are enlarged by a whole factor.
-    Under several processes the first one shows the images that it evaluates.
+    With several processes, the images are those of the first process.
 
     ================  ==============================================================================  ======
     key               meaning                                                                         unit
     ================  ==============================================================================  ======
-    ``val/pictures``  images with the masks ``prediction`` and ``truth``, to a ``WandbLogger`` only    image
+    ``val/pictures``  images with the masks ``prediction`` and ``truth``, for a ``WandbLogger`` only   image
     ================  ==============================================================================  ======
 
     Args:
-        num_images: how many images to show.
-        every_n_epochs: in training, show the validation of every n-th epoch and of the last one only.
-        opacity: of the colors over the image, 0 to 1.
+        num_images: Number of images to show.
+        every_n_epochs: During training, the validation of every n-th epoch and of the last epoch is shown.
+        opacity: Opacity of the colors over the image, 0 to 1.
     """
 
     def __init__(self, num_images: int = 4, every_n_epochs: int = 1, opacity: float = 0.6) -> None:
         if num_images < 1 or every_n_epochs < 1:
-            raise ValueError(f"expected num_images and every_n_epochs from 1, got {num_images} and {every_n_epochs}")
+            raise ValueError(
+                f"expected num_images and every_n_epochs of at least 1, got {num_images} and {every_n_epochs}"
+            )
         super().__init__(every_n_epochs)
         self.num_images = num_images
         self.opacity = opacity

@@ -1,4 +1,4 @@
-"""What a video net's key-frame interval buys: accuracy and latency in one table and one figure."""
+"""The trade-off between accuracy and latency over the key-frame interval, as a table and a figure."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -22,16 +22,17 @@ from lightning_edge.contracts import ComparesVideoNets
 from lightning_edge.timing import Samples, num_samples_needed, timed_rounds
 
 _WARMUP = 3
-"""Rounds that are not counted."""
+"""Number of rounds that do not count."""
 _SECONDS_BETWEEN_LINES = 5.0
 
 
 class TradeoffReport(Callback):
-    """Time the nets that a method compares, interleaved, and set their accuracy beside it.
+    """Measure the latency of the nets that a method compares, and report it with their accuracy.
 
-    At the end of ``fit`` and ``test`` of a method that is ``ComparesVideoNets`` it prints a table, writes
-    ``tradeoff.csv`` and ``tradeoff.png`` into the run's folder and logs both to W&B. Accuracy is printed and written
-    before the nets are timed; Ctrl-C ends the timing, not the run, and the rounds until then count.
+    At the end of ``fit`` and ``test`` of a method that is ``ComparesVideoNets``, it prints a table, writes
+    ``tradeoff.csv`` and ``tradeoff.png`` to the run's folder and logs both to W&B. The nets are timed in turn, round by
+    round. Accuracy is printed and written before that. Ctrl-C ends only the timing, not the run, and the rounds until
+    then count.
 
     ===================  =====================================================  ====
     key                  meaning                                                unit
@@ -41,13 +42,14 @@ class TradeoffReport(Callback):
     ===================  =====================================================  ====
 
     Args:
-        num_rounds: Timed runs of each net; each gives one key frame and one other frame.
-        time_limit_s: Seconds after which no further round begins. With fewer than 6 rounds no time is stated.
+        num_rounds: Number of timed rounds. In each round, every net runs on one key frame and one other frame.
+        time_limit_s: Time in seconds after which no further round starts. With fewer than 6 rounds, no latency is
+            reported.
     """
 
     def __init__(self, num_rounds: int = 20, time_limit_s: float = 60.0) -> None:
         if num_rounds < (least := num_samples_needed(50)):
-            raise ValueError(f"expected num_rounds of at least {least}, which an interval needs, got {num_rounds}")
+            raise ValueError(f"expected num_rounds of at least {least}, to compute an interval, got {num_rounds}")
         if not time_limit_s > 0:
             raise ValueError(f"expected time_limit_s above 0, got {time_limit_s}")
         self.num_rounds = num_rounds
@@ -81,19 +83,19 @@ class TradeoffReport(Callback):
         self.on_validation_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report on the last validation."""
+        """Report the scores of the last validation."""
         self._report(trainer, pl_module)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report on the test."""
+        """Report the scores of the test."""
         self._report(trainer, pl_module)
 
     def _report(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        folder = trainer.log_dir  # asks all ranks, so before any of them leaves
+        folder = trainer.log_dir  # its getter communicates with all ranks
         if not isinstance(pl_module, ComparesVideoNets):
-            rank_zero_warn(f"TradeoffReport has no effect: {type(pl_module).__name__} compares no video nets")
+            rank_zero_warn(f"TradeoffReport has no effect: {type(pl_module).__name__} does not compare video nets")
         elif self._frames is None or not pl_module.interval_scores:
-            rank_zero_warn("TradeoffReport has no effect: nothing was evaluated")
+            rank_zero_warn("TradeoffReport has no effect: no evaluation ran")
         elif trainer.is_global_zero:
             rows = [accuracy_row(score) for score in pl_module.interval_scores]
             print_accuracy(rows, pl_module.interval)
@@ -109,7 +111,7 @@ class TradeoffReport(Callback):
         self._frames = None
 
     def _latency(self, module: LightningModule, method: ComparesVideoNets, frames: Tensor) -> dict[str, Samples]:
-        """Times of each step by name; nothing where they are too few to state."""
+        """Times of each step by name; an empty dict if there are too few."""
         modes = {part: part.training for part in module.modules()}
         module.eval()
         try:
@@ -120,17 +122,17 @@ class TradeoffReport(Callback):
                 part.training = is_training
         if len(rounds) < num_samples_needed(50):
             rank_zero_warn(
-                f"No latency is stated, for {num_samples_needed(50)} rounds are needed: {len(rounds)} were measured "
-                f"within time_limit_s={self.time_limit_s:g} of TradeoffReport."
+                f"No latency is reported because {num_samples_needed(50)} rounds are needed, but only {len(rounds)} "
+                f"were measured within time_limit_s={self.time_limit_s:g} of TradeoffReport."
             )
             return {}
         return {name: Samples(tuple(each[name] for each in rounds)) for name in rounds[0]}
 
     def _rounds(self, steps: Mapping[str, Callable[[], None]], device: torch.device) -> list[dict[str, float]]:
-        """Rounds of timing, until there are enough, the time is over or somebody presses Ctrl-C."""
+        """Measure rounds until there are enough, the time limit is over, or the user presses Ctrl-C."""
         rounds: list[dict[str, float]] = []
-        start_s = said_s = monotonic()
-        rank_zero_info(f"measuring latency: {self.num_rounds} rounds, {self.time_limit_s:g} s at most")
+        start_s = last_line_s = monotonic()
+        rank_zero_info(f"Measuring latency: {self.num_rounds} rounds, at most {self.time_limit_s:g} s")
         try:
             with closing(timed_rounds(steps, warmup=_WARMUP, device=device)) as all_rounds:
                 for done, durations_ms in enumerate(all_rounds, 1 - _WARMUP):
@@ -138,9 +140,9 @@ class TradeoffReport(Callback):
                     now_s = monotonic()
                     if done == self.num_rounds or now_s - start_s > self.time_limit_s:
                         break
-                    if now_s - said_s > _SECONDS_BETWEEN_LINES:
-                        said_s = now_s
-                        rank_zero_info(f"measuring latency: round {max(0, done) + 1} of {self.num_rounds}")
+                    if now_s - last_line_s > _SECONDS_BETWEEN_LINES:
+                        last_line_s = now_s
+                        rank_zero_info(f"Measuring latency: round {max(0, done) + 1} of {self.num_rounds}")
         except KeyboardInterrupt:
             rank_zero_info(f"\nLatency measurement ended by Ctrl-C after {len(rounds)} of {self.num_rounds} rounds.")
         return rounds
@@ -153,14 +155,14 @@ def _write(rows: list[TradeoffRow], folder: str | None) -> None:
 
 
 def draw_curve(rows: list[TradeoffRow]) -> Figure:
-    """Mean IoU over mean latency for every interval, and over the distance from the key frame."""
+    """Draw mean IoU over mean latency for all intervals, and over the distance from the key frame."""
     figure = Figure(figsize=(9, 4.4), layout="constrained")
     curve, distance = figure.subplots(1, 2)
     labels: list[PointLabel] = []
     for net in dict.fromkeys(row.net for row in rows):
         points = [row for row in rows if row.net == net]
         label = NET_TITLES.get(net, net)
-        # a net of one point is a ring around what may lie under it, such as the others' first points
+        # a net with one point is drawn as a ring, so that points below it stay visible
         style: dict[str, Any] = {"marker": "o", "ms": 4} if len(points) > 1 else {"marker": "o", "ms": 9, "mfc": "none"}
         x, y = [p.mean_ms for p in points], [100 * p.miou for p in points]
         (line,) = curve.plot(x, y, ls="-" if len(points) > 1 else "", label=label, **style)
@@ -174,9 +176,9 @@ def draw_curve(rows: list[TradeoffRow]) -> Figure:
             distance.plot(range(len(points)), [100 * p.miou_worst for p in points], color=color, **style)
         else:
             distance.axhline(100 * points[0].miou, ls=":", color=color)
-    curve.set(xlabel="latency, ms a frame", ylabel="mIoU, %", title="one key frame in n frames")
+    curve.set(xlabel="latency, ms per frame", ylabel="mIoU, %", title="one key frame in n frames")
     curve.set_xlim(left=0)
-    distance.set(xlabel="frames since the key frame", ylabel="mIoU, %", title="away from the key frame")
+    distance.set(xlabel="frames since the key frame", ylabel="mIoU, %", title="accuracy by distance from the key frame")
     distance.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     for axes in (curve, distance):
@@ -187,7 +189,7 @@ def draw_curve(rows: list[TradeoffRow]) -> Figure:
 
 
 def _show_at_least(axes: Axes, span_percent: float) -> None:
-    """Show no less than so much of mIoU, so that noise does not look large."""
+    """Extend the axis of mIoU to at least ``span_percent``, so that noise does not look large."""
     low, high = axes.get_ylim()
     missing = max(0.0, span_percent - (high - low))
     axes.set_ylim(low - missing / 2, high + missing / 2)
@@ -196,7 +198,7 @@ def _show_at_least(axes: Axes, span_percent: float) -> None:
 def _log_to_wandb(trainer: Trainer, rows: list[TradeoffRow], figure: Figure) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
-            import wandb  # takes seconds; only those who log to it pay
+            import wandb  # importing takes seconds, so only runs that use it do
 
             logger.experiment.log(
                 {
@@ -209,5 +211,5 @@ def _log_to_wandb(trainer: Trainer, rows: list[TradeoffRow], figure: Figure) -> 
 
 
 def _without_nan(row: TradeoffRow) -> list[Any]:
-    """The values of a row; strict JSON knows no NaN."""
+    """The values of a row, with ``None`` for NaN, which strict JSON does not have."""
     return [None if isinstance(value, float) and math.isnan(value) else value for value in row]

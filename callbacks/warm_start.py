@@ -1,4 +1,4 @@
-"""Begin a training with weights that another one left."""
+"""Start a training with the weights of another one."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,24 +12,24 @@ from lightning_edge.checkpoints import read_checkpoint
 
 
 class WarmStart(Callback):
-    """Give the module the weights of a checkpoint before ``fit`` begins, at step 0 and with a new optimiser.
+    """Load the weights of a checkpoint before ``fit``. The training starts at step 0 with a new optimizer.
 
-    The ``ckpt_path`` of ``Trainer.fit`` goes on with an interrupted training instead; where it is given, too, its
-    weights replace these. The first stage of a method is so run once for several second ones, and a net that learned
-    from one data set goes on with another::
+    In contrast, ``ckpt_path`` of ``Trainer.fit`` resumes an interrupted training. If both are given, the weights of
+    ``ckpt_path`` replace these. This callback lets several second stages of a method share one first stage, or
+    continues on another data set::
 
         warm_start = WarmStart("cityscapes.ckpt", begin_anew=["net.head"])
         trainer = Trainer(callbacks=[warm_start])
 
     Args:
-        checkpoint: File of a Lightning checkpoint.
-        begin_anew: Names of parts, such as ``net.fusion``, that keep the weights they begin with. All others must be in
-            the checkpoint and of the same shapes; what it holds beyond them is left.
+        checkpoint: Path of a Lightning checkpoint.
+        begin_anew: Names of parts, such as ``net.fusion``, that keep their initial weights. All other weights of the
+            module must be in the checkpoint, with the same shapes. Further weights in the checkpoint are ignored.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is no whole checkpoint, lacks weights, has NaN among them or holds more than tensors and
-            plain values, or the module has no part of a name that is given.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not an undamaged checkpoint, it lacks weights, its weights contain NaN, it contains more
+            than tensors and plain values, or the module has no part with a given name.
     """
 
     def __init__(self, checkpoint: str | Path, begin_anew: Sequence[str] = ()) -> None:
@@ -51,20 +51,21 @@ class WarmStart(Callback):
         wanted = {name: value for name, value in own.items() if not any(_is_within(name, p) for p in self.begin_anew)}
         if not wanted:
             raise ValueError(
-                f"expected {type(pl_module).__name__} to have weights that do not begin anew, got none: layers must be "
-                "made before setup"
+                f"expected {type(pl_module).__name__} to have weights to load, got none: layers must be created before "
+                "setup"
             )
-        found = read_checkpoint(self.checkpoint, "checkpoint")["state_dict"]
-        self._require_all(wanted, found)
-        pl_module.load_state_dict({name: found[name] for name in wanted}, strict=False)
-        anew = f"; {len(own) - len(wanted)} tensors begin anew" if self.begin_anew else ""
-        rank_zero_info(f"{len(wanted)} tensors begin as in {self.checkpoint}{anew}")
+        weights = read_checkpoint(self.checkpoint, "checkpoint")["state_dict"]
+        self._require_all(wanted, weights)
+        pl_module.load_state_dict({name: weights[name] for name in wanted}, strict=False)
+        num_others = len(own) - len(wanted)
+        others = f"; {num_others} keep their initial values" if num_others else ""
+        rank_zero_info(f"Loaded {len(wanted)} tensors from {self.checkpoint}{others}.")
 
-    def _require_all(self, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-        unlike = [name for name, value in wanted.items() if name not in found or found[name].shape != value.shape]
+    def _require_all(self, wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+        unlike = [name for name, value in wanted.items() if name not in weights or weights[name].shape != value.shape]
         if unlike:
             first = unlike[0]
-            shape = f" of {list(wanted[first].shape)}, but of {list(found[first].shape)}" if first in found else ""
+            shape = f" of {list(wanted[first].shape)}, but of {list(weights[first].shape)}" if first in weights else ""
             more = f", and {len(unlike) - 1} more" if len(unlike) > 1 else ""
             raise ValueError(
                 "expected checkpoint to hold all weights that begin_anew does not name, got "

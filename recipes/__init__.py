@@ -1,7 +1,7 @@
-"""Recipes: a command line, and configuration files beside it, for each system.
+"""Recipes: a command line and configuration files for each system.
 
-``python -m recipes`` lists them; ``python -m recipes.accel fit`` runs one; ``run_config`` is a run as a function, and
-``run`` the command line of a recipe of your own.
+``python -m recipes`` lists them, and ``python -m recipes.accel fit`` runs one. ``run_config`` runs a recipe by a
+function call, and ``run`` is the command line for a recipe of your own.
 """
 
 from recipes._cli.command_line import run

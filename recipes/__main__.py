@@ -1,4 +1,4 @@
-"""List the recipes, a line each."""
+"""List the recipes, one per line."""
 
 import sys
 

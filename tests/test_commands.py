@@ -13,7 +13,7 @@ import torch
 from recipes._cli.command_line import list_recipes
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = sorted((ROOT / "recipes").rglob("*.yaml"))
+CONFIGS = sorted((ROOT / "recipes").glob("[!_]*/*.yaml"))
 TEXTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
@@ -95,7 +95,7 @@ def test_there_is_a_readme():
 
 
 def test_every_configuration_is_enrolled():
-    committed = set((ROOT / "recipes").rglob("*.y*ml"))
+    committed = set((ROOT / "recipes").rglob("*.y*ml")) - {ROOT / "recipes/_cli/trainer.yaml"}  # a part of all
     assert committed == set(CONFIGS)
     assert committed
 

@@ -4,7 +4,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 STEMS = sorted(path.parent.name for path in (ROOT / "recipes").glob("[!_]*/__init__.py"))
-CONFIGS = sorted((ROOT / "recipes").rglob("*.yaml"))
+CONFIGS = sorted((ROOT / "recipes").glob("[!_]*/*.yaml"))
 
 
 def test_there_are_recipes():
@@ -22,13 +22,13 @@ def test_a_recipe_has_a_configuration_a_card_and_a_part(stem):
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_configuration_belongs_to_a_recipe(config):
-    assert config.parent.name in (*STEMS, "_cli")
+    assert config.parent.name in STEMS
 
 
 @pytest.mark.parametrize("card", sorted((ROOT / "docs/methods").glob("*.md")), ids=lambda path: path.stem)
-def test_a_card_belongs_to_a_recipe_and_fits_eighty_lines(card):
+def test_a_card_belongs_to_a_recipe_and_fits_110_lines(card):
     assert card.stem in STEMS
-    assert len(card.read_text().splitlines()) <= 80
+    assert len(card.read_text().splitlines()) <= 110
 
 
 def test_every_public_module_stands_in_the_reference():

@@ -1,1 +1,1 @@
-"""What the callbacks that write pictures share."""
+"""Shared parts of the callbacks that write pictures."""

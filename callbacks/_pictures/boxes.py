@@ -1,4 +1,4 @@
-"""What a detector found, as arrays to draw and write."""
+"""Detected boxes as arrays, for drawing and writing."""
 
 from typing import Any, NamedTuple, TypeGuard
 
@@ -15,21 +15,25 @@ class Boxes(NamedTuple):
     xyxy: Float[np.ndarray, "boxes 4"]
     label: Int64[np.ndarray, " boxes"]
     score: Float[np.ndarray, " boxes"] | None = None
-    """None of those that are true."""
+    """Scores of detected boxes; ``None`` for true boxes."""
 
 
 def are_detections(outputs: Any) -> TypeGuard[list[Detections]]:
-    """Whether a step returned what a detector found in each image."""
-    return isinstance(outputs, list) and all(isinstance(found, Detections) for found in outputs)
+    """Whether a step returned a list with the detections of each image."""
+    return isinstance(outputs, list) and all(isinstance(detections, Detections) for detections in outputs)
 
 
-def boxes_of(found: Detections, min_score: float) -> Boxes:
-    """Those that are at least so sure."""
-    sure = found.score >= min_score
-    return Boxes(as_array(found.boxes_xyxy[sure]), as_array(found.label[sure]), as_array(found.score[sure]))
+def boxes_of(detections: Detections, min_score: float) -> Boxes:
+    """The boxes with a score of at least ``min_score``."""
+    is_kept = detections.score >= min_score
+    return Boxes(
+        as_array(detections.boxes_xyxy[is_kept]),
+        as_array(detections.label[is_kept]),
+        as_array(detections.score[is_kept]),
+    )
 
 
 def as_array(tensor: Tensor) -> np.ndarray:
-    """A tensor of any device and precision."""
+    """Convert a tensor on any device and with any precision."""
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.is_floating_point() else tensor).numpy()

@@ -1,4 +1,4 @@
-"""When a callback looks at the batches of an evaluation, and where it leaves its picture."""
+"""Base class of callbacks that collect the batches of an evaluation and write a picture."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -10,14 +10,14 @@ from typing_extensions import override
 
 
 class EvaluationPictures(Callback, ABC):
-    """Collects batches of every evaluation that is due, then shows them; the sanity check is none.
+    """Collects batches of every evaluation that is due, and then shows them. The sanity check does not count.
 
     Args:
-        every_n_epochs: in training, show the validation of every n-th epoch and of the last one only.
+        every_n_epochs: During training, the validation of every n-th epoch and of the last epoch is shown.
     """
 
     _name: str
-    """What the names of its files begin with."""
+    """First part of the names of its files."""
 
     def __init__(self, every_n_epochs: int) -> None:
         self.every_n_epochs = every_n_epochs
@@ -25,19 +25,21 @@ class EvaluationPictures(Callback, ABC):
 
     @abstractmethod
     def _begin(self, trainer: Trainer, module: LightningModule) -> None:
-        """Forget what an earlier evaluation left."""
+        """Discard the batches of an earlier evaluation."""
 
     @abstractmethod
     def _collect(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any) -> None:
-        """Keep what is needed of a batch and of what the module's step returned."""
+        """Keep the needed parts of a batch and of the output of the module's step."""
 
     @abstractmethod
     def _show(self, trainer: Trainer, module: LightningModule, stage: str, path: Path | None) -> None:
-        """Write a picture to the path, if there is one, and log it; called where something may have been collected."""
+        """Write a picture to the path, unless that is ``None``, and log it. Called at the end of an evaluation."""
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._folder = trainer.log_dir  # asks all processes, so it cannot wait until only the first one writes
+        self._folder = (
+            trainer.log_dir
+        )  # its getter communicates with all processes, so the first one cannot call it alone
 
     @override
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -97,7 +99,7 @@ class EvaluationPictures(Callback, ABC):
 
 
 def domains_of(trainer: Trainer, batch: Any, num_images: int) -> list[str]:
-    """What the domain of each image of a batch is called; empty names where the data module has no ``domain_names``."""
+    """Name of the domain of each image in a batch; empty if the data module has no ``domain_names``."""
     names = getattr(getattr(trainer, "datamodule", None), "domain_names", None)
     if not names or not isinstance(batch, dict) or "domain" not in batch:
         return [""] * num_images

@@ -1,4 +1,4 @@
-"""What callbacks that draw share: pixels, names and colors of classes, and files."""
+"""Pixels, names and colors of classes, and files for callbacks that draw."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,8 @@ from lightning_edge.ops.drawing import Palette, default_palette
 def pixels_of(image: Float[Tensor, "channels height width"]) -> UInt8[np.ndarray, "height width 3"]:
     """RGB values of an image in [0, 1] on any device.
 
-    An image of one channel is gray. Of two channels the first is shown in gray, and of more than three the first three.
+    An image with one channel is gray. Of two channels, the first is shown in gray. Of more than three, the first three
+    are shown.
     """
     shown = image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)
     return (255 * shown.float()).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
@@ -42,7 +43,7 @@ def write_picture(path: Path, picture: UInt8[np.ndarray, "height width *channels
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encoded.tobytes())
-    except OSError as error:  # of a full disk it does not name the file
+    except OSError as error:  # the error for a full disk does not name the file
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 

@@ -10,12 +10,12 @@ from matplotlib.axes import Axes
 
 _FONT_SIZE = 7
 _DISTANCES_PT = (5, 9, 14, 20, 28, 38)
-"""Between a point and its label; farther away nobody would see that they belong together."""
+"""Distances between a point and its label, in points. At larger ones they would not look related."""
 _NUM_DIRECTIONS = 16
 _MARGIN_PX = 2.0
-"""Around each label. It also makes up for text that is rounded differently at another resolution."""
+"""Margin around each label. It also covers rounding of the text size at other resolutions."""
 _STEP_PX = 2.0
-"""Between the points that stand for a line when a label is kept away from it."""
+"""Spacing of the points that represent a line when labels are placed away from it."""
 
 
 class PointLabel(NamedTuple):
@@ -31,7 +31,7 @@ def label_points(axes: Axes, labels: Sequence[PointLabel]) -> None:
     """Write labels inside the axes so that no two overlap, and so that they cover few lines and markers.
 
     Call this last: the positions depend on the axis limits and on the layout at the time of the call. A label is left
-    out if there is no room for it.
+    out if there is no space for it.
     """
     axes.get_figure(root=True).draw_without_rendering()  # pyright: ignore[reportOptionalMemberAccess]
     courses = _courses(axes)
@@ -47,7 +47,7 @@ def label_points(axes: Axes, labels: Sequence[PointLabel]) -> None:
         if not free:
             text.remove()
             continue
-        place = min(free, key=lambda place: _num_inside(courses, place))  # of equals the first, which is the nearest
+        place = min(free, key=lambda place: _num_inside(courses, place))  # the first of equals, which is the nearest
         text.xyann = tuple((place.mean(0) - point) / _px_per_pt(axes))
         taken.append(place)
 

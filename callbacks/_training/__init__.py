@@ -1,1 +1,1 @@
-"""What the callbacks that watch a training share."""
+"""Shared parts of the callbacks that observe a training."""

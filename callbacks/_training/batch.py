@@ -1,4 +1,4 @@
-"""How many examples a batch has, and some of them, whatever it consists of."""
+"""The number of examples of a batch, and parts of it, for batches of any structure."""
 
 import copy
 import dataclasses
@@ -12,7 +12,7 @@ def batch_size_of(batch: Any) -> int:
     """First dimension of the batch's first tensor.
 
     Raises:
-        ValueError: There is none.
+        ValueError: The batch has no tensor.
     """
     size = first_dimension(batch)
     if size is None:
@@ -21,15 +21,15 @@ def batch_size_of(batch: Any) -> int:
 
 
 def first_dimension(batch: Any) -> int | None:
-    """The same, or ``None``."""
+    """First dimension of the batch's first tensor; ``None`` if there is no tensor."""
     return next((len(tensor) for tensor in _tensors(batch)), None)
 
 
 def part_of(batch: Any, size: int, start: int, stop: int) -> Any:
-    """Some examples of a batch of ``size``.
+    """Select examples ``start`` to ``stop`` of a batch with ``size`` examples.
 
-    Of tensors with so many rows, and of lists within the batch that have an item for each example, inside mappings,
-    lists, tuples and data classes; all else stays as it is.
+    Tensors with ``size`` rows and lists with an item for each example are sliced, also inside mappings, lists, tuples
+    and data classes. Everything else stays unchanged.
     """
 
     def part(item: Any) -> Any:
@@ -51,14 +51,14 @@ def part_of(batch: Any, size: int, start: int, stop: int) -> Any:
 
 
 def rows_left_whole(batch: Any, size: int) -> set[int]:
-    """First dimensions of the tensors that :func:`part_of` leaves as they are."""
+    """First dimensions of the tensors that :func:`part_of` does not split."""
     if isinstance(batch, Tensor):
         return {len(batch)} - {size} if batch.ndim else set()
     return set().union(*(rows_left_whole(item, size) for item in _items(batch) if not _has_examples(item, size)))
 
 
 def _has_examples(item: Any, size: int) -> bool:
-    """Whether part of a batch is a list with an item for each example, and not of batches that have as many rows."""
+    """Whether an item of a batch is a list with an item for each example, not a list of batches of the same size."""
     if not isinstance(item, list | tuple) or hasattr(item, "_fields") or len(item) != size:
         return False
     return not all(isinstance(one, Tensor) and one.ndim and len(one) == size for one in item)
@@ -84,14 +84,14 @@ def _is_record(batch: Any) -> bool:
 
 
 def _with(mapping: MutableMapping[Any, Any], values: dict[Any, Any]) -> MutableMapping[Any, Any]:
-    """A copy of the same kind with other values."""
-    found = copy.copy(mapping)
-    found.update(values)
-    return found
+    """A copy of the same type with other values."""
+    clone = copy.copy(mapping)
+    clone.update(values)
+    return clone
 
 
 def _with_fields(instance: Any, values: dict[str, Any]) -> Any:
-    found = copy.copy(instance)
+    clone = copy.copy(instance)
     for name, value in values.items():
-        object.__setattr__(found, name, value)  # of frozen ones, too
-    return found
+        object.__setattr__(clone, name, value)  # works for frozen data classes too
+    return clone

@@ -1,4 +1,4 @@
-"""Buffers that stay as they are."""
+"""A context that restores the buffers of a module."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from torch import nn
 
 @contextmanager
 def kept_buffers(module: nn.Module) -> Iterator[None]:
-    """Put buffers back in the end, written to or replaced."""
+    """Restore all buffers at the end, even if they were changed in place or replaced."""
     before = [
         (owner, name, buffer, buffer.clone())
         for owner in module.modules()

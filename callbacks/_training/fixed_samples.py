@@ -1,4 +1,4 @@
-"""Batches of the same samples in every run, on which losses of different runs can be compared."""
+"""Batches of the same samples in every run, so that the losses of different runs can be compared."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,13 +20,13 @@ from lightning_edge.ops.sampling import evenly_spaced
 
 
 def fixed_batches(trainer: Trainer, split: str, num_samples: int, batch_size: int) -> list[Any]:
-    """Collated batches, as equal as can be, of evenly spaced samples of ``train`` or ``val``.
+    """Collated batches of evenly spaced samples of ``train`` or ``val``, of nearly equal sizes.
 
-    The data module chooses them where it can (``fixed_samples``); of others each sample is read once, with whatever
-    augmentation the dataset has, and kept.
+    A data module with ``fixed_samples`` chooses the samples. Otherwise each sample is read once from the dataset, with
+    the augmentation of the dataset, and kept.
 
     Returns:
-        None at all where there is no such split, or none with samples by index.
+        The batches; an empty list if there is no such split, or if its dataset has no samples by index.
     """
     data: Any = getattr(trainer, "datamodule", None)
     loader = trainer.train_dataloader if split == "train" else _val_loader(trainer)
@@ -44,14 +44,14 @@ def fixed_batches(trainer: Trainer, split: str, num_samples: int, batch_size: in
 
 
 def mean_loss(trainer: Trainer, module: LightningModule, batches: list[Any], batch_statistics: bool) -> float:
-    """Mean of the module's ``loss`` over batches, alike in all processes, each of which computes it.
+    """Mean of the module's ``loss`` over batches. Each process computes it, and all get the same value.
 
     Args:
-        trainer: Of the running fit.
-        module: Whose loss; it stays as it was.
-        batches: What :func:`fixed_batches` gave.
-        batch_statistics: Whether batch norm, where it trains, takes the statistics of the batches in place of its
-            running ones, which lag behind and scatter. All else is in evaluation mode.
+        trainer: Trainer of the running fit.
+        module: Module with the loss. Its state does not change.
+        batches: Batches of :func:`fixed_batches`.
+        batch_statistics: Whether batch norms in training mode use the statistics of the batches instead of their
+            running statistics, which are delayed and noisy. All other modules are in evaluation mode.
     """
     sum_of_losses, num_samples = 0.0, 0
     precision = trainer.precision_plugin
@@ -75,7 +75,7 @@ def mean_loss(trainer: Trainer, module: LightningModule, batches: list[Any], bat
 
 @contextmanager
 def _evaluating(module: LightningModule, batch_statistics: bool) -> Iterator[None]:
-    """Evaluation mode, all modes put back at the end."""
+    """Set evaluation mode, and restore the mode of each module at the end."""
     was_training = {part: part.training for part in module.modules()}
     module.eval()
     for part, trains in was_training.items():
@@ -90,7 +90,7 @@ def _evaluating(module: LightningModule, batch_statistics: bool) -> Iterator[Non
 
 @contextmanager
 def _validating(trainer: Trainer) -> Iterator[None]:
-    """Have hooks see a validation, so that they do not augment."""
+    """Set the stage to validation, so that hooks do not augment."""
     stage = trainer.state.stage
     trainer.state.stage = RunningStage.VALIDATING
     try:

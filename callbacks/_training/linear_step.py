@@ -1,15 +1,15 @@
-"""What a gradient foretells of the step that follows it."""
+"""The change of the loss that a gradient predicts for the next step."""
 
 import torch
 from torch import Tensor, nn
 
 
 class LinearStep:
-    """Weights and gradients before a step of an optimiser.
+    """Weights and gradients before a step of the optimizer.
 
     Args:
-        module: Whose gradients are there and whose weights will step.
-        scale: By what the gradients are multiplied.
+        module: Module with gradients, before the optimizer updates its weights.
+        scale: Factor that the gradients are multiplied by.
     """
 
     def __init__(self, module: nn.Module, scale: float = 1.0) -> None:
@@ -21,7 +21,7 @@ class LinearStep:
         ]
 
     @torch.no_grad()
-    def foretold(self) -> Tensor:
-        """Change of the loss by the step that was made since, were the loss linear: gradient times step."""
+    def predicted_change(self) -> Tensor:
+        """Change of the loss by the step since then if the loss were linear: gradient times step."""
         changes = [((parameter - weights) * gradient).sum() for parameter, weights, gradient in self._before]
         return torch.stack(changes).sum() / self._scale

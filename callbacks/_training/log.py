@@ -1,4 +1,4 @@
-"""Values that reach the loggers whatever step they are of."""
+"""Values that reach the loggers at every step."""
 
 from collections.abc import Mapping
 
@@ -7,9 +7,9 @@ from lightning.pytorch import Trainer
 
 
 def log_now(trainer: Trainer, values: Mapping[str, float]) -> None:
-    """Give values to loggers at once, and to what monitors them.
+    """Pass values to the loggers at once, and to callbacks that monitor them.
 
-    Lightning writes what modules log in every so many steps only, and drops what was logged between.
+    Lightning writes values that modules log only every ``log_every_n_steps`` steps, and drops those in between.
     """
     trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
     for logger in trainer.loggers:

@@ -1,4 +1,4 @@
-"""Arguments that the parser would not understand as they are meant."""
+"""Rewrites arguments that the parser would misunderstand."""
 
 import json
 import re
@@ -8,9 +8,9 @@ _PART_OF_THE_NET = re.compile(r"--model\.(?:init_args\.)?net\.(?:init_args\.)?(\
 
 
 def without_null_parts(args: Sequence[str]) -> Iterator[str]:
-    """Arguments in which a part of the net that is left out, by ``--model.net.update=null``, is a configuration.
+    """Rewrite each argument that sets a part of the net to ``null`` as an inline configuration.
 
-    The parser would take ``null`` for a class of the name ``None``.
+    The parser would read the ``null`` of ``--model.net.update=null`` as a class with the name ``None``.
     """
     rest = iter(zip(args, [*args[1:], ""], strict=True))
     for argument, value in rest:
@@ -19,5 +19,5 @@ def without_null_parts(args: Sequence[str]) -> Iterator[str]:
             yield argument
             continue
         if part[2] is None:
-            next(rest)  # the value, in a word of its own
+            next(rest)  # the value is the next word
         yield from ("-c", json.dumps({"model": {"init_args": {"net": {"init_args": {part[1]: None}}}}}))

@@ -1,7 +1,7 @@
 """The model that a checkpoint describes, for commands that work on a finished training.
 
-A checkpoint of the command line says how its model is made, in names of classes and their arguments. It is read like a
-configuration that comes before all others, so that the command line can still change it.
+A checkpoint that a recipe wrote contains the class of its model and the arguments of that class. They are read like a
+configuration that comes before all others, so that the command line can still change them.
 """
 
 import json
@@ -18,20 +18,22 @@ from lightning_edge.model_description import check_description, named_values
 from recipes._cli.config_files import OPTIONS, is_inline, options_of, read_config
 
 _WORDS = ("best", "last", "hpc")
-"""Values of ``--ckpt_path`` that name no file."""
+"""Values of ``--ckpt_path`` that are keywords of Lightning, not files."""
 
 
 def with_model_of_checkpoint(args: Sequence[str], command: str, defaults: Path) -> list[str]:
-    """Put the model of ``--ckpt_path`` behind the command, as a configuration; no change without such a model.
+    """Insert the model of ``--ckpt_path`` after the command as a configuration.
+
+    Without a checkpoint that describes its model, the command line stays unchanged.
 
     Args:
         args: The command line.
-        command: A word of it.
+        command: The command, one of the words in ``args``.
         defaults: The recipe's own configuration.
 
     Raises:
-        ValueError: The checkpoint names a class of a module that is neither this library's nor named in the
-            configuration, or arguments that fetch weights.
+        ValueError: The checkpoint names a class from a module that neither belongs to this library nor is named in the
+            configuration, or it has arguments that would download weights.
     """
     checkpoint = _checkpoint_in(args)
     model = _model_of(checkpoint)
@@ -47,15 +49,15 @@ def _module_of(name: str) -> str:
 
 
 def _checkpoint_in(args: Sequence[str]) -> Path | None:
-    given = [value for _, option, value in options_of(args) if option == "--ckpt_path"]
-    return Path(given[-1]) if given and given[-1] not in _WORDS else None
+    paths = [value for _, option, value in options_of(args) if option == "--ckpt_path"]
+    return Path(paths[-1]) if paths and paths[-1] not in _WORDS else None
 
 
 def _model_of(checkpoint: Path | None) -> dict[str, Any] | None:
-    """Class and arguments of the model, where a run of the command line wrote the checkpoint."""
+    """Class and arguments of the model; ``None`` if the checkpoint was not written by a recipe."""
     content: Mapping[str, Any] = {}
     if checkpoint is not None and checkpoint.is_file():
-        with suppress(ValueError, OSError, UnpicklingError):  # what is wrong with it, the run says
+        with suppress(ValueError, OSError, UnpicklingError):  # the run itself reports what is wrong with it
             content = read_checkpoint(checkpoint, "ckpt_path")
     arguments = dict(content.get("hyper_parameters", {}))
     arguments.pop("_instantiator", None)

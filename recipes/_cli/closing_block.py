@@ -1,4 +1,4 @@
-"""What a run ends with: its scores, where it left what, and what to type next."""
+"""The last lines of a run: its scores, its files, and the commands to run next."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -17,20 +17,20 @@ from recipes._cli.run_lock import LOCK
 _STAGES = {"fit": "val", "validate": "val", "test": "test"}
 _NO_RESULTS = ("wandb", LOCK)
 _SERIES = re.compile(r".*_d\d+")
-"""Scores by distance from the key frame: a figure and metrics.csv show them."""
+"""Scores by distance from the key frame. They are left out here, because a figure and metrics.csv show them."""
 
 
 def closing_block(
     trainer: Trainer, command: str, command_line: str, own_commands: Sequence[str], checkpoint: Path | None
 ) -> str:
-    """The lines that a fit, a validation or a test ends with.
+    """The last lines of a fit, a validation or a test.
 
     Args:
-        trainer: It has run.
+        trainer: The trainer, after the run.
         command: ``fit``, ``validate`` or ``test``.
-        command_line: What was typed to call the recipe.
+        command_line: How the user called the recipe, such as ``python -m recipes.accel``.
         own_commands: Names of the recipe's commands that take a checkpoint.
-        checkpoint: The one that was given.
+        checkpoint: The checkpoint that the run was given with ``--ckpt_path``, if any.
     """
     folder = Path(trainer.default_root_dir)
     lines = ["", *_scores(trainer, command)]
@@ -39,11 +39,11 @@ def closing_block(
         lines += [f"Best checkpoint: {_path(Path(path))} ({score})" for path, score in best]
         lines += [f"Last checkpoint: {_path(path)}" for path in last]
         checkpoint = next((Path(path) for path, _ in best), last[0] if last else None)
-    left = sorted(
+    outputs = sorted(
         f"{path.name}{'/' if path.is_dir() else ''}" for path in folder.glob("*") if path.name not in _NO_RESULTS
     )
-    if left and not getattr(trainer, "fast_dev_run", False):
-        lines.append(f"Folder: {_path(folder)} with {', '.join(left)}")
+    if outputs and not getattr(trainer, "fast_dev_run", False):
+        lines.append(f"Folder: {_path(folder)} with {', '.join(outputs)}")
     if checkpoint is not None:
         lines += ["Next:", *_next(trainer, command, command_line, own_commands, checkpoint, folder)]
     return "\n".join(lines)
@@ -63,7 +63,7 @@ def _scores(trainer: Trainer, command: str) -> Iterator[str]:
         if name.startswith(f"{stage}/") and not is_latency(name) and not _SERIES.fullmatch(name)
     }
     if not scores:
-        yield "Nothing was validated, so there are no scores." if command == "fit" else "No score was logged."
+        yield "No validation ran, so there are no scores." if command == "fit" else "No score was logged."
         return
     module: Any = trainer.lightning_module
     parts = {"class": _names(getattr(module, "class_names", None), getattr(module, "num_classes", 0))}
@@ -84,14 +84,14 @@ def _scores(trainer: Trainer, command: str) -> Iterator[str]:
         yield f"  {metric} by {kind}: {', '.join(f'{part} {value:.3f}' for part, value in values.items())}"
 
 
-def _names(given: Sequence[str] | None, number: int) -> set[str]:
-    """How classes or domains may be called in keys."""
-    names = [str(index) for index in range(number)] if given is None else list(given)
+def _names(known: Sequence[str] | None, number: int) -> set[str]:
+    """Names of classes or domains as they may occur in the keys of metrics."""
+    names = [str(index) for index in range(number)] if known is None else list(known)
     return {*names, *map(key_of, names)} - {""}
 
 
 def _best(trainer: Trainer) -> list[tuple[str, str]]:
-    """Checkpoint with the best score of each kind, and that score."""
+    """The best checkpoint of each monitored score, and that score."""
     return [
         (callback.best_model_path, f"{callback.monitor} {float(callback.best_model_score):.4g}")
         for callback in _checkpoints(trainer)
@@ -128,5 +128,5 @@ def _next(
 
 
 def _path(path: Path) -> Path:
-    """As short as it can be typed."""
+    """The path relative to the current folder where possible, because that is shorter to type."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

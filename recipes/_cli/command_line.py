@@ -1,6 +1,6 @@
 """The one command line of all recipes.
 
-Heavy imports wait until a recipe runs, so that listing recipes takes no time.
+Heavy imports are delayed until a recipe runs, so that listing the recipes is fast.
 """
 
 import importlib
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 
 TRACEBACK = "LIGHTNING_EDGE_TRACEBACK"
-"""Environment variable that asks for tracebacks of all errors."""
+"""Environment variable that makes the command line show the traceback of every error."""
 
 _NOISE = (
-    # Lightning's own use of torch
+    # caused by Lightning's own use of torch
     r".*isinstance\(treespec, LeafSpec\).*",
-    # the configuration is written before the metrics, into a folder of its own
+    # each run has its own folder, and the configuration is written into it before the metrics
     r"(Experiment logs|Checkpoint) directory .* exists and is not empty.*",
-    # of a checkpoint that is used in another run, as predict and test do
+    # predict and test use a checkpoint of another run
     r"The dirpath has changed from .*",
-    # of a video, whose frames have no index to sample by
+    # the frames of a video have no sampler indices
     r"Couldn't infer the batch indices .*",
 )
 _NOISE_ON_FEW_CORES = (r".*does not have many workers which may be a bottleneck.*",)
@@ -49,27 +49,28 @@ def run(
 ) -> "RecipeCLI":
     """Run the command line of a recipe.
 
-    The configuration beside the recipe gives the defaults; ``-c other.yaml`` merges another one over it and is looked
-    for beside the recipe when the current folder has none. All output of a run lies in one folder, the one of its
-    first ``CSVLogger``; with ``--trainer.default_root_dir`` that folder lies there.
+    The configuration in the recipe's folder gives the defaults. ``-c other.yaml`` merges another configuration over it;
+    that file is searched in the current folder and then in the recipe's folder. All output of a run goes to one folder,
+    that of its first ``CSVLogger``. ``--trainer.default_root_dir`` sets the parent of that folder.
 
     Args:
         recipe: Name of a recipe of this package, or the path of a recipe's file elsewhere.
-        args: What follows the recipe's name; ``None`` reads the command line.
-        commands: Typed functions shown beside fit, validate, test and predict, or, of a recipe of this package, names
-            of files in its folder that hold a function of this name. One that names ``model``, ``datamodule`` or
-            ``trainer`` receives the recipe's objects, and ``fit_arguments`` all options that it does not have itself.
-        links: For an attribute of the data module (``data.num_classes``) the arguments that take its value
-            (``model.init_args.net.init_args.num_classes``), whatever the configuration says there. A link whose data
-            or whose model lacks the name is skipped.
-        folder: Where all output goes: the trainer's root folder, and the argument ``folder`` of a command that has it.
+        args: The arguments after the recipe's name; ``None`` reads the command line of the process.
+        commands: Functions with type annotations that become commands next to fit, validate, test and predict. A recipe
+            of this package may instead give the names of files in its folder, each with a function of the same name. A
+            function with a parameter ``model``, ``datamodule`` or ``trainer`` receives the recipe's object; a parameter
+            ``fit_arguments`` receives all options that the function does not have itself.
+        links: Maps an attribute of the data module (``data.num_classes``) to the arguments that take its value
+            (``model.init_args.net.init_args.num_classes``). The value replaces the one in the configuration. A link is
+            skipped where the data module lacks the attribute or the model lacks the argument.
+        folder: Folder for all output: the trainer's root folder, and the argument ``folder`` of a command that has one.
 
     Returns:
         The finished command line, with ``model``, ``datamodule``, ``trainer`` and the ``result`` of the command.
 
     Raises:
-        SystemExit: With ``args=None``, where a person reads, for an error in what was given: its message is written
-            without the traceback, unless ``LIGHTNING_EDGE_TRACEBACK`` is set. With ``args`` the error itself is raised.
+        SystemExit: With ``args=None``, for an error in the user's input. The message is printed without a traceback,
+            unless ``LIGHTNING_EDGE_TRACEBACK`` is set. With ``args`` the error itself is raised.
     """
     defaults = default_config(recipe)
     command_line = typed_command(recipe)
@@ -77,37 +78,37 @@ def run(
     is_read_by_a_person = args is None and TRACEBACK not in os.environ
     args = list(sys.argv[2 if is_script() else 1 :] if args is None else args)
     answer_at_once(args, command_line, own, defaults)
-    # YAML takes a moment that the list of recipes does not need
+    # importing YAML takes time, and the list of recipes does not need it
     from recipes._cli.arguments import without_null_parts
     from recipes._cli.config_files import find_configs, undone_options
 
-    # a configuration that a command passes on may be that of another recipe
+    # a command may pass a configuration on to another recipe
     passes_on = any(command.name in args and PARAMETER in command.parameters for command in own)
-    given, args = args, find_configs(args, defaults, is_of_this_recipe=not passes_on)
+    typed_args, args = args, find_configs(args, defaults, is_of_this_recipe=not passes_on)
     undone = undone_options(args)
     args = list(without_null_parts(args))
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     prepare_wandb()
     with _quiet():
         try:
-            from lightning.pytorch.utilities import rank_zero_warn  # which takes seconds, as the next one
+            from lightning.pytorch.utilities import rank_zero_warn  # this import and the next one take seconds
 
             from recipes._cli.parser import RecipeCLI
 
             for message in undone:
                 rank_zero_warn(message)
             return RecipeCLI(
-                defaults, args, given, [command.load() for command in own], links or {}, folder, command_line
+                defaults, args, typed_args, [command.load() for command in own], links or {}, folder, command_line
             )
         except KeyboardInterrupt:
-            sys.stderr.write("\nInterrupted before the run began.\n")
+            sys.stderr.write("\nInterrupted before the run started.\n")
             sys.exit(130)
         except Exception as error:
             from recipes._cli.failure import explain_failure
 
             if not is_read_by_a_person or (message := explain_failure(error)) is None:
                 raise
-            sys.stderr.write(f"error: {message}\n{TRACEBACK}=1 shows where it was raised.\n")
+            sys.stderr.write(f"error: {message}\nSet {TRACEBACK}=1 to see the traceback.\n")
             sys.exit(1)
 
 
@@ -119,7 +120,7 @@ def list_recipes() -> str:
 def console() -> None:
     """The console script: ``lightning-edge accel fit`` is ``python -m recipes.accel fit``."""
     if not sys.flags.safe_path:
-        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: the user's own classes are found there
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does, so that the user's own classes can be imported
     names = recipe_names()
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in names:
@@ -135,7 +136,7 @@ def console() -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep back warnings and advertisements that the user of a recipe cannot act on."""
+    """Suppress warnings and advertisements that the user of a recipe cannot act on."""
     lightning_log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     few_cores = (os.cpu_count() or 1) <= 2
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""What a run is refused for before its data and its model are built."""
+"""Checks of the configuration before the data and the model are built."""
 
 import math
 import os
@@ -11,11 +11,11 @@ from jsonargparse import Namespace
 _PROCESSES_PER_CORE = 2
 
 _COUNTS = ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval", "num_nodes")
-"""Arguments of the trainer that Lightning would divide by."""
+"""Arguments of the trainer that Lightning uses as divisors."""
 
 
 def check_config(config: Namespace) -> None:
-    """Raise ``ValueError`` for numbers that no training survives, and for more processes than the machine bears.
+    """Raise ``ValueError`` for numbers that break every training, and for more processes than the machine can run.
 
     Args:
         config: Parsed arguments of a command.
@@ -32,7 +32,7 @@ def check_config(config: Namespace) -> None:
 
 
 def _numbers(value: Any, name: str) -> Iterator[tuple[str, float]]:
-    """All floats below a part of the configuration, named as on the command line."""
+    """All floats in a part of the configuration, with their names on the command line."""
     if isinstance(value, float):
         yield name, value
     elif isinstance(value, Namespace | dict):
@@ -51,11 +51,11 @@ def _check_counts(trainer: Namespace) -> None:
 
 
 def _check_devices(accelerator: Any, devices: Any) -> None:
-    """On a CPU each device is a process, and Lightning would start any number of them."""
+    """Limit the number of processes: on a CPU each device is one, and Lightning starts any number of them."""
     has_other = torch.cuda.is_available() or torch.backends.mps.is_available()
     if accelerator != "cpu" and (accelerator != "auto" or has_other):
         return
     most = _PROCESSES_PER_CORE * (os.cpu_count() or 1)
     text = str(devices)
     if devices is not None and text != "auto" and not (text.isdecimal() and 1 <= int(text) <= most):
-        raise ValueError(f"expected trainer.devices from 1 to {most}, the processes that this CPU takes, got {devices}")
+        raise ValueError(f"expected trainer.devices from 1 to {most}, the most processes for this CPU, got {devices}")

@@ -1,6 +1,6 @@
-"""Configuration files on the command line: where they are, whether they can be read, and what they undo.
+"""Configuration files on the command line: their paths, whether they are readable, and which options they override.
 
-Checked before the parser reads them, in bounded time and memory, and without importing anything heavy.
+The files are checked before the parser reads them, in bounded time and memory and without heavy imports.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,17 +16,20 @@ OPTIONS = ("-c", "--config")
 """Options whose value is a configuration file."""
 
 _GROUPS = ("--trainer", "--model", "--data")
-"""Options whose value may be a configuration file of that part."""
+"""Options whose value may be a configuration file for that part."""
 
 _MAX_BYTES = 2**18
 _MAX_VALUES = 100_000
-"""Shipped files have 4 kB and 100 values."""
+"""Limits for a file. For comparison, shipped files have 4 kB and 100 values."""
 _MAX_LETTERS = 60
-"""Of a value in a warning."""
+"""Longest value that a warning shows in full."""
 
 
 def options_of(args: Sequence[str]) -> Iterator[tuple[int, str, str]]:
-    """Place of the value, name and value of each option, in ``--name=value`` and in ``--name value``."""
+    """For each option the index of the word with its value, its name and its value.
+
+    Both ``--name=value`` and ``--name value`` are read.
+    """
     for index, word in enumerate(args):
         name, equals, value = word.partition("=")
         if not word.startswith("-"):
@@ -38,44 +41,46 @@ def options_of(args: Sequence[str]) -> Iterator[tuple[int, str, str]]:
 
 
 def find_configs(args: Sequence[str], defaults: Path, is_of_this_recipe: bool = True) -> list[str]:
-    """Point each configuration to a file that can be read: in the current folder, else beside the recipe.
+    """Replace the name of each configuration by the path of a readable file.
+
+    The file is searched in the current folder, then in the recipe's folder.
 
     Args:
-        args: The command line; ``.yaml`` may be left out.
+        args: The command line; the suffix ``.yaml`` may be omitted.
         defaults: The recipe's own configuration.
-        is_of_this_recipe: Whether it is this recipe that reads them: another one looks for those that are not here
-            itself.
+        is_of_this_recipe: Whether this recipe reads the configurations. If another recipe reads them, files that are
+            missing here are left for that recipe to find.
 
     Raises:
-        SystemExit: There is no such file, or it is no configuration.
+        SystemExit: A file does not exist or is not a configuration.
     """
-    found = list(args)
+    resolved = list(args)
     for index, option, value in options_of(args):
         if option in OPTIONS and not is_inline(value):
             path = _find(value, defaults)
             if path is None and is_of_this_recipe:
                 _refuse_unknown(value, defaults)
             if path is not None:
-                found[index] = args[index].removesuffix(value) + str(path)
+                resolved[index] = args[index].removesuffix(value) + str(path)
                 read_config(path)
         elif option in _GROUPS and _is_file_of_a_part(value):
             read_config(Path(value))
-    return found
+    return resolved
 
 
 def _refuse_unknown(name: str, defaults: Path) -> NoReturn:
     shipped = shipped_configs(defaults)
     new_name = f"{name.removesuffix('.yaml').removeprefix(f'{recipe_of(defaults)}_')}.yaml"
     if new_name in shipped:
-        refuse(f"there is no configuration {name} any more: it is called {new_name} now")
+        refuse(f"there is no configuration {name} any more; it is now called {new_name}")
     refuse(
-        f"there is no configuration {name}, neither here nor beside the recipe, which comes with "
-        f"{', '.join(shipped) or 'no other one'}"
+        f"there is no configuration {name} in the current folder or in the recipe's folder; the recipe's "
+        f"configurations are {', '.join(shipped) or 'only the default one'}"
     )
 
 
 def is_inline(value: str) -> bool:
-    """Whether the value of ``-c`` is a configuration itself, such as ``{trainer: {max_epochs: 3}}``."""
+    """Whether the value of ``-c`` is an inline configuration, such as ``{trainer: {max_epochs: 3}}``."""
     return ":" in value and not _exists(Path(value))
 
 
@@ -88,7 +93,7 @@ def _find(name: str, defaults: Path) -> Path | None:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # too long for a name, or with a NUL
+    except (OSError, ValueError):  # a name that is too long or contains a NUL
         return False
 
 
@@ -96,7 +101,8 @@ def read_config(path: Path) -> Mapping[str, Any]:
     """Content of a YAML file.
 
     Raises:
-        SystemExit: It is no regular file, no UTF-8, no YAML, no mapping, or too large once its aliases are replaced.
+        SystemExit: The file is not a regular file, UTF-8, YAML or a mapping, or it is too large once its aliases are
+            replaced.
     """
     if not path.is_file():
         refuse(f"expected {path} to be a YAML file, got a {'folder' if path.is_dir() else 'pipe or a device'}")
@@ -114,28 +120,28 @@ def read_config(path: Path) -> Mapping[str, Any]:
         refuse(f"expected {path} to be text in UTF-8, got byte {text_byte(error)}: save it as UTF-8")
     except yaml.MarkedYAMLError as error:
         place = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        refuse(f"expected {path} to be YAML, got a fault in {place}{error.problem}")
+        refuse(f"expected {path} to be YAML, got an error in {place}{error.problem}")
     except RecursionError:
         refuse(f"expected {path} to be a configuration, got a value that is nested too deeply or contains itself")
-    except (yaml.YAMLError, ValueError) as error:  # such as a number of 5,000 digits
-        refuse(f"expected {path} to be YAML, got a fault: {str(error).splitlines()[0]}")
+    except (yaml.YAMLError, ValueError) as error:  # such as an integer with 5,000 digits
+        refuse(f"expected {path} to be YAML, got an error: {str(error).splitlines()[0]}")
     if not isinstance(content, Mapping):
-        refuse(f"expected {path} to hold options by name, such as `trainer:`, got a {type(content).__name__}")
+        refuse(f"expected {path} to contain options by name, such as `trainer:`, got a {type(content).__name__}")
     return content
 
 
 def text_byte(error: UnicodeDecodeError) -> str:
-    """The byte that is no UTF-8, and where it is."""
+    """The byte that is not valid UTF-8, and its position."""
     return f"{error.object[error.start]:#04x} at position {error.start}"
 
 
 def _num_values(node: yaml.Node, known: dict[int, int]) -> int:
-    """Number of values below a node, those of an alias each time that it stands there."""
+    """Number of values below a node. The values of an alias count each time that it occurs."""
     if id(node) in known:
         if known[id(node)] == 0:
             raise RecursionError
         return known[id(node)]
-    known[id(node)] = 0  # until it is counted
+    known[id(node)] = 0  # until the count is known
     children = node.value if isinstance(node, yaml.CollectionNode) else []
     flat = [part for child in children for part in (child if isinstance(child, tuple) else (child,))]
     known[id(node)] = 1 + sum(_num_values(child, known) for child in flat)
@@ -143,34 +149,34 @@ def _num_values(node: yaml.Node, known: dict[int, int]) -> int:
 
 
 def undone_options(args: Sequence[str]) -> list[str]:
-    """A warning for each configuration that changes what an option before it had set.
+    """A warning for each configuration that overrides an option before it.
 
     Args:
-        args: The command line as it was typed, but for the configurations, which were found.
+        args: The command line, with the resolved paths of configurations.
     """
-    given: dict[str, str] = {}
+    set_before: dict[str, str] = {}
     warnings = []
     for _, option, value in options_of(args):
         content = _content(option, value)
         if content is None:
-            given[_key(option.lstrip("-").removesuffix("+"))] = value
+            set_before[_key(option.lstrip("-").removesuffix("+"))] = value
             continue
         changes = [
-            f"{key} ({given[key]} becomes {_shortened('null' if new is None else str(new))})"
+            f"{key} ({set_before[key]} becomes {_shortened('null' if new is None else str(new))})"
             for name, new in _leaves(content)
-            for key in list(given)
-            if _is_undone(key, given[key], name, new)
+            for key in list(set_before)
+            if _is_undone(key, set_before[key], name, new)
         ]
         if changes:
             changed, name = ", ".join(changes), "-c" if option in OPTIONS else option
             warnings.append(
-                f"{name} {value} undoes options that stand before it: {changed}. Put {name} first to keep them."
+                f"{name} {value} overrides options that come before it: {changed}. Put {name} first to keep them."
             )
     return warnings
 
 
 def _content(option: str, value: str) -> Mapping[str, Any] | None:
-    """What an option brings as a configuration, in a file or itself; ``None`` of any other option."""
+    """The configuration that an option gives, as a file or inline; ``None`` for any other option."""
     if option in _GROUPS and _is_file_of_a_part(value):
         return {option.lstrip("-"): read_config(Path(value))}
     if option not in OPTIONS:
@@ -179,7 +185,7 @@ def _content(option: str, value: str) -> Mapping[str, Any] | None:
         return read_config(Path(value))
     try:
         content = yaml.safe_load(value)
-    except yaml.YAMLError:  # which the parser says
+    except yaml.YAMLError:  # the parser reports it
         return {}
     return content if isinstance(content, Mapping) else {}
 
@@ -192,30 +198,30 @@ def _shortened(value: str) -> str:
     return value if len(value) <= _MAX_LETTERS else f"{value[:_MAX_LETTERS]}…"
 
 
-def _is_undone(key: str, given: str, name: str, new: Any) -> bool:
+def _is_undone(key: str, earlier: str, name: str, new: Any) -> bool:
     if key == name:
-        return not _is_same(given, new)
+        return not _is_same(earlier, new)
     return key.startswith(f"{name}.") and (new is None or isinstance(new, list))  # its parent is replaced
 
 
 def _leaves(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Options that a configuration sets, named as on the command line."""
+    """Options that a configuration sets, with their names on the command line."""
     if not isinstance(content, Mapping):
         yield key, content
         return
     for name, value in content.items():
-        if not str(name).endswith("+"):  # which adds to a list
+        if not str(name).endswith("+"):  # such a name adds to a list
             yield from _leaves(value, _key(f"{key}.{name}" if key else str(name)))
 
 
 def _key(name: str) -> str:
-    """An option without the words that the command line may leave out; a class is named by what it is of."""
+    """Name of an option without the parts that may be omitted on the command line."""
     return ".".join(part for part in name.split(".") if part not in ("init_args", "class_path"))
 
 
 def _is_same(text: str, value: Any) -> bool:
     if isinstance(value, str):
-        return text.rpartition(".")[2] == value.rpartition(".")[2]  # a class may be named without its module
+        return text.rpartition(".")[2] == value.rpartition(".")[2]  # the module of a class may be omitted
     try:
         return yaml.safe_load(text) == value or float(text) == value
     except (yaml.YAMLError, ValueError):

@@ -1,4 +1,4 @@
-"""What a run says of its data."""
+"""The line about the data at the start of a run."""
 
 from collections.abc import Sized
 from typing import Any
@@ -9,14 +9,14 @@ from typing_extensions import override
 
 
 class DataSummary(Callback):
-    """Says how many samples a training has, and notes height and width of the images, in pixels."""
+    """Logs the number of samples of a training, and remembers height and width of the images, in pixels."""
 
     def __init__(self) -> None:
         self.size: tuple[int, int] | None = None
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say it before the first step, so that data that were not found show."""
+        """Log it before the first step, so that missing data are noticed early."""
         counts = {"Training": trainer.train_dataloader, "validating": trainer.val_dataloaders}
         parts = [f"{doing} on {count:,} samples" for doing, loader in counts.items() if (count := _num_samples(loader))]
         if parts:

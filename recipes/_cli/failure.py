@@ -1,4 +1,4 @@
-"""What to say to a person of an error that was raised for one to read."""
+"""One-line messages for errors that a user can understand and correct."""
 
 import errno
 import re
@@ -12,7 +12,7 @@ _THAT_REFUSE = (
     *(Path(__file__).parents[2] / name for name in ("lightning_edge", "callbacks", "recipes")),
     Path(lightning.__file__).parent,
 )
-"""Folders of code whose ``ValueError`` is about what a run was given."""
+"""Folders of code whose ``ValueError`` is about the user's input."""
 _IN_A_WORKER = re.compile(
     r'Caught \w+ in DataLoader worker process.*\n  File "(?P<file>[^"]+)", line .*?\n\w+: (?P<message>.*)', re.DOTALL
 )
@@ -21,15 +21,15 @@ _WRITE_ELSEWHERE = "choose another folder with --trainer.default_root_dir"
 
 
 def explain_failure(error: BaseException) -> str | None:
-    """The message of an error about what a run was given, or ``None`` if its traceback says more.
+    """The message of an error about the user's input, or ``None`` if the traceback is needed.
 
-    Those are the errors that this library raises on purpose, also in a loader's worker, Lightning's errors about its
-    arguments, and what the operating system refuses: full disks, and files that are named. Whatever else goes wrong is
-    a bug, of the library or of a user's own class.
+    Such errors are those that this library raises on purpose, also in a worker of a data loader, Lightning's errors
+    about its arguments, and errors of the operating system about a full disk or a named file. Any other error is a bug
+    in the library or in a user's own class.
     """
     if isinstance(error, MisconfigurationException):
         return str(error)
-    is_missing_extra = isinstance(error, ImportError) and error.name is None  # Python itself gives a name
+    is_missing_extra = isinstance(error, ImportError) and error.name is None  # errors of Python itself have a name
     if not (is_missing_extra or isinstance(error, ValueError | OSError)):
         return None
     if in_a_worker := _IN_A_WORKER.match(str(error)):
@@ -44,7 +44,7 @@ def explain_failure(error: BaseException) -> str | None:
 def _refused_by_the_system(error: OSError) -> str | None:
     file = f"{error.filename}: " if error.filename is not None else ""
     if error.errno in _IS_FULL:
-        return f"{file}{error.strerror}. Make room there, or {_WRITE_ELSEWHERE}"
+        return f"{file}{error.strerror}. Free some disk space, or {_WRITE_ELSEWHERE}"
     if error.errno == errno.EROFS:
         return f"{file}{error.strerror}. To write elsewhere, {_WRITE_ELSEWHERE}"
     return f"{file}{error.strerror}" if file else None

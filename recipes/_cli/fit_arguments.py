@@ -1,22 +1,22 @@
-"""Options that a command does not have itself and passes on to the trainings that it starts.
+"""Options that a command passes on to the trainings that it starts, because it does not have them itself.
 
-``python -m recipes.ddn compare -c digits.yaml --num_seeds=5 --data.root=digits`` is ``compare`` with ``num_seeds``, and
-all its trainings are ``fit -c digits.yaml --data.root=digits``.
+In ``python -m recipes.ddn compare -c digits.yaml --num_seeds=5 --data.root=digits`` the option ``num_seeds`` belongs to
+``compare``, and each training is ``fit -c digits.yaml --data.root=digits``.
 """
 
 from collections.abc import Collection, Sequence
 
 PARAMETER = "fit_arguments"
-"""Parameter of a command by which it asks for them, a tuple of strings."""
+"""Parameter through which a command receives these options, as a tuple of strings."""
 
 _HELP = ("-h", "--help")
 
 
 def split_arguments(words: Sequence[str], own_options: Collection[str]) -> tuple[list[str], list[str]]:
-    """The words that belong to a command, and those that it passes on.
+    """Separate the words that belong to a command from those that it passes on.
 
     Args:
-        words: What follows the name of the command.
+        words: The words after the name of the command.
         own_options: Names of the command's options, without dashes.
     """
     own: list[str] = []

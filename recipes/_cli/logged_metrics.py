@@ -1,4 +1,4 @@
-"""What a run had logged when it wrote a checkpoint, so that a run that goes on from there knows it."""
+"""The metrics at the time of a checkpoint, for the run that resumes from it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,14 +10,14 @@ _KEY = "logged_metrics"
 
 
 class LoggedMetrics(Callback):
-    """Keep in each checkpoint the last value of each metric, and the row of an epoch whose checkpoint comes before it.
+    """Store in each checkpoint the last value of each metric, and the row of the epoch if it is not logged yet.
 
-    Lightning logs what it has of a training epoch after the callbacks have seen the epoch's end: a process that is
-    killed between would lose that row.
+    Lightning logs the metrics of a training epoch after the callbacks have seen the end of the epoch. A process that is
+    killed between the two would lose that row.
     """
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Called by all processes, as metrics may need."""
+        """Runs in all processes, because computing a metric may need all of them."""
         checkpoint[_KEY] = {
             "last": _numbers(trainer.callback_metrics),
             "row": _row_to_come(trainer),
@@ -25,12 +25,12 @@ class LoggedMetrics(Callback):
 
 
 def last_values(checkpoint: Mapping[str, Any]) -> dict[str, float]:
-    """Last value of each metric when a checkpoint was written."""
+    """The last value of each metric at the time of a checkpoint."""
     return dict(checkpoint.get(_KEY, {}).get("last", {}))
 
 
 def with_its_row(rows: list[dict[str, Any]], checkpoint: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows of a resumed run, with the one that its checkpoint came before, unless it was logged after all."""
+    """Rows of a resumed run, with the row that is stored in its checkpoint unless that was logged too."""
     row = checkpoint.get(_KEY, {}).get("row")
     if row is None or any(str(other["step"]) == str(row["step"]) and row.keys() <= other.keys() for other in rows):
         return rows
@@ -38,7 +38,7 @@ def with_its_row(rows: list[dict[str, Any]], checkpoint: Mapping[str, Any]) -> l
 
 
 def _row_to_come(trainer: Trainer) -> dict[str, float] | None:
-    """What Lightning will log of a training epoch that has ended, with its own names for epoch and step."""
+    """The row that Lightning will log for a finished training epoch, with Lightning's names for epoch and step."""
     epochs = trainer.fit_loop.epoch_progress.current
     is_to_come = trainer.training and epochs.processed > epochs.completed  # pyright: ignore[reportAttributeAccessIssue]
     values = _numbers(trainer._logger_connector.metrics["log"]) if is_to_come else {}
@@ -48,7 +48,7 @@ def _row_to_come(trainer: Trainer) -> dict[str, float] | None:
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    """Those of the values that are numbers: a checkpoint must not fail for what somebody else logs."""
+    """The values that are numbers. Others are skipped, so that no checkpoint fails because of them."""
     return {
         name: float(value)
         for name, value in values.items()

@@ -1,4 +1,4 @@
-"""One clear line about an argument that a recipe refuses or misses."""
+"""One clear line about an argument that is wrong or missing."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,14 +32,23 @@ _WORDS = {
 }
 _LISTS = ("tuple", "list", "collections.abc.Iterable")
 
+_RENAMED = {
+    "branch_share": "it is now called 'branch_stage_fraction'",
+    "begin_anew": "it is now called 'exclude'",
+    "rules": "it is now called 'lr_rules'",
+    "on": "it is now called 'backend'",
+    "overrides": "pass the options themselves",
+}
+"""Hints about arguments of earlier versions."""
+
 
 def explain(message: str, types: Mapping[str, Any], classes: Iterable[type]) -> str:
-    """Say which name is misspelt or missing, or what a value should be; other messages stay as they are.
+    """Name the misspelled or missing argument, or the expected value; other messages stay unchanged.
 
     Args:
-        message: What the parser says.
-        types: Type of each argument that it knows, such as ``trainer.max_epochs``.
-        classes: Those that configurations may name without their module.
+        message: The parser's message.
+        types: Type of each argument of the parser, such as ``trainer.max_epochs``.
+        classes: Classes that a configuration may name without their module.
     """
     if unknown := _UNKNOWN_ARGUMENT.search(message):
         return f"there is no argument {unknown[1]!r}{_close_or_all(unknown[1], types)}"
@@ -53,7 +62,7 @@ def explain(message: str, types: Mapping[str, Any], classes: Iterable[type]) -> 
         known = list(signature(kind).parameters) if isclass(kind := locate(path)) else []
         return f"{path} has no argument {unknown[1]!r}{_close_or_all(unknown[1], known)}"
     if unknown := _NO_MODULE.search(message):
-        return f"there is no module {unknown[1]!r}, neither installed nor where this runs"
+        return f"there is no module {unknown[1]!r}, neither installed nor in the current folder"
     if unknown := _NO_ATTRIBUTE.search(message):
         return (
             f"the module {unknown[1]!r} has no class {unknown[2]!r}{did_you_mean(unknown[2], _classes_of(unknown[1]))}"
@@ -69,25 +78,25 @@ class _Refused(NamedTuple):
     """An argument whose value does not fit."""
 
     key: str
-    """As it is typed, such as ``data.batch_size``."""
+    """Its name on the command line, such as ``data.batch_size``."""
     place: str
-    """The last part of it that has a class."""
-    given: str
+    """The innermost part of the name that the parser reports."""
+    value: str
     kinds: list[str]
-    """What was expected, in the parser's words."""
+    """The expected types, in the parser's words."""
     unknown_class: str | None
     type: Any
-    """What was expected, where that can be looked up."""
+    """The expected type, if it is known."""
 
     @property
     def is_reached(self) -> bool:
-        """Whether the parser came to the value itself, not only to what it is an argument of."""
+        """Whether the parser checked the value itself, not only the class that it is an argument of."""
         return self.key.rpartition(".")[2] == self.place.rpartition(".")[2]
 
 
 def _find_refused(message: str, types: Mapping[str, Any]) -> _Refused | None:
     lines = message.splitlines()
-    keys = [(index, found) for index, line in enumerate(lines) if (found := _KEY.match(line))]
+    keys = [(index, match) for index, line in enumerate(lines) if (match := _KEY.match(line))]
     if not keys:
         return None
     index, innermost = keys[-1]
@@ -98,32 +107,32 @@ def _find_refused(message: str, types: Mapping[str, Any]) -> _Refused | None:
         block.append(line)
     text = "\n".join(block)
     nested = _NESTED.findall(message)
-    # typed as one argument, or written in a configuration part by part
-    key, value = (f"{keys[0][1][2]}.{nested[-1][0]}", nested[-1][1]) if nested else (_path(keys), None)
+    # an argument of the command line, or nested keys of a configuration
+    key, typed = (f"{keys[0][1][2]}.{nested[-1][0]}", nested[-1][1]) if nested else (_path(keys), None)
     got = _GIVEN.search(text)
-    given = value.strip("'\"") if value else got[1] if got else ""
-    if value and value.startswith("[") and got and not got[1].startswith(("[", "Namespace", "NestedArg")):
-        given = got[1]  # one of a list
+    value = typed.strip("'\"") if typed else got[1] if got else ""
+    if typed and typed.startswith("[") and got and not got[1].startswith(("[", "Namespace", "NestedArg")):
+        value = got[1]  # one element of a list
     unknown = _UNKNOWN_CLASS.search(text)
     name = innermost[2]
     hint = types.get(key) if len(keys) == 1 else _parameter_type(_owner(message, lines[:index]), name)
     kinds = [cls or length or f"one of {choices}" for cls, length, choices in _EXPECTED.findall(text)]
-    return _Refused(key, name, given, kinds, unknown[1] if unknown else None, hint)
+    return _Refused(key, name, value, kinds, unknown[1] if unknown else None, hint)
 
 
 def _path(keys: Sequence[tuple[int, re.Match[str]]]) -> str:
-    """The innermost key with all that it lies in, by how far each is indented."""
+    """The dotted name of the innermost key. The indentation shows which keys contain it."""
     path: list[re.Match[str]] = []
-    for _, found in keys:
-        path = [*(outer for outer in path if len(outer[1]) < len(found[1])), found]
-    return ".".join(found[2] for found in path)
+    for _, match in keys:
+        path = [*(outer for outer in path if len(outer[1]) < len(match[1])), match]
+    return ".".join(match[2] for match in path)
 
 
 def _in_words(refused: _Refused, classes: Iterable[type]) -> str | None:
-    """The line about it."""
+    """The line about a refused argument; ``None`` if the parser does not say what it expects."""
     parent, _, last = refused.key.rpartition(".")
     if not refused.is_reached:
-        return f"{last!r} needs a class for {parent.rpartition('.')[2]!r} before it"
+        return f"{last!r} needs a class for {parent.rpartition('.')[2]!r}, which must come before it"
     kinds = [kind for kind in refused.kinds if kind != "NoneType"]
     if refused.unknown_class and not {"int", "float"} & set(kinds):
         bases = tuple(_classes_in(refused.type))
@@ -136,26 +145,26 @@ def _in_words(refused: _Refused, classes: Iterable[type]) -> str | None:
     if not words:
         return None
     if refused.type is not None and _element_types(refused.type):
-        return f"expected each value of {refused.key} as {' or '.join(words)}, got {refused.given}"
-    return f"expected {refused.key} as {' or '.join(words)}, got {refused.given}"
+        return f"expected each value of {refused.key} as {' or '.join(words)}, got {refused.value}"
+    return f"expected {refused.key} as {' or '.join(words)}, got {refused.value}"
 
 
 def _about_list(refused: _Refused) -> str:
-    """Say how a list is typed, by an example that fits where what was given can be made to fit."""
+    """Explain how to write a list, with an example if the value can be corrected."""
     elements = _element_types(refused.type)
     length = None if not elements or ... in elements else len(elements)
-    values = [value for value in re.split(r"[\s,;]+|(?<=\d)x(?=\d)", refused.given.strip("()[]{} ,")) if value]
+    values = [value for value in re.split(r"[\s,;]+|(?<=\d)x(?=\d)", refused.value.strip("()[]{} ,")) if value]
     if length is not None and values:
         values = [*values, *[values[-1]] * length][:length]
     expected = f"{refused.key} as a list {'' if length is None else f'of {length} values '}in brackets"
     kinds = [elements[0]] * len(values) if ... in elements else elements
     fits = bool(values) and (not elements or all(map(_fits, values, kinds)))
     example = f", such as --{refused.key}='[{','.join(values)}]'" if fits else ""
-    return f"expected {expected}{example}, got {refused.given}"
+    return f"expected {expected}{example}, got {refused.value}"
 
 
 def _element_types(hint: Any) -> tuple[Any, ...]:
-    """Types of the elements of a tuple or list, ``...`` after one that may repeat; none for anything else."""
+    """Types of the elements of a tuple or list, with ``...`` after a type that may repeat; empty for other types."""
     for kind in (hint, *get_args(hint)):
         if get_origin(kind) is tuple:
             return get_args(kind)
@@ -174,7 +183,7 @@ def _fits(text: str, kind: Any) -> bool:
 
 
 def _classes_in(hint: Any) -> list[type]:
-    """Classes that a type allows, such as ``Callback`` in ``list[Callback] | None``."""
+    """The classes in a type, such as ``Callback`` in ``list[Callback] | None``."""
     if isclass(hint) and not get_args(hint):
         return [] if hint in (type(None), bool, int, float, str, dict) else [hint]
     return [kind for part in get_args(hint) for kind in _classes_in(part)]
@@ -191,7 +200,7 @@ def _parameter_type(owner: str, name: str) -> Any:
 
 
 def _owner(message: str, before: Sequence[str]) -> str:
-    """The class whose argument was refused."""
+    """Path of the class whose argument was refused."""
     callable_ = _CALLABLE.findall(message)
     in_callable = bool(before) and "expects a function or a callable class" in message
     return callable_[-1] if in_callable and callable_ else _last_class("\n".join(before))
@@ -202,6 +211,9 @@ def _last_class(message: str) -> str:
 
 
 def _close_or_all(name: str, known: Iterable[str]) -> str:
+    """The new name of a renamed argument, the closest known name, or all known names if they are few."""
+    if hint := _RENAMED.get(name.rpartition(".")[2]):
+        return f"; {hint}"
     known = sorted(known)
     few = f"; it takes {', '.join(known)}" if 0 < len(known) <= 20 else ""
     return did_you_mean(name, known) or few

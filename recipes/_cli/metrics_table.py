@@ -1,4 +1,4 @@
-"""What a resumed run had logged: the rows of its ``metrics.csv``, without those that a full disk has damaged."""
+"""The rows of ``metrics.csv`` that a resumed run keeps, without rows that a full disk has damaged."""
 
 import csv
 from pathlib import Path
@@ -13,13 +13,13 @@ _MAX_DIGITS = 18
 
 
 def rows_before(folder: Path, num_steps: int | None) -> list[dict[str, str]]:
-    """Rows that a run logged in its first steps, without empty cells.
+    """Rows that a run logged up to its checkpoint, without empty cells.
 
     Args:
-        folder: Of the run.
-        num_steps: Steps of its checkpoint; ``None`` keeps all rows.
+        folder: The folder of the run.
+        num_steps: Number of steps before the checkpoint; ``None`` keeps all rows.
     """
-    table = folder / _ASIDE  # left by a process that was killed while it put the rows back
+    table = folder / _ASIDE  # exists if a process was killed while it restored the rows
     if not table.is_file():
         table = folder / _NAME
     if not table.is_file():
@@ -30,14 +30,13 @@ def rows_before(folder: Path, num_steps: int | None) -> list[dict[str, str]]:
     whole = [row for row in rows if row is not None]
     if not names or len(whole) < len(rows):
         rank_zero_warn(
-            f"{table} is damaged, as a full disk leaves it: {len(whole)} of its {len(rows)} rows can be read and are "
-            "kept"
+            f"{table} is damaged, possibly by a full disk. {len(whole)} of its {len(rows)} rows are readable and kept."
         )
     return [row for row in whole if num_steps is None or int(row["step"]) < num_steps]
 
 
 def put_back(rows: list[dict[str, Any]], logger: CSVLogger) -> None:
-    """Begin a logger's table with rows of before: Lightning's logger removes the table that it finds."""
+    """Restore earlier rows in the table of a logger, because Lightning's logger removes an existing table."""
     table = Path(logger.log_dir, _NAME)
     aside = table.with_name(_ASIDE)
     if table.is_file() and not aside.is_file():
@@ -48,7 +47,7 @@ def put_back(rows: list[dict[str, Any]], logger: CSVLogger) -> None:
 
 
 def _row(names: list[str], line: bytes) -> dict[str, str] | None:
-    """A row by column; ``None`` if it is damaged, as the last one is that has no line end."""
+    """A row as a dict by column; ``None`` if it is damaged, such as a last row without a line end."""
     cells = _cells(line)
     row = dict(zip(names, cells, strict=False))
     step = row.get("step", "")
@@ -58,7 +57,7 @@ def _row(names: list[str], line: bytes) -> dict[str, str] | None:
 
 
 def _cells(line: bytes) -> list[str]:
-    """Cells of a line; none of one that is no text."""
+    """Cells of a line; an empty list if the line is not valid text."""
     try:
         cells = next(csv.reader([line.decode()], strict=True), [])
     except (UnicodeDecodeError, csv.Error):

@@ -1,4 +1,4 @@
-"""Arguments of a run that are given in Python, as the command line takes them."""
+"""Arguments in Python, converted to those of the command line."""
 
 import json
 import math
@@ -8,13 +8,13 @@ from typing import Any
 
 
 def as_arguments(overrides: Sequence[str] | Mapping[str, Any]) -> list[str]:
-    """Arguments of the command line, from such or from a mapping such as ``{"trainer.max_epochs": 3}``.
+    """Arguments of the command line, from a list of them or a mapping such as ``{"trainer.max_epochs": 3}``.
 
-    Values are ``None``, booleans, numbers, strings, paths, and lists, tuples and dicts of them; numbers of NumPy and
+    Values may be ``None``, booleans, numbers, strings, paths, and lists, tuples and dicts of these. NumPy scalars and
     tensors with one element count as numbers.
 
     Raises:
-        ValueError: A value is none of these; the text names its key.
+        ValueError: A value has another type. The message names its key.
     """
     if isinstance(overrides, Mapping):
         return [f"--{_name(key)}={_text(value, str(key))}" for key, value in overrides.items()]
@@ -32,7 +32,7 @@ def _text(value: Any, key: str) -> str:
 
 
 def _yaml(value: Any, key: str) -> str:
-    """JSON, which YAML contains, but for numbers that JSON has not."""
+    """The value as JSON, which is valid YAML, except for infinity and NaN, which JSON lacks."""
     value = _plain(value, key)
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{json.dumps(_name(name))}: {_yaml(item, key)}' for name, item in value.items())}}}"
@@ -46,10 +46,10 @@ def _yaml(value: Any, key: str) -> str:
 def _plain(value: Any, key: str) -> Any:
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
-    elif hasattr(value, "item") and math.prod(getattr(value, "shape", ())) == 1:  # of NumPy or PyTorch
+    elif hasattr(value, "item") and math.prod(getattr(value, "shape", ())) == 1:  # a NumPy scalar or a tensor
         value = value.item()
     if isinstance(value, str):
-        return str.__str__(value)  # without the name that an Enum would add
+        return str.__str__(value)  # an Enum would add its own name
     if value is None or isinstance(value, bool | int | float | list | tuple | Mapping):
         return value
     raise ValueError(

@@ -1,7 +1,7 @@
 """The commands that a recipe adds to fit, validate, test and predict.
 
-Their names, summaries and parameters are known before anything heavy is imported: a command that is given by its name
-stands in a file of this name in the recipe's folder, as a function of this name, and is read before it is run.
+Their names, summaries and parameters are known before heavy modules are imported. A command that is given by its name
+is a function of this name, in a file of this name in the recipe's folder; that file is parsed without importing it.
 """
 
 import ast
@@ -20,9 +20,9 @@ class OwnCommand(NamedTuple):
     """First line of its docstring."""
     parameters: tuple[str, ...]
     function: Callable[..., Any] | None
-    """``None`` where it is still to be imported."""
+    """``None`` if it is not imported yet."""
     module: str = ""
-    """Where it is imported from."""
+    """The module to import it from."""
 
     def load(self) -> Callable[..., Any]:
         """The function itself."""
@@ -30,7 +30,7 @@ class OwnCommand(NamedTuple):
 
 
 def own_commands(commands: Sequence[str | Callable[..., Any]], recipe: str, folder: Path) -> list[OwnCommand]:
-    """What is known of commands without running them.
+    """Describe commands without importing them.
 
     Args:
         commands: Functions, or names of files in the recipe's folder.

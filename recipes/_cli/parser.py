@@ -1,5 +1,6 @@
-"""LightningCLI as the recipes need it: own commands, one folder a run, checkpoints that give weights only."""
+"""LightningCLI for recipes: own commands, one folder per run, and checkpoints that provide only the weights."""
 
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,21 +41,21 @@ from recipes._cli.usage import TRAINER_COMMANDS
 from recipes._cli.wandb import RunLabels, finish_wandb, leave_anonymous_unset, start_wandb
 
 OBJECTS = ("model", "datamodule", "trainer")
-"""What a command receives from its recipe when it names it."""
+"""Objects of the recipe that a command receives if it has a parameter of this name."""
 
 _DOING = {"validate": "validating", "test": "testing", "predict": "predicting"}
 
 _TRAINER = Path(__file__).with_name("trainer.yaml")
 
 _SHARED = ("seed_everything", "trainer", "model", "data")
-"""What a configuration says that every command can take."""
+"""Sections of a configuration that every command accepts."""
 
 
 class RecipeParser(LightningArgumentParser):
-    """Parser that names a misspelt argument in one line."""
+    """Parser that reports a wrong argument in one line."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Write what is wrong and exit with 2."""
+        """Print the error and exit with status 2."""
         if not self.exit_on_error:
             super().error(message, ex)
         parser = getattr(ex, "subcommand_parser", None) or self
@@ -75,26 +76,26 @@ class RecipeParser(LightningArgumentParser):
         command = parser.prog.replace(" [options]", "")
         sys.stderr.write(
             f"error: {explain(message, types, classes)}\n"
-            f"`{command} --help` lists all arguments, with --model.help NAME or --data.help NAME those of a class.\n"
+            f"`{command} --help` lists all arguments; --model.help NAME or --data.help NAME lists those of a class.\n"
         )
         sys.exit(2)
 
 
 class RecipeCLI(LightningCLI):
-    """Parse the arguments of a recipe and run the command they name.
+    """Parse the arguments of a recipe and run the command in them.
 
     Attributes:
-        model: The recipe's module; ``None``, like the next two, under a command that names none of them.
-        datamodule: The recipe's data.
-        trainer: The recipe's trainer.
-        result: What the command returned.
+        model: The recipe's module; ``None`` for a command that uses neither the model nor the data nor the trainer.
+        datamodule: The recipe's data module; ``None`` in the same cases.
+        trainer: The recipe's trainer; ``None`` in the same cases.
+        result: The return value of the command.
     """
 
     def __init__(
         self,
         defaults: Path,
         args: Sequence[str],
-        given: Sequence[str],
+        typed_args: Sequence[str],
         commands: Sequence[Callable[..., Any]],
         links: Mapping[str, Sequence[str]],
         folder: Path | None,
@@ -108,13 +109,13 @@ class RecipeCLI(LightningCLI):
         self._links = links
         self._folder = folder
         self._command_line = command_line
-        # each command has a parser of its own, which takes a moment: where one is named first, the others are left out;
-        # without a model the recipe's configuration has sections for all of them
+        # each command has its own parser, which takes time to build: if the first word is a command, only its parser is
+        # built; without a model the recipe's configuration has sections for all commands
         names = {*TRAINER_COMMANDS, *self._commands} if self._has_model else set()
         self._named_command = args[0] if args and args[0] in names else None
-        args, self._fit_arguments = self._split(args, given)
+        args, self._fit_arguments = self._split(args, typed_args)
         self._run_folder: RunFolder | None = None
-        self._earlier_metrics: dict[str, float] = {}  # of a training that goes on
+        self._earlier_metrics: dict[str, float] = {}  # of the training that this one resumes
         self.model = self.datamodule = self.trainer = self.result = None
         parser_kwargs: dict[str, Any] = {"prog": command_line, "description": None, "allow_abbrev": False}
         if self._has_model:
@@ -141,25 +142,25 @@ class RecipeCLI(LightningCLI):
             if self._run_folder is not None:
                 self._run_folder.release()
 
-    def _split(self, args: Sequence[str], given: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
-        """What is parsed here, and what the named command passes on to the trainings that it starts.
+    def _split(self, args: Sequence[str], typed_args: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+        """The arguments to parse here, and those that the command passes on to the trainings that it starts.
 
         Args:
-            args: The command line, its configurations as files that were found.
-            given: As it was typed, which other machines understand too.
+            args: The command line with the resolved paths of configurations.
+            typed_args: The command line as the user typed it, which is also valid on other machines.
         """
         name = next((word for word in args if word in self._commands or word in TRAINER_COMMANDS), None)
         command = self._commands.get(name or "")
         if name is None or command is None or PARAMETER not in signature(command).parameters:
             return list(args), ()
         own_options = RecipeParser().add_function_arguments(command, skip={PARAMETER, *_wanted_objects(command)})
-        at = list(given).index(name) + 1
-        own, passed_on = split_arguments(given[at:], own_options)
-        # with the recipe's objects, the parser knows all options
+        at = list(typed_args).index(name) + 1
+        own, passed_on = split_arguments(typed_args[at:], own_options)
+        # for a command that takes the recipe's objects, the parser knows all options
         return list(args) if _wanted_objects(command) else [*args[: list(args).index(name) + 1], *own], tuple(passed_on)
 
     def _with_model_of_checkpoint(self, args: Sequence[str], defaults: Path) -> list[str]:
-        """``fit`` goes on with the configured model, every other command takes the one that it is given weights of."""
+        """Add the model of the checkpoint for all commands except ``fit``, which resumes with the configured model."""
         with_model = {"validate", "test", "predict"} if self._has_model else set()
         with_model |= {name for name, command in self._commands.items() if "model" in _wanted_objects(command)}
         command = next((word for word in args if word in self._commands or word in TRAINER_COMMANDS), "fit")
@@ -167,7 +168,7 @@ class RecipeCLI(LightningCLI):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Last value of each logged metric, and the numbers of a command that returned a mapping."""
+        """The last value of each logged metric, and the numbers in the result of a command that returned a mapping."""
         logged = self.trainer.callback_metrics if self.trainer else {}
         returned = self.result if isinstance(self.result, Mapping) else {}
         numbers = {name: value for name, value in returned.items() if isinstance(value, int | float)}
@@ -184,7 +185,7 @@ class RecipeCLI(LightningCLI):
         if self._has_model:
             super()._add_subcommands(parser, **kwargs)
             if predict := self._subcommand_parsers.get("predict"):
-                # a video's masks would fill the memory; callbacks write them one by one
+                # the masks of a whole video would fill the memory; callbacks write them one by one
                 predict.set_defaults(return_predictions=False)
         else:
             self._subcommand_parsers = {}
@@ -198,7 +199,7 @@ class RecipeCLI(LightningCLI):
         about = (getdoc(command) or "").partition("\n")[0]
         if PARAMETER in signature(command).parameters:
             about += " All other options are those of every fit."
-        # without the recipe's objects there is nothing to configure: -c is passed on to the trainings that it starts
+        # without the recipe's objects there is nothing to configure; -c is passed on to the trainings
         subparser = self.init_parser(description=about, **self._defaults) if wants else RecipeParser(description=about)
         if wants:
             self._add_arguments(subparser)
@@ -207,18 +208,18 @@ class RecipeCLI(LightningCLI):
         parser._subcommands_action.add_subcommand(name, subparser, help=about)  # pyright: ignore
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse ``args`` only, whoever's command line this process has."""
+        """Parse ``args`` only, never the command line of this process."""
         self.config = parser.parse_args(args)
 
     def _parse_ckpt_path(self) -> None:
-        """Leave the model to YAML and command line: Lightning would let the checkpoint's arguments beat them."""
+        """Do nothing: Lightning would let the arguments in the checkpoint override YAML and command line."""
 
     def _set_seed(self) -> None:
         if "seed_everything" in self.config[self.config.subcommand]:
             super()._set_seed()
 
     def instantiate_classes(self) -> None:
-        """Build what the command needs, with all output of the run in one folder."""
+        """Build the objects that the command needs, with all output of the run in one folder."""
         command = str(self.subcommand)
         parser, config = self._parser(command), self.config[command].clone()
         if self._folder is not None and "folder" in self._subcommand_method_arguments[command]:
@@ -251,18 +252,18 @@ class RecipeCLI(LightningCLI):
             self._earlier_metrics = last_values(content) if command == "fit" else {}
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the trainer, whose checkpoints no kill and no full disk can destroy."""
+        """Build the trainer, whose checkpoints survive a kill and a full disk."""
         config = self._get(self.config_init, "trainer", default={})
         trainer: Any = super().instantiate_trainer(**kwargs, plugins=with_atomic_checkpoints(config))
-        # Lightning takes the first of them for what --ckpt_path=best means
+        # --ckpt_path=best means the first checkpoint callback
         trainer.callbacks.sort(key=lambda callback: isinstance(callback, ModelCheckpoint) and not callback.monitor)
         trainer.callbacks.insert(0, LoggedMetrics())
         return trainer
 
     def _link(self, config: Namespace) -> None:
-        """Tell the model's arguments what the data know.
+        """Copy values of the data module, such as ``num_classes``, to arguments of the model.
 
-        The parser's own links would leave out the value where ``save_hyperparameters`` looks for it.
+        The parser's own links would omit the value where ``save_hyperparameters`` reads it.
         """
         for source, targets in self._links.items():
             name = source.removeprefix("data.")
@@ -274,17 +275,17 @@ class RecipeCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         try:
             self._run_command(subcommand)
-        except (KeyboardInterrupt, SystemExit) as stop:
-            # after Ctrl-C Lightning saves what it was asked to and exits with 1
-            if isinstance(stop, SystemExit) and not (self.trainer and self.trainer.interrupted):
+        except BaseException as error:
+            status = _interrupted_status(error, self.trainer)
+            if status is None:
                 raise
             self._say_how_to_resume()
-            sys.exit(130)
+            sys.exit(status)
         finally:
-            finish_wandb(self.trainer)
+            finish_wandb(self.trainer, is_kept=self._run_folder is None or not self._run_folder.is_unused)
 
     def _run_command(self, name: str) -> None:
-        if name != "fit" and self.config[name].get("ckpt_path", "none asked for") is None:
+        if name != "fit" and self.config[name].get("ckpt_path", "no such option") is None:
             doing = _DOING.get(name, f"{name} runs")
             rank_zero_warn(f"No --ckpt_path given: {doing} with untrained weights.")
         if name == "fit":
@@ -302,7 +303,7 @@ class RecipeCLI(LightningCLI):
             if PARAMETER in signature(command).parameters:
                 objects[PARAMETER] = self._fit_arguments
             self.result = command(**arguments, **objects)
-        if self._run_folder is not None:  # a command may have a folder of its own
+        if self._run_folder is not None:  # the command may write to another folder
             self._run_folder.discard_if_unused()
 
     def _labels(self, command: str) -> RunLabels:
@@ -316,7 +317,7 @@ class RecipeCLI(LightningCLI):
         )
 
     def _close(self, name: str) -> None:
-        """Print what a person wants to know at the end; of a run as a function, the caller says it."""
+        """Print the closing lines, unless the run was started by a function call."""
         if name == "predict" or self._folder is not None or self.trainer is None:
             return
         own = [other for other, command in self._commands.items() if "ckpt_path" in signature(command).parameters]
@@ -326,19 +327,22 @@ class RecipeCLI(LightningCLI):
         if self.trainer is None:
             rank_zero_info("\nInterrupted.")
             return
+        if self._run_folder is not None and self._run_folder.is_unused:
+            rank_zero_info("\nInterrupted before the run wrote any results.")
+            return
         folder = self.trainer.default_root_dir
         checkpoint = last_checkpoint(Path(folder))
-        # what was given a folder looks for its checkpoint there
+        # a run with a folder of its own finds its checkpoint there
         with_checkpoint = "" if self._folder is not None else f" with --ckpt_path {checkpoint}"
-        again = f"; to go on, repeat the command{with_checkpoint}" if checkpoint else ""
-        rank_zero_info(f"\nInterrupted. The run is in {folder}{again}")
+        hint = f"; to resume, repeat the command{with_checkpoint}" if checkpoint else ""
+        rank_zero_info(f"\nInterrupted. The run is in {folder}{hint}")
 
 
 class SaveConfig(SaveConfigCallback):
-    """Write ``config.yaml`` into the run's folder, and give the same configuration to W&B.
+    """Write ``config.yaml`` into the run's folder, and log the same configuration to W&B.
 
-    Only what all commands share, so that each of them takes it by ``-c config.yaml``, and not the checkpoint that the
-    run began from, which would take the place of the one given.
+    The file has only the sections that all commands share, so that each command accepts it as ``-c config.yaml``. It
+    leaves out the checkpoint that the run started from, because that would override the one on the command line.
     """
 
     def __init__(self, parser: LightningArgumentParser, config: Namespace, **kwargs: Any) -> None:
@@ -346,13 +350,26 @@ class SaveConfig(SaveConfigCallback):
         super().__init__(parser, shared, **kwargs)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Called once, on rank zero."""
+        """Lightning calls this once, on rank zero."""
         config = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_hyperparams(config)
-        # not log_dir, which asks all ranks
+        # not log_dir, whose getter communicates with all ranks
         rank_zero_info(f"The run is in {trainer.default_root_dir}")
+
+
+def _interrupted_status(error: BaseException, trainer: Trainer | None) -> int | None:
+    """Exit status of a run that Ctrl-C or SIGTERM has ended; ``None`` if the error has another cause.
+
+    SIGTERM to a process group also kills the workers of the data loader, which raises an error in this process.
+    """
+    if trainer is not None and trainer.received_sigterm:
+        return 128 + signal.SIGTERM
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + signal.SIGINT
+    # after Ctrl-C Lightning saves its checkpoints and exits with 1
+    return 128 + signal.SIGINT if isinstance(error, SystemExit) and trainer and trainer.interrupted else None
 
 
 def _wanted_objects(command: Callable[..., Any]) -> set[str | int]:
@@ -360,14 +377,14 @@ def _wanted_objects(command: Callable[..., Any]) -> set[str | int]:
 
 
 def _checkpoint(config: Namespace) -> Path | None:
-    """The file that ``--ckpt_path`` names; Lightning knows some words that are none."""
+    """The file of ``--ckpt_path``; ``None`` for Lightning's keywords, such as ``best``."""
     path = config.get("ckpt_path")
     return None if path in (None, "best", "last", "hpc") or str(path).startswith("registry") else Path(path)
 
 
 @contextmanager
 def _refusing_other_weights(checkpoint: Path | None) -> Iterator[None]:
-    """Say that a checkpoint belongs to another net, in place of the names of all its weights."""
+    """Report a checkpoint of another net in one line, without the names of all its weights."""
     try:
         yield
     except RuntimeError as error:
@@ -376,14 +393,14 @@ def _refusing_other_weights(checkpoint: Path | None) -> Iterator[None]:
         _, first, *others = str(error).splitlines()
         run = run_of(checkpoint)
         raise ValueError(
-            f"expected ckpt_path to hold the weights of the configured model, got those of another in {checkpoint} "
+            f"expected ckpt_path to contain the weights of the configured model, got those of another in {checkpoint} "
             f"({first.strip():.100}{f' ... and {len(others)} more' if others else ''})"
-            + (f"; -c {run / 'config.yaml'} configures the model of that run" if run else "")
+            + (f"; use -c {run / 'config.yaml'} to configure the model of that run" if run else "")
         ) from None
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What went wrong in a constructor, without the parser's attempts to make sense of it."""
+    """The error that a constructor raised, without the errors that the parser adds."""
     while error.__cause__ is not None and _raised_in(error).startswith("jsonargparse"):
         error = error.__cause__
     return error
@@ -395,11 +412,11 @@ def _raised_in(error: BaseException) -> str:
 
 
 def _warn_without_validation(trainer: Trainer | None) -> None:
-    """Say beforehand that a fit will end without scores, pictures and a best checkpoint."""
+    """Warn before a fit that will end without scores, pictures and a best checkpoint."""
     every = getattr(trainer, "check_val_every_n_epoch", None)
     last = getattr(trainer, "max_epochs", None)
     if every is not None and last is not None and 0 <= last < every:
         rank_zero_warn(
-            "nothing will be validated, so there will be no scores and no best checkpoint: expected "
+            "no validation will run, so there will be no scores and no best checkpoint: expected "
             f"trainer.check_val_every_n_epoch of at most trainer.max_epochs ({last}), got {every}"
         )

@@ -10,13 +10,13 @@ from callbacks.atomic_checkpoint import AtomicCheckpointIO
 
 
 def with_atomic_checkpoints(trainer: Mapping[str, Any]) -> list[Any]:
-    """Plug-ins of a trainer's arguments, with one for checkpoints unless these bring their own."""
-    given = trainer.get("plugins") or []
-    plugins = list(given) if isinstance(given, list | tuple) else [given]
+    """Plug-ins in the trainer's arguments, plus one for atomic checkpoints unless another handles checkpoints."""
+    configured = trainer.get("plugins") or []
+    plugins = list(configured) if isinstance(configured, list | tuple) else [configured]
     strategy = trainer.get("strategy")
     brings_own = (
         any(isinstance(plugin, CheckpointIO) for plugin in plugins)
         or (isinstance(strategy, Strategy) and strategy._checkpoint_io is not None)
-        or trainer.get("accelerator") == "tpu"  # which only takes that of XLA
+        or trainer.get("accelerator") == "tpu"  # it only works with the plug-in of XLA
     )
     return plugins if brings_own else [*plugins, AtomicCheckpointIO()]

@@ -1,7 +1,8 @@
-"""Where the files of a recipe are.
+"""The files of a recipe.
 
-A recipe of the library is a folder with ``default.yaml`` and its variants. One elsewhere may be a single file, with a
-configuration of the same name beside it: ``soft.py`` and ``soft.yaml``, with variants such as ``soft_long.yaml``.
+A recipe of the library is a folder with ``default.yaml`` and its variants. A user's own recipe may be a single file
+with a configuration of the same name in the same folder: ``soft.py`` and ``soft.yaml``, with variants such as
+``soft_long.yaml``.
 """
 
 import ast
@@ -19,13 +20,13 @@ def recipe_names() -> list[str]:
 
 
 def recipe_summary(recipe: str) -> str:
-    """First line of a recipe's docstring, which is read without running the recipe."""
+    """First line of a recipe's docstring, read without importing the recipe."""
     tree = ast.parse((HOME / recipe / "__init__.py").read_text(encoding="utf-8"))
     return (ast.get_docstring(tree) or "").partition("\n")[0]
 
 
 def default_config(recipe: str) -> Path:
-    """Configuration that gives a recipe's defaults.
+    """Path of the configuration with a recipe's defaults.
 
     Args:
         recipe: Name of a recipe of the library, or the path of a recipe's Python file elsewhere.
@@ -42,6 +43,6 @@ def recipe_of(defaults: Path) -> str:
 
 
 def shipped_configs(defaults: Path) -> list[str]:
-    """Names of the configurations beside a recipe's default one that are variants of it."""
+    """Names of the configurations in the recipe's folder that are variants of its default one."""
     pattern = "*.yaml" if defaults.name == _DEFAULT else f"{defaults.stem}_*.yaml"
     return sorted(path.name for path in defaults.parent.glob(pattern) if path != defaults)

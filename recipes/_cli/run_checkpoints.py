@@ -1,4 +1,4 @@
-"""The checkpoint that ``--ckpt_path`` names: whether it can be used, and which run wrote it."""
+"""The checkpoint of ``--ckpt_path``: whether it is usable, and which run wrote it."""
 
 from pathlib import Path
 from typing import Any
@@ -18,36 +18,36 @@ from lightning_edge.checkpoints import (
 
 
 def check_checkpoint(path: Path, runs: Path, resumes: bool, weights_only: bool | None = None) -> dict[str, Any]:
-    """Content of a checkpoint, or an error that a person understands if ``path`` is no whole one.
+    """Read a checkpoint, or raise an error with a clear message if it is missing or damaged.
 
     Args:
-        path: What was given as ``--ckpt_path``.
-        runs: Where to look for one that may have been meant.
-        resumes: Whether a training goes on from it.
-        weights_only: ``False`` trusts the file to hold objects of any kind.
+        path: The value of ``--ckpt_path``.
+        runs: Folder to search for a checkpoint that the message can suggest.
+        resumes: Whether a training resumes from it.
+        weights_only: ``False`` allows objects of any type in the file, which can run code when it is read.
 
     Returns:
-        What the file holds; nothing of a checkpoint that is a folder.
+        The content of the file; an empty dict for a sharded checkpoint, which is a folder.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It cannot be used.
+        FileNotFoundError: The file does not exist.
+        ValueError: The checkpoint is not usable.
     """
     if not path.exists():
         newest = last_checkpoint(runs)
-        hint = f"; the newest one there is in {runs} is {newest}" if newest else ""
+        hint = f"; the newest one in {runs} is {newest}" if newest else ""
         raise FileNotFoundError(f"expected ckpt_path to be a checkpoint, got {path}, which does not exist{hint}")
     try:
         return _content(path, resumes, weights_only)
     except ValueError as error:
         others = [other for other in newest_first(path.parent.glob("*.ckpt")) if other != path]
         whole = [str(other) for other in others if find_fault(other) is None]
-        hint = f". Whole checkpoints beside it: {', '.join(whole)}" if whole else ""
+        hint = f". Undamaged checkpoints in the same folder: {', '.join(whole)}" if whole else ""
         raise ValueError(f"{error}{hint}") from None
 
 
 def run_of(checkpoint: Path) -> Path | None:
-    """Folder of the recipe's run that wrote a checkpoint, if it was one."""
+    """Folder of the run that wrote a checkpoint; ``None`` if no recipe wrote it."""
     return next((folder for folder in checkpoint.parents if (folder / "config.yaml").is_file()), None)
 
 

@@ -1,4 +1,4 @@
-"""The one folder of a run: where it lies, how a resumed run goes on in it, and when it is not worth keeping."""
+"""The folder of a run: how it is chosen, how a resumed run continues in it, and when it is removed."""
 
 import os
 import shutil
@@ -18,44 +18,43 @@ from recipes._cli.metrics_table import put_back, rows_before
 from recipes._cli.run_checkpoints import run_of
 from recipes._cli.run_lock import LOCK, RunLock, unwritable
 
-_SAID_BEFORE_THE_START = {"config.yaml", "hparams.yaml", LOCK}
-
+_WRITTEN_BEFORE_THE_START = {"config.yaml", "hparams.yaml", LOCK}
 
 TAKEN = "LIGHTNING_EDGE_RUN"
-"""Environment variable with the name of the folder that the first process took."""
+"""Environment variable with the name of the folder that the first process chose."""
 
 
 class RunFolder:
-    """Where all that a run writes lies: the folder of its ``CSVLogger``, or a new one where there is none.
+    """The folder for all files of a run: that of its ``CSVLogger``, or a new one if it has no such logger.
 
-    The folder belongs to this process until ``release``.
+    The folder is locked by this process until ``release``.
 
     Args:
-        trainer: Parsed arguments of the trainer; changed in place so that all output goes there.
-        recipe: Name of the recipe, which its runs are numbered below unless the logger has a name of its own.
-        root: Where runs are numbered; by default ``trainer.default_root_dir``, else the logger's own choice.
-        resumed: Checkpoint that the run goes on from; if it lies in the folder of a run, that folder is used again,
+        trainer: Parsed arguments of the trainer. They are changed in place so that all output goes to the folder.
+        recipe: Name of the recipe. It is the parent folder of the numbered runs, unless the logger has its own name.
+        root: Parent folder of the numbered runs; by default ``trainer.default_root_dir``, else that of the logger.
+        resumed: Checkpoint that the run resumes from. If it is inside the folder of a run, that folder is used again,
             unless it is outside of ``root``.
         trains: Whether the command writes checkpoints.
 
     Raises:
-        ValueError: Another process is at work in the folder.
-        OSError: The folder cannot be written to.
+        ValueError: Another process is already running in the folder.
+        OSError: The folder is not writable.
     """
 
     def __init__(
         self, trainer: Namespace, recipe: str, root: Path | None, resumed: Path | None, trains: bool = True
     ) -> None:
         self._lock: RunLock | None = None
-        self._goes_on = False
+        self._resumes = False
         self.path: Path | None = None
         self._unlogged: Path | None = None
-        is_alone = root is not None  # who gives it holds it
+        is_locked_by_caller = root is not None  # the caller who chose the folder has locked it
         root = root or trainer.default_root_dir
         loggers = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
         table = next((logger for logger in loggers if _is_config_of(logger, CSVLogger)), None)
         if table is None:
-            if root is not None and trains and not is_alone:
+            if root is not None and trains and not is_locked_by_caller:
                 self._lock = RunLock(Path(root))
             if root is None and trainer.logger in (False, []):
                 root = self._unlogged = _take_dated_folder(trains)
@@ -67,7 +66,7 @@ class RunFolder:
             table.init_args.save_dir, table.init_args.name = str(root), ""
         earlier = None if resumed is None else run_of(resumed)
         if earlier is not None and _is_within(earlier, root):
-            self._goes_on = True
+            self._resumes = True
             table.init_args.save_dir, table.init_args.name = str(earlier.parent), ""
             table.init_args.version = earlier.name
         self.path, self._is_new = _take_folder(table)
@@ -79,13 +78,13 @@ class RunFolder:
 
     @rank_zero_only
     def restore_metrics(self, trainer: Trainer, checkpoint: Mapping[str, Any]) -> None:
-        """Put back what the resumed run logged up to its checkpoint: Lightning's logger begins with an empty table.
+        """Restore the rows up to the checkpoint, because Lightning's logger starts with an empty table.
 
         Args:
             trainer: The trainer.
-            checkpoint: Content of the checkpoint; one that does not say its step keeps all rows.
+            checkpoint: Content of the checkpoint. If it has no ``global_step``, all rows are kept.
         """
-        if self.path is None or not self._goes_on:
+        if self.path is None or not self._resumes:
             return
         rows = with_its_row(rows_before(self.path, checkpoint.get("global_step")), checkpoint)
         for logger in trainer.loggers:
@@ -93,26 +92,35 @@ class RunFolder:
                 put_back(rows, logger)
 
     def release(self) -> None:
-        """Leave the folder to other processes."""
+        """Unlock the folder."""
         if self._lock is not None:
             self._lock.release()
 
+    @property
+    def is_unused(self) -> bool:
+        """Whether the folder is new and contains no files except its configuration and those of W&B."""
+        return self._unused() is not None
+
     @rank_zero_only
     def discard_if_unused(self) -> None:
-        """Remove the folder if it is new and the run failed before it left anything but its configuration."""
+        """Remove the folder if it is unused."""
+        if (folder := self._unused()) is not None:
+            shutil.rmtree(folder)
+
+    def _unused(self) -> Path | None:
         folder = self._unlogged if self.path is None else self.path if self._is_new else None
         if folder is None or not folder.exists():
-            return
+            return None
         files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
-        if all(path.parts[0] == "wandb" or str(path) in _SAID_BEFORE_THE_START for path in files):
-            shutil.rmtree(folder)
+        is_unused = all(path.parts[0] == "wandb" or str(path) in _WRITTEN_BEFORE_THE_START for path in files)
+        return folder if is_unused else None
 
 
 def _take_folder(table: Namespace) -> tuple[Path, bool]:
-    """The folder of a configured ``CSVLogger``, whose version is set, and whether it is new.
+    """Set the version of a configured ``CSVLogger``; return its folder and whether that is new.
 
-    A new one is made at once, so that another run that starts meanwhile counts on. Processes that Lightning starts for
-    this run inherit its number.
+    A new folder is created at once, so that another run that starts meanwhile takes the next number. Processes that
+    Lightning starts for this run inherit its number.
     """
     if not rank_zero_only(lambda: True, default=False)() and TAKEN in os.environ:
         table.init_args.version = os.environ[TAKEN]
@@ -136,7 +144,7 @@ def _take_folder(table: Namespace) -> tuple[Path, bool]:
 
 
 def _take_dated_folder(trains: bool) -> Path:
-    """A folder that no other run without a logger has; it is made at once for a run that writes checkpoints."""
+    """A unique folder for a run without a logger. If the run writes checkpoints, the folder is created at once."""
     if not rank_zero_only(lambda: True, default=False)() and TAKEN in os.environ:
         return Path("lightning_logs", os.environ[TAKEN])
     first = folder = Path("lightning_logs", time.strftime("nologger_%Y%m%d-%H%M%S"))

@@ -1,4 +1,4 @@
-"""One run in a folder of its own, which another process cannot take and a later call goes on with."""
+"""One run in a folder of its own, which is locked for other processes and which a later call can resume."""
 
 import importlib
 from contextlib import suppress
@@ -31,7 +31,7 @@ def _run(folder: Path, recipe: str, command: str, arguments: list[str]) -> dict[
     except BaseException:
         with suppress(OSError):
             if not was_claimed and {path.name for path in folder.iterdir()} <= {RUN, LOCK}:
-                (folder / RUN).unlink()  # it left nothing: other arguments may come next
+                (folder / RUN).unlink()  # the run wrote nothing, so a later call may use other arguments
         raise
     write_json(folder / DONE, metrics)
     return metrics

@@ -1,6 +1,6 @@
-"""One process to a folder: what else is started for it is refused.
+"""A lock that lets only one process run in a folder.
 
-Heavy imports wait, as in the command line.
+Heavy imports are delayed, as in the command line.
 """
 
 import errno
@@ -13,24 +13,24 @@ from lightning.pytorch.utilities import rank_zero_only
 from callbacks.atomic_checkpoint import remove_leftovers
 
 LOCK = "run.lock"
-"""File in the folder of a run that is at work; of a killed one it stays, and hinders nobody."""
+"""File in the folder of a running process. After a kill it remains, but it locks nothing."""
 
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
-"""What a file system says that has no locks, as some of clusters: a run works there, only nothing refuses a second."""
+"""Errors of file systems without locks, as on some clusters. A run works there, but a second one is not refused."""
 
 
 class RunLock:
-    """Hold a folder for this process until ``release``, or until the process ends, however it ends.
+    """Lock a folder for this process until ``release``, or until the process ends in any way.
 
-    Processes that Lightning starts for a run belong to it and take no lock of their own. What killed processes have
-    left of unfinished files is removed.
+    Processes that Lightning starts for a run share its lock. Unfinished files that killed processes left in the folder
+    are removed.
 
     Args:
-        folder: Where the run writes; made if there is none.
+        folder: The folder of the run. It is created if it does not exist.
 
     Raises:
-        ValueError: Another process is at work there.
-        OSError: The folder cannot be written to.
+        ValueError: Another process is already running in the folder.
+        OSError: The folder is not writable.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -45,8 +45,7 @@ class RunLock:
             lock.acquire(timeout=0)
         except Timeout:
             raise ValueError(
-                f"expected {folder} to have no run at work, got one of another process: wait for it, or use another "
-                "folder"
+                f"Another process is already running in {folder}. Wait until it ends, or use another folder."
             ) from None
         except (OSError, NotImplementedError) as error:
             if isinstance(error, NotImplementedError) or error.errno in _NO_LOCKS:
@@ -57,18 +56,18 @@ class RunLock:
             remove_leftovers(written)
 
     def release(self) -> None:
-        """Give the folder back; a second call does nothing."""
+        """Unlock the folder; a second call does nothing."""
         if self._lock is None:
             return
-        with suppress(OSError):  # some systems keep what is open
+        with suppress(OSError):  # some systems cannot remove an open file
             self._path.unlink()
         self._lock.release()
         self._lock = None
 
 
 def unwritable(folder: Path, error: OSError) -> OSError:
-    """What to say of a folder that a run cannot write to."""
+    """The error for a folder that is not writable."""
     return OSError(
         f"the run cannot write to its folder {folder} ({error.strerror or error}): choose another one with "
-        "--trainer.default_root_dir, or with save_dir where the CSVLogger has an absolute one"
+        "--trainer.default_root_dir, or with save_dir if the CSVLogger has an absolute one"
     )

@@ -1,4 +1,4 @@
-"""The two files that make a folder the place of one run: ``run.json``, which says what runs, and ``done.json``."""
+"""The two files that tie a folder to one run: ``run.json`` with its arguments and ``done.json`` with its metrics."""
 
 import json
 import warnings
@@ -13,10 +13,10 @@ RUN, DONE = "run.json", "done.json"
 
 
 def claim(folder: Path, plan: Mapping[str, Any]) -> bool:
-    """Make a folder the place of a run; whether it was before.
+    """Reserve a folder for a run; return whether it was already reserved for this run.
 
     Raises:
-        ValueError: It is the place of another run, or its ``run.json`` is damaged.
+        ValueError: The folder belongs to another run, or its ``run.json`` is damaged.
     """
     path = folder / RUN
     if not path.exists():
@@ -25,19 +25,19 @@ def claim(folder: Path, plan: Mapping[str, Any]) -> bool:
     earlier = _read_json(path)
     if earlier is None:
         raise ValueError(
-            f"expected {path} to say what runs in this folder, got a damaged file: delete it if the folder holds the "
-            f"run {plan}, else choose another folder"
+            f"{path} is damaged, so it is not known which run this folder belongs to. Delete the file if the folder "
+            f"belongs to the run {plan}; otherwise choose another folder."
         )
     if earlier != plan:
         raise ValueError(
-            f"expected {folder} to be empty or to hold the run {plan}, got {earlier}: choose another folder, or delete "
-            "that one"
+            f"expected {folder} to be empty or to belong to the run {plan}, got {earlier}: choose another folder, or "
+            "delete that one"
         )
     return True
 
 
 def metrics_of_finished(folder: Path) -> dict[str, float] | None:
-    """What a run returned that is finished; ``None`` of any other, also of one whose ``done.json`` is damaged.
+    """The metrics of a finished run; ``None`` if the run is not finished or its ``done.json`` is damaged.
 
     Raises:
         ValueError: ``done.json`` is a folder.
@@ -45,17 +45,17 @@ def metrics_of_finished(folder: Path) -> dict[str, float] | None:
     path = folder / DONE
     if not path.exists():
         return None
-    if path.is_dir():  # which no file would replace when the run has finished
-        raise ValueError(f"expected {path} to be the file that a finished run leaves, got a folder: move it elsewhere")
+    if path.is_dir():  # the finished run could not replace it by a file
+        raise ValueError(f"expected {path} to be the file that a finished run writes, got a folder: move it elsewhere")
     metrics = _read_json(path)
     if metrics is None or not all(isinstance(value, int | float) for value in metrics.values()):
-        warnings.warn(f"{path} is damaged, so the run counts as unfinished and goes on", stacklevel=2)
+        warnings.warn(f"{path} is damaged; the run is treated as unfinished and continues.", stacklevel=2)
         return None
     return metrics
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file of JSON, whole or not at all."""
+    """Write a JSON file atomically."""
     replace_file(path, json.dumps(content, indent=2, sort_keys=True).encode())
 
 

@@ -1,4 +1,4 @@
-"""Lightning's summary of a model, without a count of operations that nobody made."""
+"""Lightning's summary of a model, without its wrong count of 0 operations."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from typing_extensions import override
 
 
 class HonestSummary(RichModelSummary):
-    """Shows operations only where the module has an ``example_input_array``: without one Lightning says 0."""
+    """Shows operations only if the module has an ``example_input_array``. Without one, Lightning shows 0."""
 
     @staticmethod
     @override
@@ -42,7 +42,7 @@ class HonestSummary(RichModelSummary):
 
 
 def use_honest_summary(trainer: Trainer) -> None:
-    """Take it in place of Lightning's own."""
+    """Replace Lightning's summary by this one."""
     for index, callback in enumerate(trainer.callbacks):  # pyright: ignore[reportAttributeAccessIssue]
         if type(callback) is RichModelSummary:
             trainer.callbacks[index] = HonestSummary(callback._max_depth)  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,4 +1,4 @@
-"""What a recipe answers before anything heavy is imported: its usage, its main options, and a wrong command.
+"""Answers that need no heavy imports: the usage of a recipe, its main options, and the error for a wrong command.
 
 Importing torch and Lightning takes seconds, and none of these answers needs them.
 """
@@ -21,27 +21,27 @@ TRAINER_COMMANDS = {
     "test": "Evaluate a checkpoint on the test data.",
     "predict": "Predict on images or a video, and write the results.",
 }
-"""Lightning's own commands, of every recipe with a model."""
+"""Lightning's own commands, which every recipe with a model has."""
 
 _MAIN_OPTIONS = {
-    "-c FILE": "options from a YAML file; of several options for the same thing the last one counts",
-    "--ckpt_path=FILE": "checkpoint: fit goes on from it, the other commands use its model",
+    "-c FILE": "options from a YAML file; if an option is given several times, the last one counts",
+    "--ckpt_path=FILE": "checkpoint: fit resumes from it, the other commands use its model",
     "--data=CLASS": "data module, such as --data=my_module.MyData; its arguments are --data.NAME=VALUE",
-    "--data.root=FOLDER": "where the data set lies; without it, sample data are generated",
+    "--data.root=FOLDER": "folder of the data set; without it, sample data are generated",
     "--data.batch_size=N": "samples in a batch",
     "--model.optimizer.lr=RATE": "learning rate",
     "--trainer.max_epochs=N": "length of the training",
     "--trainer.accelerator=NAME": "cpu, gpu or auto; --trainer.devices=N for several",
-    "--trainer.logger=false": "log nowhere; by default metrics.csv and W&B",
+    "--trainer.logger=false": "disable logging; by default metrics.csv and W&B are written",
     "--seed_everything=N": "seed of the run",
 }
 
 _BEFORE_THE_COMMAND = ("-c", "--config")
-"""Options of the whole command line, with a value."""
+"""Options with a value that may come before the command."""
 
 
 def typed_command(recipe: str) -> str:
-    """How the user of this process calls a recipe: ``lightning-edge accel`` or ``python -m recipes.accel``."""
+    """How the user called a recipe: ``lightning-edge accel`` or ``python -m recipes.accel``."""
     if Path(recipe).suffix == ".py":
         return f"python {Path(recipe).name}"
     return f"{SCRIPT} {recipe}" if is_script() else f"python -m recipes.{recipe}"
@@ -53,16 +53,16 @@ def is_script() -> bool:
 
 
 def answer_at_once(args: Sequence[str], command_line: str, commands: Sequence[OwnCommand], defaults: Path) -> None:
-    """Print what needs no recipe to be built, and end there; do nothing where a known command is to run.
+    """Answer calls that need no model or data, and exit; return if a known command is to run.
 
     Args:
-        args: What follows the recipe's name.
-        command_line: What was typed to call the recipe.
+        args: The arguments after the recipe's name.
+        command_line: How the user called the recipe.
         commands: The recipe's own commands.
-        defaults: Its configuration file.
+        defaults: The recipe's configuration file.
 
     Raises:
-        SystemExit: With 0 after the usage, with 2 after an error.
+        SystemExit: With status 0 after the usage, with status 2 after an error.
     """
     known = _known_commands(commands, defaults)
     rest = _after_general_options(args)
@@ -73,24 +73,24 @@ def answer_at_once(args: Sequence[str], command_line: str, commands: Sequence[Ow
     if command in known:
         if command in TRAINER_COMMANDS and {"-h", "--help"} & set(rest):
             sys.stdout.write(_main_options(command_line, command))
-            sys.stdout.flush()  # the list of all options follows after seconds
+            sys.stdout.flush()  # the list of all options takes seconds to build
         return
     hint = f"`{command_line} --help` lists the commands."
     if command.startswith("-") or not command:
         named = next((word for word in rest if word in known), next(iter(known)))
-        given = command or " ".join(args)
-        refuse(f"expected a command before the options, such as `{command_line} {named} {given}`, got {given}", hint)
+        words = command or " ".join(args)
+        refuse(f"expected a command before the options, such as `{command_line} {named} {words}`, got {words}", hint)
     refuse(f"expected a command among {', '.join(known)}, got {command!r}{did_you_mean(command, known)}", hint)
 
 
 def refuse(message: str, hint: str = "") -> NoReturn:
-    """End the process with one line about what it was given, and perhaps one with help."""
+    """Exit with one line about the wrong argument, and perhaps a second line with a hint."""
     sys.stderr.write(f"error: {message}\n{hint}{hint and chr(10)}")
     sys.exit(2)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The known name that is closest, as the end of a sentence; nothing where none is close."""
+    """The closest known name, as the end of a sentence; empty if no name is close."""
     close = difflib.get_close_matches(name, sorted(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -104,7 +104,7 @@ def _known_commands(commands: Sequence[OwnCommand], defaults: Path) -> Mapping[s
 
 
 def _after_general_options(args: Sequence[str]) -> list[str]:
-    """The arguments from the command on; configurations of the whole command line may stand before it."""
+    """The arguments from the command on. Configurations may come before it."""
     rest = list(args)
     while rest and (rest[0] in _BEFORE_THE_COMMAND or rest[0].startswith("--config=")):
         rest = rest[2 if rest[0] in _BEFORE_THE_COMMAND else 1 :]

@@ -1,6 +1,6 @@
-"""Weights & Biases, which never stops a run: without an account or a network it logs offline, else not at all.
+"""Weights & Biases, which never stops a run: without an account or a network it logs offline, or not at all.
 
-What fails while a run is at work is told once, and the run goes on without it.
+If W&B fails during a run, one warning is shown and the run continues without it.
 """
 
 import os
@@ -22,18 +22,18 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zer
 from recipes._cli.wandb_environment import wandb_server
 
 MAX_WAIT_S = 8.0
-"""How long a run waits for an answer of W&B's server before it logs offline."""
+"""How long a run waits for W&B's server before it logs offline."""
 
 _WITHOUT_SERVER = ("offline", "disabled", "dryrun")
 _NO_SERVER = (502, 503, 504)
-"""What a proxy answers for a server that it does not reach."""
+"""Status codes of a proxy that cannot reach the server."""
 _USED_IN_A_RUN = ("log_metrics", "log_hyperparams", "log_table", "log_text", "log_image", "log_audio", "log_video",
                   "watch", "after_save_checkpoint", "save", "finalize")  # fmt: skip
-"""Methods of W&B's logger that trainer and callbacks call."""
+"""Methods of W&B's logger that the trainer and the callbacks call."""
 
 
 class RunLabels(NamedTuple):
-    """What W&B calls a run that has no name of its own."""
+    """Default labels of a run in W&B."""
 
     recipe: str
     command: str
@@ -45,9 +45,9 @@ class RunLabels(NamedTuple):
 
 
 def start_wandb(trainer: Trainer, labels: RunLabels) -> None:
-    """Start W&B where a trainer logs to it: offline where its server does not answer, else the run goes without it.
+    """Start W&B if a trainer logs to it: offline if the server does not answer, and not at all if that fails too.
 
-    A prediction has nothing to log, and starts none.
+    ``predict`` logs nothing, so it does not start W&B.
     """
     if not rank_zero_only(lambda: True, default=False)():
         return
@@ -62,11 +62,11 @@ def start_wandb(trainer: Trainer, labels: RunLabels) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             _summarize_best(logger, trainer)
-            _let_no_error_pass(logger)
+            _catch_errors(logger)
 
 
 def _label(logger: WandbLogger, labels: RunLabels) -> None:
-    """Name, group, job type and tags; those that the configuration gives stay as they are."""
+    """Set name, group, job type and tags, unless the configuration does."""
     data = labels.data.removesuffix("DataModule")
     seed = "" if labels.seed is None else f" seed {labels.seed}"
     defaults = {
@@ -81,33 +81,33 @@ def _label(logger: WandbLogger, labels: RunLabels) -> None:
 
 
 def _summarize_best(logger: WandbLogger, trainer: Trainer) -> None:
-    """Have the summary of a run hold the best value of each score that a checkpoint is chosen by, not the last one."""
+    """Show the best value of each monitored score in the summary of a run, not the last one."""
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.monitor is not None:
             logger.experiment.define_metric(callback.monitor, summary=callback.mode)
 
 
 def _starts(logger: WandbLogger) -> bool:
-    """Whether W&B runs for this logger, perhaps offline."""
+    """Start W&B for this logger, perhaps offline; return whether that worked."""
     why = _why_unreachable() if _wants_server(logger) else None
     if why is None:
         why = _why_not_started(logger)
         if why is None:
             return True
     if _wants_server(logger):
-        rank_zero_warn(f"W&B logs offline, for {wandb_server()} cannot be used: {why}")
+        rank_zero_warn(f"W&B logs offline because {wandb_server()} cannot be used: {why}")
         os.environ["WANDB_MODE"] = "offline"  # so that later runs of this process do not wait again
         os.environ.setdefault("WANDB_SILENT", "true")
         logger._wandb_init["mode"] = "offline"
         why = _why_not_started(logger)
         if why is None:
             return True
-    rank_zero_warn(f"this run goes without W&B, which does not start: {why}")
+    rank_zero_warn(f"W&B does not start, so this run does not use it: {why}")
     return False
 
 
-def _let_no_error_pass(logger: WandbLogger) -> None:
-    """Have a logger fall silent in place of raising what goes wrong within a run, such as the end of W&B's process."""
+def _catch_errors(logger: WandbLogger) -> None:
+    """Silence a logger after its first error during a run, such as the end of W&B's process."""
     errors: list[Exception] = []
     run: Any = logger.experiment
     for owner, name in ((run, "log"), *((logger, name) for name in _USED_IN_A_RUN)):
@@ -115,7 +115,7 @@ def _let_no_error_pass(logger: WandbLogger) -> None:
 
 
 class _Attempt:
-    """A call that raises no error, and does nothing once it or one with the same list of errors has failed."""
+    """A call that never raises. After a failure, all calls with the same list of errors do nothing."""
 
     def __init__(self, call: Callable[..., Any], errors: list[Exception]) -> None:
         self._call, self._errors = call, errors
@@ -127,7 +127,7 @@ class _Attempt:
             return self._call(*args, **kwargs)
         except Exception as error:
             self._errors.append(error)
-            rank_zero_warn(f"the run goes on without W&B, which failed: {_in_a_line(error)}")
+            rank_zero_warn(f"W&B failed, so the run continues without it: {_in_a_line(error)}")
 
 
 def _in_a_line(error: Exception) -> str:
@@ -142,13 +142,13 @@ def _wants_server(logger: WandbLogger) -> bool:
 def _why_not_started(logger: WandbLogger) -> str | None:
     try:
         _ = logger.experiment
-    except Exception as error:  # whatever it is: a run does not need W&B
+    except Exception as error:  # any error, because a run does not need W&B
         return _in_a_line(error)
     return None
 
 
 def _why_unreachable() -> str | None:
-    """Why W&B's server gives no answer in time; ``None`` if it gives any. Proxies of the environment are used."""
+    """Why W&B's server does not answer in time; ``None`` if it does. Proxies of the environment are used."""
     answer: list[str | None] = [f"no answer within {MAX_WAIT_S:.0f} s"]
 
     def ask() -> None:
@@ -159,39 +159,46 @@ def _why_unreachable() -> str | None:
             answer[0] = str(error) if error.code in _NO_SERVER else None
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
-            # a server whose certificate Python does not know is there; W&B may know it
+            # the server answers with a certificate that Python does not know, but W&B may know it
             answer[0] = None if isinstance(reason, SSLError) else str(reason)
 
-    # names are looked up without a time limit, hence the thread
+    # a thread, because looking up a host name has no time limit
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(MAX_WAIT_S)
     return answer[0]
 
 
-def finish_wandb(trainer: Trainer | None) -> None:
-    """End the W&B run, for the next run in this process would go on with it."""
+def finish_wandb(trainer: Trainer | None, is_kept: bool = True) -> None:
+    """End the W&B run, because the next run in this process would continue it.
+
+    Args:
+        trainer: The trainer of the run, if there is one.
+        is_kept: Whether the run's folder is kept, so that an offline run can be uploaded later.
+    """
     wandb = sys.modules.get("wandb")
     if not (trainer and wandb and wandb.run and any(isinstance(logger, WandbLogger) for logger in trainer.loggers)):
         return
-    if wandb.run.offline and (trainer.global_step > 0 or trainer.state.finished):
+    if is_kept and wandb.run.offline and (trainer.global_step > 0 or trainer.state.finished):
         rank_zero_info(how_to_sync(wandb.run))
     try:
+        if not is_kept:
+            wandb.run._settings.silent = True  # W&B's own last lines would advise to upload the run
         wandb.finish()
     except Exception as error:
-        rank_zero_warn(f"W&B did not end as it should: {_in_a_line(error)}")
+        rank_zero_warn(f"W&B did not end properly: {_in_a_line(error)}")
         with suppress(Exception):
-            wandb.teardown()  # or it fails once more when the process ends
+            wandb.teardown()  # otherwise it fails again when the process ends
 
 
 def how_to_sync(run: Any) -> str:
-    """What to tell whoever logged a run offline."""
+    """How to upload a run that was logged offline."""
     folder = Path(run.dir).parent
-    return f"W&B logged offline; `wandb sync {folder}` uploads the run once you have called `wandb login`."
+    return f"W&B logged offline. To upload the run, call `wandb login` and then `wandb sync {folder}`."
 
 
 def leave_anonymous_unset(trainer: Trainer) -> None:
-    """Take back an argument that Lightning's logger always gives and W&B warns of."""
+    """Remove an argument that Lightning's logger always passes and W&B warns about."""
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger) and logger._wandb_init.get("anonymous", "") is None:
             del logger._wandb_init["anonymous"]

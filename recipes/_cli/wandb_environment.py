@@ -1,4 +1,4 @@
-"""The variables of the environment that W&B reads, put right before anything else runs."""
+"""Corrections of the environment variables that W&B reads, made before anything else runs."""
 
 import netrc
 import os
@@ -10,22 +10,22 @@ _MODES = ("online", "offline", "disabled", "shared", "dryrun", "run")
 
 
 def prepare_wandb() -> None:
-    """Log offline without an account, and take back variables of the environment that W&B would stumble over."""
+    """Log offline if there is no account, and remove environment variables that would make W&B fail."""
     mode = os.environ.get("WANDB_MODE", "")
     if mode not in _MODES:
         if mode.strip():
-            sys.stderr.write(f"WANDB_MODE is none of {', '.join(_MODES)}, but {mode!r}: it is not used.\n")
+            sys.stderr.write(f"expected WANDB_MODE as one of {', '.join(_MODES)}, got {mode!r}; it is ignored.\n")
         os.environ.pop("WANDB_MODE", None)
     if not os.environ.get("WANDB_API_KEY", "").strip():
         os.environ.pop("WANDB_API_KEY", None)
     if "WANDB_MODE" not in os.environ and not has_wandb_credentials():
         os.environ["WANDB_MODE"] = "offline"
-        # wandb would say a dozen lines; finish_wandb says the one that matters
+        # wandb would print a dozen lines; finish_wandb prints the one that matters
         os.environ.setdefault("WANDB_SILENT", "true")
 
 
 def has_wandb_credentials() -> bool:
-    """Whether W&B knows an account here; a file that cannot be read has none."""
+    """Whether there is a W&B account in the environment or in a netrc file. An unreadable file counts as none."""
     if os.environ.get("WANDB_API_KEY", "").strip():
         return True
     host = urlparse(wandb_server()).hostname or ""
@@ -35,7 +35,7 @@ def has_wandb_credentials() -> bool:
             if path.is_file():
                 account = netrc.netrc(path).authenticators(host)
                 return account is not None and bool(account[2])
-        except (OSError, ValueError, RuntimeError, netrc.NetrcParseError):  # no rights, no text, no home folder
+        except (OSError, ValueError, RuntimeError, netrc.NetrcParseError):  # no permission, no text, or no home
             continue
     return False
 

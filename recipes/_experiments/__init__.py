@@ -1,1 +1,1 @@
-"""What recipes share that run another recipe many times: jobs, seeds, comparisons and their figures."""
+"""Shared parts of recipes that run another recipe many times: jobs, seeds, comparisons and their figures."""

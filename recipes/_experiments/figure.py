@@ -1,4 +1,4 @@
-"""Accuracies of several classifiers as a picture, a row for each."""
+"""Figure of the accuracies of several classifiers."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,21 +7,21 @@ from matplotlib.figure import Figure
 _ROW_INCHES = 0.32
 
 
-def draw_comparison(accuracies: Mapping[str, Sequence[float]], what: str = "accuracy") -> Figure:
-    """A row for each classifier, from above: a dot for each seed, and a bar where their mean is.
+def draw_comparison(accuracies: Mapping[str, Sequence[float]], metric: str = "accuracy") -> Figure:
+    """Draw a row for each classifier, from top to bottom: a dot for each seed, and a bar at their mean.
 
     Args:
-        accuracies: Of each classifier, by the label of its row, percent.
-        what: They are.
+        accuracies: Accuracies of each classifier in percent, by the label of its row.
+        metric: Name of the score, for the label of the axis.
     """
     figure = Figure(figsize=(7, 1 + _ROW_INCHES * len(accuracies)), layout="constrained")
     axes = figure.add_subplot()
-    for row, found in enumerate(accuracies.values()):
-        axes.plot(found, [row] * len(found), "o", color="tab:blue", alpha=0.5, markersize=6)
-        axes.plot([sum(found) / len(found)] * 2, [row - 0.3, row + 0.3], color="black", linewidth=2)
+    for row, values in enumerate(accuracies.values()):
+        axes.plot(values, [row] * len(values), "o", color="tab:blue", alpha=0.5, markersize=6)
+        axes.plot([sum(values) / len(values)] * 2, [row - 0.3, row + 0.3], color="black", linewidth=2)
     axes.set_yticks(range(len(accuracies)), list(accuracies))
     axes.invert_yaxis()
-    axes.set_xlabel(f"{what}, percent (dots: seeds, bars: means)")
+    axes.set_xlabel(f"{metric}, percent (dots: seeds, bars: means)")
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -1,4 +1,4 @@
-"""Many runs of recipes: one after the other in this process, or side by side on Ray."""
+"""Many runs of recipes, one after the other in this process or in parallel on Ray."""
 
 import io
 import logging
@@ -15,10 +15,10 @@ from recipes._cli.run_record import metrics_of_finished
 Backend = Literal["process", "ray"]
 
 MAX_RETRIES = 3
-"""How often a run is begun again whose worker was lost."""
+"""How often a run is restarted after its worker was lost."""
 
 _MAX_BYTES = 2**24
-"""Files of a run that are larger, checkpoints above all, stay where it ran."""
+"""Files that are larger, mostly checkpoints, are not copied from the worker."""
 
 
 class Job(NamedTuple):
@@ -29,27 +29,27 @@ class Job(NamedTuple):
     folder: Path
     command: str = "fit"
     starts_from: Path | None = None
-    """Folder of the job whose newest checkpoint this one takes."""
+    """Folder of the job whose newest checkpoint this job starts from."""
     reinitialized: tuple[str, ...] = ()
-    """Parts of the module that a fit does not take from that checkpoint."""
+    """Parts of the module that a fit does not load from that checkpoint."""
 
 
 def run_jobs(jobs: Sequence[Job], backend: Backend = "process", address: str | None = None) -> Iterator[Job]:
-    """Run jobs and give each back once it is done; finished ones at once.
+    """Run jobs, and yield each one when it is done. Jobs that were finished before are yielded first.
 
-    A job on Ray whose worker dies begins again, from its last checkpoint where workers share the folder. Where they do
-    not, what a run leaves is brought here, but for checkpoints and files above 16 MiB.
+    If the worker of a job on Ray dies, the job is restarted. It resumes from its last checkpoint if the workers share
+    the folder. Otherwise the files of a run are copied to this machine, except checkpoints and files above 16 MiB.
 
     Args:
-        jobs: What to run; each has a folder of its own, and one that starts from another stands behind it.
-        backend: ``process`` for this one, ``ray`` for workers of Ray, one for each GPU that it knows, else for each
-            core.
-        address: Of a running Ray, such as ``auto``; ``None`` finds one that runs here, else starts one for as long as
-            this takes.
+        jobs: The jobs, each with its own folder. A job that starts from another one must come after it.
+        backend: ``process`` runs the jobs in this process. ``ray`` runs them on Ray's workers, one for each GPU that
+            Ray knows, or one for each core if there is no GPU.
+        address: Address of a running Ray cluster, such as ``auto``. ``None`` uses a Ray that runs on this machine, or
+            starts one until the jobs are done.
 
     Raises:
         ImportError: Ray is not installed.
-        ValueError: A run was refused its arguments.
+        ValueError: The arguments of a run are invalid.
     """
     to_do = [job for job in jobs if metrics_of_finished(job.folder) is None]
     yield from (job for job in jobs if job not in to_do)
@@ -66,19 +66,19 @@ def _run(job: Job) -> None:
     with _quiet():
         try:
             run_config(job.recipe, [*job.arguments, *_start(job)], job.folder, job.command)
-        except FloatingPointError:  # numbers that left their range are a result, and the same again
+        except FloatingPointError:  # a divergence is a result, and it would happen again
             (job.folder / "done.json").write_text("{}")
 
 
 def _start(job: Job) -> list[str]:
-    """Arguments that give a job the checkpoint that it starts from."""
+    """Arguments that load the checkpoint that a job starts from."""
     if job.starts_from is None:
         return []
     checkpoint = last_checkpoint(job.starts_from)
     if checkpoint is None:
         raise FileNotFoundError(
-            f"expected a checkpoint in {job.starts_from} for the run in {job.folder}, got none: runs that start from "
-            "another one need a folder that all workers share"
+            f"expected a checkpoint in {job.starts_from} for the run in {job.folder}, got none: a run that starts from "
+            "another one needs a folder that all workers share"
         )
     if job.command != "fit":
         return [f"--ckpt_path={checkpoint}"]
@@ -92,7 +92,7 @@ def _on_ray(jobs: Sequence[Job], address: str | None) -> Iterator[Job]:
         import ray
         from ray.exceptions import RayTaskError
     except ImportError:
-        raise ImportError("expected Ray, which `pip install lightning-edge[ray]` installs, got none") from None
+        raise ImportError("Ray is not installed; install it with `pip install lightning-edge[ray]`") from None
 
     jobs = [
         job._replace(folder=job.folder.absolute(), starts_from=job.starts_from and job.starts_from.absolute())
@@ -115,7 +115,7 @@ def _on_ray(jobs: Sequence[Job], address: str | None) -> Iterator[Job]:
             try:
                 _store(ray.get(finished), job.folder)
             except RayTaskError as error:
-                raise error.cause from error  # what was wrong with the run, without the worker's traceback
+                raise error.cause from error  # the error of the run, without the worker's traceback
             yield job
     finally:
         for reference in pending:
@@ -125,19 +125,19 @@ def _on_ray(jobs: Sequence[Job], address: str | None) -> Iterator[Job]:
 
 
 def _run_and_bring(job: Job) -> dict[str, bytes]:
-    """Run a job on a worker, and return what it left, by path."""
-    said = io.StringIO()
+    """Run a job on a worker, and return the content of its files by path."""
+    messages = io.StringIO()
     try:
-        with redirect_stderr(said):
+        with redirect_stderr(messages):
             _run(job)
-    except SystemExit as stop:  # which would end the worker, as if it had been lost
-        raise ValueError(said.getvalue().strip() or f"{job.recipe} ended with {stop.code}") from None
+    except SystemExit as stop:  # an exit would end the worker as if it had been lost
+        raise ValueError(messages.getvalue().strip() or f"{job.recipe} ended with status {stop.code}") from None
     files = [path for path in job.folder.rglob("*") if path.is_file() and path.suffix != ".ckpt"]
     return {str(path.relative_to(job.folder)): path.read_bytes() for path in files if path.stat().st_size <= _MAX_BYTES}
 
 
 def _store(files: dict[str, bytes], folder: Path) -> None:
-    """Write what a worker brought, unless it wrote here itself; its mark of being done comes last."""
+    """Write the files of a worker, with ``done.json`` last, unless the worker shares this folder."""
     if (folder / "done.json").exists():
         return
     for name in sorted(files, key=lambda name: name == "done.json"):
@@ -148,7 +148,7 @@ def _store(files: dict[str, bytes], folder: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep back what a run says of itself, for it is one of many."""
+    """Suppress log lines and warnings of a run, because it is one of many."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""What many runs say while they run: a line for each finished one, and below them how far the others are."""
+"""Progress of many runs: a line for each finished one, and the state of the others below."""
 
 import sys
 import threading
@@ -11,6 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from recipes._experiments.jobs import Backend, Job, run_jobs
 
 _SECONDS = 2.0
+_INTERRUPTED = (130, 143)
+"""Exit status of a run after Ctrl-C and after SIGTERM."""
 
 
 def run_with_progress(
@@ -21,18 +23,18 @@ def run_with_progress(
     how_far: Callable[[], str] = str,
     address: str | None = None,
 ) -> Iterator[Job]:
-    """Run jobs, and give each back once it is done; finished ones at once.
+    """Run jobs, and yield each one when it is done. Jobs that were finished before are yielded first.
 
     Args:
-        jobs: What to run.
-        backend: As in :func:`~recipes._experiments.jobs.run_jobs`.
-        title: What is run, in a line.
-        describe: Says in a line what became of a finished job.
-        how_far: Says how far the unfinished jobs are.
-        address: As in :func:`~recipes._experiments.jobs.run_jobs`.
+        jobs: The jobs to run.
+        backend: ``process`` or ``ray``, see :func:`~recipes._experiments.jobs.run_jobs`.
+        title: Line that describes all jobs.
+        describe: Returns a line about the result of a finished job.
+        how_far: Returns the progress of the unfinished jobs.
+        address: Address of a running Ray, see :func:`~recipes._experiments.jobs.run_jobs`.
 
     Raises:
-        SystemExit: After Ctrl-C, with 130.
+        SystemExit: With status 130 after Ctrl-C, with status 143 after SIGTERM.
     """
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     console.print(title)
@@ -46,16 +48,16 @@ def run_with_progress(
                     console.print(f"  {number}/{len(jobs)}  {describe(job)}")
                     yield job
         except (KeyboardInterrupt, SystemExit) as stop:
-            if isinstance(stop, SystemExit) and stop.code != 130:
-                raise  # the recipe has said what it refuses
+            if isinstance(stop, SystemExit) and stop.code not in _INTERRUPTED:
+                raise  # the recipe has printed its error
             num_done = progress.tasks[0].completed
             console.print(f"Interrupted after {num_done:.0f} of {len(jobs)} runs. Repeat the command to continue.")
-            sys.exit(130)
+            sys.exit(stop.code if isinstance(stop, SystemExit) else _INTERRUPTED[0])
 
 
 @contextmanager
 def _watched(progress: Progress, task: TaskID, how_far: Callable[[], str]) -> Iterator[None]:
-    """Say every few seconds how far the runs are; a trainer in this process leaves no other chance."""
+    """Update the progress every few seconds in a thread, because a trainer may occupy the main thread."""
     ended = threading.Event()
 
     def watch() -> None:

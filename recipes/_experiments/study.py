@@ -1,4 +1,4 @@
-"""Runs of one recipe that belong together: variants, each under several seeds."""
+"""A study: variants of one recipe, each run with several seeds."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,39 +9,39 @@ from recipes._experiments.jobs import Backend, Job
 from recipes._experiments.progress import run_with_progress
 
 QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
-"""Arguments of a run that is one of many."""
+"""Arguments that suppress the output of a run that is one of many."""
 
 
 class Variant(NamedTuple):
     """One kind of run of a study."""
 
     arguments: tuple[str, ...] = ()
-    """Arguments of the command by which it differs from the other kinds."""
+    """Arguments of the command that the other variants do not have."""
     command: str = "fit"
     starts_from: str | None = None
-    """Variant whose newest checkpoint it takes: a fit by the callback ``WarmStart``, others as ``--ckpt_path``."""
+    """Variant whose newest checkpoint it loads: a fit with the callback ``WarmStart``, others by ``--ckpt_path``."""
     reinitialized: tuple[str, ...] = ()
-    """Parts of the module that a fit does not take from that checkpoint, such as ``net.fusion``."""
+    """Parts of the module that a fit does not load from that checkpoint, such as ``net.fusion``."""
     baseline: str | None = None
-    """Variant whose score is subtracted from its own, seed by seed, in a table."""
+    """Variant whose score with the same seed is subtracted in a table."""
 
 
 class Study:
-    """Variants of a recipe under several seeds, each run in a folder of its own, ``seed_<number>/<variant>``.
+    """Variants of a recipe with several seeds, each run in its own folder, ``seed_<number>/<variant>``.
 
-    Finished runs are used, unfinished ones continue: a stopped study goes on when it is started again, and one with
-    more seeds or variants uses the runs that are there.
+    Finished runs are reused, and unfinished runs continue. So a stopped study continues when it is started again, and a
+    study with more seeds or variants reuses the existing runs.
 
     Args:
         recipe: Name of the recipe.
-        variants: All runs of a seed, by name; one that starts from another stands behind it.
-        folder: Where the runs lie.
-        num_seeds: How many runs of each variant.
+        variants: All runs of a seed, by name. A variant that starts from another one must come after it.
+        folder: Folder of the runs.
+        num_seeds: Number of runs of each variant.
         fit_arguments: Arguments of all runs.
-        backend: ``process`` runs one after the other, ``ray`` side by side on workers of Ray.
+        backend: ``process`` runs them one after the other, ``ray`` in parallel on workers of Ray.
 
     Raises:
-        ValueError: There is no seed.
+        ValueError: ``num_seeds`` is less than 1.
     """
 
     def __init__(
@@ -63,10 +63,10 @@ class Study:
         self.backend: Backend = backend
 
     def run(self, after_each: Callable[[], None] | None = None) -> None:
-        """Run what is not finished, all variants under one seed and then under the next.
+        """Run what is not finished: all variants with one seed, then with the next one.
 
         Args:
-            after_each: Called after each run, such as to write a table of those that are finished.
+            after_each: Called after each run, for example to write a table of the finished runs.
         """
         names = {job.folder: f"{job.folder.relative_to(self.folder)}" for job in self._jobs()}
         title = f"{len(names)} runs of {self.recipe}: {', '.join(self.variants)}; {self.num_seeds} seeds"
@@ -75,13 +75,13 @@ class Study:
                 after_each()
 
     def folder_of(self, variant: str, seed: int) -> Path:
-        """Where a run lies."""
+        """Folder of a run."""
         return self.folder / f"seed_{seed}" / variant
 
     def metrics(self, variant: str) -> list[dict[str, float]]:
-        """What the finished runs of a variant returned, seed by seed."""
-        found = (metrics_of_finished(self.folder_of(variant, seed)) for seed in range(self.num_seeds))
-        return [metrics for metrics in found if metrics is not None]
+        """The metrics of the finished runs of a variant, seed by seed."""
+        runs = (metrics_of_finished(self.folder_of(variant, seed)) for seed in range(self.num_seeds))
+        return [metrics for metrics in runs if metrics is not None]
 
     def finished_folders(self, variant: str) -> list[Path]:
         """Folders of the finished runs of a variant, seed by seed."""
@@ -103,10 +103,10 @@ class Study:
 
 
 def choose_variants(known: Mapping[str, Variant], names: Sequence[str]) -> dict[str, Variant]:
-    """Those variants that are named.
+    """The variants with the given names.
 
     Raises:
-        ValueError: One of the names is of no variant, or none is named.
+        ValueError: A name is unknown, or there are no names.
     """
     unknown = [name for name in names if name not in known]
     if unknown or not names:
@@ -115,15 +115,15 @@ def choose_variants(known: Mapping[str, Variant], names: Sequence[str]) -> dict[
 
 
 def evaluation_name(variant: str, split: str) -> str:
-    """Name of the run that has a variant's scores on a split: the fit itself has those on ``val``."""
+    """Name of the run with a variant's scores on a split. The scores on ``val`` are those of the fit itself."""
     return variant if split == "val" else f"{variant}_test"
 
 
 def with_evaluations(variants: Mapping[str, Variant], split: str) -> dict[str, Variant]:
-    """Variants, each fit of which is followed by its test where the split is ``test``."""
-    found: dict[str, Variant] = {}
+    """Add a test run after each fit if the split is ``test``."""
+    runs: dict[str, Variant] = {}
     for name, variant in variants.items():
-        found[name] = variant
+        runs[name] = variant
         if split == "test" and variant.command == "fit":
-            found[evaluation_name(name, split)] = Variant(variant.arguments, "test", starts_from=name)
-    return found
+            runs[evaluation_name(name, split)] = Variant(variant.arguments, "test", starts_from=name)
+    return runs

@@ -1,4 +1,4 @@
-"""Accel: video segmentation by warped features of an accurate net and corrections of a fast one."""
+"""Accel: video segmentation with warped features of an accurate net and corrections of a fast one."""
 
 from functools import partial
 

@@ -13,7 +13,7 @@ _DEARER_UPDATE = ("--model.net.update.encoder=resnet18_half", "--model.net.updat
 _DISTILLED = ("--model.distillation_weight=1",)
 
 VARIANTS = {
-    "branches": ("--model.branch_share=1",),  # what each branch alone makes of as long a training
+    "branches": ("--model.branch_share=1",),  # each branch on its own, trained for as long
     "scores": (),
     "features": ("--model.net.fuse_features=true",),
     "by_carried": ("--model.reference_weight=0",),
@@ -24,10 +24,10 @@ VARIANTS = {
     "dearer_update": _DEARER_UPDATE,
     "distilled": (),
 }
-"""Arguments of the second stage, by variant."""
+"""Arguments of the second stage for each variant."""
 
 FIRST_STAGES = {"dearer_update": _DEARER_UPDATE, "distilled": _DISTILLED}
-"""Arguments of the first stage, for those variants that do not share it."""
+"""Arguments of the first stage for the variants that have their own."""
 
 
 def ablate(
@@ -41,25 +41,26 @@ def ablate(
     backend: Backend = "process",
     fit_arguments: tuple[str, ...] = (),
 ) -> dict[str, float]:
-    """Train the second stage in several variants, each from the same first stage, and print what each gives.
+    """Train the second stage in several variants, starting from the same first stage, and print their scores.
 
-    A stopped ablation goes on where it was, and one with more seeds or variants uses those that are there.
+    A stopped ablation continues when it is started again, and one with more seeds or variants reuses the existing runs.
 
     Args:
-        folder: Where the runs lie, one folder for each seed.
-        num_seeds: How many runs of each variant.
-        variants: Which ones: ``branches`` (each goes on alone), ``scores`` or ``features`` are fused, ``by_carried``
-            (the reference learns by what it carries alone, where ``accel/long.yaml`` adds the labelled frame),
-            ``fusion_only`` (the branches are held), ``one_distance`` (4 frames from the key frame) or
-            ``short_clips`` (1 to 4, where ``accel/long.yaml`` has 1 to 9), ``finer_flow``, ``dearer_update``
-            (``resnet18_half`` at stride 16), ``distilled`` (the update branch learns the reference's scores). The last
-            two have an own first stage.
-        first_epochs: Length of the first stage.
-        second_epochs: Length of the second stage.
-        second_rate: Learning rate with which it begins; by default what a fit in one piece has left of 0.002 after 0.75
-            of its steps.
+        folder: Folder of the runs, with a subfolder for each seed.
+        num_seeds: Number of runs of each variant.
+        variants: The variants to train. ``branches`` trains each branch on its own. ``scores`` and ``features`` name
+            what is fused. In ``by_carried`` the reference branch learns only from its propagated features, whereas
+            ``accel/long.yaml`` adds its loss on the labeled frame. ``fusion_only`` freezes the branches.
+            ``one_distance`` trains 4 frames from the key frame. ``short_clips`` trains 1 to 4 frames from it, whereas
+            ``accel/long.yaml`` has 1 to 9. ``finer_flow`` has a finer optical flow. ``dearer_update`` has a larger
+            update branch (``resnet18_half`` at stride 16). In ``distilled`` the update branch learns the scores of the
+            reference branch. The last two have their own first stage.
+        first_epochs: Number of epochs of the first stage.
+        second_epochs: Number of epochs of the second stage.
+        second_rate: Initial learning rate of the second stage. The default is what remains of 0.002 after 75 % of the
+            steps of a single fit.
         interval: Key-frame interval of the table.
-        backend: ``process`` runs one after the other, ``ray`` side by side.
+        backend: ``process`` runs the trainings one after the other, ``ray`` in parallel.
         fit_arguments: All other options, for every ``fit``, such as ``-c long.yaml``.
     """
     runs = _two_stages(variants, first_epochs, second_epochs, second_rate)
@@ -83,7 +84,7 @@ def _two_stages(names: Sequence[str], first_epochs: int, second_epochs: int, sec
         begin = (*_epochs(first_epochs), "--model.branch_share=1", *FIRST_STAGES.get(name, ()))
         runs.setdefault(first, Variant(begin))
         go_on = (*_epochs(second_epochs), "--model.branch_share=0", f"--model.optimizer.lr={second_rate}")
-        # the fusion does not learn in the first stage
+        # the fusion is not trained in the first stage
         second = Variant((*go_on, *VARIANTS[name]), starts_from=first, reinitialized=("net.fusion",))
         runs[name] = second
     return runs

@@ -1,4 +1,4 @@
-"""The command that takes a trained Accel out of torch."""
+"""The command that exports a trained Accel to ONNX."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,14 +21,14 @@ def export(
     folder: Path = Path("runs/accel_export"),
     num_clips: int = 8,
 ) -> dict[str, float]:
-    """Write the net as ONNX files, and compare onnxruntime with torch on validation clips.
+    """Export the net to ONNX files, and compare onnxruntime with torch on validation clips.
 
     Args:
         model: The method with the net.
-        datamodule: Its data.
-        ckpt_path: Checkpoint with the weights; without one the net is as it begins.
-        folder: Where the files go.
-        num_clips: How many clips to compare on, each from a key frame to the last frame before the next one.
+        datamodule: The data of the method.
+        ckpt_path: Checkpoint with the weights. Without one, the net has its initial weights.
+        folder: Folder for the files.
+        num_clips: Number of clips to compare on, each from a key frame to the last frame before the next one.
     """
     if num_clips < 1:
         raise ValueError(f"expected num_clips of at least 1, got {num_clips}")
@@ -37,11 +37,10 @@ def export(
     exported = OnnxAccel(folder, None if folder / FLOW in files else net.flow)
     parity = compare(net, exported, clips[:, -model.interval :])
     times = measure({"torch": net, "onnxruntime": exported}, clips[:1, -2:], num_rounds=20)
-    return _tell(files, parity, times)
+    return _print_report(files, parity, times)
 
 
 def _validation_clips(datamodule: Any, num_clips: int) -> Tensor:
-
     datamodule.prepare_data()
     datamodule.setup("validate")
     clips: list[Tensor] = []
@@ -52,21 +51,20 @@ def _validation_clips(datamodule: Any, num_clips: int) -> Tensor:
     return torch.stack(clips[:num_clips])
 
 
-def _tell(files: list[Path], parity: Parity, times: Mapping[str, Samples]) -> dict[str, float]:
-
+def _print_report(files: list[Path], parity: Parity, times: Mapping[str, Samples]) -> dict[str, float]:
     say = Console(soft_wrap=True).print
     say(f"Wrote {', '.join(path.name for path in files)} to {files[0].parent}")
     say(
-        f"{parity.num_frames} frames: scores differ by {parity.largest_difference:.2g} at most, "
-        f"{100 * parity.share_equal:.3f} % of pixels have the same class"
+        f"{parity.num_frames} frames: the scores differ by at most {parity.largest_difference:.2g}, and "
+        f"{100 * parity.share_equal:.3f} % of the pixels have the same class"
     )
-    found = {"largest_difference": parity.largest_difference, "share_equal": parity.share_equal}
+    results = {"largest_difference": parity.largest_difference, "share_equal": parity.share_equal}
     for part, suffix in (("key_frame", " key"), ("other_frame", "")):
-        torchs, onnxs = times[f"torch{suffix}"], times[f"onnxruntime{suffix}"]
-        value, low, high = ratio(onnxs, torchs)
+        torch_ms, onnx_ms = times[f"torch{suffix}"], times[f"onnxruntime{suffix}"]
+        value, low, high = ratio(onnx_ms, torch_ms)
         say(
-            f"{part.replace('_', ' ')}: torch {torchs.percentile(50).value:.1f} ms, onnxruntime "
-            f"{onnxs.percentile(50).value:.1f} ms, {value:.2f} [{low:.2f}, {high:.2f}] of it"
+            f"{part.replace('_', ' ')}: torch {torch_ms.percentile(50).value:.1f} ms, onnxruntime "
+            f"{onnx_ms.percentile(50).value:.1f} ms (ratio {value:.2f} [{low:.2f}, {high:.2f}])"
         )
-        found[f"{part}_of_torch"] = value
-    return found
+        results[f"{part}_of_torch"] = value
+    return results

@@ -29,25 +29,26 @@ def keyframes(
     first_world: int = 90_000,
     standing: tuple[float, float] = (0.0, 1.0),
 ) -> dict[str, float]:
-    """Compare ``AdaptiveInterval`` with fixed intervals of as many key frames, on generated drives.
+    """Compare ``AdaptiveInterval`` with fixed intervals that have as many key frames, on generated sequences.
 
     Args:
-        model: The method with the net, of the 19 classes of Cityscapes.
-        ckpt_path: Checkpoint with the weights; without one the net is as it begins.
-        net: Accel, Deep Feature Flow, or its features copied.
-        intervals: Mean intervals to try; fixed ones around each are run too.
-        num_drives: How many drives, each with its own town.
-        drive_frames: Frames of a drive, at 17 Hz.
-        size: Height and width of frames, pixels: those of the training.
+        model: The method with the net, trained on the 19 classes of Cityscapes.
+        ckpt_path: Checkpoint with the weights. Without one, the net has its initial weights.
+        net: The net to evaluate: Accel, Deep Feature Flow, or a net that copies the features of the key frame.
+        intervals: Mean key-frame intervals of the adaptive policy. Fixed intervals around each are evaluated too.
+        num_drives: Number of sequences, each in its own town.
+        drive_frames: Number of frames of a sequence, at 17 Hz.
+        size: Height and width of the frames in pixels, as in the training.
         domain: Light and weather, one of ``lightning_edge.samples.world.domains.DOMAINS``.
         first_world: Seed of the first town.
-        standing: Least and largest share of the time, in [0, 1], that the vehicle stands; other towns are passed over.
+        standing: Smallest and largest share of the time, in [0, 1], that the vehicle stands. Towns outside of this
+            range are skipped.
     """
     least = num_samples_needed(50)
     if not intervals or min(intervals) < 2:
         raise ValueError(f"expected intervals of at least 2, got {intervals}")
     if num_drives < least:
-        raise ValueError(f"expected num_drives of at least {least}, for an interval of confidence, got {num_drives}")
+        raise ValueError(f"expected num_drives of at least {least}, to compute a confidence interval, got {num_drives}")
     if model.num_classes != CityscapesDataModule.num_classes:
         raise ValueError(f"expected a model of {CityscapesDataModule.num_classes} classes, got {model.num_classes}")
     adaptive = {f"adaptive_{interval}": AdaptiveInterval(interval) for interval in intervals}
@@ -60,52 +61,51 @@ def keyframes(
         track(drives, "drives", total=num_drives),
         model.num_classes,
     )
-    _tell_policies(trials)
-    found = {f"{name}_miou": trial.miou for name, trial in trials.items()}
-    found |= {f"{name}_keyframe_share": trial.keyframe_share for name, trial in trials.items()}
+    _print_policies(trials)
+    results = {f"{name}_miou": trial.miou for name, trial in trials.items()}
+    results |= {f"{name}_keyframe_share": trial.keyframe_share for name, trial in trials.items()}
     for name, policy in adaptive.items():
         gain = gain_at_equal_cost(trials[name], [trials[other] for other in fixed])
-        _tell_gain(name, gain, policy.saving)
-        found[f"{name}_gain"] = gain.value
-        found[f"{name}_saving"] = policy.saving
-    return found
+        _print_gain(name, gain, policy.saving)
+        results[f"{name}_gain"] = gain.value
+        results[f"{name}_saving"] = policy.saving
+    return results
 
 
 def _worlds(first: int, number: int, num_frames: int, standing: tuple[float, float]) -> list[int]:
-    """Seeds of the first towns in which the vehicle stands for so long."""
+    """Seeds of the first towns in which the vehicle stands for a share of the time within the range."""
     least, most = standing
     if not 0 <= least <= most <= 1:
         raise ValueError(f"expected standing as the least and the largest share within [0, 1], got {standing}")
     tried = range(first, first + 100 * number)
-    found = list(islice((seed for seed in tried if least <= standing_share(seed, num_frames) <= most), number))
-    if len(found) < number:
+    seeds = list(islice((seed for seed in tried if least <= standing_share(seed, num_frames) <= most), number))
+    if len(seeds) < number:
         raise ValueError(
-            f"expected standing to hold of {number} of {len(tried)} drives, got {standing}, which holds of {len(found)}"
+            f"expected standing to fit {number} of {len(tried)} sequences, got {standing}, which fits {len(seeds)}"
         )
-    return found
+    return seeds
 
 
 def _around(intervals: Iterable[int]) -> list[int]:
-    """Each interval, a shorter and a longer one; shares of key frames are interpolated between them."""
+    """Each interval with a shorter and a longer one, between which the share of key frames is interpolated."""
     return sorted({near for n in intervals for near in (min(n - 1, round(0.7 * n)), n, max(n + 1, round(1.4 * n)))})
 
 
-def _tell_policies(trials: Mapping[str, PolicyTrial]) -> None:
-
+def _print_policies(trials: Mapping[str, PolicyTrial]) -> None:
     table = Table("policy", "key frames %", "mIoU %", title="Key frames by policy")
     for name, trial in sorted(trials.items(), key=lambda item: -item[1].keyframe_share):
         table.add_row(name.replace("_", " "), f"{100 * trial.keyframe_share:.1f}", f"{100 * trial.miou:.2f}")
     Console().print(table)
 
 
-def _tell_gain(name: str, gain: Estimate, saving: float) -> None:
-
+def _print_gain(name: str, gain: Estimate, saving: float) -> None:
     value, low, high = (100 * number for number in gain)
     Console(soft_wrap=True).print(
         f"{name.replace('_', ' ')}: {value:+.2f} [{low:+.2f}, {high:+.2f}] points of mIoU over fixed intervals "
-        "with as many key frames (this net; 95 % interval by bootstrap over drives)",
+        "with as many key frames (for this net; 95 % interval by bootstrap over the sequences)",
         markup=False,
     )
     Console(soft_wrap=True).print(
-        f"Taking the change of brightness for the loss, it saved {100 * saving:.0f} % of what carrying loses"
+        f"By its own estimate, which takes the change of brightness as the loss, it avoided {100 * saving:.0f} % of "
+        "the loss from propagating features"
     )

@@ -1,4 +1,4 @@
-"""The command that repeats Accel and Deep Feature Flow over seeds."""
+"""The command that trains Accel and Deep Feature Flow with several seeds."""
 
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ from recipes._experiments.study import Study, Variant, evaluation_name, with_eva
 
 VARIANTS = {
     "accel": Variant(),
-    # Deep Feature Flow as itself: without an update branch, through its own warp
+    # Deep Feature Flow as published: no update branch, and a direct warp from the key frame
     "dff": Variant(("--model.net.update=null", "--model.net.direct=true")),
 }
 
@@ -23,17 +23,17 @@ def repeat(
     backend: Backend = "process",
     fit_arguments: tuple[str, ...] = (),
 ) -> dict[str, float]:
-    """Fit Accel and Deep Feature Flow with several seeds and print the trade-off of all intervals, averaged.
+    """Train Accel and Deep Feature Flow with several seeds, and print the mean trade-off at all intervals.
 
-    Both get the same data and steps. Deep Feature Flow is trained as itself, through its own warp; beside it stands
-    the one that consists of Accel's reference branch and flow. A stopped repetition continues. ``tradeoff.csv`` and
-    ``tradeoff.png`` in the folder hold the means.
+    Both get the same data and number of steps. Deep Feature Flow is trained as a method of its own, with its own warp.
+    The table also has the one that consists of Accel's reference branch and flow. A stopped repetition continues when
+    it is started again. ``tradeoff.csv`` and ``tradeoff.png`` in the folder have the means.
 
     Args:
-        folder: Where the runs lie, a folder for each seed.
-        num_seeds: How many runs of each.
-        split: Data on which the nets are compared; settings are chosen on ``val``.
-        backend: ``process`` runs one after the other, ``ray`` side by side.
+        folder: Folder of the runs, with a subfolder for each seed.
+        num_seeds: Number of runs of each method.
+        split: Data on which the nets are compared. Settings are chosen on ``val``.
+        backend: ``process`` runs the trainings one after the other, ``ray`` in parallel.
         fit_arguments: All other options, for every ``fit``, such as ``-c long.yaml --trainer.max_epochs=3``.
     """
     study = Study("accel", with_evaluations(VARIANTS, split), folder, num_seeds, fit_arguments, backend)
@@ -48,6 +48,6 @@ def repeat(
 
 
 def _rows(study: Study, split: str, seed: int) -> list[TradeoffRow]:
-    """Rows of a seed: those of Accel, and those of Deep Feature Flow that was trained as itself."""
+    """Rows of a seed: those of Accel, and those of the Deep Feature Flow that was trained as a method of its own."""
     rows, of_dff = (newest_rows(study.folder_of(evaluation_name(name, split), seed)) for name in VARIANTS)
     return rows + [row._replace(net="trained_dff") for row in of_dff if row.net == "accel"]

@@ -1,4 +1,4 @@
-"""ANODEV2: image classification by blocks that are differential equations, whose weights change over time too."""
+"""ANODEV2: image classification by blocks that are differential equations, whose weights also change over time."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""The command that sets coupled equations against the nets that they grew out of."""
+"""The command that compares coupled equations with the nets that they extend."""
 
 import json
 from pathlib import Path
@@ -35,19 +35,21 @@ def compare(
     backend: Backend = "process",
     fit_arguments: tuple[str, ...] = (),
 ) -> dict[str, float]:
-    """Fit one net with blocks of several kinds and print their accuracies.
+    """Train one net with several types of blocks, and print the accuracies.
 
-    A stopped comparison goes on where it was, and one with more seeds or variants uses those that are there.
+    A stopped comparison continues when it is started again, and one with more seeds or variants reuses the existing
+    runs.
 
     Args:
-        folder: Where the runs lie, one folder for each seed; ``comparison.csv`` has a row for each run of this call,
-            ``comparison.png`` shows them.
-        num_seeds: How many runs of each variant.
-        variants: Which ones: ``baseline`` (residual blocks), ``neural_ode`` (two steps, gradient of the continuous
-            adjoint), ``neural_ode_t`` (that sees the time), ``anode`` (two steps), ``anodev2_1`` (weights evolve with
-            the activations) and ``anodev2_2`` (weights evolve first). In ``neural_ode_by_time``, ``anode_by_time`` and
-            ``anodev2_1_by_time`` batch norms keep the statistics of each time on their own.
-        backend: ``process`` runs one after the other, ``ray`` side by side.
+        folder: Folder of the runs, with a subfolder for each seed. ``comparison.csv`` has a row for each run of this
+            call, and ``comparison.png`` shows them.
+        num_seeds: Number of runs of each variant.
+        variants: The variants to train: ``baseline`` (residual blocks), ``neural_ode`` (two steps, gradient by the
+            continuous adjoint), ``neural_ode_t`` (the same with the time as an input), ``anode`` (two steps),
+            ``anodev2_1`` (weights evolve with the activations) and ``anodev2_2`` (weights evolve first). In
+            ``neural_ode_by_time``, ``anode_by_time`` and ``anodev2_1_by_time``, batch norms have separate statistics
+            for each time.
+        backend: ``process`` runs the trainings one after the other, ``ray`` in parallel.
         fit_arguments: All other options, for every ``fit``, such as ``-c cifar10.yaml --data.root=path/to/cifar10``.
     """
     chosen = choose_variants(VARIANTS, variants)

@@ -1,4 +1,4 @@
-"""Batch-size scaling: from which batch size on machines are wasted, for any recipe."""
+"""Batch-size scaling: the largest batch size that still speeds up the training of a recipe."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""A sweep as a picture."""
+"""Figure of a sweep."""
 
 import math
 from typing import Any
@@ -13,32 +13,32 @@ from recipes.batch_size_scaling._results import SweepResults
 
 _MARKS = ("o", "s", "D", "v", "P", "X")
 _STYLES = ("-", "-", "-", (0, (4, 2)), "-", "-")
-"""The rule ``tuned``, the fourth, lies on one of the first three at each size, which shows through it."""
+"""The fourth rule, ``tuned``, covers one of the first three at each size. Its dashes let that one show through."""
 
 
-def draw_results(found: SweepResults) -> Figure:
-    """Steps, cost, contours over targets, wall clock, linear error, and shares of the data or the noise scale."""
+def draw_results(results: SweepResults) -> Figure:
+    """Draw steps, cost, contours over targets, time, linear error, and either shares of the data or the noise scale."""
     figure = Figure(figsize=(14, 7.6), layout="constrained")
     axes = figure.subplots(2, 3).flatten()
-    goal = f"a {found.plan.split} loss of {found.target:.3g}"
+    goal = f"a {results.plan.split} loss of {results.target:.3g}"
     figure.suptitle(f"Batch sizes to {goal}")
-    _draw_steps(axes[0], found)
-    _draw_cost(axes[1], found)
-    _draw_contours(axes[2], found)
-    _draw_seconds(axes[3], found)
-    _draw_linear_error(axes[4], found)
-    if len(found.curves) > 1:
-        _draw_fractions(axes[5], found)
+    _draw_steps(axes[0], results)
+    _draw_cost(axes[1], results)
+    _draw_contours(axes[2], results)
+    _draw_seconds(axes[3], results)
+    _draw_linear_error(axes[4], results)
+    if len(results.curves) > 1:
+        _draw_fractions(axes[5], results)
     else:
-        _draw_noise(axes[5], found)
+        _draw_noise(axes[5], results)
     for axis in axes:
         axis.grid(alpha=0.3, which="both")
         axis.spines[["top", "right"]].set_visible(False)
-        own = [line for line in axis.lines if line.get_label() not in found.whole and _is_named(line)]
+        own = [line for line in axis.lines if line.get_label() not in results.whole and _is_named(line)]
         if own:
             axis.legend(handles=own, fontsize=7)
-    figure.legend(handles=_shared_entries(found), loc="outside lower center", ncols=9, fontsize=8, frameon=False)
-    figure.draw_without_rendering()  # settles the layout
+    figure.legend(handles=_shared_entries(results), loc="outside lower center", ncols=9, fontsize=8, frameon=False)
+    figure.draw_without_rendering()  # computes the layout
     for axis in axes:
         _hide_crowded_sizes(axis)
     return figure
@@ -48,14 +48,14 @@ def _is_named(line: Line2D) -> bool:
     return not str(line.get_label()).startswith("_")
 
 
-def _shared_entries(found: SweepResults) -> list[Any]:
+def _shared_entries(results: SweepResults) -> list[Any]:
     """Entries of the legend that all plots share."""
-    rules = [Line2D([], [], label=rule, **_style(index)) for index, rule in enumerate(found.whole)]
+    rules = [Line2D([], [], label=rule, **_style(index)) for index, rule in enumerate(results.whole)]
     return [
         *rules,
-        Line2D([], [], color="grey", linestyle=":", linewidth=1, label="fit"),
-        Line2D([], [], color="grey", linestyle="", marker="^", fillstyle="none", label="not reached"),
-        Patch(color="grey", alpha=0.15, linewidth=0, label="95 % interval"),
+        Line2D([], [], color="gray", linestyle=":", linewidth=1, label="fit"),
+        Line2D([], [], color="gray", linestyle="", marker="^", fillstyle="none", label="not reached"),
+        Patch(color="gray", alpha=0.15, linewidth=0, label="95 % interval"),
     ]
 
 
@@ -64,19 +64,19 @@ def _style(index: int) -> dict[str, Any]:
     return {"marker": mark, "linestyle": line, "color": f"C{index}", "markersize": 4}
 
 
-def _draw_steps(axis: Any, found: SweepResults) -> None:
-    for index, (rule, curve) in enumerate(found.whole.items()):
+def _draw_steps(axis: Any, results: SweepResults) -> None:
+    for index, (rule, curve) in enumerate(results.whole.items()):
         _draw_curve(axis, curve, rule, index)
         if curve.fit is not None:
             sizes = np.geomspace(curve.points[0].batch_size, curve.points[-1].batch_size, 50)
             axis.plot(sizes, curve.fit.steps(sizes), ":", color=f"C{index}", linewidth=1)
-    examples = [point.examples for curve in found.whole.values() for point in curve.points]
+    examples = [point.examples for curve in results.whole.values() for point in curve.points]
     if math.isfinite(fewest := min(examples)):
-        sizes = np.array([min(found.plan.sizes), max(found.plan.sizes)], float)
-        axis.plot(sizes, fewest / sizes, "--", color="grey", label="ideal")
-    if found.choice is not None:
-        axis.axvline(found.choice.point.batch_size, color="black", alpha=0.3, label="advised")
-    _name(axis, found, "steps to the target")
+        sizes = np.array([min(results.plan.sizes), max(results.plan.sizes)], float)
+        axis.plot(sizes, fewest / sizes, "--", color="gray", label="ideal")
+    if results.choice is not None:
+        axis.axvline(results.choice.point.batch_size, color="black", alpha=0.3, label="recommended")
+    _name(axis, results, "steps to the target")
     axis.set_yscale("log")
 
 
@@ -99,81 +99,81 @@ def _draw_curve(axis: Any, curve: ScalingCurve, label: str, index: int) -> None:
     axis.plot([p.batch_size for p in missed], [p.least_steps for p in missed], "^", color=f"C{index}", fillstyle="none")
 
 
-def _draw_cost(axis: Any, found: SweepResults) -> None:
-    for index, (rule, curve) in enumerate(found.whole.items()):
+def _draw_cost(axis: Any, results: SweepResults) -> None:
+    for index, (rule, curve) in enumerate(results.whole.items()):
         _draw_line(axis, curve, [point.cost for point in curve.points], rule, index)
-    axis.axhline(1, linestyle="--", color="grey", label="ideal")
-    axis.axhline(2, linestyle=":", color="grey", label="critical")
-    if found.at_base is not None and math.isfinite(found.at_base.critical_batch_size_noise):
+    axis.axhline(1, linestyle="--", color="gray", label="ideal")
+    axis.axhline(2, linestyle=":", color="gray", label="critical")
+    if results.at_base is not None and math.isfinite(results.at_base.critical_batch_size_noise):
         axis.axvline(
-            found.at_base.critical_batch_size_noise, color="tab:red", alpha=0.5, label="predicted by gradient noise"
+            results.at_base.critical_batch_size_noise, color="tab:red", alpha=0.5, label="predicted by gradient noise"
         )
-    _name(axis, found, "examples, as a multiple of the rule's fewest")
+    _name(axis, results, "examples, relative to the rule's minimum")
 
 
-def _draw_contours(axis: Any, found: SweepResults) -> None:
-    for index, (target, curve) in enumerate(sorted(found.contours.items())):
+def _draw_contours(axis: Any, results: SweepResults) -> None:
+    for index, (target, curve) in enumerate(sorted(results.contours.items())):
         _draw_curve(axis, curve, f"{target:.3g}", index)
-    rule = found.choice.rule if found.choice is not None else next(iter(found.whole))
-    _name(axis, found, f"steps to other {found.plan.split} losses ({rule})")
+    rule = results.choice.rule if results.choice is not None else next(iter(results.whole))
+    _name(axis, results, f"steps to other {results.plan.split} losses ({rule})")
     axis.set_yscale("log")
 
 
-def _draw_seconds(axis: Any, found: SweepResults) -> None:
-    for index, (rule, curve) in enumerate(found.whole.items()):
+def _draw_seconds(axis: Any, results: SweepResults) -> None:
+    for index, (rule, curve) in enumerate(results.whole.items()):
         _draw_line(axis, curve, [point.seconds for point in curve.points], rule, index)
-    _name(axis, found, "seconds to the target, as run here")
+    _name(axis, results, "seconds to the target on this machine")
     right = axis.twinx()
-    points = next(iter(found.whole.values())).points
-    right.plot([p.batch_size for p in points], [p.examples_per_s for p in points], "--", color="grey")
-    right.set_ylabel("examples a second (dashed)", fontsize=8)
+    points = next(iter(results.whole.values())).points
+    right.plot([p.batch_size for p in points], [p.examples_per_s for p in points], "--", color="gray")
+    right.set_ylabel("examples per second (dashed)", fontsize=8)
     right.set_ylim(bottom=0)
 
 
-def _draw_linear_error(axis: Any, found: SweepResults) -> None:
-    for index, (rule, curve) in enumerate(found.whole.items()):
+def _draw_linear_error(axis: Any, results: SweepResults) -> None:
+    for index, (rule, curve) in enumerate(results.whole.items()):
         _draw_line(axis, curve, [point.linear_error or math.nan for point in curve.points], rule, index)
-    _name(axis, found, "loss after a step: error of a linear prediction")
+    _name(axis, results, "error of a linear prediction of the loss after a step")
     if axis.lines:
         axis.set_yscale("log")
 
 
-def _draw_fractions(axis: Any, found: SweepResults) -> None:
-    rule = found.choice.rule if found.choice is not None else next(iter(found.whole))
-    for index, (fraction, curves) in enumerate(sorted(found.curves.items(), reverse=True)):
+def _draw_fractions(axis: Any, results: SweepResults) -> None:
+    rule = results.choice.rule if results.choice is not None else next(iter(results.whole))
+    for index, (fraction, curves) in enumerate(sorted(results.curves.items(), reverse=True)):
         if rule in curves:
             _draw_curve(axis, curves[rule], f"{fraction:.0%} of the data", index)
-    _name(axis, found, f"steps by share of the data ({rule})")
+    _name(axis, results, f"steps by share of the data ({rule})")
     axis.set_yscale("log")
 
 
-def _draw_noise(axis: Any, found: SweepResults) -> None:
-    for index, (rule, curve) in enumerate(found.whole.items()):
+def _draw_noise(axis: Any, results: SweepResults) -> None:
+    for index, (rule, curve) in enumerate(results.whole.items()):
         _draw_line(axis, curve, [point.critical_batch_size_noise for point in curve.points], rule, index)
-    sizes = [min(found.plan.sizes), max(found.plan.sizes)]
-    axis.plot(sizes, sizes, "--", color="grey", label="the batch size itself")
-    _name(axis, found, "critical batch size by gradient noise, measured at each")
+    sizes = [min(results.plan.sizes), max(results.plan.sizes)]
+    axis.plot(sizes, sizes, "--", color="gray", label="equal to the batch size")
+    _name(axis, results, "critical batch size by gradient noise at each batch size")
     axis.set_yscale("log")
 
 
 def _draw_line(axis: Any, curve: ScalingCurve, values: list[float], label: str, index: int) -> None:
-    """A value at each batch size that has one."""
+    """Draw the finite values over the batch size."""
     pairs = [(p.batch_size, value) for p, value in zip(curve.points, values, strict=True) if math.isfinite(value)]
     if pairs:
         axis.plot(*zip(*pairs, strict=True), label=label, **_style(index))
 
 
-def _name(axis: Any, found: SweepResults, title: str) -> None:
+def _name(axis: Any, results: SweepResults, title: str) -> None:
     axis.set_title(title, fontsize=9)
     axis.set_xscale("log", base=2)
     axis.set_xlabel("batch size")
-    sizes = sorted(found.plan.sizes)
+    sizes = sorted(results.plan.sizes)
     axis.set_xticks(sizes, [str(size) for size in sizes], fontsize=7)
     axis.minorticks_off()
 
 
 def _hide_crowded_sizes(axis: Any) -> None:
-    """Hide each label of a batch size that would touch the label on its left."""
+    """Hide each label of a batch size that would overlap the label to its left."""
     end_px = -math.inf
     for label in axis.get_xticklabels():
         box = label.get_window_extent()

@@ -1,4 +1,4 @@
-"""The options of a sweep over batch sizes, and what they refuse before anything runs."""
+"""The options of a sweep over batch sizes, which are checked before anything runs."""
 
 import math
 from dataclasses import dataclass
@@ -17,28 +17,30 @@ _AT_LEAST_ONE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """Batch sizes, learning-rate rules, seeds and shares of the data, and how long each run is.
+    """Batch sizes, learning-rate rules, seeds and shares of the data, and the length of each run.
 
     Args:
-        sizes: Examples of a step. What is larger than ``micro_batch_size`` is made by accumulation.
-        lr_rules: Learning rates of a batch ``r`` times as large as the base: ``fixed``, ``linear`` (r times, with a
-            warm-up), ``sqrt``, ``lars`` (linear for LARS, in place of the recipe's optimizer), ``tuned`` (at each size
-            what took the fewest steps: one of ``tuned_lrs`` or of the other rules, but for LARS).
-        num_seeds: Runs of each kind.
-        fractions: Shares of the training data, for data modules with ``train_fraction``.
-        target: Loss that ends a run. Without one each takes all its examples, and ``analyse`` finds a target.
-        split: Whose loss has the target.
-        max_examples: Examples of a run that does not reach it.
-        base_size: Batch size of the base; that of the configuration if ``None``.
-        base_lr: Learning rate at the base, best tuned there; that of the configuration if ``None``.
-        tuned_lrs: Rates that the rule ``tuned`` tries besides.
-        lars_lr: Rate of LARS at the base.
-        warmup_examples: Examples over which a rate rises where a rule says so.
-        every_n_examples: Examples between evaluations.
-        num_samples: Samples of each split that a loss is the mean of, the same in all runs on a share of the data.
-        eval_batch_size: How many of them are in memory together.
-        window: Evaluations whose median counts as the loss, odd.
-        micro_batch_size: Examples that are in memory together; batch norm takes its statistics of as many.
+        sizes: Batch sizes, in examples per step. A batch larger than ``micro_batch_size`` is accumulated.
+        lr_rules: Rules for the learning rate of a batch that is ``r`` times as large as the base: ``fixed`` (the base
+            rate), ``linear`` (r times the base rate, with a warm-up), ``sqrt`` (the square root of r times the base
+            rate), ``lars`` (linear, with LARS instead of the recipe's optimizer) and ``tuned`` (at each size the rate
+            with the fewest steps, out of ``tuned_lrs`` and the rates of the other rules except LARS).
+        num_seeds: Number of runs with each setting.
+        fractions: Shares of the training data, in (0, 1]. They need a data module with ``train_fraction``.
+        target: Loss that ends a run. ``None`` lets each run use all its examples, and ``analyse`` chooses a target.
+        split: Split of the loss, ``train`` or ``val``.
+        max_examples: Length of a run that does not reach the target, in examples.
+        base_size: Batch size of the base; ``None`` takes that of the configuration.
+        base_lr: Learning rate at the base, which should be tuned; ``None`` takes that of the configuration.
+        tuned_lrs: Additional learning rates for the rule ``tuned``.
+        lars_lr: Learning rate of LARS at the base.
+        warmup_examples: Length of the warm-up in examples, for rules that have one.
+        every_n_examples: Examples between two evaluations.
+        num_samples: Number of samples of each split for the mean loss. They are the same in all runs on the same share
+            of the data.
+        eval_batch_size: Number of these samples that are evaluated together.
+        window: Number of evaluations whose median counts as the loss; an odd number.
+        micro_batch_size: Examples that are in memory together. Batch norm computes its statistics over that many.
 
     Raises:
         ValueError: A value is out of range.
@@ -67,16 +69,16 @@ class Grid:
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
         if not self.sizes or min(self.sizes) < 1:
-            raise ValueError(f"expected sizes from 1, got {self.sizes}")
+            raise ValueError(f"expected sizes of at least 1, got {self.sizes}")
         if not self.lr_rules:
-            raise ValueError("expected at least one of lr_rules, got none")
+            raise ValueError("expected at least one rule in lr_rules, got none")
         if max(self.sizes) > self.max_examples:
             raise ValueError(f"expected sizes of at most max_examples ({self.max_examples}), got {max(self.sizes)}")
         if not self.fractions or not all(0 < fraction <= 1 for fraction in self.fractions):
             raise ValueError(f"expected fractions within (0, 1], got {self.fractions}")
         for name in ("sizes", "lr_rules", "tuned_lrs", "fractions"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
-                raise ValueError(f"expected {name} that differ, got {getattr(self, name)}")
+                raise ValueError(f"expected {name} without duplicates, got {getattr(self, name)}")
         if self.base_size is not None and self.base_size < 1:
             raise ValueError(f"expected base_size of at least 1, got {self.base_size}")
         rates = (*(() if self.base_lr is None else (self.base_lr,)), self.lars_lr, *self.tuned_lrs)
@@ -86,18 +88,18 @@ class Grid:
                 f"{self.tuned_lrs}"
             )
         if self.window < 1 or self.window % 2 == 0:
-            raise ValueError(f"expected window to be odd, from 1, got {self.window}")
+            raise ValueError(f"expected window to be odd and at least 1, got {self.window}")
         if self.warmup_examples < 0:
-            raise ValueError(f"expected warmup_examples from 0, got {self.warmup_examples}")
+            raise ValueError(f"expected warmup_examples of at least 0, got {self.warmup_examples}")
         for size in self.sizes:
             micro = largest_divisor(size, self.micro_batch_size)
             if 2 * micro < min(size, self.micro_batch_size):
                 raise ValueError(
                     f"expected sizes above micro_batch_size ({self.micro_batch_size}) to be multiples of at least "
-                    f"half of it, got {size}, whose largest part is {micro}"
+                    f"half of it, got {size}, whose largest possible part is {micro}"
                 )
 
 
 def largest_divisor(number: int, limit: int) -> int:
-    """The largest divisor that is not above a limit."""
+    """The largest divisor of a number that is at most ``limit``."""
     return next(divisor for divisor in range(min(number, limit), 0, -1) if number % divisor == 0)

@@ -1,4 +1,4 @@
-"""Which runs a sweep over batch sizes consists of, and where each lies."""
+"""The runs of a sweep over batch sizes, and their folders."""
 
 import json
 import math
@@ -32,13 +32,13 @@ _SET_BY_SWEEP = (
 
 _NUM_CHECKPOINTS = 20
 _MEASURED_STEPS = 10
-"""Gradient noise is measured every so many steps at most."""
+"""Largest number of steps between two measurements of the gradient noise."""
 _AVERAGED_EVALUATIONS = 4
-"""It is averaged over the examples between so many evaluations."""
+"""Number of evaluation intervals over which the gradient noise is averaged."""
 
 
 class Setting(NamedTuple):
-    """How a run learns."""
+    """The learning rate of a run, and whether it has a warm-up and LARS."""
 
     learning_rate: float
     warms_up: bool = False
@@ -58,7 +58,7 @@ class PlannedRun(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """Where it lies in the sweep's folder."""
+        """Path of its folder in the sweep's folder."""
         return Path(f"fraction_{self.fraction:g}", f"size_{self.size}", str(self.setting), f"seed_{self.seed}")
 
     def __str__(self) -> str:
@@ -72,13 +72,13 @@ class Sweep(Grid):
 
     Args:
         recipe: Name of the recipe.
-        fit_arguments: Arguments of all its trainings.
+        fit_arguments: Arguments of all trainings of the recipe.
         base_size: Batch size of the base.
         base_lr: Learning rate at the base.
-        weight_decay: Of the recipe's optimizer, which LARS takes over.
+        weight_decay: Weight decay of the recipe's optimizer, which LARS uses too.
 
     Raises:
-        ValueError: A value is out of range, or ``fit_arguments`` has one that the sweep sets.
+        ValueError: A value is out of range, or ``fit_arguments`` has an option that the sweep sets.
     """
 
     recipe: str
@@ -98,16 +98,18 @@ class Sweep(Grid):
             raise ValueError(
                 f"expected warmup_examples below max_examples ({self.max_examples}), got {self.warmup_examples}"
             )
-        if taken := [word for word in self.fit_arguments if _is_set_by_sweep(word)]:
-            raise ValueError(f"expected options that leave {', '.join(_SET_BY_SWEEP)} to the sweep, got {taken}")
+        if conflicts := [word for word in self.fit_arguments if _is_set_by_sweep(word)]:
+            raise ValueError(
+                f"expected options other than {', '.join(_SET_BY_SWEEP)}, which the sweep sets, got {conflicts}"
+            )
 
     def settings(self, rule: str, size: int) -> list[Setting]:
-        """How the runs of a rule learn at a batch size; the rule ``tuned`` tries several rates."""
+        """The settings of a rule at a batch size. The rule ``tuned`` has several."""
         return RULES[rule](self, size / self.base_size)
 
     def runs(self) -> list[PlannedRun]:
-        """All runs, each once although rules share some; first large batches of little data, which may be too large."""
-        found = {
+        """All runs, each once even if rules share it. Large batches of few data come first, as they may fail."""
+        runs = {
             PlannedRun(fraction, size, setting, seed)
             for fraction in self.fractions
             for size in self.sizes
@@ -115,14 +117,14 @@ class Sweep(Grid):
             for setting in self.settings(rule, size)
             for seed in range(self.num_seeds)
         }
-        return sorted(found, key=lambda run: (run.seed, -run.size, run.fraction, run.setting))
+        return sorted(runs, key=lambda run: (run.seed, -run.size, run.fraction, run.setting))
 
     def job(self, run: PlannedRun, folder: Path) -> Job:
         """The run as arguments of its recipe."""
         return Job(self.recipe, tuple(self._arguments(run)), folder / run.path)
 
     def _arguments(self, run: PlannedRun) -> Iterator[str]:
-        # what comes later wins, so that no option undoes what the run is for
+        # later arguments override earlier ones, so the sweep's own come last
         further = [word for word in self.fit_arguments if word.startswith("--trainer.callbacks+")]
         yield from (word for word in self.fit_arguments if word not in further)
         micro = largest_divisor(run.size, self.micro_batch_size)
@@ -133,7 +135,7 @@ class Sweep(Grid):
             yield f"--data.train_fraction={run.fraction:g}"
         yield from self._learning(run)
         yield from ("--trainer.max_epochs=-1", f"--trainer.max_steps={math.ceil(self.max_examples / run.size)}")
-        yield "--trainer.devices=1"  # a batch is that of a step, and several devices would make it larger
+        yield "--trainer.devices=1"  # several devices would multiply the batch size
         yield from ("--trainer.limit_val_batches=0", "--trainer.num_sanity_val_steps=0")
         yield from ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
         yield f"--trainer.callbacks={json.dumps(self._callbacks(run))}"
@@ -158,7 +160,7 @@ class Sweep(Grid):
             "linear_error_every": 4,
             "eval_batch_size": self.eval_batch_size,
         }
-        # by steps, for a checkpoint between accumulated batches would lose those before it
+        # by steps, because a checkpoint between accumulated batches would lose the earlier ones
         every = math.ceil(self.max_examples / run.size / _NUM_CHECKPOINTS)
         last = {"filename": "last", "every_n_train_steps": every, "enable_version_counter": False}
         return [
@@ -168,9 +170,9 @@ class Sweep(Grid):
         ]
 
     def _noise(self, run: PlannedRun) -> list[dict[str, Any]]:
-        """Gradient noise, averaged over as many examples at every batch size."""
+        """The callback for gradient noise, averaged over the same number of examples at every batch size."""
         if run.size == 1:
-            return []  # it takes parts of a step
+            return []  # the measurement splits a batch into parts
         every = max(1, min(_MEASURED_STEPS, self.every_n_examples // (2 * run.size)))
         decay = math.exp(-every * run.size / (_AVERAGED_EVALUATIONS * self.every_n_examples))
         return [
@@ -212,28 +214,28 @@ RULES: Mapping[str, Callable[[Sweep, float], list[Setting]]] = {
     "lars": _lars,
     "tuned": _tuned,
 }
-"""Learning rates of a batch that is ``ratio`` times as large as the base."""
+"""Settings for a batch that is ``ratio`` times as large as the base."""
 
 _MAY_GROW = {"sizes", "lr_rules", "tuned_lrs", "num_seeds", "fractions"}
-"""What may differ in another sweep of the same folder: the runs it shares stay as they are."""
+"""Options that may differ in another sweep of the same folder. Runs that both sweeps share are reused."""
 
 
 def write_plan(sweep: Sweep, folder: Path) -> None:
-    """Write what a sweep consists of into its folder, beside what earlier ones of that folder consist of.
+    """Write the plan of a sweep into its folder, together with the plans of earlier sweeps in that folder.
 
     Raises:
-        ValueError: The folder has runs of another kind.
+        ValueError: The folder has a sweep with other options.
     """
     path = folder / PLAN
-    if path.exists() and any(folder.rglob("run.json")):  # a sweep that never began is no hindrance
+    if path.exists() and any(folder.rglob("run.json")):  # a sweep without runs is replaced
         earlier = read_plan(folder)
         for name in (field.name for field in fields(Sweep) if field.name not in _MAY_GROW):
-            ours, theirs = getattr(sweep, name), getattr(earlier, name)
-            if ours != theirs:
-                hint = "; `analyse --target=...` reads other targets off its runs" if name == "target" else ""
+            value, earlier_value = getattr(sweep, name), getattr(earlier, name)
+            if value != earlier_value:
+                hint = "; `analyse --target=...` evaluates its runs at other targets" if name == "target" else ""
                 raise ValueError(
-                    f"expected {folder} to be empty or to hold a sweep with {name} {ours!r}, got one with {theirs!r}: "
-                    f"choose another folder, or delete that one{hint}"
+                    f"expected {folder} to be empty or to have a sweep with {name} {value!r}, got one with "
+                    f"{earlier_value!r}: choose another folder, or delete that one{hint}"
                 )
         sweep = _union(earlier, sweep)
     folder.mkdir(parents=True, exist_ok=True)
@@ -243,7 +245,7 @@ def write_plan(sweep: Sweep, folder: Path) -> None:
 
 
 def _union(first: Sweep, second: Sweep) -> Sweep:
-    """A grid that holds those of both."""
+    """A sweep that includes the grids of both."""
     lists = {
         name: tuple(dict.fromkeys([*getattr(first, name), *getattr(second, name)]))
         for name in ("sizes", "lr_rules", "tuned_lrs", "fractions")
@@ -256,15 +258,15 @@ def read_plan(folder: Path) -> Sweep:
 
     Raises:
         FileNotFoundError: The folder has no sweep.
-        ValueError: Its plan is cut short or of another version.
+        ValueError: The plan is truncated or of another version.
     """
     path = folder / PLAN
     if not path.is_file():
-        raise FileNotFoundError(f"expected folder to hold a sweep, with {PLAN}, got {folder} without")
+        raise FileNotFoundError(f"expected folder to have a sweep with the file {PLAN}, got {folder}")
     try:
         return read_record(path, Sweep, LossSplit=LossSplit)
     except ValueError as error:
-        raise ValueError(f"expected {path} as sweep writes it, got {error}") from error
+        raise ValueError(f"expected {path} as `sweep` writes it, got {error}") from error
 
 
 def _is_set_by_sweep(word: str) -> bool:
@@ -273,13 +275,13 @@ def _is_set_by_sweep(word: str) -> bool:
 
 
 def one_of_each_kind(sweep: Sweep) -> list[PlannedRun]:
-    """Runs among which every argument occurs that a recipe may not know; the largest batch is the first."""
+    """A few runs that together use every argument that a recipe may lack. The largest batch comes first."""
     kinds = {(run.fraction != 1, run.setting.by_lars, run.setting.warms_up): run for run in reversed(sweep.runs())}
     return list(reversed(kinds.values()))
 
 
 def base_of(config: Mapping[str, Any]) -> tuple[int | None, float | None, float]:
-    """Batch size, learning rate and weight decay of a recipe's configuration, as far as it says them."""
+    """Batch size, learning rate and weight decay in a recipe's configuration, as far as it has them."""
     size = config.get("data", {}).get("init_args", {}).get("batch_size")
     optimizer = config.get("model", {}).get("init_args", {}).get("optimizer", {})
     arguments = optimizer.get("init_args", {}) if isinstance(optimizer, Mapping) else {}
@@ -287,7 +289,7 @@ def base_of(config: Mapping[str, Any]) -> tuple[int | None, float | None, float]
 
 
 def in_words(sweep: Sweep) -> str:
-    """A sweep in one line."""
+    """Description of a sweep in one line."""
     least, largest = min(sweep.sizes), max(sweep.sizes)
     sizes = f"batch size {least}" if least == largest else f"batch sizes {least} to {largest}"
     num_runs = len(sweep.runs())

@@ -1,4 +1,4 @@
-"""The command that turns the runs of a sweep into an answer."""
+"""The command that evaluates the runs of a sweep."""
 
 import csv
 import math
@@ -20,16 +20,16 @@ def analyse(
     max_cost: float = 2.0,
     wandb: bool = False,
 ) -> dict[str, float]:
-    """Tell from the runs of a sweep which batch size pays, in a table, a picture and a sentence.
+    """Recommend a batch size from the runs of a sweep, with a table, a figure and a sentence.
 
-    Leaves ``scaling.csv``, ``scaling.png`` and ``scaling.txt`` in the folder; runs that have not finished are left out.
+    Writes ``scaling.csv``, ``scaling.png`` and ``scaling.txt`` to the folder. Unfinished runs are left out.
 
     Args:
-        folder: That of the sweep.
-        target: Loss to reach; that of the sweep if ``None``, and where it has none the lowest quartile of the losses
-            that the largest batch went through (Golmant et al.).
-        max_cost: Examples that a larger batch may take, as a multiple of the fewest.
-        wandb: Log table and picture to W&B, too.
+        folder: Folder of the sweep.
+        target: Loss to reach. ``None`` takes that of the sweep. If the sweep has none, the target is the lowest
+            quartile of the losses during training with the largest batch (Golmant et al.).
+        max_cost: Largest number of examples that a larger batch may take, as a multiple of the fewest.
+        wandb: Whether to log the table and the figure to W&B too.
 
     Raises:
         FileNotFoundError: There is no sweep, or no finished run.
@@ -37,28 +37,28 @@ def analyse(
     """
     if max_cost < 1:
         raise ValueError(f"expected max_cost of at least 1, got {max_cost}")
-    found = read_results(folder, target, max_cost)
-    _write(found, folder / "scaling.csv")
-    (folder / "scaling.txt").write_text("\n".join(in_words(found)) + "\n")
-    figure = draw_results(found)
+    results = read_results(folder, target, max_cost)
+    _write(results, folder / "scaling.csv")
+    (folder / "scaling.txt").write_text("\n".join(in_words(results)) + "\n")
+    figure = draw_results(results)
     figure.savefig(folder / "scaling.png", dpi=120)
-    print_results(found, folder)
+    print_results(results, folder)
     if wandb:
-        _log(found, recommend(found), folder)
-    return numbers(found)
+        _log(results, recommend(results), folder)
+    return numbers(results)
 
 
-def numbers(found: SweepResults) -> dict[str, float]:
-    """What a caller of the command gets: critical sizes, the choice and its costs."""
-    result = {"target": found.target, "num_missing": float(found.num_missing)}
-    for fraction, curves in found.curves.items():
+def numbers(results: SweepResults) -> dict[str, float]:
+    """The return value of the command: critical batch sizes, the recommended batch size and its cost."""
+    result = {"target": results.target, "num_missing": float(results.num_missing)}
+    for fraction, curves in results.curves.items():
         for rule, curve in curves.items():
-            name = rule if len(found.curves) == 1 else f"{rule}_of_{fraction:g}"
+            name = rule if len(results.curves) == 1 else f"{rule}_of_{fraction:g}"
             result[f"{name}_critical_by_fit"] = curve.critical_batch_size_fit.value
             result[f"{name}_critical_by_cost"] = curve.critical_batch_size_cost.value
-    if found.choice:
-        result |= {"batch_size": float(found.choice.point.batch_size), "cost": found.choice.cost}
-    if (at_base := found.at_base) is not None:
+    if results.choice:
+        result |= {"batch_size": float(results.choice.point.batch_size), "cost": results.choice.cost}
+    if (at_base := results.at_base) is not None:
         result["critical_batch_size_noise"] = at_base.critical_batch_size_noise
     return result
 
@@ -70,18 +70,18 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def _write(found: SweepResults, path: Path) -> None:
+def _write(results: SweepResults, path: Path) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
-        writer.writerows(table_rows(found))
+        writer.writerows(table_rows(results))
 
 
-def table_rows(found: SweepResults) -> list[list[object]]:
+def table_rows(results: SweepResults) -> list[list[object]]:
     """Rows of ``scaling.csv``."""
     return [
-        [found.target, found.plan.split, fraction, rule, *_point_columns(point, curve)]
-        for fraction, curves in found.curves.items()
+        [results.target, results.plan.split, fraction, rule, *_point_columns(point, curve)]
+        for fraction, curves in results.curves.items()
         for rule, curve in curves.items()
         for point in curve.points
     ]
@@ -97,15 +97,14 @@ def _point_columns(point: ScalingPoint, curve: ScalingCurve) -> list[object]:
     ]  # fmt: skip
 
 
-def _log(found: SweepResults, sentence: str, folder: Path) -> None:
-
+def _log(results: SweepResults, sentence: str, folder: Path) -> None:
     logger = WandbLogger(
         project="lightning_edge", name=f"analysis of {folder.name}", save_dir=folder, job_type="analysis"
     )
-    logger.log_table("scaling/table", columns=list(_COLUMNS), data=table_rows(found))
+    logger.log_table("scaling/table", columns=list(_COLUMNS), data=table_rows(results))
     logger.log_image("scaling/picture", [str(folder / "scaling.png")], caption=[sentence])
     run = logger.experiment
-    run.summary.update(numbers(found))
+    run.summary.update(numbers(results))
     if run.offline:
         rank_zero_info(how_to_sync(run))
     run.finish()

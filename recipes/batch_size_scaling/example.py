@@ -1,4 +1,4 @@
-"""The command that shows what a sweep over batch sizes is, in minutes."""
+"""The command that runs a small example sweep in minutes."""
 
 from pathlib import Path
 
@@ -19,16 +19,17 @@ def example(
     backend: Backend = "process",
     fit_arguments: tuple[str, ...] = (),
 ) -> dict[str, float]:
-    """Sweep a small residual net on generated pictures, as an example.
+    """Run an example sweep with a small residual net on generated images.
 
     Args:
-        folder: Where the runs lie.
-        sizes: As in ``sweep``, like the arguments below.
-        lr_rules: Of the learning rate, 0.0125 for a batch of 32: the best of 0.0125, 0.025, 0.05 and 0.1 there.
-        num_seeds: Runs of each kind.
+        folder: Folder of the runs.
+        sizes: Batch sizes, in examples per step.
+        lr_rules: Rules for the learning rate, see ``sweep``. It is 0.0125 for a batch of 32, the best of 0.0125, 0.025,
+            0.05 and 0.1 at that size.
+        num_seeds: Number of runs with each setting.
         target: Loss that ends a run.
-        max_examples: Examples of a run that does not reach it.
-        backend: ``process`` or ``ray``.
+        max_examples: Length of a run that does not reach the target, in examples.
+        backend: ``process`` runs the trainings one after the other, ``ray`` in parallel.
         fit_arguments: All other options, for every ``fit``.
     """
     return sweep(

@@ -1,4 +1,4 @@
-"""The command that trains at many batch sizes."""
+"""The command that trains a recipe with many batch sizes."""
 
 import importlib
 import io
@@ -28,23 +28,23 @@ def sweep(
     fit_arguments: tuple[str, ...] = (),
     **grid: Any,
 ) -> dict[str, float]:
-    """Train a recipe at many batch sizes, and find the one that pays.
+    """Train a recipe with many batch sizes, and recommend one of them.
 
-    Learning rates are constant, after a warm-up where a rule has one, because a schedule that follows the length of a
-    training would give its own length away. A stopped sweep continues, and one with more sizes, rules, seeds or shares
-    of the data uses the runs that are there. Ends with ``analyse``.
+    Learning rates are constant, after a warm-up if the rule has one. A schedule that depends on the length of the
+    training would influence the number of steps that is measured. A stopped sweep continues when it is started again,
+    and one with more sizes, rules, seeds or shares of the data reuses the existing runs. At the end, ``analyse`` runs.
 
     Args:
-        recipe: Name of the recipe that is trained, such as ``shift``.
-        folder: Where the runs lie, each in a folder of its own.
-        backend: ``process`` runs one after the other, ``ray`` one for each core that Ray knows.
-        ray_address: Of a running Ray, such as ``auto``.
-        wandb: Log the analysis to W&B, too; the runs log where the recipe does.
+        recipe: Name of the recipe to train, such as ``shift``.
+        folder: Folder of the runs, each of which has a subfolder.
+        backend: ``process`` runs the trainings one after the other, ``ray`` runs one for each core that Ray knows.
+        ray_address: Address of a running Ray cluster, such as ``auto``.
+        wandb: Whether to log the analysis to W&B too. The runs use the loggers of the recipe.
         fit_arguments: All other options, for every ``fit`` of the recipe, such as ``-c cifar10.yaml``.
         grid: Options of the sweep, see ``Grid``.
     """
     plan = plan_sweep(recipe, tuple(fit_arguments), Grid(**grid))
-    for run in one_of_each_kind(plan):  # what the recipe refuses shows before anything is written
+    for run in one_of_each_kind(plan):  # errors in the arguments appear before anything is written
         configuration(recipe, plan.job(run, folder).arguments)
     write_plan(plan, folder)
     with _grouped(folder.name):
@@ -53,10 +53,10 @@ def sweep(
 
 
 def plan_sweep(recipe: str, fit_arguments: tuple[str, ...], grid: Grid) -> Sweep:
-    """The runs of a sweep, with the base of the recipe's configuration where the grid has none.
+    """The runs of a sweep. If the grid has no base, that of the recipe's configuration is used.
 
     Raises:
-        ValueError: There is no such recipe, no base, or a value that the sweep refuses.
+        ValueError: The recipe is unknown, there is no base, or a value is invalid.
     """
     check_recipe(recipe)
     size, lr, weight_decay = base_of(configuration(recipe, fit_arguments))
@@ -68,14 +68,14 @@ def plan_sweep(recipe: str, fit_arguments: tuple[str, ...], grid: Grid) -> Sweep
 
 
 def check_recipe(recipe: str) -> None:
-    """Raise ``ValueError`` unless there is such a recipe; the dotted name of a module is taken as it is."""
+    """Raise ``ValueError`` if the recipe is unknown. The dotted name of a module is always accepted."""
     names = [name for name in recipe_names() if name != "batch_size_scaling"]
     if "." not in recipe and recipe not in names:
         raise ValueError(f"expected recipe among {names} or the dotted name of a module, got {recipe!r}")
 
 
 def configuration(recipe: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """What a recipe's ``fit`` would be configured with; ends as the recipe does where it refuses the arguments."""
+    """The configuration of a recipe's ``fit``. Invalid arguments end the process, as they do in the recipe."""
     main = importlib.import_module(recipe if "." in recipe else f"recipes.{recipe}").main
     text = io.StringIO()
     try:
@@ -89,7 +89,7 @@ def configuration(recipe: str, arguments: Sequence[str]) -> dict[str, Any]:
 
 @contextmanager
 def _grouped(name: str) -> Iterator[None]:
-    """Have W&B show the runs under one name, unless there is one."""
+    """Set the group of the runs in W&B, unless the environment already does."""
     is_named = "WANDB_RUN_GROUP" in os.environ
     os.environ.setdefault("WANDB_RUN_GROUP", name)
     try:
@@ -99,8 +99,8 @@ def _grouped(name: str) -> Iterator[None]:
             del os.environ["WANDB_RUN_GROUP"]
 
 
-def _known(name: str, given: Any, configured: Any, place: str) -> Any:
-    value = configured if given is None else given
+def _known(name: str, value: Any, configured: Any, place: str) -> Any:
+    value = configured if value is None else value
     if value is None:
-        raise ValueError(f"expected {name}, for the recipe's configuration says none at {place}, got None")
+        raise ValueError(f"expected {name}, because the recipe's configuration has no {place}, got None")
     return value

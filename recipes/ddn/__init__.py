@@ -1,4 +1,4 @@
-"""Domain-aware Dynamic Networks: a detector whose weights are mixed for the light and weather that it sees."""
+"""Domain-aware Dynamic Networks: a detector that mixes its weights for the present light and weather."""
 
 from functools import partial
 

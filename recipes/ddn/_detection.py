@@ -1,4 +1,4 @@
-"""What the commands that only detectors take have in common."""
+"""A check that the commands for detectors share."""
 
 from typing import Any
 
@@ -8,4 +8,4 @@ from lightning_edge.data import DetectionDataModule
 def check_detection(datamodule: Any) -> None:
     """Raise ``ValueError`` for data without boxes."""
     if not isinstance(datamodule, DetectionDataModule):
-        raise ValueError(f"expected data of a DetectionDataModule, got {type(datamodule).__name__}")
+        raise ValueError(f"expected a DetectionDataModule as data, got {type(datamodule).__name__}")

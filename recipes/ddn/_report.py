@@ -1,4 +1,4 @@
-"""What a comparison of domain-aware nets found, as a table, a file and a picture."""
+"""Results of a comparison of domain-aware nets, as a table, a file and a figure."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -14,57 +14,57 @@ from recipes._experiments.figure import draw_comparison
 
 
 class Scores(NamedTuple):
-    """Scores of one run, percent."""
+    """Scores of one run, in percent."""
 
     overall: float | None
-    """Of all images together; ``None`` where each domain has a net of its own."""
+    """Score of all images together; ``None`` if each domain has its own net."""
     mean: float
-    """Over domains."""
+    """Mean over the domains."""
     of_domains: Mapping[str, float]
 
     @classmethod
     def from_fractions(cls, overall: float | None, of_domains: Mapping[str, float]) -> Self:
-        """Scores from values in [0, 1]."""
+        """Convert values in [0, 1] to percent."""
         percent = {name: 100 * value for name, value in of_domains.items()}
         return cls(None if overall is None else 100 * overall, sum(percent.values()) / len(percent), percent)
 
 
-def write_report(found: Mapping[str, Sequence[Scores]], metric: str, folder: Path) -> None:
-    """Write ``comparison.csv`` and ``comparison.png`` of what there is."""
-    found = {name: scores for name, scores in found.items() if scores}
-    _write(found, _domains(found), folder / "comparison.csv")
-    _draw(found, metric, folder / "comparison.png")
+def write_report(results: Mapping[str, Sequence[Scores]], metric: str, folder: Path) -> None:
+    """Write ``comparison.csv`` and ``comparison.png`` with the scores of all finished variants."""
+    results = {name: scores for name, scores in results.items() if scores}
+    _write(results, _domains(results), folder / "comparison.csv")
+    _draw(results, metric, folder / "comparison.png")
 
 
-def _write(found: Mapping[str, Sequence[Scores]], domains: Sequence[str], path: Path) -> None:
+def _write(results: Mapping[str, Sequence[Scores]], domains: Sequence[str], path: Path) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["variant", "seed", "overall", "mean", *domains])
-        for name, scores in found.items():
+        for name, scores in results.items():
             for seed, score in enumerate(scores):
                 writer.writerow([name, seed, score.overall, score.mean, *(score.of_domains[key] for key in domains)])
 
 
-def _draw(found: Mapping[str, Sequence[Scores]], metric: str, path: Path) -> None:
-
-    means = {name: [score.mean for score in scores] for name, scores in found.items()}
+def _draw(results: Mapping[str, Sequence[Scores]], metric: str, path: Path) -> None:
+    means = {name: [score.mean for score in scores] for name, scores in results.items()}
     draw_comparison(means, f"{metric}, mean over domains").savefig(path, dpi=120)
 
 
-def print_report(found: Mapping[str, Sequence[Scores]], metric: str) -> None:
-    """Print a row for each variant."""
-    domains, num_seeds = _domains(found), max(map(len, found.values()))
-    static = [score.mean for score in found.get("static", [])]
+def print_report(results: Mapping[str, Sequence[Scores]], metric: str) -> None:
+    """Print a table with a row for each variant."""
+    domains, num_seeds = _domains(results), max(map(len, results.values()))
+    static = [score.mean for score in results.get("static", [])]
     table = Table(
         title=f"{metric} %, " + (f"mean of {num_seeds} seeds with 95 % interval" if num_seeds > 1 else "one seed"),
-        caption="mean: over the domains beside it. -static: of that, seed by seed. all: of all images together",
+        caption="all: score of all images together. mean: mean over the domains on the right. -static: difference of "
+        "that mean to static with the same seed.",
         box=box.SIMPLE,
         padding=0,
     )
     table.add_column("variant", no_wrap=True)
     for heading in ("all", "mean", "-static", *(key.replace("_", "\n") for key in domains)):
         table.add_column(heading, justify="right")
-    for name, scores in found.items():
+    for name, scores in results.items():
         overall = [score.overall for score in scores if score.overall is not None]
         means = [score.mean for score in scores]
         differences = [mean - other for mean, other in zip(means, static, strict=False)]
@@ -74,5 +74,5 @@ def print_report(found: Mapping[str, Sequence[Scores]], metric: str) -> None:
     Console().print(table)
 
 
-def _domains(found: Mapping[str, Sequence[Scores]]) -> list[str]:
-    return list(next(iter(found.values()))[0].of_domains)
+def _domains(results: Mapping[str, Sequence[Scores]]) -> list[str]:
+    return list(next(iter(results.values()))[0].of_domains)

@@ -1,4 +1,4 @@
-"""What a drive through changing light and weather showed, as a table, a file and a picture."""
+"""Results on sequences with changing light and weather, as a table, a file and a figure."""
 
 import csv
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ from rich.table import Table
 from lightning_edge.systems.streaming.domain_stream import DomainStream
 
 _MAX_LETTERS = 75
-"""How much text fits in a row above the plot; more is set at a slant."""
+"""Number of letters that fit in a row above the plot. Longer text is rotated."""
 
 
 class StreamScore(NamedTuple):
-    """Average precision of a net at a time."""
+    """Average precision of a net in a window of frames."""
 
     net: str
     frame: int
-    """First one of the window."""
+    """First frame of the window."""
     ap50: float
-    """Percent."""
+    """Average precision in percent."""
 
 
 def report_stream(
@@ -34,15 +34,15 @@ def report_stream(
     num_frames: int,
     folder: Path,
 ) -> dict[str, float]:
-    """Write ``stream.csv`` and ``stream.png``, print what they come to, and return it.
+    """Write ``stream.csv`` and ``stream.png``, print a summary, and return its numbers.
 
     Args:
-        scores: Of all nets.
-        delays: Frames from each change to the net of the new domain, for each drive.
-        streams: Those that noticed.
-        domains: Of the parts of a drive.
-        num_frames: Of each part.
-        folder: Where the files go.
+        scores: Scores of all nets.
+        delays: For each sequence, the number of frames from each change until the net of the new domain is used.
+        streams: The streams that detect the domain themselves.
+        domains: Domains of the parts of a sequence.
+        num_frames: Number of frames of each part.
+        folder: Folder for the files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "stream.csv").open("w", newline="") as file:
@@ -62,7 +62,7 @@ def draw_stream(scores: Sequence[StreamScore], domains: Sequence[str], num_frame
         axes.plot([score.frame for score in of_net], [score.ap50 for score in of_net], "o-", markersize=3, label=net)
     is_crowded = len(domains) * max(map(len, domains)) > _MAX_LETTERS
     for part, domain in enumerate(domains):
-        axes.axvline(part * num_frames, color="grey", linewidth=0.8)
+        axes.axvline(part * num_frames, color="gray", linewidth=0.8)
         place = (part + 0.02) * num_frames, 1.01
         axes.text(*place, domain, transform=axes.get_xaxis_transform(), rotation=30 if is_crowded else 0)
     axes.set_xlabel("frame")
@@ -81,35 +81,36 @@ def _print(
     domains: Sequence[str],
     num_frames: int,
 ) -> dict[str, float]:
-
     table = Table(title="AP50 % (mean of the windows)", box=box.SIMPLE, padding=0)
     table.add_column("net")
     for heading in ("all", *domains):
         table.add_column(heading, justify="right")
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for net in dict.fromkeys(score.net for score in scores):
         of_net = [score for score in scores if score.net == net]
         parts = [[score.ap50 for score in of_net if score.frame // num_frames == part] for part in range(len(domains))]
-        found[f"{net}_ap50"] = _mean([score.ap50 for score in of_net])
-        table.add_row(net, *(f"{value:.1f}" for value in (found[f"{net}_ap50"], *map(_mean, parts))))
+        numbers[f"{net}_ap50"] = _mean([score.ap50 for score in of_net])
+        table.add_row(net, *(f"{value:.1f}" for value in (numbers[f"{net}_ap50"], *map(_mean, parts))))
     console = Console(highlight=False)
     console.print(table)
     num_switches = sum(stream.num_switches for stream in streams)
     num_frames_seen = sum(stream.num_frames for stream in streams)
     mixing_ms = 1000 * sum(stream.mixing_s for stream in streams)
-    found["switch_ms"] = mixing_ms / max(1, num_switches + len(streams))  # each also mixes at its first frame
-    found["watching_ms"] = 1000 * sum(stream.watching_s for stream in streams) / num_frames_seen
-    late = [delay for of_drive in delays for delay in of_drive]
-    seen = [delay for delay in late if delay is not None]
-    found["frames_to_switch"] = _mean(seen)
+    numbers["switch_ms"] = mixing_ms / max(1, num_switches + len(streams))  # each stream also mixes at its first frame
+    numbers["watching_ms"] = 1000 * sum(stream.watching_s for stream in streams) / num_frames_seen
+    all_delays = [delay for of_sequence in delays for delay in of_sequence]
+    known_delays = [delay for delay in all_delays if delay is not None]
+    num_missed = len(all_delays) - len(known_delays)
+    numbers["frames_to_switch"] = _mean(known_delays)
     console.print(
-        f"frames from a change to the net of its domain: {sorted(seen)}"
-        + (f", not at all: {len(late) - len(seen)}" if len(seen) < len(late) else "")
-        + f"; {num_switches} switches in {num_frames_seen} frames, {found['switch_ms']:.2f} ms to mix the weights of "
-        f"one, {found['watching_ms']:.2f} ms a frame to watch",
+        f"Frames from a change of domain to the switch of the net: {sorted(known_delays)}"
+        + (f"; {num_missed} changes without a switch" if num_missed else "")
+        + f". {num_switches} switches in {num_frames_seen} frames. Mixing the weights takes "
+        f"{numbers['switch_ms']:.2f} ms per switch; detecting the domain takes "
+        f"{numbers['watching_ms']:.2f} ms per frame.",
         soft_wrap=True,
     )
-    return found
+    return numbers
 
 
 def _mean(values: Sequence[float]) -> float:

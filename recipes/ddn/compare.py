@@ -1,4 +1,4 @@
-"""The command that sets domain-aware nets beside their baselines."""
+"""The command that compares domain-aware nets with their baselines."""
 
 import json
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from recipes.ddn.domains import count_images
 from recipes.ddn.embed import embed
 
 _STATIC = ("--model.net.num_experts=1", "--model.net.gate=softmax")
-"""A net of one expert, whose only gate is 1: the body as it is."""
+"""A net with one expert, whose gate is always 1. It is equal to the plain body."""
 _WIDTHS = {2: [23, 46, 91, 183], 4: [33, 65, 130, 261]}
-"""Channels of the four stages of a ``resnet10_quarter`` with as many parameters as one of 2 or 4 experts."""
+"""Channels of the four stages of a ``resnet10_quarter`` with as many parameters as one with 2 or 4 experts."""
 
 
 Split = Literal["val", "test"]
@@ -27,21 +27,21 @@ class Row(NamedTuple):
     """A row of the comparison."""
 
     arguments: tuple[str, ...] = ()
-    """Arguments of its training by which it differs from the other rows."""
+    """Arguments of its training that the other rows do not have."""
     trained_as: str | None = None
-    """Row whose training it uses; its own if ``None``."""
+    """Row whose training it uses; ``None`` if it has its own."""
     is_by_domain: bool = False
-    """Whether it has a net for each domain, made of that training."""
+    """Whether it derives a net for each domain from that training."""
     is_trained_on: bool = False
-    """Whether those nets are trained on, in place of an evaluation alone."""
+    """Whether those nets are trained further, not only evaluated."""
 
 
 def make_rows(features: Path, width_option: str, fine_tuning: tuple[str, ...]) -> dict[str, Row]:
     """All rows by name.
 
     Args:
-        features: File that ``embed`` writes.
-        width_option: Option that takes the channels of the encoder's stages.
+        features: File that the command ``embed`` writes.
+        width_option: Option for the channels of the encoder's stages.
         fine_tuning: Arguments of ``fit`` for training on one domain.
     """
     file = f"--data.embedding.features={features}"
@@ -82,28 +82,27 @@ def compare(
     backend: Backend = "process",
     fit_arguments: tuple[str, ...] = (),
 ) -> dict[str, float]:
-    """Fit domain-aware nets and their baselines under several seeds, and print their scores by domain.
+    """Train domain-aware nets and their baselines with several seeds, and print their scores by domain.
 
-    AP50 of detectors, accuracy of classifiers. All variants under three seeds take as long as some 27 fits, so name a
-    few variants to begin with.
-
-    A stopped comparison continues, and one with more seeds or variants uses the runs that are there.
+    The score is AP50 for detectors and accuracy for classifiers. All variants with three seeds take as long as about 27
+    fits, so start with a few variants. A stopped comparison continues when it is started again, and one with more seeds
+    or variants reuses the existing runs.
 
     Args:
         datamodule: The data.
-        folder: Where the runs lie, one folder for each seed; ``comparison.csv`` has a row for each variant and seed,
-            ``comparison.png`` shows the means over domains.
-        num_seeds: How many runs of each variant.
-        split: Data on which the nets are compared; settings are chosen on ``val``.
-        variants: Which ones; the card says what each is, and what it knows of domains.
-        fine_tuning_epochs: Length of the training on one domain.
+        folder: Folder of the runs, with a subfolder for each seed. ``comparison.csv`` has a row for each variant and
+            seed, and ``comparison.png`` shows the means over domains.
+        num_seeds: Number of runs of each variant.
+        split: Data on which the nets are compared. Settings are chosen on ``val``.
+        variants: The variants to train. The method's card describes each variant and what it knows about the domains.
+        fine_tuning_epochs: Number of epochs of the training on one domain.
         fine_tuning_lr: Learning rate of the training on one domain.
-        backend: ``process`` runs one after the other, ``ray`` side by side.
+        backend: ``process`` runs the trainings one after the other, ``ray`` in parallel.
         fit_arguments: All other options, for every ``fit``, such as ``-c digits.yaml``.
 
     Raises:
-        ValueError: There is no such variant, none at all, or no seed; the data are not parted by attributes; a run
-            logged no score of a domain.
+        ValueError: A variant is unknown, there are no variants or no seeds, the data are not divided by attributes, or
+            a run logged no score for a domain.
     """
     is_detection = getattr(datamodule, "batch_type", None) is DetectionBatch
     width_option = f"model.net.body.{'encoder' if is_detection else 'model'}_options"
@@ -117,10 +116,10 @@ def compare(
         embed(datamodule, features)
     study.run()
     metric = "ap50" if is_detection else "accuracy"
-    found = {name: _scores(study, name, rows[name], f"{split}/{metric}", only) for name in variants}
-    write_report(found, metric, folder)
-    print_report(found, metric)
-    return {f"{name}_{metric}": sum(score.mean for score in scores) / num_seeds for name, scores in found.items()}
+    results = {name: _scores(study, name, rows[name], f"{split}/{metric}", only) for name in variants}
+    write_report(results, metric, folder)
+    print_report(results, metric)
+    return {f"{name}_{metric}": sum(score.mean for score in scores) / num_seeds for name, scores in results.items()}
 
 
 def _fine_tuning(num_epochs: int, learning_rate: float) -> tuple[str, ...]:
@@ -135,10 +134,10 @@ def _runs(names: tuple[str, ...], rows: Mapping[str, Row], split: Split, only: M
     """Trainings and evaluations that the named rows need.
 
     Args:
-        names: The rows.
+        names: Names of the rows to run.
         rows: All rows.
-        split: Where they are evaluated.
-        only: Option that keeps the images of a domain, by the domain's key in the logs.
+        split: Data to evaluate them on.
+        only: Option that selects the images of one domain, by the domain's key in the logs.
     """
     runs: dict[str, Variant] = {}
     for name in names:
@@ -153,7 +152,7 @@ def _runs(names: tuple[str, ...], rows: Mapping[str, Row], split: Split, only: M
 def _runs_after_training(
     name: str, row: Row, training: Row, split: Split, only: Mapping[str, str]
 ) -> dict[str, Variant]:
-    """What a row makes of another row's training, for all images or for those of each domain."""
+    """Runs of a row that start from the training of another row, for all images or for those of each domain."""
     command = "fit" if row.is_trained_on else "validate" if split == "val" else "test"
     options = {f"{name}/{key}": (option,) for key, option in only.items()} or {name: ()}
     runs: dict[str, Variant] = {}
@@ -194,9 +193,11 @@ def _of_domain(metrics: Mapping[str, float], metric: str, domain: str) -> float:
 
 
 def _only(datamodule: Any, split: Split) -> dict[str, str]:
-    """For each domain that has images for training and evaluation, the argument that keeps them."""
+    """The argument that selects the images of a domain, for each domain with images for training and evaluation."""
     if not isinstance(datamodule.partition, ByAttributes):
-        raise ValueError(f"expected data parted ByAttributes, got {type(datamodule.partition).__name__}")
+        raise ValueError(
+            f"expected data that are divided into domains ByAttributes, got {type(datamodule.partition).__name__}"
+        )
     counts = [count_images(datamodule, part) for part in ("train", split)]
     values = datamodule.partition.values_of_domains(datamodule.vocabulary)
     names = [name for name in counts[0] if name in counts[1]]

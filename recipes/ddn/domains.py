@@ -12,14 +12,16 @@ from lightning_edge.contracts import LabelledSplit
 
 
 def domains(datamodule: Any) -> dict[str, float]:
-    """Print the domains that the data have, and how many images of each; only their number where each image is one.
+    """Print the number of images of each domain; only the number of domains if each image is one.
 
     Args:
         datamodule: The data.
     """
     counts = {split: count_images(datamodule, split) for split in ("train", "val")}
     if datamodule.domain_names is None:
-        Console().print(f"each image is a domain: {len(counts['train'])} of train, {len(counts['val'])} of val")
+        Console().print(
+            f"Each image is a domain of its own: {len(counts['train'])} in train and {len(counts['val'])} in val."
+        )
         return {split: float(len(of_split)) for split, of_split in counts.items()}
     table = Table(title="Images of each domain", box=box.SIMPLE, padding=0)
     table.add_column("domain")
@@ -33,8 +35,8 @@ def domains(datamodule: Any) -> dict[str, float]:
 
 
 def count_images(datamodule: Any, split: LabelledSplit) -> Mapping[str, int]:
-    """Number of images of each domain that has some, in the order of the domains."""
+    """Number of images of each domain, in the order of the domains. Domains without images are left out."""
     datamodule.prepare_data()
-    found = datamodule.partition.assign(split, datamodule.records(split), datamodule.vocabulary)
-    counts = np.bincount(found.domain, minlength=len(found.domain_names))
-    return {name: int(count) for name, count in zip(found.domain_names, counts, strict=True) if count}
+    assignment = datamodule.partition.assign(split, datamodule.records(split), datamodule.vocabulary)
+    counts = np.bincount(assignment.domain, minlength=len(assignment.domain_names))
+    return {name: int(count) for name, count in zip(assignment.domain_names, counts, strict=True) if count}

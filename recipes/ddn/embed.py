@@ -1,4 +1,4 @@
-"""The command that looks at all images of a data set with a frozen encoder."""
+"""The command that computes the features of all images of a data set with a frozen encoder."""
 
 from pathlib import Path
 from typing import Any
@@ -19,30 +19,26 @@ def embed(
     encoder: str | None = None,
     weights: str | None = None,
 ) -> dict[str, float]:
-    """Write what a frozen encoder sees in each image, for domains that are described by it or found in it.
+    """Write the features of each image from a frozen encoder, to describe domains or to find them by clustering.
 
-    Features are standardized by those of the training images. ``MeanFeatureEmbedding``, ``EstimatedEmbedding`` and
-    ``ByClusters`` of ``lightning_edge.data`` read the file.
+    Features are standardized with the mean and deviation over the training images. ``MeanFeatureEmbedding``,
+    ``EstimatedEmbedding`` and ``ByClusters`` of ``lightning_edge.data`` read the file.
 
     Args:
         datamodule: The data.
-        file: Where the features go.
-        encoder: Name of a model of timm; arXiv:1911.13237 takes ``resnet50`` with ImageNet's weights. Plain statistics
-            of light and colour if ``None``.
-        weights: File of its weights in timm's format; random ones if ``None``.
+        file: File for the features.
+        encoder: Name of a model in timm; arXiv:1911.13237 uses ``resnet50`` with ImageNet weights. ``None`` uses simple
+            statistics of light and color.
+        weights: File with the weights of the encoder in timm's format; ``None`` uses random weights.
     """
     net = FrozenEncoder.from_timm(encoder, weights)
     datamodule.prepare_data()
-    found = {split: features_of(net, datamodule, split) for split in _SPLITS}
-    net.standardize(found["train"])
+    features = {split: features_of(net, datamodule, split) for split in _SPLITS}
+    net.standardize(features["train"])
     names = {split: [record.name for record in datamodule.records(split)] for split in _SPLITS}
-    write_features(file, {split: (names[split], net.scaled(found[split]).numpy()) for split in _SPLITS})
-    counts = ", ".join(f"{len(found[split])} of {split}" for split in _SPLITS)
-    num_features = found["train"].shape[1]
-    _say(f"{num_features} features of each image ({counts}) are in {file}")
-    return {"num_features": float(num_features), "num_images": float(sum(map(len, found.values())))}
-
-
-def _say(line: str) -> None:
-
+    write_features(file, {split: (names[split], net.scaled(features[split]).numpy()) for split in _SPLITS})
+    counts = ", ".join(f"{len(features[split])} of {split}" for split in _SPLITS)
+    num_features = features["train"].shape[1]
+    line = f"Wrote {num_features} features of each image ({counts}) to {file}"
     Console(highlight=False).print(line, soft_wrap=True)
+    return {"num_features": float(num_features), "num_images": float(sum(map(len, features.values())))}

@@ -1,4 +1,4 @@
-"""The command that takes a trained domain-aware net out of torch."""
+"""The command that exports a trained domain-aware net to ONNX."""
 
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,17 @@ def export(
     folder: Path = Path("runs/ddn_export"),
     num_images: int = 8,
 ) -> dict[str, float]:
-    """Write one ONNX graph and the weights of each domain, and compare onnxruntime with torch on validation images.
+    """Export one ONNX graph and the weights of each domain, and compare onnxruntime with torch on validation images.
 
-    A device runs the graph by ``OnnxDomains(folder, domain)`` of ``lightning_edge.systems.onnx.domains``, and puts the
-    weights of another domain into it by ``switch_to``.
+    A device runs the graph with ``OnnxDomains(folder, domain)`` of ``lightning_edge.systems.onnx.domains``. Its method
+    ``switch_to`` loads the weights of another domain into the graph.
 
     Args:
         model: A ``CenterDetector`` with experts.
-        datamodule: Its data, whose training images say which domains there are.
-        ckpt_path: Checkpoint with the weights; without one the net is as it begins.
-        folder: Where the files go.
-        num_images: How many images to compare on, in each domain's weights.
+        datamodule: The data. Their training images define the domains.
+        ckpt_path: Checkpoint with the weights. Without one, the net has its initial weights.
+        folder: Folder for the files.
+        num_images: Number of images to compare on, with the weights of each domain.
     """
     if num_images < 1:
         raise ValueError(f"expected num_images of at least 1, got {num_images}")
@@ -51,9 +51,8 @@ def export(
         plain = specialize(net, embedding)
         with torch.inference_mode():
             for image in images.split(1):
-                differences += [
-                    (ours - theirs).abs().max() for ours, theirs in zip(plain(image), graph(image), strict=True)
-                ]
+                outputs = zip(plain(image), graph(image), strict=True)
+                differences += [(of_torch - of_onnx).abs().max() for of_torch, of_onnx in outputs]
     largest = float(torch.stack(differences).max())
     names = list(embeddings)
     switch = interleave({"switch": lambda: graph.switch_to(names[-1])}, 10)["switch"].percentile(50).value
@@ -61,8 +60,8 @@ def export(
     for path in files:
         console.print(f"{path}  {path.stat().st_size / 1e6:.2f} MB", soft_wrap=True)
     console.print(
-        f"largest difference of what the net gives, of {len(names)} domains and {len(images)} images: {largest:.1e}; "
-        f"{switch:.1f} ms to put other weights into the graph",
+        f"Largest difference of the outputs over {len(names)} domains and {len(images)} images: {largest:.1e}. "
+        f"Loading the weights of another domain takes {switch:.1f} ms.",
         soft_wrap=True,
     )
     return {"largest_difference": largest, "switch_ms": switch}

@@ -1,4 +1,4 @@
-"""The command that drives a domain-aware net through changing light and weather."""
+"""The command that runs a domain-aware net on sequences with changing light and weather."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -24,14 +24,14 @@ from recipes.ddn._detection import check_detection
 from recipes.ddn._stream_report import StreamScore, report_stream
 
 _SEED = 90_000
-"""Of the first world; those of the sample data are drawn, and lie far apart."""
+"""Seed of the first world. The seeds of the sample data are drawn at random and do not overlap."""
 
 
 class _Frame(NamedTuple):
     position: int
-    """In its drive."""
+    """Index in its sequence."""
     domain: int
-    """By its attributes, of those that are known."""
+    """Index of the known domain that its attributes define."""
     image: Tensor
     truth: LabelledFrame
 
@@ -50,25 +50,25 @@ def stream(
     encoder: str | None = None,
     weights: str | None = None,
 ) -> dict[str, float]:
-    """Drive through changing light and weather, and compare a net that notices the change with one that is told.
+    """Compare a net that detects changes of light and weather itself with one that is given the domain.
 
-    Drives are generated, at 17 frames a second, and go on from domain to domain without a pause. ``stream.csv`` has the
-    average precision of all drives together at each time, ``stream.png`` shows it.
+    The sequences are generated at 17 frames per second, and the domain changes from one frame to the next.
+    ``stream.csv`` has the average precision over all sequences in each window of time, and ``stream.png`` shows it.
 
     Args:
         model: A detector with experts.
-        datamodule: Its data, whose training images say which domains are known.
+        datamodule: The data. Their training images define the known domains.
         ckpt_path: Checkpoint with the weights.
-        static: Checkpoint of a static net to set beside it, a fit with
+        static: Checkpoint of a static net for comparison, trained with
             ``--model.net.num_experts=1 --model.net.gate=softmax``.
-        folder: Where the results go.
-        domains: Light and weather of each part of a drive.
-        num_frames: Of each part.
-        num_drives: Drives through different worlds.
-        window: Frames to a value of average precision.
-        layers_per_frame: Layers whose weights are mixed with a frame; 0 mixes all at once.
-        encoder: By whose features domains are noticed, as of the command ``embed``.
-        weights: As there.
+        folder: Folder for the results.
+        domains: Light and weather of each part of a sequence.
+        num_frames: Number of frames of each part.
+        num_drives: Number of sequences, each in its own world.
+        window: Number of frames for one value of average precision.
+        layers_per_frame: Number of layers whose weights are mixed during one frame; 0 mixes all layers at once.
+        encoder: Encoder whose features identify the domain, see the command ``embed``.
+        weights: File with the weights of the encoder, see the command ``embed``.
 
     Raises:
         ValueError: A number is less than 1, ``window`` does not divide ``num_frames``, or the data have no boxes.
@@ -77,38 +77,39 @@ def stream(
         if value < 1:
             raise ValueError(f"expected {name} of at least 1, got {value}")
     if num_frames % window:
-        raise ValueError(f"expected window to divide num_frames ({num_frames}), to be of one domain, got {window}")
+        raise ValueError(
+            f"expected window to divide num_frames ({num_frames}), so that each window has one domain, got {window}"
+        )
 
     check_detection(datamodule)
     net = with_weights(model, ckpt_path).net
     known = KnownDomains.from_datamodule(datamodule, encoder, weights)
-    streams = [_noticing(net, known, layers_per_frame) for _ in range(num_drives)]
+    streams = [_domain_stream(net, known, layers_per_frame) for _ in range(num_drives)]
     runners = _runners(net, known, streams, None if static is None else _static_net(static))
     drives = [_drive(_SEED + 100 * number, domains, num_frames, datamodule, known) for number in range(num_drives)]
-    found: dict[str, list[list[ScoredImage]]] = {name: [] for name in runners}
+    scored: dict[str, list[list[ScoredImage]]] = {name: [] for name in runners}
     noticed, truth = [], []
     for frames in track(zip(*drives, strict=True), "frames", total=num_frames * len(domains), transient=True):
         for name, run in runners.items():
-            found[name].append([_scored(frame, run(number, frame)) for number, frame in enumerate(frames)])
+            scored[name].append([_scored(frame, run(number, frame)) for number, frame in enumerate(frames)])
         noticed.append([one.domain for one in streams])
         truth.append([frame.domain for frame in frames])
     scores = [
         StreamScore(name, begin, _ap50(images[begin : begin + window]))
-        for name, images in found.items()
+        for name, images in scored.items()
         for begin in range(0, len(images), window)
     ]
     return report_stream(scores, _delays(noticed, truth, num_frames), streams, domains, num_frames, folder)
 
 
-def _noticing(net: Any, known: KnownDomains, layers_per_frame: int) -> DomainStream:
-
+def _domain_stream(net: Any, known: KnownDomains, layers_per_frame: int) -> DomainStream:
     return DomainStream(net, known.encoder, DomainWatcher(known.centers), known.embeddings, layers_per_frame)
 
 
 def _runners(
     net: Any, known: KnownDomains, streams: Sequence[DomainStream], static: Any
 ) -> "dict[str, Callable[[int, _Frame], Detections]]":
-    """What is compared: each takes the number of a drive and its next frame."""
+    """The nets to compare. Each takes the index of a sequence and the next frame of that sequence."""
     specialists = [specialize(net, embedding) for embedding in known.embeddings]
 
     @torch.inference_mode()
@@ -124,7 +125,7 @@ def _runners(
 
 
 def _static_net(checkpoint: Path) -> Any:
-    """The net that a fit with one expert came to, without the expert."""
+    """The net of a training with one expert, converted to plain layers."""
     net = Detection.load_from_checkpoint(checkpoint, map_location="cpu").net.eval()
     experts = [layer for layer in net.modules() if isinstance(layer, DomainConv2d)]
     if not experts:
@@ -139,7 +140,6 @@ def _static_net(checkpoint: Path) -> Any:
 def _drive(
     seed: int, domains: Sequence[str], num_frames: int, datamodule: Any, known: KnownDomains
 ) -> Iterator[_Frame]:
-
     height, width = datamodule.input_size
     for part, domain in enumerate(domains):
         frames = boxed_drive(seed + part, num_frames, height, width, domain)
@@ -148,18 +148,18 @@ def _drive(
             yield _Frame(part * num_frames + number, index, image, truth)
 
 
-def _scored(frame: _Frame, found: Detections) -> ScoredImage:
-
+def _scored(frame: _Frame, detections: Detections) -> ScoredImage:
     truth = frame.truth
     boxes = torch.cat([torch.from_numpy(truth.boxes_xyxy), torch.from_numpy(truth.ignored_xyxy)])
     label = torch.cat([torch.from_numpy(truth.label), torch.from_numpy(truth.ignored_label)])
     is_ignored = (torch.arange(len(label)) >= len(truth.label)).long()
-    found = found._replace(boxes_xyxy=outer_edges(found.boxes_xyxy))  # as the evaluation of BDD100K has it
-    return ScoredImage(frame.position, frame.domain, found, outer_edges(boxes), label, is_ignored)
+    # as in the evaluation of BDD100K
+    detections = detections._replace(boxes_xyxy=outer_edges(detections.boxes_xyxy))
+    return ScoredImage(frame.position, frame.domain, detections, outer_edges(boxes), label, is_ignored)
 
 
 def _ap50(frames: Sequence[Sequence[ScoredImage]]) -> float:
-    """Average precision of some frames of all drives, percent."""
+    """Average precision over some frames of all sequences, in percent."""
     images = [image._replace(domain=0) for of_drives in frames for image in of_drives]
     return 100 * ap50_by_domain(images, ["all"]).get("all", float("nan"))
 
@@ -167,7 +167,7 @@ def _ap50(frames: Sequence[Sequence[ScoredImage]]) -> float:
 def _delays(
     noticed: Sequence[Sequence[int | None]], truth: Sequence[Sequence[int]], num_frames: int
 ) -> list[list[int | None]]:
-    """Frames from each change of domain until its net serves, for each drive; ``None`` if that comes too late."""
+    """For each sequence, frames from each change of domain until its net is used; ``None`` if that never happens."""
     begins = range(num_frames, len(truth), num_frames)
     return [
         [

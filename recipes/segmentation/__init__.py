@@ -1,4 +1,4 @@
-"""Segmentation of single images: the nets that video methods build on, and the baseline they must beat."""
+"""Segmentation of single images: the nets that the video methods use, and their baseline."""
 
 from functools import partial
 

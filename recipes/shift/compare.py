@@ -1,4 +1,4 @@
-"""The command that sets shift nets against nets of as many parameters."""
+"""The command that compares shift nets with nets of the same number of parameters."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ VARIANTS = {
     "shift3": _variant("shiftresnet20", expansion=3),
     "shift6": _variant("shiftresnet20", expansion=6),
     "shift9": _variant("shiftresnet20", expansion=9),
-    # reduced or expanded to as many parameters as those of the same number, to 7 % (resnet1), 3 % (resnet9), else 1 %
+    # as many parameters as the shift net of the same number, within 7 % (resnet1), 3 % (resnet9) or 1 % (others)
     "resnet1": _variant("cifar_resnet20", "shift1", block_reduction=8.05),
     "resnet3": _variant("cifar_resnet20", "shift3", block_reduction=2.8),
     "resnet6": _variant("cifar_resnet20", "shift6", block_reduction=1.45),
@@ -37,19 +37,21 @@ def compare(
     backend: Backend = "process",
     fit_arguments: tuple[str, ...] = (),
 ) -> dict[str, float]:
-    """Fit shift nets, and residual and depthwise nets of as many parameters, and print their accuracies.
+    """Train shift nets, and residual and depthwise nets of the same size, and print their accuracies.
 
-    A stopped comparison goes on where it was, and one with more seeds or variants uses those that are there.
+    A stopped comparison continues when it is started again, and one with more seeds or variants reuses the existing
+    runs.
 
     Args:
-        folder: Where the runs lie, one folder for each seed; ``comparison.csv`` has a row for each run of this call,
-            ``comparison.png`` shows them.
-        num_seeds: How many runs of each variant.
-        variants: Which ones: ``shift1``, ``shift3``, ``shift6`` and ``shift9`` are ShiftResNet-20 of these expansions,
-            ``resnet1`` and the like ResNet-20 with blocks reduced to as many parameters (``resnet9`` is the whole one),
-            ``depthwise1`` and the like nets of depthwise blocks of as many parameters.
-        backend: ``process`` runs one after the other, ``ray`` side by side.
+        folder: Folder of the runs, with a subfolder for each seed. ``comparison.csv`` has a row for each run of this
+            call, and ``comparison.png`` shows them.
+        num_seeds: Number of runs of each variant.
+        variants: The variants to train. ``shift1``, ``shift3``, ``shift6`` and ``shift9`` are ShiftResNet-20 with these
+            expansions. ``resnet1`` and so on are ResNet-20 with blocks reduced to the same number of parameters;
+            ``resnet9`` is the full net. ``depthwise1`` and so on have depthwise blocks and as many parameters.
+        backend: ``process`` runs the trainings one after the other, ``ray`` in parallel.
         fit_arguments: All other options, for every ``fit``, such as ``-c cifar10.yaml --data.root=path/to/cifar10``.
     """
     chosen = choose_variants(VARIANTS, variants)
-    return compare_classifiers("shift", chosen, folder, num_seeds, fit_arguments, backend, "the shift net of its size")
+    baseline = "the shift net of the same size"
+    return compare_classifiers("shift", chosen, folder, num_seeds, fit_arguments, backend, baseline)

@@ -17,7 +17,7 @@ from callbacks import BatchSizeScaling, GradientNoiseScale
 from lightning_edge.analysis.scaling_run import ScalingRun, read_run, write_run
 
 
-def test_a_run_ends_at_its_target_and_tells_the_step(tmp_path, caplog):
+def test_a_run_ends_at_its_target_and_logs_the_step(tmp_path, caplog):
     # a step lowers the loss by 0.1: 1.45 is halfway between steps 5 and 6
     caplog.set_level("INFO")
     trainer = fit(tmp_path, Line(), BatchSizeScaling(target=1.45, every_n_examples=4, window=1))
@@ -139,9 +139,9 @@ def test_a_run_that_was_stopped_at_its_last_step_has_ended(tmp_path):
     ("arguments", "message"),
     [
         ({"target": math.nan}, "target to be a finite loss or None, got nan"),
-        ({"num_samples": 0}, "num_samples, every_n_examples and eval_batch_size from 1, got 0, 5000, 100"),
-        ({"eval_batch_size": 0}, "eval_batch_size from 1, got 1000, 5000, 0"),
-        ({"window": 2}, "window to be odd, from 1, got 2"),
+        ({"num_samples": 0}, "num_samples, every_n_examples and eval_batch_size of at least 1, got 0, 5000, 100"),
+        ({"eval_batch_size": 0}, "eval_batch_size of at least 1, got 1000, 5000, 0"),
+        ({"window": 2}, "window to be odd and at least 1, got 2"),
         ({"linear_error_every": -1}, "linear_error_every of at least 0, got -1"),
     ],
 )
@@ -154,7 +154,7 @@ def test_a_module_without_a_loss_and_a_split_without_data_are_refused(tmp_path):
     class Other(Line):
         loss = None
 
-    with pytest.raises(ValueError, match=r"expected a module with loss\(batch\), got Other without"):
+    with pytest.raises(ValueError, match=r"expected a module with loss\(batch\), got Other, which has none"):
         fit(tmp_path, Other(), BatchSizeScaling())
     with pytest.raises(ValueError, match="expected data to evaluate split 'val' on, got none"):
         fit(tmp_path, Line(), BatchSizeScaling(split="val"))
@@ -220,7 +220,7 @@ def test_a_second_training_begins_anew(tmp_path):
 def test_manual_optimisation_is_refused(tmp_path):
     module = Line()
     module.automatic_optimization = False
-    with pytest.raises(ValueError, match="expected automatic optimisation, got Line"):
+    with pytest.raises(ValueError, match="expected automatic optimization, got Line"):
         fit(tmp_path, module, BatchSizeScaling())
 
 

@@ -88,7 +88,7 @@ def test_classes_are_counted_and_the_surest_mistakes_kept(tmp_path, drawn):
     assert [(mistake.prediction, mistake.label) for mistake in mistakes] == [(2, 1), (2, 0), (1, 0)]
     assert [mistake.image[0, 0, 0] for mistake in mistakes] == [255, 230, 153]
     expected = torch.tensor([[0, 0, 2.0], [0, 0, 1.9], [0, 1.6, 0]]).softmax(1).max(1).values
-    assert [mistake.sureness for mistake in mistakes] == pytest.approx(expected.tolist())
+    assert [mistake.confidence for mistake in mistakes] == pytest.approx(expected.tolist())
     assert (tmp_path / "figures/classes_test_epoch_000.png").stat().st_size > 10_000
 
 
@@ -215,7 +215,7 @@ def test_other_batches_and_modules_are_refused(tmp_path, samples, step, message)
 
 @pytest.mark.parametrize("arguments", [{"num_images": 0}, {"every_n_epochs": 0}])
 def test_arguments_are_checked(arguments):
-    with pytest.raises(ValueError, match="expected num_images and every_n_epochs from 1"):
+    with pytest.raises(ValueError, match="expected num_images and every_n_epochs of at least 1"):
         ClassificationReport(**arguments)
 
 

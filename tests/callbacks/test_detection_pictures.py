@@ -86,7 +86,7 @@ def shown_image(sample: dict[str, Any]) -> np.ndarray:
     return (255 * sample["image"][:, :32]).round().byte().permute(1, 2, 0).numpy()
 
 
-def expected_row(sample: dict[str, Any], title: str = "found") -> np.ndarray:
+def expected_row(sample: dict[str, Any], title: str = "prediction") -> np.ndarray:
     image = cv2.resize(shown_image(sample), None, fx=10, fy=10, interpolation=cv2.INTER_NEAREST)
     sure = 10 * BOXES[:2].numpy(), np.array([0, 1])
     found = draw_boxes(image, *sure, PALETTE, NAMES, np.float32([0.9, 0.5]), thickness=2)
@@ -146,7 +146,7 @@ def test_each_domain_is_seen(tmp_path: Path, domains: list[int], num_images: int
     names = ("day", "night/rain", "night")
     data = Streets(domains, names)
     picture = picture_of_test(tmp_path, data, num_images=num_images)
-    rows = [expected_row(data.samples[index], f"found, {names[domains[index]]}") for index in expected]
+    rows = [expected_row(data.samples[index], f"prediction, {names[domains[index]]}") for index in expected]
     assert np.array_equal(picture, expected_picture(*rows))
 
 
@@ -156,7 +156,7 @@ def test_pictures_follow_the_epochs_and_each_is_of_its_own_validation(tmp_path: 
     trainer.fit(Told(), data)
     paths = sorted((tmp_path / "figures").iterdir())
     assert [path.name for path in paths] == ["detections_val_epoch_001.png", "detections_val_epoch_002.png"]
-    rows = [expected_row(data.samples[0], "found, day"), expected_row(data.samples[1], "found, night")]
+    rows = [expected_row(data.samples[0], "prediction, day"), expected_row(data.samples[1], "prediction, night")]
     assert all(np.array_equal(read_png(path), expected_picture(*rows)) for path in paths)
 
 
@@ -166,7 +166,7 @@ def test_nothing_found_in_nothing_true(tmp_path: Path) -> None:
     data.samples[0] |= {"ignored_xyxy": torch.zeros(0, 4), "ignored_label": torch.zeros(0, dtype=torch.int64)}
     picture = picture_of_test(tmp_path, data, min_score=1.0)
     plain = shown_image(data.samples[0]).repeat(10, 0).repeat(10, 1)
-    assert np.array_equal(picture, tile([[plain, plain]], titles=("found", "truth")))
+    assert np.array_equal(picture, tile([[plain, plain]], titles=("prediction", "truth")))
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_every_box_has_a_row_without_a_least_score(frames, tmp_path, caplog, bat
     rows = predict(module, data, tmp_path, min_score=0)
     assert rows == [HEAD, *rows_of("frame_0", "0", "01"), *rows_of("frame_2", "2", "01")]
     where = tmp_path / "predictions/boxes.csv"
-    assert f"The boxes of 3 frames with a score of 0 or more are in {where}" in caplog.text
+    assert f"The boxes of 3 frames with a score of at least 0 are in {where}" in caplog.text
     module.class_names = ("car", "person")
     rows = predict(module, data, tmp_path, min_score=0)  # and none of the run before
     assert rows == [HEAD, *rows_of("frame_0", "0", ("car", "person")), *rows_of("frame_2", "2", ("car", "person"))]

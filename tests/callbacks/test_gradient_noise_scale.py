@@ -183,7 +183,7 @@ def test_arguments_out_of_range_are_named(arguments, message):
 def test_manual_optimisation_is_refused(tmp_path):
     module = Small()
     module.automatic_optimization = False
-    with pytest.raises(ValueError, match="expected automatic optimisation, got Small"):
+    with pytest.raises(ValueError, match="expected automatic optimization, got Small"):
         Trainer(accelerator="cpu", logger=False, callbacks=[GradientNoiseScale()], default_root_dir=tmp_path).fit(
             module, DataLoader(labelled(4), batch_size=2)
         )
@@ -212,7 +212,7 @@ def test_a_scaled_loss_gives_the_same_noise(tmp_path, arguments, fused):
 def test_sharded_gradients_are_refused(kind, callback, tmp_path, monkeypatch):
     trainer = make_trainer(tmp_path)
     monkeypatch.setattr(Trainer, "strategy", property(lambda self: kind.__new__(kind)))  # which needs no devices
-    with pytest.raises(ValueError, match=f"whole gradients, of a single device or DDP, got {kind.__name__}"):
+    with pytest.raises(ValueError, match=rf"without sharded gradients \(a single device or DDP\), got {kind.__name__}"):
         callback().setup(trainer, Small(), "fit")
 
 

@@ -99,5 +99,5 @@ def test_a_name_that_is_no_utf8_is_written_out(tmp_path):
 
 
 def test_predictions_of_another_kind_are_named(pictures, tmp_path):
-    with pytest.raises(ValueError, match=r"a class for each as prediction, got .*'name'\] and predictions \(1, "):
+    with pytest.raises(ValueError, match=r"a class for each image as prediction, got .*'name'\] and predictions \(1, "):
         predict(make_segmentation(2), FramesDataModule(pictures), tmp_path)

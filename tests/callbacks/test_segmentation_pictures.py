@@ -191,7 +191,7 @@ def test_other_batches_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [{"num_images": 0}, {"every_n_epochs": 0}])
 def test_arguments_are_checked(arguments: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="expected num_images and every_n_epochs from 1"):
+    with pytest.raises(ValueError, match="expected num_images and every_n_epochs of at least 1"):
         SegmentationPictures(**arguments)
 
 

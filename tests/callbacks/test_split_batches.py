@@ -50,7 +50,7 @@ def test_measuring_changes_nothing(tmp_path):
 def test_a_batch_too_small_to_split_is_left_out_and_said_once(tmp_path):
     callback = GradientNoiseScale(every_n_steps=1)
     with pytest.warns(
-        UserWarning, match=r"no gradient noise of a batch of 1: it takes num_parts \(2\) examples"
+        UserWarning, match=r"gradient noise is not measured for a batch of 1: expected at least num_parts \(2\) "
     ) as said:
         fit(tmp_path, Small(), labelled(9), callback, batch_size=4, max_epochs=2)  # whose last batch has one
     assert len([one for one in said if "gradient noise" in str(one.message)]) == 1
@@ -140,7 +140,7 @@ def test_tensors_that_are_not_split_are_told_once(tmp_path):
         return [*torch.utils.data.default_collate(samples), torch.ones(3)]
 
     trainer = make_trainer(tmp_path, callbacks=[GradientNoiseScale(every_n_steps=1)], limit_val_batches=0)
-    with pytest.warns(UserWarning, match=r"tensors of as many rows as the first one .*\(4\), got \[3\]") as said:
+    with pytest.warns(UserWarning, match=r"tensors with as many rows as the first one .*\(4\), got \[3\]") as said:
         trainer.fit(Weighted(), DataLoader(labelled(16), batch_size=4, collate_fn=collate))
     assert len([one for one in said if "as many rows" in str(one.message)]) == 1
 

@@ -68,7 +68,7 @@ def test_reports_on_a_test_without_any_logger(tmp_path):
 
 
 def test_says_when_it_has_nothing_to_do(tmp_path):
-    with pytest.warns(UserWarning, match="TradeoffReport has no effect: Segmentation compares no video nets"):
+    with pytest.warns(UserWarning, match="TradeoffReport has no effect: Segmentation does not compare video nets"):
         fit(make_segmentation(19), make_cityscapes(), tmp_path, logger=False)
 
 
@@ -115,7 +115,9 @@ def test_the_time_limit_ends_the_measurement(tmp_path, monkeypatch):
     now_s = iter(range(0, 10_000, 100))
     monkeypatch.setattr("callbacks.tradeoff_report.monotonic", lambda: next(now_s))
     calls = []
-    with pytest.warns(UserWarning, match=r"No latency is stated, for 6 rounds are needed: 2 were measured within"):
+    with pytest.warns(
+        UserWarning, match=r"No latency is reported because 6 rounds are needed, but only 2 were measured within"
+    ):
         _, rows = report_with(monkeypatch, tmp_path, lambda: calls.append(1), time_limit_s=450)
     assert len(calls) == 5 * (3 + 2)  # five nets; three rounds of warm-up and two others begin within 450 s
     assert all(math.isnan(row.mean_ms) for row in rows)
@@ -143,7 +145,7 @@ def test_progress_is_told(tmp_path, monkeypatch, caplog):
     now_s = iter(range(0, 10_000, 6))
     monkeypatch.setattr("callbacks.tradeoff_report.monotonic", lambda: next(now_s))
     report_with(monkeypatch, tmp_path, lambda: None, time_limit_s=1000)
-    assert "measuring latency: round 3 of 6" in caplog.text
+    assert "Measuring latency: round 3 of 6" in caplog.text
 
 
 def test_a_limit_that_is_none_is_refused():
@@ -257,5 +259,5 @@ def test_the_curve_names_intervals_and_keeps_noise_small():
 
 
 def test_rounds_must_be_some():
-    with pytest.raises(ValueError, match="expected num_rounds of at least 6, which an interval needs, got 5"):
+    with pytest.raises(ValueError, match="expected num_rounds of at least 6, to compute an interval, got 5"):
         TradeoffReport(num_rounds=5)

@@ -39,7 +39,7 @@ def test_a_training_begins_at_step_0_with_the_weights_of_the_checkpoint(earlier,
     fit(make_accel(19), begin)
     assert begin.step == 0
     assert all(torch.equal(value, begin.weights[name]) for name, value in method.state_dict().items())
-    assert f"{len(begin.weights)} tensors begin as in {path}" in caplog.text
+    assert f"Loaded {len(begin.weights)} tensors from {path}." in caplog.text
 
 
 def test_parts_that_begin_anew_may_have_other_shapes(earlier):
@@ -85,7 +85,7 @@ def test_a_part_that_is_none_is_refused(earlier):
 
 def test_a_module_without_weights_is_refused(earlier):
     """As one whose layers are made in ``setup``, of which callbacks hear first: it would begin at random."""
-    with pytest.raises(ValueError, match="expected LightningModule to have weights that do not begin anew, got none"):
+    with pytest.raises(ValueError, match="expected LightningModule to have weights to load, got none"):
         WarmStart(earlier[1]).setup(Trainer(accelerator="cpu", logger=False), LightningModule(), "fit")
 
 

@@ -202,7 +202,9 @@ def test_a_damaged_checkpoint_is_refused_with_the_whole_ones_beside_it(command, 
     shutil.copy(made, folder / "best.ckpt")
     for name in ("last", "other"):
         (folder / f"{name}.ckpt").write_bytes(made.read_bytes()[:1000])
-    message = r"got runs/.*/last\.ckpt, which is damaged.* Whole checkpoints beside it: runs/.*/best\.ckpt$"
+    message = (
+        r"got runs/.*/last\.ckpt, which is damaged.* Undamaged checkpoints in the same folder: runs/.*/best\.ckpt$"
+    )
     with pytest.raises(ValueError, match=message):
         tiny.main([command, f"--ckpt_path={folder / 'last.ckpt'}"])
     assert [path.name for path in Path("runs/tiny").iterdir()] == ["version_0"]

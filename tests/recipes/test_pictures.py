@@ -54,7 +54,7 @@ def test_sweeps_over_many_sizes(sizes, tmp_path, monkeypatch):
         return make_run(planned.size, steps_of(planned.size) * (1 + planned.setting.learning_rate), budget)
 
     changes = {"sizes": sizes, "base_size": sizes[0], "micro_batch_size": sizes[-1], "tuned_lrs": (0.1, 0.2)}
-    found = results(tmp_path, make, rules=("fixed", "linear", "sqrt", "tuned"), **changes)
+    found = results(tmp_path, make, lr_rules=("fixed", "linear", "sqrt", "tuned"), **changes)
     shown = check(draw_results(found), monkeypatch)
     for name in ("fixed", "linear", "sqrt", "tuned", "fit", "not reached", "95 % interval"):
         assert shown.count(name) == 1  # in one legend for all plots

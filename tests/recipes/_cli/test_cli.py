@@ -199,12 +199,12 @@ def test_a_missing_argument_is_named(capsys):
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
-        ("--data=nosuch.MyData", "there is no module 'nosuch', neither installed nor where this runs"),
+        ("--data=nosuch.MyData", "there is no module 'nosuch', neither installed nor in the current folder"),
         (
             "--data=outside.parts.TinyDatum",
             "the module 'outside.parts' has no class 'TinyDatum'; did you mean 'TinyData'?",
         ),
-        ("--model.part.width=5", "'width' needs a class for 'part' before it"),
+        ("--model.part.width=5", "'width' needs a class for 'part', which must come before it"),
     ],
 )
 def test_what_does_not_exist_is_named(argument, said, capsys):

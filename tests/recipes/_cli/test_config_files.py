@@ -32,14 +32,14 @@ def test_a_shipped_configuration_is_found_without_its_ending(capsys):
 def test_one_that_does_not_exist_is_answered_with_those_that_do(capsys):
     shipped = {path.name for path in Path(accel.__file__).parent.glob("*.yaml")} - {"default.yaml"}
     said = refusal(capsys, accel.main, "fit", "-c", "lonk")
-    assert set(said.partition("comes with ")[2].split(", ")) == shipped
+    assert set(said.partition("configurations are ")[2].split(", ")) == shipped
     assert len(shipped) > 5
 
 
 def test_an_old_name_is_answered_with_the_new_one(capsys):
     for old in ("accel_camvid", "accel_camvid.yaml"):
         said = refusal(capsys, accel.main, "fit", "-c", old)
-        assert said == f"there is no configuration {old} any more: it is called camvid.yaml now"
+        assert said == f"there is no configuration {old} any more; it is now called camvid.yaml"
 
 
 def test_the_configuration_of_another_recipe_is_left_to_that_one(tmp_path):
@@ -67,13 +67,13 @@ A_MILLION = "a: &a [1]\nb: &b [" + "*a," * 1000 + "]\nc: [" + "*b," * 1000 + "]\
         (b"trainer: &a {<<: *a}", "nested too deeply or contains itself"),
         (b"[" * 100_000, "nested too deeply or contains itself"),
         (b"a: 1\n" * 100_000, "to be a configuration of at most 262,144 bytes"),
-        (b"trainer: {max_epochs: 3", "got a fault in line 1"),
-        (b"trainer: !!python/object/apply:os.system [ls]", "got a fault in line 1"),
-        (b"trainer: *nothing", "got a fault in line 1"),
-        (b"trainer: {max_epochs: " + b"9" * 5000 + b"}", "got a fault"),
-        (b"trainer: 2020-13-45", "got a fault"),
-        (b"- trainer", "to hold options by name, such as `trainer:`, got a list"),
-        (b"trainer", "to hold options by name, such as `trainer:`, got a str"),
+        (b"trainer: {max_epochs: 3", "got an error in line 1"),
+        (b"trainer: !!python/object/apply:os.system [ls]", "got an error in line 1"),
+        (b"trainer: *nothing", "got an error in line 1"),
+        (b"trainer: {max_epochs: " + b"9" * 5000 + b"}", "got an error: "),
+        (b"trainer: 2020-13-45", "got an error: "),
+        (b"- trainer", "to contain options by name, such as `trainer:`, got a list"),
+        (b"trainer", "to contain options by name, such as `trainer:`, got a str"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -119,7 +119,7 @@ def test_a_configuration_that_undoes_options_before_it_is_warned_of():
         "--trainer.callbacks.monitor=x",
     ]
     [warning] = undone_options(["fit", *before, "-c", "here.yaml", "--trainer.max_steps=3"])
-    assert warning.startswith("-c here.yaml undoes options that stand before it: ")
+    assert warning.startswith("-c here.yaml overrides options that come before it: ")
     for change in (
         "trainer.max_epochs (1 becomes 5)",
         "model.net.num_classes (3 becomes 4)",

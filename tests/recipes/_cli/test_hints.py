@@ -98,6 +98,20 @@ def test_a_missing_value_is_named_as_it_is_typed(capsys):
     assert said == "expected net as one of 'accel', 'dff', 'copy', got foo"
 
 
+@pytest.mark.parametrize(
+    ("argument", "hint"),
+    [
+        ("--model.branch_share=1", "'branch_share'; it is now called 'branch_stage_fraction'"),
+        ("--model.init_args.begin_anew=[net]", "'begin_anew'; it is now called 'exclude'"),
+        ("--rules=[fixed]", "'rules'; it is now called 'lr_rules'"),
+        ("--on=ray", "'on'; it is now called 'backend'"),
+        ("--overrides=[--data.count=3]", "'overrides'; pass the options themselves"),
+    ],
+)
+def test_an_argument_of_an_earlier_version_is_answered_with_its_new_name(argument, hint, capsys):
+    assert refusal(capsys, tiny.main, "fit", argument).endswith(hint)
+
+
 @pytest.mark.parametrize("name", ["accel_log", "tiny"])
 def test_other_messages_stay_as_they_are(name):
     assert explain(f"something about {name}", {}, ()) == f"something about {name}"

@@ -82,14 +82,18 @@ DAMAGED = [b"", b'{"val/loss": 0.', b"\xff\xfe\0", b"[" * 100_000, b"[1]", b"nul
 @pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
 def test_a_damaged_run_json_is_named(content, tmp_path):
     (tmp_path / "run.json").write_bytes(content)
-    with pytest.raises(ValueError, match=rf"expected {tmp_path}/run\.json to say .* got a damaged file: delete it"):
+    with pytest.raises(
+        ValueError, match=rf"^{tmp_path}/run\.json is damaged, .* Delete the file if the folder belongs to the run \{{"
+    ):
         run_config(RECIPE, ["--trainer.max_epochs=1"], tmp_path)
 
 
 @pytest.mark.parametrize("content", [*DAMAGED, b'{"val/loss": "text"}'], ids=range(len(DAMAGED) + 1))
 def test_a_damaged_done_json_is_none(content, tmp_path):
     (tmp_path / "done.json").write_bytes(content)
-    with pytest.warns(UserWarning, match=rf"{tmp_path}/done\.json is damaged, so the run counts as unfinished"):
+    with pytest.warns(
+        UserWarning, match=rf"{tmp_path}/done\.json is damaged; the run is treated as unfinished and continues"
+    ):
         assert metrics_of_finished(tmp_path) is None
 
 
@@ -97,7 +101,7 @@ def test_a_damaged_done_json_is_none(content, tmp_path):
 def test_what_is_no_file_is_no_record(name, tmp_path):
     os.mkfifo(tmp_path / name)
     if name == "run.json":
-        with pytest.raises(ValueError, match=r"run\.json to say .* got a damaged file"):
+        with pytest.raises(ValueError, match=r"run\.json is damaged, so it is not known which run"):
             run_config(RECIPE, ["--trainer.max_epochs=1"], tmp_path)
     else:
         with pytest.warns(UserWarning, match=r"done\.json is damaged"):
@@ -106,7 +110,7 @@ def test_what_is_no_file_is_no_record(name, tmp_path):
 
 def test_a_folder_in_the_place_of_done_json_is_refused_before_the_run(tmp_path):
     (tmp_path / "done.json").mkdir()
-    with pytest.raises(ValueError, match=r"done\.json to be the file that a finished run leaves, got a folder"):
+    with pytest.raises(ValueError, match=r"done\.json to be the file that a finished run writes, got a folder"):
         run_config(RECIPE, ["--trainer.max_epochs=1"], tmp_path)
     assert not (tmp_path / "version_0").exists()
 
@@ -160,7 +164,7 @@ def _crash_at_step_6(module, *args):
 def test_a_run_that_another_process_is_at_is_refused(tmp_path, monkeypatch):
     def run_again(module, *args):
         (tmp_path / "done.json").write_text('{"val/loss": 0.5}')  # whoever waits must look again
-        with pytest.raises(ValueError, match="to have no run at work, got one of another process"):
+        with pytest.raises(ValueError, match="Another process is already running in "):
             run_config(RECIPE, ["--trainer.max_epochs=1"], tmp_path)
         refused.append(module.global_step)
 
@@ -171,7 +175,7 @@ def test_a_run_that_another_process_is_at_is_refused(tmp_path, monkeypatch):
     assert not (tmp_path / "run.lock").exists()
 
 
-def test_a_command_is_told_the_folder(tmp_path):
+def test_a_command_is_given_the_folder(tmp_path):
     assert run_config(RECIPE, {"budget": 3}, tmp_path, command="search") == {"budget": 3.0}
 
 
@@ -183,7 +187,7 @@ def test_a_run_works_in_a_spawned_process(tmp_path):
     assert there == run_config(RECIPE, {"trainer.max_epochs": 1}, tmp_path / "here")
 
 
-def test_who_interrupts_is_told_how_to_go_on(monkeypatch, caplog):
+def test_an_interruption_shows_how_to_resume(monkeypatch, caplog):
     def stop_in_the_second_epoch(method):
         if method.current_epoch == 1:
             raise KeyboardInterrupt
@@ -194,8 +198,8 @@ def test_who_interrupts_is_told_how_to_go_on(monkeypatch, caplog):
     with pytest.raises(SystemExit, match="130"):
         shift.main(["fit", *small, *quiet])
     checkpoint = next(Path("runs").rglob("last.ckpt"))
-    assert f"to go on, repeat the command with --ckpt_path {checkpoint}" in caplog.text
+    assert f"to resume, repeat the command with --ckpt_path {checkpoint}" in caplog.text
     caplog.clear()
     with pytest.raises(SystemExit, match="130"):
         run_config("shift", [*small, *quiet], "series/a_run")
-    assert caplog.messages[-1].endswith("to go on, repeat the command")  # which finds the checkpoint in its folder
+    assert caplog.messages[-1].endswith("to resume, repeat the command")  # which finds the checkpoint in its folder

@@ -1,10 +1,13 @@
 """Runs that are interrupted, and those that go on from them."""
 
+import os
 import signal
 from pathlib import Path
 
 import pytest
 from outside import tiny
+
+KILLED_WORKER = "DataLoader worker (pid 1) is killed by signal: Terminated. "
 
 
 def test_a_resumed_run_goes_on_in_its_folder():
@@ -42,6 +45,35 @@ def test_ctrl_c_says_where_the_run_is_and_how_to_resume(capsys, caplog):
     assert "The run is in runs/tiny/version_0" in shown
     assert "--ckpt_path runs/tiny/version_0/checkpoints/last.ckpt" in shown
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("step", "shown"), [(2, "before the run wrote any results."), (6, "is in runs/tiny/version_0;")]
+)
+def test_sigterm_ends_a_run_in_one_line_although_it_also_kills_the_workers(step, shown, monkeypatch, caplog, capsys):
+    def terminate(module, *args):
+        if module.global_step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise RuntimeError(KILLED_WORKER)
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr("outside.parts.TinyMethod.on_train_batch_start", terminate)
+    with pytest.raises(SystemExit, match="143"):
+        tiny.main(["fit", "--trainer.log_every_n_steps=50"])
+    assert [shown in message for message in caplog.messages if "Interrupted" in message] == [True]
+    written = caplog.text + capsys.readouterr().err
+    assert KILLED_WORKER not in written
+    # only a folder that is kept can be synchronized
+    assert ("wandb sync" in written) is Path("runs/tiny/version_0").exists() is (step == 6)
+
+
+def test_an_error_without_sigterm_is_raised(monkeypatch):
+    def fail(module, *args):
+        raise RuntimeError(KILLED_WORKER)
+
+    monkeypatch.setattr("outside.parts.TinyMethod.on_train_batch_start", fail)
+    with pytest.raises(RuntimeError, match="killed by signal"):
+        tiny.main(["fit"])
 
 
 def test_runs_without_a_logger_that_start_in_the_same_second_have_folders_of_their_own(monkeypatch):

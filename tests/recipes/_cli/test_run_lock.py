@@ -13,7 +13,7 @@ from recipes._cli.run_lock import LOCK, RunLock
 
 RUN = Path("runs/tiny/version_0")
 LAST = RUN / "checkpoints/last.ckpt"
-REFUSED = "to have no run at work, got one of another process"
+REFUSED = "Another process is already running in "
 FIT = ["fit", "--trainer.max_epochs=1"]
 
 
@@ -23,7 +23,7 @@ def test_a_folder_at_work_takes_no_second_training_but_is_evaluated():
     lock = RunLock(RUN)
     fixed = [*FIT, "--trainer.logger=CSVLogger", "--trainer.logger.save_dir=runs", "--trainer.logger.name=tiny"]
     for arguments in ([*FIT, f"--ckpt_path={LAST}"], [*fixed, "--trainer.logger.version=0"]):
-        with pytest.raises(ValueError, match=f"expected runs/tiny/version_0 {REFUSED}") as refused:
+        with pytest.raises(ValueError, match=f"{REFUSED}runs/tiny/version_0\\.") as refused:
             tiny.main(arguments)
         assert "\n" not in str(refused.value)
     for command in ("validate", "test", "predict"):
@@ -37,7 +37,7 @@ def test_a_folder_at_work_takes_no_second_training_but_is_evaluated():
 
 def test_a_training_holds_its_folder(monkeypatch):
     def start_again(module, *args):
-        with pytest.raises(ValueError, match=f"expected root.* {REFUSED}"):
+        with pytest.raises(ValueError, match=f"{REFUSED}root"):
             tiny.main(arguments)
         refused.append(arguments)
 

@@ -19,7 +19,7 @@ from recipes._cli.wandb_environment import has_wandb_credentials, prepare_wandb
 
 KEY = "0123456789" * 4
 FIT = ["fit", "--trainer.max_epochs=1"]
-SAYS_OFFLINE = "W&B logs offline, for {} cannot be used"
+SAYS_OFFLINE = "W&B logs offline because {} cannot be used"
 
 
 @pytest.fixture(autouse=True)
@@ -135,7 +135,7 @@ def test_a_key_that_is_refused_logs_offline(monkeypatch):
 def test_a_run_goes_without_wandb_where_it_does_not_start(monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setattr("wandb.init", lambda **options: _refuse("wandb"))
-    with pytest.warns(UserWarning, match=r"this run goes without W&B, which does not start: PermissionError"):
+    with pytest.warns(UserWarning, match=r"W&B does not start, so this run does not use it: PermissionError"):
         cli = tiny.main(FIT)
     assert [type(logger).__name__ for logger in cli.trainer.loggers] == ["CSVLogger"]
     assert Path("runs/tiny/version_0/metrics.csv").is_file()
@@ -194,17 +194,17 @@ calls: list = []
 
 
 @pytest.mark.parametrize("method", ["log_metrics", "log_hyperparams", "after_save_checkpoint", "finalize"])
-def test_a_run_goes_on_without_wandb_where_that_fails_within_it(method, monkeypatch):
+def test_a_run_continues_without_wandb_where_that_fails_within_it(method, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setattr(WandbLogger, method, fail)
     finish = wandb.finish
     monkeypatch.setattr("wandb.finish", lambda: (finish(), fail()))
     calls.clear()
-    with pytest.warns(UserWarning, match="the run goes on without W&B, which failed: ConnectionReset") as said:
+    with pytest.warns(UserWarning, match="W&B failed, so the run continues without it: ConnectionReset") as said:
         assert "val/loss" in tiny.main([*FIT, "--trainer.log_every_n_steps=1"]).metrics
     assert len(calls) == 2  # the method once, and the end
-    assert sum("which failed" in str(warning.message) for warning in said) == 1
-    assert sum("W&B did not end as it should" in str(warning.message) for warning in said) == 1
+    assert sum("W&B failed" in str(warning.message) for warning in said) == 1
+    assert sum("W&B did not end properly" in str(warning.message) for warning in said) == 1
     assert len(Path("runs/tiny/version_0/metrics.csv").read_text().splitlines()) > 3
 
 
@@ -219,6 +219,6 @@ def test_so_it_does_where_a_callback_logs_by_itself(monkeypatch):
     monkeypatch.setattr("wandb.sdk.wandb_run.Run.log", fail)
     monkeypatch.setattr("outside.parts.TinyMethod.on_train_end", log)
     calls.clear()
-    with pytest.warns(UserWarning, match="the run goes on without W&B, which failed: ConnectionResetError"):
+    with pytest.warns(UserWarning, match="W&B failed, so the run continues without it: ConnectionResetError"):
         assert "val/loss" in tiny.main(FIT).metrics
     assert len(calls) == 1

@@ -106,7 +106,7 @@ def test_a_stopped_run_goes_on_and_one_that_only_lacks_its_mark_is_used():
     ("arguments", "message"),
     [
         (["--variants=[]"], "expected variants among .*got none"),
-        (["--model.net.model_options={}"], "leave model_options to the variants, got .*model_options"),
+        (["--model.net.model_options={}"], "without model_options, which the variants set, got .*model_options"),
     ],
 )
 def test_mistakes_are_named(arguments, message):
@@ -116,7 +116,7 @@ def test_mistakes_are_named(arguments, message):
 
 def test_runs_without_latency_monitor_are_named():
     overrides = ["-c", "cifar10.yaml", *SMALL, "--trainer.callbacks=[]", "--trainer.max_epochs=1"]
-    with pytest.raises(ValueError, match="expected runs with a validation and with LatencyMonitor"):
+    with pytest.raises(ValueError, match="expected runs with a validation and the callback LatencyMonitor"):
         shift.main(["compare", "--num_seeds=1", '--variants=["shift1"]', *overrides])
 
 

@@ -61,7 +61,7 @@ def test_drives_can_be_chosen_by_how_long_the_vehicle_stands(least, most):
 
 def test_too_few_such_drives_are_told():
     with pytest.raises(
-        ValueError, match=r"expected standing to hold of 6 of 600 drives, got \(0.51, 0.53\), which holds of 0"
+        ValueError, match=r"expected standing to fit 6 of 600 sequences, got \(0.51, 0.53\), which fits 0"
     ):
         accel.main(["keyframes", *SMALL, *FEW, "--standing=[0.51,0.53]"])
 
@@ -71,7 +71,7 @@ def test_too_few_such_drives_are_told():
     [
         ("--intervals=[1]", r"expected intervals of at least 2, got \(1,\)"),
         ("--intervals=[]", r"expected intervals of at least 2, got \(\)"),
-        ("--num_drives=5", "expected num_drives of at least 6, for an interval of confidence, got 5"),
+        ("--num_drives=5", "expected num_drives of at least 6, to compute a confidence interval, got 5"),
         ("--drive_frames=0", "expected num_frames of at least 1, got 0"),
         ("--domain=mars", "mars"),
         (

@@ -32,7 +32,7 @@ def test_rules_scale_the_rate_and_share_runs_where_they_agree():
     assert plan.runs()[0].size == 1024  # what is too large shows at once
 
 
-def test_a_run_is_told_its_batch_its_rate_and_its_length():
+def test_a_run_gets_its_batch_its_rate_and_its_length():
     plan = small_plan(sizes=(1000,), fractions=(0.5,))
     run = PlannedRun(0.5, 1000, Setting(1.6, warms_up=True), 1)
     arguments = plan.job(run, Path("here")).arguments
@@ -54,24 +54,30 @@ def test_a_run_is_told_its_batch_its_rate_and_its_length():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sizes": ()}, "expected sizes from 1, got"),
-        ({"sizes": (4, 4)}, r"expected sizes that differ, got \(4, 4\)"),
+        ({"sizes": ()}, "expected sizes of at least 1, got"),
+        ({"sizes": (4, 4)}, r"expected sizes without duplicates, got \(4, 4\)"),
         ({"lr_rules": ("quick",)}, r"expected lr_rules among \['fixed', .* got \['quick'\]"),
-        ({"lr_rules": ()}, "expected at least one of lr_rules, got none"),
+        ({"lr_rules": ()}, "expected at least one rule in lr_rules, got none"),
         ({"lr_rules": ("tuned",)}, "expected tuned_lrs or other lr_rules for the rule tuned"),
         ({"num_seeds": 0}, "num_seeds of at least 1, got 0"),
         ({"fractions": (0.0,)}, r"fractions within \(0, 1\], got \(0.0,\)"),
         ({"max_examples": 100}, r"sizes of at most max_examples \(100\), got 1024"),
-        ({"lr_rules": ("fixed", "fixed")}, "expected lr_rules that differ"),
+        ({"lr_rules": ("fixed", "fixed")}, "expected lr_rules without duplicates"),
         ({"tuned_lrs": (-0.1,)}, "tuned_lrs above 0"),
         ({"warmup_examples": 10_000, "lr_rules": ("linear",)}, r"below max_examples \(10000\), got 10000"),
         ({"warmup_examples": 10_000, "lr_rules": ("fixed", "lars")}, r"below max_examples \(10000\), got 10000"),
-        ({"warmup_examples": -1, "lr_rules": ("fixed",)}, "warmup_examples from 0, got -1"),
-        ({"sizes": (257,)}, r"multiples of at least half of it, got 257, whose largest part is 1"),
-        ({"fit_arguments": ("--trainer.devices=2",)}, r"to the sweep, got \['--trainer.devices=2'\]"),
-        ({"fit_arguments": ("--model.optimizer.lr=1",)}, r"to the sweep, got \['--model.optimizer.lr=1'\]"),
-        ({"fit_arguments": ("--model.optimizer.init_args.lr=1",)}, r"to the sweep, got \['--model.optimizer.init"),
-        ({"fit_arguments": ("--data.train_fraction=0.5",)}, r"to the sweep, got \['--data.train_fraction=0.5'\]"),
+        ({"warmup_examples": -1, "lr_rules": ("fixed",)}, "warmup_examples of at least 0, got -1"),
+        ({"sizes": (257,)}, r"multiples of at least half of it, got 257, whose largest possible part is 1"),
+        ({"fit_arguments": ("--trainer.devices=2",)}, r"which the sweep sets, got \['--trainer.devices=2'\]"),
+        ({"fit_arguments": ("--model.optimizer.lr=1",)}, r"which the sweep sets, got \['--model.optimizer.lr=1'\]"),
+        (
+            {"fit_arguments": ("--model.optimizer.init_args.lr=1",)},
+            r"which the sweep sets, got \['--model.optimizer.init",
+        ),
+        (
+            {"fit_arguments": ("--data.train_fraction=0.5",)},
+            r"which the sweep sets, got \['--data.train_fraction=0.5'\]",
+        ),
     ],
 )
 def test_mistakes_are_named(changes, message):
@@ -110,10 +116,10 @@ def test_a_folder_keeps_what_earlier_sweeps_of_it_consist_of(tmp_path):
 
 
 def test_a_folder_without_a_sweep_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"expected folder to hold a sweep, with sweep.json"):
+    with pytest.raises(FileNotFoundError, match=r"expected folder to have a sweep with the file sweep\.json"):
         batch_size_scaling.main(["analyse", f"--folder={tmp_path}"])
     (tmp_path / "sweep.json").write_text('{"recipe": "shi')
-    with pytest.raises(ValueError, match=r"sweep.json as sweep writes it"):
+    with pytest.raises(ValueError, match=r"sweep\.json as `sweep` writes it"):
         batch_size_scaling.main(["analyse", f"--folder={tmp_path}"])
 
 
@@ -142,5 +148,5 @@ def test_a_damaged_plan_is_named(content, said, tmp_path):
     if content in changes:
         content = json.dumps(json.loads((tmp_path / PLAN).read_text()) | changes[content]).encode()
     (tmp_path / PLAN).write_bytes(content)
-    with pytest.raises(ValueError, match=rf"expected .*{PLAN} as sweep writes it, got {said}"):
+    with pytest.raises(ValueError, match=rf"expected .*{PLAN} as `sweep` writes it, got {said}"):
         read_plan(tmp_path)

@@ -39,14 +39,14 @@ def test_the_advice_is_what_the_runs_amount_to(tmp_path):
     found = results(tmp_path)
     # 64 takes 412.5 steps, 26,400 examples; 16 takes 1,350, 21,600; 256 takes 178, 45,600
     assert recommend(found) == (
-        "With machines to share a step, train with a batch of 64 at a learning rate of 0.1 (fixed): a train loss of 1 "
-        "takes 412 steps, 3.3 times fewer than a batch of 16 by this rule, for 1.22 times the fewest examples of any; "
-        "a batch of 256 saves 57% of the steps and takes 1.7 times these examples."
+        "If several machines share a step, train with a batch of 64 at a learning rate of 0.1 (fixed): a train loss of "
+        "1 takes 412 steps, 3.3 times fewer than a batch of 16 with this rule, with 1.22 times the fewest examples of "
+        "all runs; a batch of 256 saves 57% of the steps and takes 1.7 times as many examples."
     )
     # a step takes 10 ms at every size
     assert recommend_here(found) == (
-        "On this machine alone, as it ran, the fastest was a batch of 1024 at a learning rate of 0.1 (fixed): 1.2 s at "
-        "102,400 examples a second; the batch of 64 took 4.12 s."
+        "On this machine alone, the fastest was a batch of 1024 at a learning rate of 0.1 (fixed): 1.2 s at "
+        "102,400 examples per second; the batch of 64 took 4.12 s."
     )
     assert in_words(found)[-2:] == [recommend(found), recommend_here(found)]
 
@@ -58,7 +58,7 @@ def test_the_advice_is_what_the_runs_amount_to(tmp_path):
         (lambda size: make_run(size, 178, 90), "; a batch of 256 did not reach it in 84 steps."),
         (
             lambda size: make_run(size, 420),
-            "; a batch of 256 saves no steps and takes 4.1 times these examples.",
+            "; a batch of 256 saves no steps and takes 4.1 times as many examples.",
         ),
     ],
     ids=["diverged", "not reached", "slower"],
@@ -86,7 +86,7 @@ def test_critical_sizes_say_how_much_is_known(tmp_path):
     known = critical(tmp_path / "known", lambda run: make_run(run.size, steps_of(run.size)))
     assert known == "223 by cost, 200 by the fitted curve"  # 43,200 examples, between 64 and 256
     few = critical(tmp_path / "few", lambda run: make_run(run.size, steps_of(run.size), 25_000 / run.size))
-    assert few.startswith("unknown by cost: what did not reach the target was given too few examples to tell")
+    assert few.startswith("unknown by cost: runs that missed the target had too few examples")
     bound = critical(tmp_path / "bound", lambda run: make_run(run.size, steps_of(run.size), 44_000 / run.size, every=1))
     assert bound.startswith("at most 2")
     linear = critical(tmp_path / "linear", lambda run: make_run(run.size, 64_000 / run.size))
@@ -95,7 +95,7 @@ def test_critical_sizes_say_how_much_is_known(tmp_path):
     assert flat == "32 by cost, below 16 by the fitted curve"
 
 
-def test_the_noise_scale_is_told_with_its_share_of_the_examples(tmp_path):
+def test_the_noise_scale_has_its_share_of_the_examples(tmp_path):
     found = results(tmp_path)
     [said] = [line for line in remarks(found) if "noise" in line]
     assert said.startswith(
@@ -107,7 +107,7 @@ def test_the_noise_scale_is_told_with_its_share_of_the_examples(tmp_path):
 
 def test_the_picture_shows_every_number(tmp_path):
     rules = ("fixed", "linear")
-    found = results(tmp_path, rules=rules, make=lambda run: make_run(run.size, steps_of(run.size)))
+    found = results(tmp_path, lr_rules=rules, make=lambda run: make_run(run.size, steps_of(run.size)))
     steps, cost, contours, seconds, error, noise, examples_per_s = draw_results(found).axes
     points = found.whole["fixed"].points
 
@@ -122,7 +122,7 @@ def test_the_picture_shows_every_number(tmp_path):
             assert line(axis, rule) == pytest.approx(expected)
     assert line(noise, "fixed") == pytest.approx([300.0] * 4)
     assert line(cost, "predicted by gradient noise") is not None
-    assert line(steps, "advised")[0] == 0
+    assert line(steps, "recommended")[0] == 0
     assert examples_per_s.lines[0].get_ydata() == pytest.approx([point.examples_per_s for point in points])
     levels = [float(line.get_label()) for line in contours.lines if line.get_label()[0].isdigit()]
     assert len(levels) == 5
@@ -144,7 +144,7 @@ def test_the_picture_shows_shares_of_the_data_and_what_was_not_reached(tmp_path)
     assert list(missed.get_xdata()) == [16, 64]
 
 
-def test_a_finished_run_is_told_in_a_line(tmp_path):
+def test_a_finished_run_is_described_in_a_line(tmp_path):
     found = results(tmp_path, lambda run: make_run(run.size, steps_of(run.size), 300 if run.size > 16 else 500))
     lines = {run.size: in_a_line(run, found.plan, tmp_path / run.path) for run in found.plan.runs()}
     assert lines[256] == "batch size 256, lr 0.1, seed 0: 1 at step 178, 45,600 examples, 2.12 s"

@@ -83,7 +83,7 @@ def test_other_targets_are_read_off_the_same_runs(finished):
     assert easy.choice is not None
     text = recommend(easy)
     assert text.startswith(
-        f"With machines to share a step, train with a batch of {easy.choice.point.batch_size} at a learning rate of"
+        f"If several machines share a step, train with a batch of {easy.choice.point.batch_size} at a learning rate of"
     )
     assert "a train loss of 2.35 takes" in text
     assert "fewest examples" in text
@@ -109,7 +109,7 @@ def test_a_sweep_of_another_kind_is_refused_in_a_folder_that_has_one(finished):
     folder, _ = finished
     before = (folder / "sweep.json").read_text()
     with pytest.raises(
-        ValueError, match="to hold a sweep with max_examples 48, got one with 96: choose another folder"
+        ValueError, match="to have a sweep with max_examples 48, got one with 96: choose another folder"
     ):
         batch_size_scaling.main(call("--sizes=[4,16]", "--base_size=4", f"--folder={folder}", "--max_examples=48"))
     assert (folder / "sweep.json").read_text() == before

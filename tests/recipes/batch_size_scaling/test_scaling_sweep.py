@@ -94,9 +94,11 @@ def test_a_run_with_a_target_ends_there(tmp_path, capsys):
     assert run.num_steps < 6
     assert math.isfinite(run.time_to_target(2.36, "train"))
     assert ": 2.36 at step " in capsys.readouterr().err
-    with pytest.raises(ValueError, match=r"expected target of at least that at which the runs ended \(2.36\), got 2"):
+    with pytest.raises(
+        ValueError, match=r"expected target of at least the loss at which the runs ended \(2.36\), got 2"
+    ):
         batch_size_scaling.main(["analyse", f"--folder={tmp_path}/sweep", "--target=2"])
-    with pytest.raises(ValueError, match=r"expected target below the train loss that training begins with"):
+    with pytest.raises(ValueError, match=r"expected target below the train loss at the start"):
         batch_size_scaling.main(["analyse", f"--folder={tmp_path}/sweep", "--target=2.5"])
 
 
@@ -147,7 +149,7 @@ def test_ctrl_c_ends_a_sweep_and_tells_how_to_go_on(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(BatchSizeScaling, "on_train_batch_end", lambda *args: signal.raise_signal(signal.SIGINT))
     with pytest.raises(SystemExit, match="130"):
         batch_size_scaling.main(call("--sizes=[16]", "--lr_rules=['fixed']", f"--folder={tmp_path}/sweep"))
-    assert "Interrupted after 0 of 1 runs; to go on, repeat the command." in capsys.readouterr().err
+    assert "Interrupted after 0 of 1 runs. Repeat the command to continue." in capsys.readouterr().err
 
 
 def test_lars_and_shares_of_the_data_run(tmp_path):

@@ -102,7 +102,7 @@ def test_domains_are_counted(capsys):
 
 def test_images_that_are_each_a_domain_are_not_listed(capsys):
     assert main(["domains", *SMALL, "--data.partition=EachImage"]).result == {"train": 10, "val": 5}
-    assert capsys.readouterr().out.splitlines()[-1] == "each image is a domain: 10 of train, 5 of val"
+    assert capsys.readouterr().out.splitlines()[-1] == "Each image is a domain of its own: 10 in train and 5 in val."
 
 
 def test_one_expert_under_softmax_is_the_static_net():
@@ -178,7 +178,7 @@ def test_a_domain_without_a_score_is_named(tmp_path):
     arguments = ["compare", f"--folder={tmp_path}", "--num_seeds=1", *options]
     with pytest.raises(ValueError, match=r"expected val/ap50_\w+ to be logged .* all images .*limit_val_batches"):
         main([*arguments, "--split=val", '--variants=["static"]'])
-    with pytest.raises(ValueError, match="expected data parted ByAttributes, got RandomDomains"):
+    with pytest.raises(ValueError, match="expected data that are divided into domains ByAttributes, got RandomDomains"):
         main(["compare", f"--folder={tmp_path}", *SHORT, "--data.partition=RandomDomains"])
 
 
@@ -192,7 +192,7 @@ def test_delays_are_counted_from_each_change():
     assert _delays(noticed, truth, 3) == [[2, None]]
 
 
-def test_a_stream_is_driven_and_told_of(tmp_path, capsys, monkeypatch):
+def test_a_stream_is_driven_and_reported(tmp_path, capsys, monkeypatch):
     few = ["--num_frames=4", "--num_drives=1", "--window=2", "--layers_per_frame=0"]
     result = main(["stream", *SMALL, f"--folder={tmp_path}", *few]).result
     with (tmp_path / "stream.csv").open() as file:
@@ -205,11 +205,11 @@ def test_a_stream_is_driven_and_told_of(tmp_path, capsys, monkeypatch):
     assert "switches in 12 frames" in capsys.readouterr().out
     for arguments, message in (
         (["--num_drives=0"], "expected num_drives of at least 1, got 0"),
-        (["--window=7"], r"expected window to divide num_frames \(60\), to be of one domain, got 7"),
+        (["--window=7"], r"expected window to divide num_frames \(60\), so that each window has one domain, got 7"),
     ):
         with pytest.raises(ValueError, match=message):
             main(["stream", *SMALL, *arguments])
-    with pytest.raises(ValueError, match="expected data of a DetectionDataModule, got DigitsDataModule"):
+    with pytest.raises(ValueError, match="expected a DetectionDataModule as data, got DigitsDataModule"):
         main(["stream", *DIGITS])
 
 
