@@ -28,7 +28,7 @@ CATEGORY_OF_LABEL: Mapping[Label, str] = {
     Label.MOTORCYCLE: "motorcycle", Label.BICYCLE: "bicycle", Label.TRAFFIC_LIGHT: "traffic light",
     Label.TRAFFIC_SIGN: "traffic sign",
 }  # fmt: skip
-"""The classes of the data set that exist in the world: all of the ten except trains."""
+"""The classes of the data set that exist in the world, which are all of the ten except trains."""
 OTHER_CATEGORY: Mapping[Label, str] = {
     label: "other person" if label in (Label.PERSON, Label.RIDER) else "other vehicle" for label in THINGS
 }

@@ -14,7 +14,7 @@ _Key = TypeVar("_Key", bound=Hashable)
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 
 MAX_PIXELS = 2**27
-"""Largest number of pixels of an image: 134 million, which are 0.4 GB as RGB bytes."""
+"""Largest number of pixels of an image, 134 million, which are 0.4 GB as RGB bytes."""
 
 _MAX_BYTES = 2**29
 _SMALL = 2**24
