@@ -1,4 +1,4 @@
-"""What all data modules share: loaders, and the step from bytes to numbers."""
+"""Base class of all data modules: data loaders and the conversion of bytes to floats."""
 
 import weakref
 from abc import ABC, abstractmethod
@@ -20,7 +20,7 @@ from lightning_edge.samples.world.frames import check_at_least
 Split = Literal["train", "val", "test", "predict"]
 
 FILE = "file"
-"""Key under which a sample may say what file it comes from. Errors name it; batches are without it."""
+"""Optional key of a sample with the path of its file. Error messages use it; batches do not contain it."""
 
 _SPLITS: dict[str | None, tuple[Split, ...]] = {
     "fit": ("train", "val"),
@@ -32,7 +32,7 @@ _SPLITS: dict[str | None, tuple[Split, ...]] = {
 
 
 def collate_one_size(samples: list[Any]) -> Any:
-    """Stack samples; raises ``ValueError`` naming two whose sizes differ."""
+    """Stack samples into a batch. Raises a ``ValueError`` that names two samples whose sizes differ."""
     first = samples[0]
     if not isinstance(first, dict):
         return default_collate(samples)
@@ -41,24 +41,24 @@ def collate_one_size(samples: list[Any]) -> Any:
             if isinstance(value, Tensor) and sample[key].shape != value.shape:
                 raise ValueError(
                     f"expected samples of one batch of the same size, got {key} of {tuple(value.shape)} in "
-                    f"{first.get(FILE, 'one')} and {tuple(sample[key].shape)} in {sample.get(FILE, 'another')}: take "
-                    "eval_batch_size=1 for evaluation, and for training a train_transform that ends in a crop of one "
+                    f"{first.get(FILE, 'one')} and {tuple(sample[key].shape)} in {sample.get(FILE, 'another')}: use "
+                    "eval_batch_size=1 for evaluation, and for training a train_transform that ends with a crop of one "
                     "size, such as StreetAugmentation(height, width)"
                 )
     return default_collate([{key: value for key, value in sample.items() if key != FILE} for sample in samples])
 
 
 class EdgeDataModule(LightningDataModule, ABC):
-    """Base of the data modules: a subclass names its ``batch_type`` and writes :meth:`make_dataset`.
+    """Base of the data modules. A subclass sets ``batch_type`` and implements :meth:`make_dataset`.
 
-    Training batches are seeded and resumable (:mod:`lightning_edge.data.loading`). Evaluation goes through the data
-    once, in order; under several processes Lightning repeats a few samples to make their numbers equal.
+    Training batches are seeded and resumable (:mod:`lightning_edge.data.loading`). Evaluation passes through the data
+    once, in order. With several processes, Lightning repeats a few samples so that all processes have the same number.
 
     Args:
-        batch_size: samples in a training batch of one process.
-        eval_batch_size: samples in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that read data, for each loader.
-        seed: of order and augmentation.
+        batch_size: Number of samples in a training batch of one process.
+        eval_batch_size: Number of samples in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that read data, for each data loader.
+        seed: Seed of the order of the training samples and of their augmentation.
     """
 
     batch_type: ClassVar[type]
@@ -80,57 +80,59 @@ class EdgeDataModule(LightningDataModule, ABC):
         self.num_workers = num_workers
         self.seed = seed
         self._datasets: dict[Split, Dataset[Any]] = {}
-        # a weak reference: a loader in a cycle is freed late, and the shutdown of its workers takes seconds then
+        # a weak reference, because a loader in a reference cycle is freed late, which delays the shutdown by seconds
         self._train_loader: weakref.ref[ResumableLoader] | None = None
         self._train_state: dict[str, int] | None = None
 
     @abstractmethod
     def make_dataset(self, split: Split) -> Dataset[Any]:
-        """Index a split and check what can be checked before training.
+        """Index a split and check the data as far as possible before training.
 
         Items of the train split are requested by :class:`~lightning_edge.data.loading.SampleRequest`, all others by
         ``int``. Images are ``uint8``.
         """
 
     def dataset(self, split: Split) -> Dataset[Any]:
-        """The dataset of a split, made at most once."""
+        """The dataset of a split, which is created at most once."""
         if split not in self._datasets:
             self._datasets[split] = self.make_dataset(split)
         return self._datasets[split]
 
     def setup(self, stage: str | None = None) -> None:
-        """Make the datasets that a stage needs, so that faulty data shows before training."""
-        self._train_loader = self._train_state = None  # of an earlier run
+        """Create the datasets that a stage needs, so that faulty data is found before training."""
+        self._train_loader = self._train_state = None  # those of an earlier run are dropped
         for split in _SPLITS[stage]:
             self.dataset(split)
 
     def fixed_samples(self, split: Split, num_samples: int) -> list[Any]:
         """Samples of a split that are the same in every run, whatever its seed and batch size.
 
-        Those of the train split are augmented as in training, once for all, and go into one batch together.
+        Samples of the train split are augmented as in training, but always in the same way, and can be stacked into one
+        batch.
 
         Args:
             split: ``train``, ``val`` or ``test``.
-            num_samples: How many, evenly spaced; all where the split has fewer.
+            num_samples: Number of samples, which are evenly spaced over the split. If the split has fewer, all are
+                returned.
         """
         dataset: Any = self.dataset(split)
         indices = evenly_spaced(len(dataset), num_samples)
         return [dataset[SampleRequest(index, index, 0) if split == "train" else index] for index in indices]
 
     def make_sampler(self, dataset: Dataset[Any], num_replicas: int, rank: int, accumulate: int) -> SeededSampler:
-        """Sampler of the train split; override it for batches with a structure, such as identities in pairs."""
+        """Sampler of the train split. Override it for structured batches, such as pairs of one identity."""
         return SeededSampler(dataset, self.batch_size, num_replicas, rank, self.seed, accumulate)  # pyright: ignore[reportArgumentType]
 
     def train_dataloader(self) -> ResumableLoader:
         """Seeded and resumable batches of the train split.
 
         Raises:
-            ValueError: if the trainer limits an epoch to batches that do not make whole optimizer steps.
+            ValueError: The trainer limits the epoch to a number of batches that does not fill whole optimizer steps.
         """
         dataset = self.dataset("train")
         accumulate = 1 if self.trainer is None else self.trainer.accumulate_grad_batches
         share = self._share_of_processes()
-        if self._train_loader is not None:  # BatchSizeFinder tries ever larger batches within a run
+        if self._train_loader is not None:  # BatchSizeFinder tries larger and larger batches within a run
             largest = len(dataset) // (share["num_replicas"] * accumulate)  # pyright: ignore[reportArgumentType]
             self.batch_size = min(self.batch_size, max(1, largest))
         sampler = self.make_sampler(dataset, **share, accumulate=accumulate)
@@ -147,21 +149,21 @@ class EdgeDataModule(LightningDataModule, ABC):
     def state_dict(self) -> dict[str, Any]:
         """Position in the training data.
 
-        Lightning keeps that of the loader too, but does not restore it where something asked the trainer for its
+        Lightning also saves the state of the loader. But it does not restore it if something asked the trainer for its
         number of steps before the checkpoint was read.
         """
         loader = self._train_loader and self._train_loader()
         return {} if loader is None else {"train_loader": loader.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue after the samples that the training of a checkpoint has used."""
+        """Continue after the samples that were used in training before the checkpoint."""
         self._train_state = state_dict.get("train_loader")
         loader = self._train_loader and self._train_loader()
         if loader is not None and self._train_state is not None:
             loader.load_state_dict(self._train_state)
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the loader, which a copy in another process makes anew."""
+        """The state without the loader, because a copy in another process creates its own."""
         return self.__dict__ | {"_train_loader": None}
 
     def _num_batches_in_work(self) -> int:
@@ -177,14 +179,14 @@ class EdgeDataModule(LightningDataModule, ABC):
         limited = int(num_batches * limit) if isinstance(limit, float) else min(limit, num_batches)
         if 0 < limited < accumulate:  # a trial run
             rank_zero_warn(
-                f"limit_train_batches={limit} leaves {limited} batches, less than the {accumulate} whose gradients "
-                "make one optimizer step: the steps of this run are too small."
+                f"limit_train_batches={limit} leaves {limited} batches, which is less than accumulate_grad_batches "
+                f"({accumulate}). The optimizer steps of this run are too small."
             )
         elif limited % accumulate:
             fewer = limited - limited % accumulate
             raise ValueError(
                 f"expected limit_train_batches to leave a multiple of accumulate_grad_batches ({accumulate}), got "
-                f"{limit}, which leaves {limited} batches and a smaller last step in every epoch: use "
+                f"{limit}, which leaves {limited} batches and too small a last step in every epoch: use "
                 f"{fewer} or {fewer + accumulate}"
             )
 
@@ -197,11 +199,11 @@ class EdgeDataModule(LightningDataModule, ABC):
         return self._eval_loader("test")
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """Refuse, with ``ValueError``: data modules with labels are for training and evaluation."""
+        """Raise a ``ValueError``, because data modules with labels are for training and evaluation only."""
         raise ValueError(f"expected data to predict on, such as FramesDataModule(source), got {type(self).__name__}")
 
     def loader_arguments(self) -> dict[str, Any]:
-        """What all loaders have in common."""
+        """Arguments that all data loaders share."""
         return {
             "num_workers": self.num_workers,
             "collate_fn": self.collate,
@@ -211,7 +213,7 @@ class EdgeDataModule(LightningDataModule, ABC):
         }
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Turn ``uint8`` into what the contract promises: the network's input into [0, 1], labels into ``int64``."""
+        """Convert ``uint8`` tensors: the input of the net to floats in [0, 1], labels to ``int64``."""
         del dataloader_idx
         image_key = input_key(self.batch_type)
         return {
@@ -221,7 +223,7 @@ class EdgeDataModule(LightningDataModule, ABC):
 
     def _to_unit_range(self, image: Tensor) -> Tensor:
         image = image.float() / 255
-        # Lightning has already converted the batch to the trainer's precision, which left the bytes alone
+        # Lightning has already converted the batch to the trainer's precision, but without the bytes
         return image if self.trainer is None else self.trainer.precision_plugin.convert_input(image)
 
     def _eval_loader(self, split: Split) -> DataLoader[Any]:
@@ -239,4 +241,4 @@ def _is_bytes(value: Any) -> bool:
 
 def _use_one_thread(worker_id: int) -> None:
     del worker_id
-    cv2.setNumThreads(0)  # workers are the parallelism
+    cv2.setNumThreads(0)  # the workers already run in parallel

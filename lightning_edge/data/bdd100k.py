@@ -1,4 +1,4 @@
-"""BDD100K: 100,000 street scenes of the USA in all light and weather, with boxes of 10 classes.
+"""BDD100K: 100,000 street scenes in the USA in varied light and weather, with boxes of 10 classes.
 
 Source: Yu et al., *BDD100K: A Diverse Driving Dataset for Heterogeneous Multitask Learning*, CVPR 2020,
 arXiv:1805.04687.
@@ -22,34 +22,35 @@ from lightning_edge.ops.cityscapes_labels import TRAIN_LABELS
 from lightning_edge.samples.bdd100k import LIGHT_AND_WEATHER, sample_bdd100k
 from lightning_edge.samples.world.frames import TEST_SEED, check_pair
 
-_COLOURS = {label.name.replace("person", "pedestrian"): label.colour for label in TRAIN_LABELS}
+_COLORS = {label.name.replace("person", "pedestrian"): label.colour for label in TRAIN_LABELS}
 
 
 class BDD100KDataModule(DetectionDataModule):
-    """Images of BDD100K with boxes of 10 classes, and domains of light, weather and surroundings.
+    """Images of BDD100K with boxes of 10 classes, and with domains by light, weather and surroundings.
 
-    ``root`` holds ``images/100k/{train,val}`` and the labels, either ``labels/det_20/det_{train,val}.json`` of 2020,
-    which is preferred, or ``labels/bdd100k_labels_images_{train,val}.json`` of 2018. Categories are mapped as in the
-    official evaluation: other persons, other vehicles, trailers and crowds are ignored. It takes x2 and y2 as the last
+    ``root`` contains ``images/100k/{train,val}`` and the labels. The labels are either
+    ``labels/det_20/det_{train,val}.json`` of 2020, which is preferred, or
+    ``labels/bdd100k_labels_images_{train,val}.json`` of 2018. Categories are mapped as in the official evaluation:
+    other persons, other vehicles, trailers and crowds are ignored. The official evaluation takes x2 and y2 as the last
     pixels inside a box (``box2d_to_bbox`` of https://github.com/scalabel/scalabel, label/transforms.py), and so does
-    the score. The labels of the test split are not public, so the test loader serves the validation split; of generated
-    scenes, it serves as many others, which are drawn when they are first asked for.
+    the evaluation here. The labels of the test split are not public, so the test loader serves the validation split.
+    For generated data it serves as many other scenes, which are generated on first use.
 
     Args:
-        root: Folder of the data set; small generated scenes in the same layout if ``None``.
-        partition: Which domain an image is of; a domain for each time of day and weather if ``None``.
-        embedding: How a domain is described; ``OneHotEmbedding()`` if ``None``.
-        only: Keeps the images with these values of some attributes, such as ``{"timeofday": ("night",)}``.
-        input_size: Height and width of all images in batches, pixels.
-        train_transform: As in :class:`~lightning_edge.data.detection.DetectionDataModule`.
-        num_sample_train: generated training images.
-        num_sample_val: generated validation images, and as many for testing.
-        sample_size: height and width of generated images, pixels.
-        sample_domains: light and weather of generated images.
-        batch_size: images in a training batch of one process.
-        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that read images, for each loader.
-        seed: of order and augmentation.
+        root: Folder of the data set. If ``None``, small generated scenes in the same layout are used.
+        partition: Assigns each image to a domain; one domain for each time of day and weather if ``None``.
+        embedding: Describes a domain by a vector; ``OneHotEmbedding()`` if ``None``.
+        only: Keeps only images with the given values of some attributes, such as ``{"timeofday": ("night",)}``.
+        input_size: Height and width of all images in batches, in pixels.
+        train_transform: See :class:`~lightning_edge.data.detection.DetectionDataModule`.
+        num_sample_train: Number of generated training images.
+        num_sample_val: Number of generated validation images; the generated test split has as many.
+        sample_size: Height and width of generated images, in pixels.
+        sample_domains: Names of the light and weather conditions of generated images.
+        batch_size: Number of images in a training batch of one process.
+        eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that read images, for each data loader.
+        seed: Seed of the order of the training samples and of their augmentation.
 
     Raises:
         ValueError: An argument is out of range.
@@ -57,7 +58,7 @@ class BDD100KDataModule(DetectionDataModule):
 
     num_classes = len(CLASS_NAMES)
     class_names = CLASS_NAMES
-    palette = tuple(_COLOURS[name] for name in CLASS_NAMES)
+    palette = tuple(_COLORS[name] for name in CLASS_NAMES)
     vocabulary = VOCABULARY
     has_inclusive_edges = True
 
@@ -111,7 +112,7 @@ class BDD100KDataModule(DetectionDataModule):
         frames = read_labels(labels)
         kept = [frame for frame in frames if self.is_wanted(frame.attributes)]
         if not kept:
-            wanted = f" with only={self.only}, an empty domain" if self.only else ""
+            wanted = f" with only={self.only}" if self.only else ""
             raise ValueError(f"{labels}: expected images, got none of {len(frames)}{wanted}")
         _check_files(folder, labels, kept, frames)
         return [LabelledImage(folder / frame.name, ImageRecord(*frame[:2]), *frame[2:]) for frame in kept]
@@ -120,7 +121,7 @@ class BDD100KDataModule(DetectionDataModule):
         if self.root is not None:
             return Path(self.root).expanduser()
         height, width = self.sample_size
-        # the test scenes are the validation split of a data set of its own
+        # the test scenes are the validation split of a separate data set
         num_train, seed = (1, TEST_SEED) if split == "test" else (self.num_sample_train, 0)
         return sample_bdd100k(num_train, self.num_sample_val, height, width, self.sample_domains, seed)
 
@@ -131,24 +132,24 @@ def _labels_file(root: Path, split: str) -> Path:
         if place.name in names_in(place.parent):
             return place
     raise FileNotFoundError(
-        f"expected labels of the {split} split as {places[0]} or {places[1]}, found neither: unpack the labels in "
-        f"root, from {SOURCE}"
+        f"expected labels of the {split} split as {places[0]} or {places[1]}, got neither: download the labels from "
+        f"{SOURCE} and unpack them in root"
     )
 
 
 def _check_files(folder: Path, labels: Path, kept: Sequence[LabelledFrame], frames: Sequence[LabelledFrame]) -> None:
-    """Raise unless all images are there, and tell of those without labels."""
+    """Raise an error if images are missing, and warn of images without labels."""
     there = names_in(folder)
     missing = [frame.name for frame in kept if frame.name not in there]
     if missing:
         raise FileNotFoundError(
             f"{len(missing)} of {len(kept)} images of {labels} are missing in {folder}, the first is "
-            f"{shown_name(missing[0])}: unpack bdd100k_images_100k.zip in root, from {SOURCE}"
+            f"{shown_name(missing[0])}: download bdd100k_images_100k.zip from {SOURCE} and unpack it in root"
         )
     images = {name for name in there if name.endswith(".jpg") and not name.startswith(".")}
     others = sorted(images - {frame.name for frame in frames})
     if others:
         warnings.warn(
-            f"{len(others)} images in {folder} have no frame in {labels} and are passed over, the first is {others[0]}",
+            f"{len(others)} images in {folder} have no labels in {labels} and are skipped. The first is {others[0]}.",
             stacklevel=4,
         )

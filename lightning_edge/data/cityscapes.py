@@ -1,4 +1,4 @@
-"""Cityscapes: street scenes of 19 classes, as single images and as the clips around them.
+"""Cityscapes: street scenes with 19 classes, as single images and as video clips.
 
 Layout and classes: https://www.cityscapes-dataset.com/dataset-overview/ and the Cityscapes scripts.
 """
@@ -18,7 +18,7 @@ from lightning_edge.samples.cityscapes import sample_cityscapes
 from lightning_edge.samples.world.frames import TEST_SEED
 
 NUM_EARLIER_FRAMES = 19
-"""Frames of a 30-frame snippet before the labelled one, which is its 20th."""
+"""Number of frames before the labeled frame, which is the 20th of a 30-frame snippet."""
 
 _IMAGES = "_leftImg8bit.png"
 _MASKS = "_gtFine_labelIds.png"
@@ -31,20 +31,21 @@ _SOURCE = "https://www.cityscapes-dataset.com/downloads"
 class CityscapesDataModule(SegmentationDataModule):
     """Single images of Cityscapes (2,975 for training, 500 for validation) with 19 classes.
 
-    The labels of the test split are not public, so the test loader serves the validation split; of generated scenes, it
-    serves as many others, which are drawn when they are first asked for.
+    The labels of the test split are not public, so the test loader serves the validation split. For generated data it
+    serves as many other scenes, which are generated on first use.
 
     Args:
-        root: folder with ``leftImg8bit`` and ``gtFine``; small generated scenes in the same layout if ``None``.
-        sample_size: height and width of generated images, pixels.
-        sample_domain: conditions in generated images.
-        num_sample_train: generated training images.
-        num_sample_val: generated validation images, and as many for testing.
-        train_transform: as in :class:`~lightning_edge.data.segmentation.SegmentationDataModule`.
-        batch_size: images in a training batch of one process.
-        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that read images, for each loader.
-        seed: of order and augmentation.
+        root: Folder with ``leftImg8bit`` and ``gtFine``. If ``None``, small generated scenes in the same layout are
+            used.
+        sample_size: Height and width of generated images, in pixels.
+        sample_domain: Name of the light and weather conditions of generated images.
+        num_sample_train: Number of generated training images.
+        num_sample_val: Number of generated validation images; the generated test split has as many.
+        train_transform: See :class:`~lightning_edge.data.segmentation.SegmentationDataModule`.
+        batch_size: Number of images in a training batch of one process.
+        eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that read images, for each data loader.
+        seed: Seed of the order of the training samples and of their augmentation.
     """
 
     num_classes = len(_CLASS_NAMES)
@@ -82,26 +83,27 @@ class CityscapesDataModule(SegmentationDataModule):
 
 
 class CityscapesVideoDataModule(SegmentationVideoDataModule):
-    """Clips of Cityscapes: the labelled image and frames before it, at 17 Hz, with 19 classes.
+    """Clips of Cityscapes at 17 Hz with 19 classes: a labeled image and the frames before it.
 
-    The labels of the test split are not public, so the test loader serves the validation split; of generated scenes, it
-    serves as many others, which are drawn when they are first asked for.
+    The labels of the test split are not public, so the test loader serves the validation split. For generated data it
+    serves as many other clips, which are generated on first use.
 
     Args:
-        root: folder with ``leftImg8bit_sequence`` and ``gtFine``, and with ``leftImg8bit`` where clips have one frame,
-            as those for training have with ``train_motion``; small generated scenes in the same layout if ``None``.
-        max_distance: frames between the oldest frame and the label in evaluation, at most 19.
-        train_distances: what the same number is drawn from in training, once a batch.
-        train_motion: as in :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
-        sample_size: height and width of generated images, pixels.
-        sample_domain: conditions in generated images.
-        num_sample_train: generated training clips.
-        num_sample_val: generated validation clips, and as many for testing.
-        train_transform: as in :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
-        batch_size: clips in a training batch of one process.
-        eval_batch_size: clips in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that read images, for each loader.
-        seed: of order, distances and augmentation.
+        root: Folder with ``leftImg8bit_sequence`` and ``gtFine``. Clips of one frame are read from ``leftImg8bit``
+            instead, such as training clips with ``train_motion``. If ``None``, small generated scenes in the same
+            layout are used.
+        max_distance: Number of frames from the oldest frame to the labeled frame in evaluation, at most 19.
+        train_distances: Values from which this number is drawn in training, once for each batch.
+        train_motion: See :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
+        sample_size: Height and width of generated images, in pixels.
+        sample_domain: Name of the light and weather conditions of generated images.
+        num_sample_train: Number of generated training clips.
+        num_sample_val: Number of generated validation clips; the generated test split has as many.
+        train_transform: See :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
+        batch_size: Number of clips in a training batch of one process.
+        eval_batch_size: Number of clips in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that read images, for each data loader.
+        seed: Seed of the order of the training clips, of their distances and of their augmentation.
     """
 
     num_classes = len(_CLASS_NAMES)
@@ -131,7 +133,7 @@ class CityscapesVideoDataModule(SegmentationVideoDataModule):
         for name, distance in (("max_distance", max_distance), ("train_distances", max(train_distances))):
             if distance > NUM_EARLIER_FRAMES:
                 raise ValueError(
-                    f"expected {name} of at most {NUM_EARLIER_FRAMES}, for the labelled frame is the 20th of its "
+                    f"expected {name} of at most {NUM_EARLIER_FRAMES}, because the labeled frame is the 20th of its "
                     f"snippet, got {distance}"
                 )
         self.root = root
@@ -149,7 +151,7 @@ class CityscapesVideoDataModule(SegmentationVideoDataModule):
         folder = "train" if split == "train" else "val"
         root = _folder(self, split)
         if self.num_frames(split) == 1:
-            return _stills(root, folder)  # spares the sequences
+            return _stills(root, folder)  # needs no sequences
         masks = _masks(root, folder)
         frames = _images(_sequences(root) / folder)
         clips: dict[_Key, tuple[Path, ...]] = {}
@@ -166,9 +168,9 @@ def _folder(data: CityscapesDataModule | CityscapesVideoDataModule, split: Split
     if data.root is not None:
         return Path(data.root).expanduser()
     height, width = data.sample_size
-    # the test scenes are the validation split of a data set of its own
+    # the test scenes are the validation split of a separate data set
     num_train, seed = (1, TEST_SEED) if split == "test" else (data.num_sample_train, 0)
-    # with the snippets, which serve both modules and take half as long again to draw
+    # always with snippets, so that both modules share the data; snippets take 50 % more time to generate
     return sample_cityscapes(num_train, data.num_sample_val, height, width, data.sample_domain, seed)
 
 
@@ -180,7 +182,7 @@ _Key = tuple[str, int, int]
 def _key(path: Path, ending: str) -> _Key:
     match = _NAME.fullmatch(path.name.removesuffix(ending))
     if match is None:
-        raise ValueError(f"{path}: expected a name of city, sequence and frame like aachen_000000_000019{ending}")
+        raise ValueError(f"{path}: expected a name of city, sequence and frame, such as aachen_000000_000019{ending}")
     return match["city"], int(match["sequence"]), int(match["frame"])
 
 
@@ -193,8 +195,8 @@ def _masks(root: Path, split: str) -> dict[_Key, Path]:
     masks = by_key(sorted(folder.glob(f"*/[!.]*{_MASKS}")), lambda path: _key(path, _MASKS))
     if not masks:
         raise FileNotFoundError(
-            f"no masks *{_MASKS} in the folders of {folder}: expected root to hold gtFine/{split}/<city>, got {root}; "
-            f"unpack gtFine_trainvaltest.zip there, from {_SOURCE}"
+            f"There are no masks *{_MASKS} in the folders of {folder}: expected root to contain gtFine/{split}/<city>, "
+            f"got {root}; download gtFine_trainvaltest.zip from {_SOURCE} and unpack it there"
         )
     return masks
 
@@ -211,20 +213,20 @@ def _sequences(root: Path) -> Path:
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{folder} is missing: clips need leftImg8bit_sequence_trainvaltest.zip (324 GB) from {_SOURCE}, unpacked "
-            "in root; CityscapesDataModule, for single images, works without it"
+            "in root. CityscapesDataModule, for single images, works without it."
         )
     return folder
 
 
-def _require_all(masks: dict[_Key, Path], found: dict[_Key, tuple[Path, ...]], what: str, archive: str) -> None:
+def _require_all(masks: dict[_Key, Path], files: dict[_Key, tuple[Path, ...]], what: str, archive: str) -> None:
     missing = defaultdict(list)
     for key, mask in masks.items():
-        if key not in found:
+        if key not in files:
             missing[key[0]].append(mask)
     if missing:
         total = sum(map(len, missing.values()))
         first = next(iter(missing.values()))[0]
         raise FileNotFoundError(
             f"{total} of {len(masks)} masks have no {what}, the first is {first} (cities: {', '.join(missing)}); "
-            f"unpack {archive} in root, from {_SOURCE}"
+            f"download {archive} from {_SOURCE} and unpack it in root"
         )

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 with each image spoiled in one of several ways, which are its domains."""
+"""CIFAR-10 and CIFAR-100 with one of several corruptions on each image. The corruptions are the domains."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,32 +25,33 @@ _PART_SEED = {"train": 0, "test": 1}
 
 
 class CorruptedCIFARDataModule(DomainDataModule):
-    """CIFAR-10 or CIFAR-100 where each image has one corruption for good; all images are held in memory.
+    """CIFAR-10 or CIFAR-100 with one fixed corruption for each image. All images are kept in memory.
 
-    Corruptions are dealt out in turn among the images of a class, so that each has its share of each class, up to one
-    image. What an image looks like follows from its place in the archive, and neither from the seed nor from the
-    fractions; in training it is the same in every epoch, but for augmentation.
+    Corruptions are assigned in turn to the images of a class, so that each corruption gets the same share of each
+    class, up to one image. The corruption of an image depends only on its position in the archive, not on the seed or
+    on the fractions. It is the same in every epoch; only augmentation changes.
 
     Args:
-        root: folder with the unpacked archive, the version for Python or the binary one; small generated images in the
-            same layout if ``None``.
+        root: Folder with the unpacked archive, in the Python version or the binary version. If ``None``, small
+            generated images in the same layout are used.
         num_classes: 10 or 100.
-        corruptions: names from :data:`~lightning_edge.data.images.corruptions.CORRUPTIONS`; domains have their order.
-        severity: of all corruptions, from 1 to 5.
-        val_fraction: share of the training images that validation takes; at 0 it takes the test images, as papers do
-            that report the best epoch.
-        train_fraction: share of the remaining images that is trained on.
-        num_samples: generated images for training and testing.
-        train_transform: augmentation from albumentations, after the corruption;
-            :class:`~lightning_edge.data.images.augmentation.CropFlip` if ``None``, and ``albumentations.NoOp()`` is
-            none.
-        partition: which domain an image is of; its ``corruption`` if ``None``.
-        embedding: how a domain is described; by its number, one-hot, if ``None``.
-        only: keeps the images with these values of some attributes.
-        batch_size: images in a training batch of one process.
-        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that augment images, for each loader.
-        seed: of order and augmentation.
+        corruptions: Names from :data:`~lightning_edge.data.images.corruptions.CORRUPTIONS`. The domains have the same
+            order.
+        severity: Severity of all corruptions, from 1 to 5.
+        val_fraction: Share of the training images that is used for validation. With 0, validation uses the test images,
+            as in papers that report the best epoch.
+        train_fraction: Share of the remaining images that is used for training.
+        num_samples: Numbers of generated images for training and testing.
+        train_transform: Augmentation from albumentations, which is applied after the corruption;
+            :class:`~lightning_edge.data.images.augmentation.CropFlip` if ``None``. Use ``albumentations.NoOp()`` for no
+            augmentation.
+        partition: Assigns each image to a domain; its ``corruption`` if ``None``.
+        embedding: Describes a domain by a vector; ``OneHotEmbedding()`` if ``None``.
+        only: Keeps only images with the given values of some attributes.
+        batch_size: Number of images in a training batch of one process.
+        eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that augment images, for each data loader.
+        seed: Seed of the order of the training samples and of their augmentation.
 
     Raises:
         ValueError: An argument is out of range.
@@ -79,12 +80,12 @@ class CorruptedCIFARDataModule(DomainDataModule):
     ) -> None:
         super().__init__(partition, embedding, only, batch_size, eval_batch_size, num_workers, seed)
         if not corruptions or len(set(corruptions)) < len(corruptions):
-            raise ValueError(f"expected one or more corruptions, none of them twice, got {list(corruptions or ())}")
+            raise ValueError(f"expected one or more corruptions without duplicates, got {list(corruptions or ())}")
         check_at_least("severity", severity, 1)
         for corruption in corruptions:
             check_corruption(corruption, severity)
         self.corruptions = tuple(corruptions)
-        # those that were chosen, in place of all that the class knows
+        # the chosen corruptions instead of all that the class knows
         self.vocabulary = {"corruption": self.corruptions}  # pyright: ignore[reportAttributeAccessIssue]
         self.severity = severity
         self._splits = CIFARSplits(root, num_classes, val_fraction, train_fraction, num_samples)
@@ -98,10 +99,10 @@ class CorruptedCIFARDataModule(DomainDataModule):
 
     @override
     def records(self, split: LabelledSplit) -> list[ImageRecord]:
-        """Names, such as ``train-00017 noise``, and the ``corruption`` of the images of a split."""
-        dealt = self._dealt(split)
-        indices = self._indices(split, dealt)
-        names = [self.corruptions[number] for number in dealt[indices]]
+        """Names, such as ``train-00017 noise``, and ``corruption`` attributes of the images of a split."""
+        numbers = self._corruption_numbers(split)
+        indices = self._indices(split, numbers)
+        names = [self.corruptions[number] for number in numbers[indices]]
         return [
             ImageRecord(f"{self._splits.part_of(split)}-{index:05d} {name}", {"corruption": name})
             for index, name in zip(indices, names, strict=True)
@@ -109,32 +110,33 @@ class CorruptedCIFARDataModule(DomainDataModule):
 
     @override
     def make_dataset(self, split: Split) -> Dataset[Any]:
-        """Spoil the images of a split."""
+        """Corrupt the images of a split."""
         assert split != "predict"
         part = self._splits.part_of(split)
-        dealt = self._dealt(split)
-        indices = self._indices(split, dealt)
+        numbers = self._corruption_numbers(split)
+        indices = self._indices(split, numbers)
         clean, labels = self._splits.read(part).at(indices)
         images = np.empty_like(clean)
         for row, image, index in zip(images, clean, indices, strict=True):
             noise = np.random.default_rng([_PART_SEED[part], index])
-            row[:] = corrupt(image, self.corruptions[dealt[index]], self.severity, noise)
+            row[:] = corrupt(image, self.corruptions[numbers[index]], self.severity, noise)
         transform = self.train_transform if split == "train" else None
         return LabelledImageDataset(LabelledImages(images, labels), transform, self.domain_lookup(split))
 
-    def _indices(self, split: LabelledSplit, dealt: Int64[np.ndarray, " part"]) -> Int64[np.ndarray, " images"]:
+    def _indices(self, split: LabelledSplit, numbers: Int64[np.ndarray, " part"]) -> Int64[np.ndarray, " images"]:
         is_wanted = np.array([self.is_wanted({"corruption": name}) for name in self.corruptions])
         indices = self._splits.indices(split)
-        wanted = indices[is_wanted[dealt[indices]]]
+        wanted = indices[is_wanted[numbers[indices]]]
         if not len(wanted):
             raise ValueError(f"expected images in the {split} split, got none of {len(indices)} with only={self.only}")
         return wanted
 
-    def _dealt(self, split: LabelledSplit) -> Int64[np.ndarray, " part"]:
-        """Number of the corruption of each image in the part that a split is of."""
+    def _corruption_numbers(self, split: LabelledSplit) -> Int64[np.ndarray, " part"]:
+        """Index of the corruption of each image in the part of the archive that a split belongs to."""
         labels = self._splits.read(self._splits.part_of(split)).labels
         turn = np.empty_like(labels)
-        # in the order in which a part is held out, so that it has as many of each; each class begins with another one
+        # in the order by which validation images are chosen, so that each split has equally many of each corruption;
+        # each class starts with another corruption
         for begin, of_class in enumerate(shuffled_classes(labels)):
             turn[of_class] = begin + np.arange(len(of_class))
         return turn % len(self.corruptions)

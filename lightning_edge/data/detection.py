@@ -1,4 +1,4 @@
-"""Single images with boxes around objects: what data modules for detection share."""
+"""Base of the data modules for object detection, with single images and boxes."""
 
 import warnings
 from abc import abstractmethod
@@ -27,7 +27,7 @@ from lightning_edge.data.images.letterbox import letterbox
 from lightning_edge.data.loading import SampleRequest
 
 LEAST_LEFT_BY_CROP = 0.3
-"""Share of a box that must stay in the picture under augmentation; with less it is left out, ignored ones too."""
+"""Share of a box that must remain visible after augmentation. Boxes with less are removed, also ignored ones."""
 
 _LISTS = ("boxes_xyxy", "label", "ignored_xyxy", "ignored_label")
 _IN_PIXELS = ("boxes_xyxy", "ignored_xyxy", "scale")
@@ -35,9 +35,10 @@ _NUM_CHECKED = 3
 
 
 class LabelledImage(NamedTuple):
-    """An image file and what is in it.
+    """An image file and its boxes.
 
-    Boxes are pixel edges in the file as it is stored, whatever its EXIF orientation, and may reach beyond the image.
+    Boxes are given by pixel edges in the image as it is stored, whatever its EXIF orientation. They may reach beyond
+    the image.
     """
 
     path: Path
@@ -49,23 +50,23 @@ class LabelledImage(NamedTuple):
 
 
 class DetectionDataModule(DomainDataModule):
-    """Labelled images of any sizes, letterboxed; a subclass says where they lie, what is in them, and the classes.
+    """Labeled images of any size, letterboxed. A subclass provides the files, the boxes and the classes.
 
-    Boxes are clipped to their image when it is read, and left out where nothing remains. Coordinates and scales stay
-    float32 under any precision of the trainer, for bfloat16 would round them to several pixels.
+    Boxes are clipped to their image when it is read, and removed if nothing remains. Coordinates and scales stay
+    float32 with any precision of the trainer, because bfloat16 would round them to several pixels.
 
     Args:
-        input_size: Height and width of all images in batches, pixels.
-        train_transform: Augmentation from albumentations, of the letterboxed image and its boxes; it must keep the
-            size. :class:`~lightning_edge.data.images.augmentation.DetectionAugmentation` if ``None``, and
-            ``albumentations.NoOp()`` is none. ``scale`` in a batch remains that of the letterbox.
-        partition: Which domain an image is of.
-        embedding: How a domain is described.
-        only: Keeps the images with these values of some attributes.
-        batch_size: images in a training batch of one process.
-        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that read images, for each loader.
-        seed: of order and augmentation.
+        input_size: Height and width of all images in batches, in pixels.
+        train_transform: Augmentation from albumentations for the letterboxed image and its boxes. It must keep the
+            size. ``None`` uses :class:`~lightning_edge.data.images.augmentation.DetectionAugmentation`. Use
+            ``albumentations.NoOp()`` for no augmentation. ``scale`` in a batch remains that of the letterbox.
+        partition: Assigns each image to a domain.
+        embedding: Describes a domain by a vector.
+        only: Keeps only images with the given values of some attributes.
+        batch_size: Number of images in a training batch of one process.
+        eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that read images, for each data loader.
+        seed: Seed of the order of the training samples and of their augmentation.
 
     Raises:
         ValueError: An argument is out of range.
@@ -73,7 +74,7 @@ class DetectionDataModule(DomainDataModule):
 
     batch_type = DetectionBatch
     has_inclusive_edges = False
-    """Whether x2 and y2 are the last pixels inside a box, by the official evaluation of the data set."""
+    """Whether the official evaluation of the data set takes x2 and y2 as the last pixels inside a box."""
     num_classes: int
     class_names: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
@@ -100,7 +101,7 @@ class DetectionDataModule(DomainDataModule):
 
     @abstractmethod
     def labelled_images(self, split: LabelledSplit) -> Sequence[LabelledImage]:
-        """The images of a split, always in the same order; raises ``FileNotFoundError`` where files are missing."""
+        """The images of a split, always in the same order. Raises ``FileNotFoundError`` if files are missing."""
 
     @override
     def records(self, split: LabelledSplit) -> list[ImageRecord]:
@@ -109,12 +110,12 @@ class DetectionDataModule(DomainDataModule):
 
     @override
     def make_dataset(self, split: Split) -> Dataset[Any]:
-        """Index a split, read its first few images, and tell of boxes that reach beyond them."""
+        """Index a split, read its first few images, and warn of boxes that reach beyond the image."""
         assert split != "predict"
         check_class_names(self.num_classes, self.class_names, getattr(self, "palette", None))
         images = self.labelled_images(split)
         if not images:
-            raise ValueError(f"expected labelled_images({split!r}) of {type(self).__name__} to give some, got none")
+            raise ValueError(f"expected labelled_images({split!r}) of {type(self).__name__} to return images, got none")
         first, *_ = [read_image(image.path) for image in images[:_NUM_CHECKED]]
         _warn_of_boxes_beyond(images, first.shape[0], first.shape[1])
         return _DetectionDataset(
@@ -123,7 +124,7 @@ class DetectionDataModule(DomainDataModule):
 
     @staticmethod
     def collate(samples: list[dict[str, Tensor]]) -> dict[str, Any]:
-        """Stack what has one size, list the rest; what is in pixels goes as bits until it is on the device."""
+        """Stack values of equal size, list the others, and view values in pixels as integers until the transfer."""
         lists = {key: [sample[key] for sample in samples] for key in _LISTS}
         stacked = default_collate(
             [{key: value for key, value in sample.items() if key not in _LISTS} for sample in samples]
@@ -132,7 +133,7 @@ class DetectionDataModule(DomainDataModule):
 
     @override
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Turn images into [0, 1] in the trainer's precision, and what is in pixels into float32 as it was."""
+        """Convert images to [0, 1] in the trainer's precision, and restore values in pixels to float32."""
         return _view(super().on_after_batch_transfer(batch, dataloader_idx), torch.float32)
 
 
@@ -149,7 +150,7 @@ class _DetectionDataset(Dataset[dict[str, Tensor]]):
         self.domains = domains
         self.input_size = input_size
         self.has_inclusive_edges = has_inclusive_edges
-        # the filter of invalid ones: what is thinner than float32 can tell would be refused as upside down
+        # filter_invalid_bboxes, because albumentations rejects boxes that are too thin for float32
         boxes = A.BboxParams("pascal_voc", ["box_index"], min_visibility=LEAST_LEFT_BY_CROP, filter_invalid_bboxes=True)
         self.transform = A.Compose([transform], boxes)
 
@@ -158,16 +159,16 @@ class _DetectionDataset(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, item: int | SampleRequest) -> dict[str, Tensor]:
         index = item.index if isinstance(item, SampleRequest) else item
-        labelled = self.images[index]
-        original = read_image(labelled.path)
+        labeled = self.images[index]
+        original = read_image(labeled.path)
         image, scale = letterbox(original, self.input_size)
-        boxes, row = _clipped(np.concatenate([labelled.boxes_xyxy, labelled.ignored_xyxy]), *original.shape[:2])
+        boxes, row = _clipped(np.concatenate([labeled.boxes_xyxy, labeled.ignored_xyxy]), *original.shape[:2])
         boxes = np.minimum(boxes * np.float32(scale), _corner(*self.input_size))
         if isinstance(item, SampleRequest):
             image, boxes, kept = self._augmented(image, boxes, item.seed)
             row = row[kept]
-        label = np.concatenate([labelled.label, labelled.ignored_label])[row]
-        is_ignored = row >= len(labelled.label)
+        label = np.concatenate([labeled.label, labeled.ignored_label])[row]
+        is_ignored = row >= len(labeled.label)
         return {
             "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
             "boxes_xyxy": torch.from_numpy(boxes[~is_ignored]),
@@ -184,21 +185,21 @@ class _DetectionDataset(Dataset[dict[str, Tensor]]):
     def _augmented(
         self, image: RgbImage, boxes: Float32[np.ndarray, "boxes 4"], seed: int
     ) -> tuple[RgbImage, Float32[np.ndarray, "left 4"], Int64[np.ndarray, " left"]]:
-        """An image, the boxes that are left, and their rows among those before."""
-        made = apply_seeded(self.transform, seed, image=image, bboxes=boxes, box_index=np.arange(len(boxes)))
-        if made["image"].shape[:2] != self.input_size:
+        """The augmented image, the remaining boxes, and their indices among the boxes before."""
+        augmented = apply_seeded(self.transform, seed, image=image, bboxes=boxes, box_index=np.arange(len(boxes)))
+        if augmented["image"].shape[:2] != self.input_size:
             raise ValueError(
                 f"expected a train_transform that keeps images at input_size {self.input_size}, got "
-                f"{made['image'].shape[:2]}: let it end in a crop of that size"
+                f"{augmented['image'].shape[:2]}: let it end with a crop of that size"
             )
-        kept = np.array(made["box_index"], np.int64)
-        return made["image"], np.array(made["bboxes"], np.float32).reshape(-1, 4), kept
+        kept = np.array(augmented["box_index"], np.int64)
+        return augmented["image"], np.array(augmented["bboxes"], np.float32).reshape(-1, 4), kept
 
 
 def _clipped(
     boxes_xyxy: Float32[np.ndarray, "boxes 4"], height: int, width: int
 ) -> tuple[Float32[np.ndarray, "inside 4"], Int64[np.ndarray, " inside"]]:
-    """The parts of boxes within an image, and the rows of those that have one."""
+    """Boxes clipped to an image, and the indices of those that are not outside of it."""
     clipped = np.clip(boxes_xyxy, 0, _corner(height, width))
     row = np.flatnonzero((clipped[:, 2:] > clipped[:, :2]).all(1))
     return clipped[row], row
@@ -219,14 +220,14 @@ def _warn_of_boxes_beyond(images: Sequence[LabelledImage], height: int, width: i
             num_outside += len(boxes) - len(_clipped(boxes, height, width)[1])
     if num_beyond:
         warnings.warn(
-            f"expected boxes within the size of the first image, {width} x {height}, got {num_beyond} that reach "
-            f"beyond it, {num_outside} of them wholly outside, the first {first}; each is clipped to its own image, "
-            "and left out where nothing remains",
+            f"{num_beyond} boxes reach beyond the size of the first image, {width} x {height}, and {num_outside} of "
+            f"them are completely outside. The first is {first}. Each box is clipped to its own image and removed if "
+            "nothing remains.",
             stacklevel=4,
         )
 
 
 def _view(batch: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
-    """The same bits under another name: a trainer converts the floating-point numbers of a batch to its precision."""
+    """View values as another data type, because a trainer converts floating-point values to its precision."""
     views = {key: [value.view(dtype) for value in batch[key]] for key in _IN_PIXELS if key in _LISTS}
     return batch | views | {"scale": batch["scale"].view(dtype)}

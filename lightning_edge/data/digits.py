@@ -1,4 +1,4 @@
-"""Handwritten digits in four looks: as MNIST, as MNIST-M, inverted, and blurred.
+"""Handwritten digits in four domains: MNIST, MNIST-M, inverted and blurred.
 
 Sources: MNIST, LeCun et al., *Gradient-based learning applied to document recognition*, 1998; MNIST-M, Ganin and
 Lempitsky, arXiv:1409.7495.
@@ -26,41 +26,41 @@ from lightning_edge.samples.digits import sample_digits
 from lightning_edge.samples.world.frames import check_at_least, check_pair
 
 BLUR_SIGMA_PX = 2.0
-"""Of the domain ``blurred``; the strokes of a digit are about three pixels wide."""
+"""Standard deviation of the blur in the domain ``blurred``. The strokes of a digit are about three pixels wide."""
 
 _PADDING_PX = 2
-"""On each side, from MNIST's 28 pixels to MNIST-M's 32, as that was made."""
-_COLOURED = "mnist_m"
+"""Padding on each side from MNIST's 28 pixels to MNIST-M's 32, as in the creation of MNIST-M."""
+_COLORED = "mnist_m"
 _MADE_OF_MNIST = ("mnist", "inverted", "blurred")
 
 
 class DigitsDataModule(DomainDataModule):
-    """Ten digits in four domains: ``mnist``, ``mnist_m``, ``inverted`` and ``blurred``; images are held in memory.
+    """Ten digits in the domains ``mnist``, ``mnist_m``, ``inverted`` and ``blurred``. Images are kept in memory.
 
-    **No digit is seen in training that is judged later, in whatever look.** Image k of MNIST-M is image k of MNIST's
-    testing file ``t10k``. Training takes the first four fifths of MNIST-M, and for the other domains images of MNIST's
-    training file, each in one domain only. Validation takes the next tenth and testing the last one, the same digits in
-    all four domains, so that a difference between domains is one of looks; images of a domain stand together.
+    **No digit that is used for training in one domain is used for evaluation in another.** Image k of MNIST-M is image
+    k of MNIST's test file ``t10k``. Training uses the first four fifths of MNIST-M, and for the other domains images of
+    MNIST's training file, each in one domain only. Validation uses the next tenth of the digits and testing the last
+    tenth. They use the same digits in all four domains, so that domains differ only in appearance. Images of one domain
+    are adjacent.
 
-    The writers of MNIST's testing file are no writers of its training file, but those of a digit of MNIST-M that is
-    judged may have written others that are trained on.
+    The writers of MNIST's test file did not write any digit of its training file. But the writer of an MNIST-M digit
+    for evaluation may also have written MNIST-M digits for training.
 
     Args:
-        root: folder with ``mnist/`` and ``mnist_m/`` as published; small generated images in the same layout if
-            ``None``.
-        num_train_per_domain: at most so many training images of each domain; all domains have equally many, and no
-            more than there are in MNIST-M. Fewer are always a part of more.
-        num_samples: generated images for training, and for MNIST-M and testing.
-        train_transform: augmentation from albumentations;
-            :class:`~lightning_edge.data.images.augmentation.RandomShift` if ``None``, and ``albumentations.NoOp()`` is
-            none.
-        partition: which domain an image is of; its ``source`` if ``None``.
-        embedding: how a domain is described; by its number, one-hot, if ``None``.
-        only: keeps the images with these values of some attributes.
-        batch_size: images in a training batch of one process.
-        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that augment images, for each loader.
-        seed: of order and augmentation.
+        root: Folder with ``mnist/`` and ``mnist_m/`` as published. If ``None``, small generated images in the same
+            layout are used.
+        num_train_per_domain: Largest number of training images of each domain. All domains have equally many, and at
+            most as many as MNIST-M provides. A smaller number gives a subset of a larger one.
+        num_samples: Number of generated images for training, and number of generated images for MNIST-M and testing.
+        train_transform: Augmentation from albumentations; :class:`~lightning_edge.data.images.augmentation.RandomShift`
+            if ``None``. Use ``albumentations.NoOp()`` for no augmentation.
+        partition: Assigns each image to a domain; its ``source`` if ``None``.
+        embedding: Describes a domain by a vector; ``OneHotEmbedding()`` if ``None``.
+        only: Keeps only images with the given values of some attributes.
+        batch_size: Number of images in a training batch of one process.
+        eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that augment images, for each data loader.
+        seed: Seed of the order of the training samples and of their augmentation.
 
     Raises:
         ValueError: An argument is out of range.
@@ -101,7 +101,7 @@ class DigitsDataModule(DomainDataModule):
 
     @override
     def records(self, split: LabelledSplit) -> list[ImageRecord]:
-        """Names, such as ``t10k-04017 blurred``, and the ``source`` of the images of a split."""
+        """Names, such as ``t10k-04017 blurred``, and ``source`` attributes of the images of a split."""
         return [
             ImageRecord(f"{_file_of(source, split)}-{number:05d} {source}", {"source": source})
             for source, indices in self._indices(split).items()
@@ -110,7 +110,7 @@ class DigitsDataModule(DomainDataModule):
 
     @override
     def make_dataset(self, split: Split) -> Dataset[Any]:
-        """Make the images of a split."""
+        """Create the images of a split."""
         assert split != "predict"
         parts = [self._images(source, split, indices) for source, indices in self._indices(split).items()]
         images = LabelledImages(*(np.concatenate(values) for values in zip(*parts, strict=True)))
@@ -119,30 +119,30 @@ class DigitsDataModule(DomainDataModule):
         )
 
     def _indices(self, split: LabelledSplit) -> Mapping[str, Int64[np.ndarray, " images"]]:
-        """Where the images of each domain stand in their file."""
+        """Indices of the images of each domain in their file."""
         wanted = [source for source in self.vocabulary["source"] if self.is_wanted({"source": source})]
         if not wanted:
             raise ValueError(f"expected images, got none with only={self.only}")
         archive = self._read()
-        num_coloured, num_plain = len(archive.coloured.labels), len(archive.train.labels)
-        val_begin, test_begin = num_coloured * 8 // 10, num_coloured * 9 // 10
+        num_colored, num_plain = len(archive.coloured.labels), len(archive.train.labels)
+        val_begin, test_begin = num_colored * 8 // 10, num_colored * 9 // 10
         if split == "val":
             return dict.fromkeys(wanted, np.arange(val_begin, test_begin))
         if split == "test":
-            return dict.fromkeys(wanted, np.arange(test_begin, num_coloured))
+            return dict.fromkeys(wanted, np.arange(test_begin, num_colored))
         count = min(self.num_train_per_domain, val_begin, num_plain // len(_MADE_OF_MNIST))
         draw = np.random.default_rng(0)
         plain = draw.permutation(num_plain)
         of_plain = {source: plain[place :: len(_MADE_OF_MNIST)] for place, source in enumerate(_MADE_OF_MNIST)}
-        chosen = of_plain | {_COLOURED: draw.permutation(val_begin)}
+        chosen = of_plain | {_COLORED: draw.permutation(val_begin)}
         return {source: chosen[source][:count] for source in wanted}
 
     def _images(self, source: str, split: LabelledSplit, indices: Int64[np.ndarray, " images"]) -> LabelledImages:
         archive = self._read()
-        if source == _COLOURED:
+        if source == _COLORED:
             return archive.coloured.at(indices)
         digits = archive.train if split == "train" else archive.t10k
-        return LabelledImages(_in_the_look_of(source, digits.images[indices]), digits.labels[indices])
+        return LabelledImages(_in_domain(source, digits.images[indices]), digits.labels[indices])
 
     def _read(self) -> "_Archive":
         if self._archive is None:
@@ -164,12 +164,12 @@ def _read_archive(root: Path) -> _Archive:
     coloured = read_mnist_m(root / "mnist_m")
     if len(train.labels) < len(_MADE_OF_MNIST):
         raise ValueError(
-            f"{root / 'mnist'}: expected {len(_MADE_OF_MNIST)} training images or more, to part them among the domains "
-            f"{_MADE_OF_MNIST}, got {len(train.labels)}"
+            f"{root / 'mnist'}: expected {len(_MADE_OF_MNIST)} training images or more, to split them among "
+            f"the domains {_MADE_OF_MNIST}, got {len(train.labels)}"
         )
     if len(coloured.labels) < 10:
-        raise ValueError(f"{root / 'mnist_m'}: expected ten images or more, to part them, got {len(coloured.labels)}")
-    # what is trained on and what is judged would overlap if images were numbered otherwise
+        raise ValueError(f"{root / 'mnist_m'}: expected ten images or more, to split them, got {len(coloured.labels)}")
+    # training and evaluation would overlap if the images had another order
     if not np.array_equal(coloured.labels, t10k.labels[: len(coloured.labels)]):
         raise ValueError(
             f"{root / 'mnist_m'}: expected image k to be image k of MNIST's t10k, got other classes than in "
@@ -179,10 +179,10 @@ def _read_archive(root: Path) -> _Archive:
 
 
 def _file_of(source: str, split: LabelledSplit) -> str:
-    return "train" if split == "train" and source != _COLOURED else "t10k"
+    return "train" if split == "train" and source != _COLORED else "t10k"
 
 
-def _in_the_look_of(source: str, digits: UInt8[np.ndarray, "num 28 28"]) -> UInt8[np.ndarray, "num 32 32 3"]:
+def _in_domain(source: str, digits: UInt8[np.ndarray, "num 28 28"]) -> UInt8[np.ndarray, "num 32 32 3"]:
     sides = (_PADDING_PX, _PADDING_PX)
     padded = np.pad(digits, ((0, 0), sides, sides))
     if source == "inverted":

@@ -1,4 +1,4 @@
-"""Generated drives with the truth for every frame: longer video than any real data set has labels for."""
+"""Generated drives with ground truth for every frame, longer than the labeled videos of real data sets."""
 
 from collections.abc import Iterator
 
@@ -18,14 +18,14 @@ from lightning_edge.samples.world.frames import MIN_SIZE_PX, Frame, check_at_lea
 def labelled_drive(
     world_seed: int, num_frames: int, height: int = 128, width: int = 256, domain: str = "day"
 ) -> Iterator[tuple[Float[Tensor, "3 height width"], Int64[Tensor, "height width"]]]:
-    """Frames of one drive at 17 Hz, in [0, 1], each with the 19 classes of Cityscapes, one after the other.
+    """Yield the frames of one drive at 17 Hz, in [0, 1], each with a mask of the 19 classes of Cityscapes.
 
     Args:
-        world_seed: Of everything that is drawn by chance.
-        num_frames: How many.
-        height: Rows.
-        width: Columns.
-        domain: One of ``lightning_edge.samples.world.domains.DOMAINS``.
+        world_seed: Seed of all random numbers.
+        num_frames: Number of frames.
+        height: Height of the frames, in pixels.
+        width: Width of the frames, in pixels.
+        domain: Name of the conditions, one of ``lightning_edge.samples.world.domains.DOMAINS``.
 
     Raises:
         ValueError: An argument is out of range.
@@ -37,20 +37,20 @@ def labelled_drive(
 def boxed_drive(
     world_seed: int, num_frames: int, height: int = 144, width: int = 256, domain: str = "day"
 ) -> Iterator[tuple[Float[Tensor, "3 height width"], LabelledFrame]]:
-    """Frames of one drive at 17 Hz, in [0, 1], as the camera of BDD100K sees them, each with its boxes and attributes.
+    """Yield the frames of one drive at 17 Hz, in [0, 1], as the camera of BDD100K sees them, with boxes and attributes.
 
     Args:
-        world_seed: Of everything that is drawn by chance.
-        num_frames: How many.
-        height: Rows.
-        width: Columns.
-        domain: One of ``lightning_edge.samples.bdd100k.LIGHT_AND_WEATHER``.
+        world_seed: Seed of all random numbers.
+        num_frames: Number of frames.
+        height: Height of the frames, in pixels.
+        width: Width of the frames, in pixels.
+        domain: Name of the conditions, one of ``lightning_edge.samples.bdd100k.LIGHT_AND_WEATHER``.
 
     Raises:
         ValueError: An argument is out of range.
     """
     if domain not in LIGHT_AND_WEATHER:
-        raise ValueError(f"expected domain among {list(LIGHT_AND_WEATHER)}, got {domain!r}")
+        raise ValueError(f"expected domain to be one of {list(LIGHT_AND_WEATHER)}, got {domain!r}")
     for name, side in (("height", height), ("width", width)):
         check_at_least(name, side, MIN_SIZE_PX)
     frames = render_snippet(world_seed, num_frames, domain=domain, camera=bdd100k_camera(height, width))

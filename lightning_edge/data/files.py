@@ -1,4 +1,4 @@
-"""Files that a user names: regular ones of a bounded size, and one clear line for whatever else lies in their place."""
+"""Opening of files that a user names: only regular files of a bounded size, with one clear error otherwise."""
 
 import stat
 from pathlib import Path
@@ -14,25 +14,25 @@ _KINDS = {
 
 
 def open_file(path: Path, max_bytes: int, remedy: str) -> BinaryIO:
-    """Open a file for reading; pipes and devices, which may never end, are not opened at all.
+    """Open a file for reading. Pipes and devices are not opened, because they may never end.
 
     Args:
         path: The file.
-        max_bytes: Refuse a larger file, before anything of it is read.
-        remedy: What to do if the file is missing or is not the right one, such as where to get it.
+        max_bytes: Largest allowed size. A larger file is not read at all.
+        remedy: Advice for the error if the file is missing or is not the right one, such as where to download it.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no regular file, is too large, or the system does not let it be read.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not a regular file, is too large, or cannot be read.
     """
     try:
         status = path.stat()
         if stat.S_ISREG(status.st_mode) and status.st_size <= max_bytes:
             return path.open("rb")
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: expected this file, found none; {remedy}") from None
+        raise FileNotFoundError(f"{path}: there is no such file; {remedy}") from None
     except (OSError, ValueError) as error:
-        raise ValueError(_refused(path, error)) from None
+        raise ValueError(_unreadable(path, error)) from None
     if not stat.S_ISREG(status.st_mode):
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
         raise ValueError(f"{path}: expected a file, got {kind}; {remedy}")
@@ -40,28 +40,28 @@ def open_file(path: Path, max_bytes: int, remedy: str) -> BinaryIO:
 
 
 def read_file(path: Path, max_bytes: int, remedy: str) -> bytes:
-    """All bytes of a file, with the arguments and the errors of :func:`open_file`."""
+    """Read all bytes of a file. Arguments and errors are those of :func:`open_file`."""
     with open_file(path, max_bytes, remedy) as file:
         try:
             return file.read()
         except OSError as error:
-            raise ValueError(_refused(path, error)) from None
+            raise ValueError(_unreadable(path, error)) from None
 
 
 def names_in(folder: Path) -> set[str]:
-    """Names of what a folder holds; none if there is no such folder.
+    """Names of all entries of a folder; an empty set if the folder does not exist.
 
     Raises:
-        ValueError: It is no folder, or the system does not let it be read.
+        ValueError: The path is not a folder, or the folder cannot be read.
     """
     try:
         return {entry.name for entry in folder.iterdir()}
     except FileNotFoundError:
         return set()
     except (OSError, ValueError) as error:
-        raise ValueError(_refused(folder, error)) from None
+        raise ValueError(_unreadable(folder, error)) from None
 
 
-def _refused(path: Path, error: OSError | ValueError) -> str:
+def _unreadable(path: Path, error: OSError | ValueError) -> str:
     reason = getattr(error, "strerror", None) or error
-    return f"{path}: cannot be read ({reason}); check that this user may read it, and where its links lead"
+    return f"{path}: cannot be read ({reason}); check the permissions, and the targets of symbolic links"

@@ -1,4 +1,4 @@
-"""Frames of any folder of images or video file, for prediction."""
+"""Frames of a folder of images or of a video file, for prediction."""
 
 import re
 import stat
@@ -21,33 +21,35 @@ from lightning_edge.data.images.headers import IMAGE_SUFFIXES, MAX_PIXELS, image
 
 
 def collate_frames(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Stack frames; raises ``ValueError`` naming two frames of different sizes."""
+    """Stack frames into a batch. Raises a ``ValueError`` that names two frames of different sizes."""
     first = samples[0]
     for sample in samples:
         if sample["image"].shape != first["image"].shape:
             raise ValueError(
                 f"expected frames of one batch of the same size, got {tuple(first['image'].shape[1:])} in "
-                f"{first['name']} and {tuple(sample['image'].shape[1:])} in {sample['name']}: take batch_size=1"
+                f"{first['name']} and {tuple(sample['image'].shape[1:])} in {sample['name']}: use batch_size=1"
             )
     return default_collate(samples)
 
 
 class FramesDataModule(EdgeDataModule):
-    """Frames of a stream in order of time, for ``Trainer.predict``; there is nothing to train on.
+    """Frames of a stream in temporal order, for ``Trainer.predict`` only.
 
-    Images of a folder come in the natural order of their names (``2.png`` before ``10.png``), turned upright by their
-    EXIF orientation, as viewers show them. Frames may change their size as long as they come one by one.
+    Images of a folder are read in the natural order of their names (``2.png`` before ``10.png``) and rotated by their
+    EXIF orientation, as viewers show them. With ``batch_size=1``, frames may have different sizes.
 
     Args:
-        source: a folder of images, or a video file that OpenCV can read.
-        every: take each ``every``-th frame only; ``frame_index`` in the batch counts all of them.
-        size: height and width in pixels to resize frames to, whatever their shape; as they come if ``None``.
-        batch_size: frames in a batch.
-        num_workers: processes that read images; a video is read by one at most.
+        source: Folder of images, or video file that OpenCV can read.
+        every: Only each ``every``-th frame is used. ``frame_index`` in the batch counts all frames.
+        size: Height and width to which all frames are resized, in pixels, whatever their proportions. Not resized if
+            ``None``.
+        batch_size: Number of frames in a batch.
+        num_workers: Number of processes that read images. A video is read by one process at most.
 
     Raises:
-        FileNotFoundError: in ``setup``, if there is no such source or no image in the folder.
-        ValueError: in ``setup``, if the first frame cannot be read, or two images would have results of one name.
+        FileNotFoundError: The source does not exist, or the folder has no image. It is raised in ``setup``.
+        ValueError: The first frame cannot be read, or the results of two images would have the same name. It is raised
+            in ``setup``.
     """
 
     batch_type = FrameBatch
@@ -65,7 +67,7 @@ class FramesDataModule(EdgeDataModule):
         if every < 1:
             raise ValueError(f"expected every of at least 1, got {every}")
         if size is not None and min(size) < 1:
-            raise ValueError(f"expected size of at least a pixel each way, got {size}")
+            raise ValueError(f"expected size of at least (1, 1), got {size}")
         if size is not None and size[0] * size[1] > MAX_PIXELS:
             raise ValueError(f"expected size of at most {MAX_PIXELS:,} pixels, got {size}")
         self.size = size
@@ -73,7 +75,7 @@ class FramesDataModule(EdgeDataModule):
         self.every = every
 
     def setup(self, stage: str | None = None) -> None:
-        """Find the frames and look at the first one."""
+        """Find the frames and read the first one."""
         if stage not in ("predict", None):
             raise ValueError(f"FramesDataModule has no labels: expected the stage predict, got {stage}")
         self.dataset("predict")
@@ -83,7 +85,7 @@ class FramesDataModule(EdgeDataModule):
         del split
         if _is_folder(self.source):
             frames = _FolderFrames(_images_in_order(self.source)[:: self.every], self.every, self.size)
-            frames[0]  # shows here rather than later whether it can be read
+            frames[0]  # raises an error in setup if it cannot be read
             return frames
         return _VideoFrames(self.source, self.every, self.size)
 
@@ -117,7 +119,7 @@ class _VideoFrames(IterableDataset[dict[str, Any]]):
         self.every = every
         self.size = size
         if next(iter(self), None) is None:
-            raise ValueError(f"source {path}: OpenCV finds no frame in it; is it a video, and of a common codec?")
+            raise ValueError(f"source {path}: OpenCV cannot read a frame from it; is it a video with a common codec?")
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         video = cv2.VideoCapture(str(self.path))
@@ -135,10 +137,10 @@ class _VideoFrames(IterableDataset[dict[str, Any]]):
                         image = _resized(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), self.size)
                         yield _frame(image, frame_index, f"{self.path.stem}_{frame_index:06d}")
                 frame_index += 1
-            num_promised = int(video.get(cv2.CAP_PROP_FRAME_COUNT))  # negative where the container does not say
-            if frame_index < num_promised:
+            num_declared = int(video.get(cv2.CAP_PROP_FRAME_COUNT))  # negative if the container does not declare it
+            if frame_index < num_declared:
                 warnings.warn(
-                    f"source {self.path}: it ended after {frame_index} of {num_promised} frames; is it damaged?",
+                    f"source {self.path}: the video ended after {frame_index} of {num_declared} frames; is it damaged?",
                     stacklevel=2,
                 )
         finally:
@@ -158,15 +160,15 @@ def _frame(image: RgbImage, frame_index: int, name: str) -> dict[str, Any]:
 
 
 def _is_folder(source: Path) -> bool:
-    """Whether a source is a folder rather than a file; raises if it is neither."""
+    """Whether a source is a folder and not a file. Raises an error if it is neither."""
     try:
         mode = source.stat().st_mode
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"source {source}: expected a folder of images or a video file, found nothing"
+            f"source {source}: expected a folder of images or a video file, but it does not exist"
         ) from None
     except OSError as error:
-        raise OSError(f"source {source}: cannot be read ({error.strerror}); look at permissions and links") from None
+        raise OSError(f"source {source}: cannot be read ({error.strerror}); check permissions and links") from None
     if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):  # such as a pipe, which OpenCV would wait for
         raise ValueError(f"source {source}: expected a folder of images or a video file, got a pipe or a device")
     return stat.S_ISDIR(mode)
@@ -176,14 +178,14 @@ def _images_in_order(folder: Path) -> list[Path]:
     paths = sorted(images_in(folder), key=_natural_key)
     if not paths:
         raise FileNotFoundError(
-            f"source {folder}: no image in it, expected files ending in {', '.join(IMAGE_SUFFIXES)}"
+            f"source {folder}: it has no image; expected files that end in {', '.join(IMAGE_SUFFIXES)}"
         )
     by_stem: dict[str, Path] = {}
     for path in paths:
         if (other := by_stem.setdefault(path.stem, path)) is not path:
             raise ValueError(
-                f"source {folder}: expected images whose names differ before the ending, for that is what results are "
-                f"called, got {other.name} and {path.name}"
+                f"source {folder}: expected images whose names differ without the suffix, because results are named "
+                f"after them, got {other.name} and {path.name}"
             )
     return paths
 

@@ -1,4 +1,4 @@
-"""Images of 32x32 pixels that are all held in memory, and their classes."""
+"""Images of 32x32 pixels that are kept in memory, and their classes."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,25 +16,24 @@ from lightning_edge.data.loading import SampleRequest
 
 
 class LabelledImages(NamedTuple):
-    """Images, RGB, and the class of each."""
+    """RGB images and the class of each."""
 
     images: UInt8[np.ndarray, "num 32 32 3"]
     labels: Int64[np.ndarray, " num"]
 
     def at(self, index: Any) -> "LabelledImages":
-        """Some of them."""
+        """The images and labels at the given indices."""
         return LabelledImages(self.images[index], self.labels[index])
 
 
 class LabelledImageDataset(Dataset[dict[str, Tensor]]):
-    """Items with ``image`` and ``label``, and what is known of domains.
+    """Dataset of items with ``image`` and ``label`` and, if given, the fields of their domains.
 
     Args:
         data: All images.
-        transform: Augmentation of the items that are requested by a
-            :class:`~lightning_edge.data.loading.SampleRequest`; see
-            :mod:`~lightning_edge.data.images.batch_augmentation` for which are fast.
-        domains: The domain of each image.
+        transform: Augmentation of items that are requested by a :class:`~lightning_edge.data.loading.SampleRequest`.
+            See :mod:`~lightning_edge.data.images.batch_augmentation` for the transforms that are fast.
+        domains: Domain of each image.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class LabelledImageDataset(Dataset[dict[str, Tensor]]):
         return self.__getitems__([item])[0]
 
     def __getitems__(self, items: Sequence[SampleRequest | int]) -> list[dict[str, Tensor]]:
-        """All items of a batch, which a ``DataLoader`` asks for at once."""
+        """All items of a batch, which a ``DataLoader`` requests at once."""
         indices = [item.index if isinstance(item, SampleRequest) else item for item in items]
         seeds = [item.seed for item in items if isinstance(item, SampleRequest)]
         if self.transform is None or not seeds:

@@ -1,7 +1,7 @@
-"""Training loaders whose samples follow from a seed, so that a run can stop anywhere and resume.
+"""Training loaders whose samples are determined by a seed, so that a run can stop at any step and resume.
 
-Everything random is a function of (seed, epoch, index): neither the number of workers, nor a resume in the middle of
-an epoch, nor the number of processes changes what a sample looks like.
+All randomness is a function of (seed, epoch, index). Neither the number of workers, nor a resume in the middle of an
+epoch, nor the number of processes changes a sample.
 """
 
 from collections.abc import Callable, Iterator, Sequence, Sized
@@ -14,12 +14,12 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from lightning_edge.data.seed_mixing import mix_seeds
 
-_ORDER, _SAMPLE, _BATCH = 1, 2, 3  # what a random number is for, so that equal indices do not share one
+_ORDER, _SAMPLE, _BATCH = 1, 2, 3  # purposes of a random number, so that equal indices get different numbers
 
 
 @dataclass(frozen=True, slots=True)
 class SampleRequest:
-    """One training sample as the sampler asks a dataset for it.
+    """A sampler's request for one training sample of a dataset.
 
     ``seed`` belongs to the sample; ``batch_seed`` is shared by all samples of a batch, on all processes.
     """
@@ -30,23 +30,23 @@ class SampleRequest:
 
 
 class SeededSampler(DistributedSampler[SampleRequest]):
-    """Shuffles, shards over processes and seeds; steps that would be incomplete are dropped.
+    """Shuffles samples, distributes them over processes and seeds them. Incomplete optimizer steps are dropped.
 
     The global order is cut into batches of ``batch_size * num_replicas`` samples, of which each process takes its
-    share. An optimiser's step takes ``accumulate`` of them: Lightning divides the gradients by that number also where
-    an epoch leaves fewer, which would make its last step a smaller one. It is a ``DistributedSampler`` because
-    Lightning leaves those alone. Subclasses may override :meth:`order`.
+    share. An optimizer step uses ``accumulate`` of these batches. Lightning divides the gradients by that number even
+    if fewer batches remain in the epoch, so an incomplete last step would be too small. The class is a
+    ``DistributedSampler`` because Lightning does not replace those. Subclasses may override :meth:`order`.
 
     Args:
-        dataset: what is sampled; its ``__getitem__`` receives a :class:`SampleRequest`.
-        batch_size: samples in a batch of one process.
-        num_replicas: number of processes.
-        rank: which of them this is.
-        seed: of everything random.
-        accumulate: batches of a process whose gradients make one step.
+        dataset: Dataset to sample. Its ``__getitem__`` receives a :class:`SampleRequest`.
+        batch_size: Number of samples in a batch of one process.
+        num_replicas: Number of processes.
+        rank: Rank of this process.
+        seed: Seed of all randomness.
+        accumulate: Number of batches of one process whose gradients are accumulated for one optimizer step.
 
     Raises:
-        ValueError: if the dataset does not fill one step.
+        ValueError: The dataset is too small for one optimizer step.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class SeededSampler(DistributedSampler[SampleRequest]):
             )
 
     def order(self) -> list[int]:
-        """Indices of all processes in the order of this epoch; equally many in each epoch."""
+        """Indices of all processes in the order of this epoch. Each epoch must have equally many."""
         (seed,) = self._mix(_ORDER, [0])
         return np.random.default_rng(seed).permutation(len(self.dataset)).tolist()  # pyright: ignore[reportArgumentType]
 
     def __iter__(self) -> Iterator[SampleRequest]:
         end = self.start + self.num_left(self.start)
         indices = self.order()[self.start + self.rank : end : self.num_replicas]
-        # a batch is named by where it begins, which holds for any batch size after a resume
+        # a batch is identified by its start, which is valid for any batch size after a resume
         begins = range(self.start, end, self.global_batch_size)
         batch_seeds = self._mix(_BATCH, begins).repeat(self.batch_size)
         yield from map(SampleRequest, indices, self._mix(_SAMPLE, indices).tolist(), batch_seeds.tolist())
@@ -89,10 +89,10 @@ class SeededSampler(DistributedSampler[SampleRequest]):
         return self.num_left(0) // self.num_replicas
 
     def num_left(self, start: int) -> int:
-        """Samples of all processes from a position to the end of the last whole step.
+        """Number of samples of all processes from a position to the end of the last complete step.
 
-        A position may lie within a step, whose first batches have been used; one that no batch of the present size ends
-        at comes from another size, and steps begin anew there.
+        A position may be within a step, of which the first batches are already used. If no batch of the present size
+        ends at the position, it comes from another batch size, and steps are counted from there.
         """
         is_between_batches = start % self.global_batch_size == 0
         used = start % self.step_size if is_between_batches else 0
@@ -109,21 +109,21 @@ class _Position(NamedTuple):
 
 
 class ResumableLoader(DataLoader[Any]):
-    """A ``DataLoader`` that knows which samples were used, so that a resumed run gets the others only.
+    """A ``DataLoader`` that counts the used samples, so that a resumed run only gets the remaining ones.
 
-    Built with a :class:`SeededSampler`, its batch size and ``drop_last=True``. The state counts samples of all
-    processes in the batches that the trainer received, not those that workers fetched ahead. Passing through the
-    loader again in one epoch, as Lightning does with the shorter of two loaders, gives a new order (``cycle``).
+    It takes a :class:`SeededSampler`, its batch size and ``drop_last=True``. The state counts the samples of all
+    processes in the batches that the trainer received, not those that workers prefetched. Another pass through the
+    loader in the same epoch, as Lightning does with the shorter of two loaders, has a new order (``cycle``).
     """
 
-    # no constructor: Lightning rebuilds loaders from the arguments of DataLoader
+    # no constructor, because Lightning recreates loaders from the arguments of DataLoader
     num_batches_in_work: Callable[[], int] = staticmethod(lambda: 0)
-    """How many of the batches that were handed out are not processed yet, as when a step fails. They come again."""
+    """Number of received batches that are not processed yet, for example when a step fails. They are repeated."""
     _position: _Position | None = None
     _is_resumed = False
 
     def state_dict(self) -> dict[str, int]:
-        """Epoch, cycle and the number of samples used in it."""
+        """Epoch, cycle and the number of used samples of the cycle."""
         position = self._position or _Position(getattr(self.sampler, "epoch", 0), 0, 0)
         if self._position is not None and isinstance(self.sampler, SeededSampler):
             in_work = self.num_batches_in_work() * self.sampler.global_batch_size
@@ -131,13 +131,13 @@ class ResumableLoader(DataLoader[Any]):
         return position._asdict()
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Continue after the samples of a state; it has no effect on any other epoch than its own."""
+        """Continue after the samples of a state. The state only affects its own epoch."""
         self._position = _Position(**state_dict)
         self._is_resumed = True
 
     def __iter__(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        # being a generator, it begins at the first batch: Lightning sets the epoch after it has called iter()
-        if not isinstance(self.sampler, SeededSampler):  # Trainer(overfit_batches=...) puts in its own
+        # a generator starts at the first batch, which is necessary because Lightning sets the epoch after iter()
+        if not isinstance(self.sampler, SeededSampler):  # Trainer(overfit_batches=...) replaces the sampler
             yield from super().__iter__()
             return
         position = self._first_position(self.sampler)

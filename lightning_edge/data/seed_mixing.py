@@ -1,4 +1,4 @@
-"""Many seeds at once, each made of numbers that say what it is for."""
+"""Computes many seeds at once, each from several numbers."""
 
 from collections.abc import Sequence
 
@@ -16,19 +16,19 @@ _MODULUS = 2**32
 def mix_seeds(common: tuple[int, int, int, int], last: Sequence[int]) -> UInt64[np.ndarray, " last"]:
     """``SeedSequence((*common, value)).generate_state(1, np.uint64)[0]`` for each value of ``last``.
 
-    ``SeedSequence`` makes a pool of the first four words (of 32 bits) and then mixes each further word into it. So
-    numpy makes the pool of what the seeds have in common, once, and only the last word is mixed here. One
-    ``SeedSequence`` for each seed takes longer than cropping and flipping a small image.
+    ``SeedSequence`` makes a pool from the first four words (of 32 bits) and then mixes each further word into it. So
+    numpy computes the pool of the common numbers once, and only the last word is mixed here. Creating one
+    ``SeedSequence`` for each seed would take longer than cropping and flipping a small image.
 
     Args:
-        common: the first numbers of all seeds, at least 0.
-        last: the last number of each, at least 0 and below 2**32.
+        common: First numbers of all seeds, each at least 0.
+        last: Last number of each seed, at least 0 and below 2**32.
 
     Raises:
         OverflowError: A last number is out of range.
     """
     pool = np.random.SeedSequence(common).pool
-    # one factor for each word and each element of the pool has been used
+    # one factor has been used for each word and each element of the pool
     num_words = sum(max(1, -(-int(number).bit_length() // 32)) for number in common)
     factor = _FIRST_FACTOR * pow(_NEXT_FACTOR, num_words * _POOL_SIZE, _MODULUS)
     output_factor = _FIRST_OUTPUT_FACTOR

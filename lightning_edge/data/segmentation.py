@@ -1,4 +1,4 @@
-"""Single images and clips with one mask each: what Cityscapes and CamVid share."""
+"""Base of the data modules for segmentation, with single images or clips that have one mask each."""
 
 import warnings
 from abc import abstractmethod
@@ -23,32 +23,32 @@ from lightning_edge.ops.sampling import evenly_spaced
 
 _NUM_CHECKED = 3
 _MAX_MASKS = 100
-"""Masks of a split that are read in search of a labelled pixel; the first has one in all sane data."""
+"""Number of masks of a split that are searched for a labeled pixel. In valid data usually the first has one."""
 
 _MAX_HEADERS = 1000
-"""Evaluation images whose sizes are compared in setup; sizes of others show when they meet in a batch."""
+"""Number of evaluation images whose sizes are compared in ``setup``. Other sizes are compared in each batch."""
 
 
 class LabelledClip(NamedTuple):
-    """Consecutive frames, oldest first, and the mask of the last one; a single image is a clip of one frame."""
+    """Consecutive frames, oldest first, and the mask of the last one. A single image is a clip of one frame."""
 
     frames: tuple[Path, ...]
     mask: Path
 
 
 class SegmentationDataModule(EdgeDataModule):
-    """Single labelled images; a subclass says where they lie and what the classes are.
+    """Single labeled images. A subclass provides the files and the classes.
 
-    Images and masks are read as their files store them; an EXIF orientation is ignored in both, with a warning.
+    Images and masks are read as they are stored. An EXIF orientation is ignored in both, with a warning.
 
     Args:
-        train_transform: augmentation from albumentations, applied alike to image and mask.
-            :class:`~lightning_edge.data.images.augmentation.StreetAugmentation` at the size of the images if ``None``;
-            for no augmentation give ``albumentations.NoOp()``.
-        batch_size: images in a training batch of one process.
-        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that read images, for each loader.
-        seed: of order and augmentation.
+        train_transform: Augmentation from albumentations, which is applied to image and mask together. ``None`` uses
+            :class:`~lightning_edge.data.images.augmentation.StreetAugmentation` at the size of the images. Use
+            ``albumentations.NoOp()`` for no augmentation.
+        batch_size: Number of images in a training batch of one process.
+        eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that read images, for each data loader.
+        seed: Seed of the order of the training samples and of their augmentation.
     """
 
     batch_type = SegmentationBatch
@@ -71,10 +71,10 @@ class SegmentationDataModule(EdgeDataModule):
 
     @abstractmethod
     def clips(self, split: Split) -> list[LabelledClip]:
-        """Index a split, in order; raises ``FileNotFoundError`` where files are missing."""
+        """Index a split, in a fixed order. Raises ``FileNotFoundError`` if files are missing."""
 
     def make_dataset(self, split: Split) -> Dataset[Any]:
-        """Check the classes, index a split, and look at its files for mistakes that concern many of them."""
+        """Check the classes, index a split, and check its files for common mistakes."""
         check_class_names(self.num_classes, *(getattr(self, name, None) for name in ("class_names", "palette")))
         check_label_table(self.label_table, self.num_classes)
         clips = self.clips(split)
@@ -87,30 +87,30 @@ class SegmentationDataModule(EdgeDataModule):
         return self._make_dataset(clips, transform)
 
     def check_clips(self, clips: list[LabelledClip], split: Split) -> None:
-        """Raise ``ValueError`` if there are none."""
+        """Raise a ``ValueError`` if there are no clips."""
         if not clips:
-            raise ValueError(f"expected clips({split!r}) of {type(self).__name__} to give some, got none")
+            raise ValueError(f"expected clips({split!r}) of {type(self).__name__} to return clips, got none")
 
     def _make_dataset(self, clips: list[LabelledClip], transform: Transform) -> Dataset[Any]:
         return _ImageDataset(clips, self.label_table, transform)
 
 
 class SegmentationVideoDataModule(SegmentationDataModule):
-    """Clips whose last frame is labelled; a subclass says where they lie and what the classes are.
+    """Clips whose last frame is labeled. A subclass provides the files and the classes.
 
-    A training batch has clips of ``d + 1`` frames with one distance ``d`` for the batch, drawn from
-    ``train_distances``; evaluation clips have ``max_distance + 1`` frames.
+    A training batch has clips of ``d + 1`` frames. The distance ``d`` is drawn from ``train_distances`` once for each
+    batch. Evaluation clips have ``max_distance + 1`` frames.
 
     Args:
-        max_distance: frames between the oldest frame and the label in evaluation.
-        train_distances: what the same number is drawn from in training.
-        train_motion: makes the clips for training of the labelled image alone, so that no other frames are needed;
-            frames of the data themselves if ``None``.
-        train_transform: as in :class:`SegmentationDataModule`; it changes all frames of a clip alike.
-        batch_size: clips in a training batch of one process.
-        eval_batch_size: clips in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that read images, for each loader.
-        seed: of order, distances and augmentation.
+        max_distance: Number of frames from the oldest frame to the labeled frame in evaluation.
+        train_distances: Values from which this number is drawn in training.
+        train_motion: Creates training clips from the labeled image alone, so that no other frames are needed. ``None``
+            uses the frames of the data set.
+        train_transform: See :class:`SegmentationDataModule`. All frames of a clip are changed in the same way.
+        batch_size: Number of clips in a training batch of one process.
+        eval_batch_size: Number of clips in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that read images, for each data loader.
+        seed: Seed of the order of the training clips, of their distances and of their augmentation.
     """
 
     batch_type = ClipBatch
@@ -130,27 +130,27 @@ class SegmentationVideoDataModule(SegmentationDataModule):
         if max_distance < 0:
             raise ValueError(f"expected max_distance of at least 0, got {max_distance}")
         if not train_distances or min(train_distances) < 0:
-            raise ValueError(f"expected train_distances with one distance of at least 0 or more, got {train_distances}")
+            raise ValueError(f"expected train_distances with at least one value, none below 0, got {train_distances}")
         self.max_distance = max_distance
         self.train_distances = tuple(train_distances)
         self.train_motion = train_motion
 
     def num_frames(self, split: Split) -> int:
-        """Frames that the clips of a split need."""
+        """Number of frames that the clips of a split need."""
         if split != "train":
             return 1 + self.max_distance
         return 1 + max(self.train_distances) if self.train_motion is None else 1
 
     def check_clips(self, clips: list[LabelledClip], split: Split) -> None:
-        """Raise ``ValueError`` if there are none or one is too short."""
+        """Raise a ``ValueError`` if there are no clips or one is too short."""
         super().check_clips(clips, split)
         shortest = min(clips, key=lambda clip: len(clip.frames))
         if len(shortest.frames) < self.num_frames(split):
             bound = "train_distances" if split == "train" else "max_distance"
             raise ValueError(
                 f"expected clips of at least {self.num_frames(split)} frames in the {split} split, one more than "
-                f"{bound}, got {len(shortest.frames)} for {shortest.mask}: lower {bound}, for evaluation also "
-                "max_interval of the method, or give longer clips"
+                f"{bound}, got {len(shortest.frames)} for {shortest.mask}: lower {bound} (for evaluation also "
+                "max_interval of the method), or use longer clips"
             )
 
     def _make_dataset(self, clips: list[LabelledClip], transform: Transform) -> Dataset[Any]:
@@ -239,7 +239,8 @@ def _channels_first(image: np.ndarray) -> Tensor:
 
 
 def _to_tensor(array: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array))  # a transform may flip by negative strides
+    # a transform may flip by negative strides, which torch does not support
+    return torch.from_numpy(np.ascontiguousarray(array))
 
 
 def _check_first(clips: list[LabelledClip], label_table: LabelTable) -> tuple[int, int]:
@@ -248,13 +249,13 @@ def _check_first(clips: list[LabelledClip], label_table: LabelTable) -> tuple[in
 
 
 def _check_labelled(clips: list[LabelledClip], label_table: LabelTable, split: Split) -> None:
-    """Raise ``ValueError`` if no mask has a labelled pixel, and warn where there are too many masks to be sure."""
+    """Raise a ``ValueError`` if no mask has a labeled pixel. If there are too many masks to read all, only warn."""
     some = [clips[index].mask for index in evenly_spaced(len(clips), _MAX_MASKS)]
     if any((read_mask(path, label_table) != IGNORE_INDEX).any() for path in some):
         return
     message = (
-        f"expected labelled pixels in the {split} split, got none in {len(some)} of its {len(clips)} masks, the first "
-        f"is {some[0]}: are these masks of another label set, or of a split without public labels?"
+        f"expected labeled pixels in the {split} split, got none in {len(some)} of its {len(clips)} masks, the first "
+        f"is {some[0]}: do these masks have another label set, or belong to a split without public labels?"
     )
     if len(some) == len(clips):
         raise ValueError(message)
@@ -267,6 +268,6 @@ def _check_one_size(clips: list[LabelledClip], split: Split) -> None:
     for path in others:
         if (other := stored_size(path)) != size:
             raise ValueError(
-                f"expected images of one size in the {split} split, for they share batches, got {size} in {first} and "
-                f"{other} in {path}: take eval_batch_size=1"
+                f"expected images of one size in the {split} split, because they share batches, got {size} in {first} "
+                f"and {other} in {path}: use eval_batch_size=1"
             )

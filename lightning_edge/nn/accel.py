@@ -1,4 +1,4 @@
-"""Accel and what it is compared with: nets for video that spend much on key frames and little between them."""
+"""Accel and the methods that it is compared with: video nets that run a large net on key frames only."""
 
 from typing import NamedTuple
 
@@ -16,37 +16,38 @@ Logits = Float[Tensor, "batch classes height width"]
 
 
 class KeyframeState(NamedTuple):
-    """All that a stream keeps from frame to frame."""
+    """The state that a stream keeps from one frame to the next."""
 
     features: Float[Tensor, "batch channels h w"]
     """Features of the reference branch, aligned with ``anchor``."""
     anchor: Frame
-    """The frame that the features are aligned with, from which flow starts."""
+    """The frame that the features are aligned with; the next flow is computed from it."""
     frame: Frame
     """The present frame."""
     is_key: bool
     """Whether the present frame is the key frame."""
     update_output: Tensor | None = None
-    """Output of ``run_update_branch`` on the present frame, if known; states with other key frames can share it."""
+    """Output of ``run_update_branch`` on the present frame, if known. States with other key frames can share it."""
 
 
 class AccelNet(nn.Module):
-    """Accel (Jain et al. 2019, arXiv:1807.06667): warp the features of an accurate net, correct them by a fast one.
+    """Accel (Jain et al. 2019, arXiv:1807.06667) warps the features of an accurate net and corrects them by a fast net.
 
     On a key frame the reference branch runs alone. On the frames after it, its features are warped along the optical
-    flow, and a 1x1 convolution fuses what they give with what the update branch sees on the present frame: the scores
-    of both, or, as in Accel-101, their features, which the reference's head reads then. The parts can be left out:
-    without ``update`` this is Deep Feature Flow (arXiv:1611.07715), without ``flow`` features are copied as they are,
-    and with a key frame at every frame it is ``reference`` alone.
+    flow. A 1x1 convolution then fuses them with the output of the update branch on the present frame. It fuses the
+    logits of both branches or, as in Accel-101, their features, which the head of the reference branch then reads.
+    Parts can be left out: without ``update`` this is Deep Feature Flow (arXiv:1611.07715), without ``flow`` the
+    features are copied unchanged, and with a key frame at every frame it is ``reference`` alone.
 
     Args:
-        reference: Accurate branch, run on key frames.
-        update: Fast branch, run on all others.
-        flow: Module of ``(current, previous)`` frames that gives the flow in pixels (see ``nn.flow``).
-        direct: Warp from the key frame to the present one in one step, as Deep Feature Flow does, in place of a warp
-            from each frame to the next, as Accel's released code does.
-        fuse_features: Fuse features in place of scores. Without ``update`` the encoder of the reference runs on every
-            frame, which is Accel-101: dearer than the reference alone, and meant to be more accurate.
+        reference: Accurate branch. It runs on key frames.
+        update: Fast branch. It runs on all other frames.
+        flow: Module that maps ``(current, previous)`` frames to the optical flow in pixels (see ``nn.flow``).
+        direct: Whether features are warped from the key frame to the present frame in one step, as in Deep Feature
+            Flow. By default they are warped from each frame to the next, as in Accel's released code.
+        fuse_features: Whether features are fused instead of logits. Without ``update`` the encoder of the reference
+            branch runs on every frame. This is Accel-101: more expensive than the reference alone, and meant to be more
+            accurate.
     """
 
     def __init__(
@@ -60,8 +61,8 @@ class AccelNet(nn.Module):
         super().__init__()
         if update is not None and update.num_classes != reference.num_classes:
             raise ValueError(
-                f"expected branches with as many classes, got {reference.num_classes} of reference and "
-                f"{update.num_classes} of update"
+                "expected reference and update with the same number of classes, got "
+                f"{reference.num_classes} for reference and {update.num_classes} for update"
             )
         self.num_classes = reference.num_classes
         self.reference = reference
@@ -81,12 +82,12 @@ class AccelNet(nn.Module):
         return KeyframeState(self.reference.features(frame), anchor=frame, frame=frame, is_key=True)
 
     def advance(self, state: KeyframeState, frame: Frame, flow: Flow | None = None) -> KeyframeState:
-        """Carry the features to the next frame.
+        """Propagate the features to the next frame.
 
         Args:
-            state: State on the frame before.
+            state: State on the previous frame.
             frame: The next frame.
-            flow: From it to the one before, if known: states with different key frames can share it.
+            flow: Flow from the next frame to the previous one, if known. States with different key frames can share it.
         """
         if self.direct or self.flow is None:
             return state._replace(frame=frame, is_key=False, update_output=None)
@@ -95,7 +96,7 @@ class AccelNet(nn.Module):
         return KeyframeState(features, anchor=frame, frame=frame, is_key=False)
 
     def logits(self, state: KeyframeState) -> Logits:
-        """Logits of the classes on the present frame, at its size."""
+        """Class logits on the present frame, at the size of the frame."""
         features = self.aligned(state)
         if state.is_key:
             return resize_logits(self.reference.head(features), state.frame)
@@ -104,7 +105,7 @@ class AccelNet(nn.Module):
     def corrected(
         self, features: Float[Tensor, "batch channels h w"], frame: Frame, update_output: Tensor | None = None
     ) -> Logits:
-        """Logits of the classes on a frame, from features that were propagated to it.
+        """Class logits on a frame, from features that were propagated to it.
 
         Args:
             features: Features of the reference branch, aligned with the frame.
@@ -124,7 +125,7 @@ class AccelNet(nn.Module):
     def run_update_branch(self, frame: Frame) -> Float[Tensor, "batch channels h w"] | None:
         """Logits of the update branch on the present frame, or its features where features are fused.
 
-        ``None`` without a fusion: Deep Feature Flow uses the present frame for its flow only.
+        It is ``None`` without a fusion: Deep Feature Flow uses the present frame for its flow only.
         """
         if self.fusion is None:
             return None
@@ -149,10 +150,11 @@ class AccelNet(nn.Module):
         propagated: Float[Tensor, "batch propagated h1 w1"],
         update_output: Float[Tensor, "batch update_output h2 w2"] | None,
     ) -> Float[Tensor, "batch classes h w"]:
-        """Logits from the propagated output and, if given, that of the update branch, at the finer of their sizes.
+        """Logits from the propagated output and, if given, the update branch's, at the finer of their two resolutions.
 
-        The paper fuses logits at the size of the frame. A 1x1 convolution and bilinear interpolation commute, so for
-        branches of one stride fusing first gives the same logits for a fraction of the work.
+        The paper fuses logits at the size of the frame. A 1x1 convolution and bilinear interpolation commute. So if
+        both branches have the same stride, fusing before the interpolation gives the same logits at a fraction of the
+        cost.
         """
         return self.propagated_logits(
             propagated if self.fusion is None or update_output is None else self._fused(propagated, update_output)
@@ -197,23 +199,23 @@ def states_by_distance(net: AccelNet, starts: list[KeyframeState]) -> list[Keyfr
     flow = None
     for start in starts:
         if states and net.flow is not None and not net.direct:
-            flow = net.flow(start.frame, states[0].frame)  # one for all key frames
+            flow = net.flow(start.frame, states[0].frame)  # one flow serves all key frames
         states = [start, *(net.advance(state, start.frame, flow) for state in states)]
     return states
 
 
 def make_fusion(propagated: int, update_output: int, keep_present: bool = False) -> nn.Conv2d:
-    """1x1 convolution over the propagated output and that of the update branch; at first it passes one of them on.
+    """1x1 convolution over the propagated and the update branch's output; at first it returns one of them unchanged.
 
-    By default it passes on the propagated output, so that Accel starts as Deep Feature Flow and learns what to correct.
-    The released code draws the fusion of logits from N(0, 0.01); its first fused steps must learn again what both
-    branches already know.
+    By default it returns the propagated output, so that Accel starts as Deep Feature Flow and learns what to correct.
+    The released code draws the weights of the logit fusion from N(0, 0.01), so its first training steps must relearn
+    what both branches already know.
 
     Args:
-        propagated: Number of propagated channels, which is also the number of channels that the fusion gives.
+        propagated: Number of propagated channels, which is also the number of output channels.
         update_output: Number of channels of the update branch.
-        keep_present: Pass on the output of the update branch at first, as the released code of Accel-101 does. Both
-            inputs must have equally many channels.
+        keep_present: Whether the fusion at first returns the output of the update branch, as in the released code of
+            Accel-101. Both inputs must then have the same number of channels.
     """
     fusion = nn.Conv2d(propagated + update_output, propagated, 1)
     first = propagated if keep_present else 0

@@ -1,11 +1,11 @@
-"""Nets that timm knows by name, as classifiers of plain images."""
+"""Classifiers from timm that take unnormalized images."""
 
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-# registers the nets of this library
+# these imports register the nets of this package in timm
 import lightning_edge.nn.ode.nets
 import lightning_edge.nn.shift.shift
 import lightning_edge.nn.shift.shiftnet  # noqa: F401
@@ -14,18 +14,18 @@ from lightning_edge.nn.encoders.timm_models import load_timm_classifier, make_ti
 
 
 class TimmClassifier(nn.Module):
-    """Normalise images as a net of timm wants them, then run it.
+    """Normalizes images for a timm model and runs the model on them.
 
     Args:
-        model: Name in timm, such as ``resnet18`` or this library's ``shiftresnet20``.
-        num_classes: Classes.
-        weights: File of weights in timm's format; its last layer is left out if that is for another number of classes.
-            ``None`` starts from random weights. Nothing is downloaded.
-        model_options: Further arguments of the net, such as ``{"expansion": 3}``.
+        model: Name of a timm model, such as ``resnet18`` or this package's ``shiftresnet20``.
+        num_classes: Number of classes.
+        weights: Path of a file of weights in timm's format. The last layer of the file is ignored if it has another
+            number of classes. Random weights if ``None``. Nothing is downloaded.
+        model_options: Further arguments of the model, such as ``{"expansion": 3}``.
 
     Raises:
-        ValueError: timm has no such model, it does not take these options, or ``weights`` lacks some.
-        FileNotFoundError: There is no file ``weights``.
+        ValueError: timm has no such model, the model does not take these options, or ``weights`` lacks parameters.
+        FileNotFoundError: The file ``weights`` does not exist.
     """
 
     def __init__(
@@ -40,5 +40,5 @@ class TimmClassifier(nn.Module):
         self.normalize = Normalize.of_timm(self.net)
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
-        """Scores (logits) of the classes, of images in [0, 1]."""
+        """Class logits of images in [0, 1]."""
         return self.net(self.normalize(image))

@@ -1,8 +1,9 @@
-"""Optical flow from a frame to an earlier one: OpenCV's DIS, which needs no training, FlowNet-S and RAFT, which learn.
+"""Optical flow from a frame to an earlier one: OpenCV's DIS, which needs no training, and FlowNet-S and RAFT, which do.
 
-A flow module is called with the present and the earlier frame, both in [0, 1], and returns the displacement
-``(right, down)`` from each place of the present frame to where it was in the earlier one. The flow map has a
-resolution of its own and is measured in its own cells; ``ops.resize.resize_flow`` brings it to another.
+A flow module is called with the present and the earlier frame, both in [0, 1]. For each pixel of the present frame it
+returns the displacement ``(right, down)`` to the position of the same point in the earlier frame. The flow map has its
+own resolution, and its displacements are measured in its own cells; ``ops.resize.resize_flow`` converts it to another
+resolution.
 """
 
 from typing import Literal
@@ -23,10 +24,10 @@ Flow = Float[Tensor, "batch 2 h w"]
 
 
 class DISFlow(nn.Module):
-    """Dense inverse search (Kroeger et al. 2016, arXiv:1603.03590) by OpenCV: on the CPU and without gradient.
+    """OpenCV's dense inverse search (Kroeger et al. 2016, arXiv:1603.03590), on the CPU and without gradients.
 
     Args:
-        preset: OpenCV's trade of quality for speed.
+        preset: OpenCV's preset, which trades quality for speed.
     """
 
     def __init__(self, preset: Literal["ultrafast", "fast", "medium"] = "fast") -> None:
@@ -36,18 +37,21 @@ class DISFlow(nn.Module):
         self.preset = preset
 
     def forward(self, current: Frames, previous: Frames) -> Flow:
-        """Flow at the size of the frames; small ones are matched at 16 pixels, as DIS compares patches of 8."""
+        """Flow at the size of the frames.
+
+        Sides below 16 pixels are enlarged to 16 before the search, because DIS compares patches of 8 pixels.
+        """
         return _dense_inverse_search(current, previous, self.preset)
 
 
 class FlowNetS(nn.Module):
     """FlowNet-S (Dosovitskiy et al. 2015, arXiv:1504.06852), as DFF and Accel use it: at half the frame's resolution.
 
-    Returns the finest prediction, at an eighth of the frame's size. Training goes through the warped features, so
-    no flow labels are needed, though weights trained on them are the better start.
+    It returns the finest prediction, at an eighth of the frame's size. Gradients reach it through the warped features,
+    so no flow labels are needed. Weights that were trained on flow labels are still a better start.
 
     Args:
-        width: Factor of all channel counts; 1 is the paper's net of 38 million parameters.
+        width: Factor by which all channel counts are multiplied; 1 is the paper's net of 38 million parameters.
     """
 
     _ENCODER = (  # name, channels, kernel, stride
@@ -92,7 +96,7 @@ class FlowNetS(nn.Module):
                 nn.init.kaiming_normal_(module.weight, a=0.1)
                 nn.init.zeros_(module.bias)  # pyright: ignore
         for predict in self.predict:
-            nn.init.normal_(predict.weight, std=1e-3)  # pyright: ignore  # starts near no motion
+            nn.init.normal_(predict.weight, std=1e-3)  # pyright: ignore  # the first predictions are close to no motion
 
     def forward(self, current: Frames, previous: Frames) -> Flow:
         """Flow at an eighth of the frame's size (rounded up), in units of eight pixels."""
@@ -110,22 +114,22 @@ class FlowNetS(nn.Module):
 
 
 class RAFTFlow(nn.Module):
-    """RAFT (Teed and Deng 2020, arXiv:2003.12039) by torchvision, which refines one flow many times.
+    """RAFT (Teed and Deng 2020, arXiv:2003.12039) from torchvision, which refines one flow many times.
 
     Args:
-        weights: File of weights of torchvision's ``raft_small`` (or ``raft_large``); ``None`` starts from random ones,
-            which know nothing of motion. Nothing is downloaded.
-        num_updates: Refinements of the flow, 12 in the paper; time grows with them.
-        large: Take the paper's net of 5.3 million parameters in place of that of 1.0.
+        weights: Path of a file of weights of torchvision's ``raft_small`` (or ``raft_large``). ``None`` uses random
+            weights, which give no useful flow before training. Nothing is downloaded.
+        num_updates: Number of refinements of the flow, 12 in the paper. The run time grows with it.
+        large: Whether to use the paper's net of 5.3 million parameters instead of the one of 1.0 million.
 
     Raises:
-        FileNotFoundError: There is no file ``weights``.
-        ValueError: The file is damaged, or holds weights of another net; or ``num_updates`` is less than 1.
+        FileNotFoundError: The file ``weights`` does not exist.
+        ValueError: The file is damaged or contains the weights of another net, or ``num_updates`` is less than 1.
     """
 
     _STRIDE_PX = 8
     _LEAST_PX = 128
-    """The coarsest of four correlations must have two rows and columns."""
+    """Smallest input side: the coarsest of four correlation maps must have two rows and columns."""
 
     def __init__(self, weights: str | None = None, num_updates: int = 12, large: bool = False) -> None:
         super().__init__()
@@ -138,7 +142,7 @@ class RAFTFlow(nn.Module):
             load_weights(self.raft, state, weights, "raft_large" if large else "raft_small")
 
     def forward(self, current: Frames, previous: Frames) -> Flow:
-        """Flow at the size of the frames; what RAFT needs to be larger is filled up with the border."""
+        """Flow at the size of the frames. Frames that are too small for RAFT are padded by repeating the border."""
         height, width = current.shape[-2:]
         down, right = (self._missing_px(size) for size in (height, width))
         padded = (F.pad(2 * frames - 1, (0, right, 0, down), mode="replicate") for frames in (current, previous))
@@ -149,22 +153,22 @@ class RAFTFlow(nn.Module):
 
 
 def _crop(features: Tensor, like: Tensor) -> Tensor:
-    """Cut what a transposed convolution made too large where the frame's size is no multiple of 128."""
+    """Crop the output of a transposed convolution, which is too large if the frame's size is no multiple of 128."""
     return features[..., : like.shape[-2], : like.shape[-1]]
 
 
-@torch.compiler.disable()  # OpenCV is outside of what can be traced
+@torch.compiler.disable()  # calls of OpenCV cannot be traced
 def _dense_inverse_search(current: Frames, previous: Frames, preset: str) -> Flow:
     size = max(current.shape[-2], 16), max(current.shape[-1], 16)
     search = cv2.DISOpticalFlow.create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{preset.upper()}"))
-    pairs = zip(_grey(current, size), _grey(previous, size), strict=True)
+    pairs = zip(_gray(current, size), _gray(previous, size), strict=True)
     flow = np.stack([search.calc(now, before, None) for now, before in pairs])  # pyright: ignore[reportCallIssue, reportArgumentType]
     return resize_flow(torch.from_numpy(flow).permute(0, 3, 1, 2).to(current), current)
 
 
-def _grey(frames: Frames, size: tuple[int, int]) -> np.ndarray:
+def _gray(frames: Frames, size: tuple[int, int]) -> np.ndarray:
     weights = frames.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)  # luma of ITU-R BT.601
-    grey = (frames.detach() * weights).sum(1, keepdim=True)
-    if grey.shape[-2:] != size:
-        grey = F.interpolate(grey, size, mode="bilinear", align_corners=False)
-    return (grey[:, 0] * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+    gray = (frames.detach() * weights).sum(1, keepdim=True)
+    if gray.shape[-2:] != size:
+        gray = F.interpolate(gray, size, mode="bilinear", align_corners=False)
+    return (gray[:, 0] * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()

@@ -1,4 +1,4 @@
-"""What timm asks of a classifier, for all nets of this library that it knows by name."""
+"""The interface that timm expects of a classifier, for all nets of this package that are registered in timm."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -12,24 +12,25 @@ from torch import Tensor, nn
 
 
 class ImageClassifier(nn.Module, ABC):
-    """Features that keep the picture, and a head that pools them and has a linear layer ``fc`` as its last.
+    """Base of classifiers with spatial features and a head that pools them and ends in the linear layer ``fc``.
 
-    The last statements of a constructor are ``self.fc = self.make_classifier()`` and what initializes the weights.
+    The constructor of a subclass ends with ``self.fc = self.make_classifier()`` and the initialization of the weights.
 
     Args:
-        num_features: Channels of the features.
-        head_hidden_size: Values that the last layer sees.
-        num_classes: Classes; 0 leaves the last layer out.
-        in_chans: Channels of the image.
-        global_pool: ``avg``, or an empty string, by which a net without a last layer gives the features themselves.
+        num_features: Number of channels of the features.
+        head_hidden_size: Number of inputs of the last layer.
+        num_classes: Number of classes; 0 leaves the last layer out.
+        in_chans: Number of channels of the image.
+        global_pool: ``avg`` or an empty string. With an empty string, a net without a last layer returns the unpooled
+            features.
 
     Raises:
-        ValueError: ``global_pool`` is another one.
+        ValueError: ``global_pool`` is neither ``avg`` nor empty.
     """
 
     fc: nn.Module
     feature_info: list[dict[str, Any]]
-    """Channels, pixels of the image to a cell, and module of each map that ``features_only`` gives."""
+    """Number of channels, stride and module name of each feature map that ``features_only`` returns."""
 
     def __init__(
         self, num_features: int, head_hidden_size: int, num_classes: int, in_chans: int, global_pool: str
@@ -46,19 +47,19 @@ class ImageClassifier(nn.Module, ABC):
 
     @abstractmethod
     def pool(self, features: Float[Tensor, "batch num_features h w"]) -> Float[Tensor, "batch head_hidden_size"]:
-        """What the last layer sees of the features."""
+        """Pooled features, which are the input of the last layer."""
 
     def forward_head(self, features: Float[Tensor, "batch num_features h w"], pre_logits: bool = False) -> Tensor:
-        """Scores of the classes ``[B, classes]``, or before the last layer ``[B, head_hidden_size]``."""
+        """Class logits ``[B, classes]``; with ``pre_logits`` the last layer's input ``[B, head_hidden_size]``."""
         pooled = self.pool(features) if self.global_pool or self.num_classes else features
         return pooled if pre_logits else self.fc(pooled)
 
     def forward(self, image: Float[Tensor, "batch channels height width"]) -> Tensor:
-        """Scores of the classes, of a normalized image."""
+        """Class logits of a normalized image."""
         return self.forward_head(self.forward_features(image))
 
     def make_classifier(self) -> nn.Module:
-        """The last layer, with new weights."""
+        """A new last layer."""
         if self.global_pool not in ("avg", ""):
             raise ValueError(f"expected global_pool 'avg' or '', got {self.global_pool!r}")
         return nn.Linear(self.head_hidden_size, self.num_classes) if self.num_classes else nn.Identity()
@@ -68,11 +69,11 @@ class ImageClassifier(nn.Module, ABC):
         return self.fc
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the last layer by one with new weights.
+        """Replace the last layer by a new one.
 
         Args:
-            num_classes: As for the constructor.
-            global_pool: As for the constructor; ``None`` keeps it.
+            num_classes: Number of classes; 0 leaves the last layer out.
+            global_pool: See the constructor; ``None`` keeps the present value.
         """
         self.num_classes = num_classes
         self.global_pool = self.global_pool if global_pool is None else global_pool
@@ -87,15 +88,15 @@ def build_net(
     dtype: torch.dtype | None = None,
     **kwargs: Any,
 ) -> nn.Module:
-    """A net as timm builds them, with ``features_only`` and the like.
+    """Build a net by timm's builder, which supports ``features_only`` and similar options.
 
     Args:
-        make: Makes the net.
-        name: In timm.
-        pretrained: As in ``timm.create_model``.
-        device: That the net is made on.
-        dtype: Of its weights.
-        **kwargs: What timm's builder takes, and the net.
+        make: Constructor of the net.
+        name: Name of the net in timm.
+        pretrained: See ``timm.create_model``.
+        device: Device on which the net is created.
+        dtype: Data type of the weights.
+        **kwargs: Further arguments of timm's builder and of the net.
     """
     with nullcontext() if device is None else torch.device(device):
         net = build_model_with_cfg(make, name, pretrained, **kwargs)

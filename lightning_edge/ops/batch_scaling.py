@@ -1,4 +1,4 @@
-"""Steps that a training needs to reach a loss, by its batch size.
+"""Number of steps that a training needs to reach a loss, as a function of its batch size.
 
 Sources: Golmant et al., arXiv:1811.12941, for speed-up and cost; McCandlish et al., arXiv:1812.06162, for the curve.
 """
@@ -18,15 +18,15 @@ def first_hit(
 ) -> float:
     """Position at which a recorded loss first reaches a target; infinity if it does not.
 
-    Each loss is first replaced by the median of the ``window`` evaluations about it, so that a single lucky one does
-    not count and a falling curve stays as it is; a line joins what is left. The last ``window // 2`` evaluations only
-    confirm those before them.
+    Each loss is first replaced by the median of the ``window`` evaluations around it. So a single low outlier does not
+    count, and a monotonic curve is unchanged. The result is interpolated linearly. The last ``window // 2`` evaluations
+    only confirm the ones before them.
 
     Args:
-        positions: Rising steps, examples or seconds of the evaluations.
-        losses: Loss at each; one that is not finite reaches nothing.
+        positions: Steps, examples or seconds of the evaluations, in ascending order.
+        losses: Loss at each evaluation. A loss that is not finite never reaches the target.
         target: Loss to reach.
-        window: Evaluations of the median, odd; there are fewer at the start.
+        window: Number of evaluations of the median. It must be odd; near the start the median uses fewer.
     """
     smooth = smoothed(losses, window)
     confirmed = smooth[: len(smooth) - window // 2]
@@ -41,7 +41,7 @@ def first_hit(
 
 
 def smoothed(losses: Float[np.ndarray, " evaluations"], window: int) -> Float[np.ndarray, " evaluations"]:
-    """Median of the ``window`` losses about each, of fewer at both ends; what is not finite counts as infinite."""
+    """Median of the ``window`` losses around each, of fewer at both ends. Losses that are not finite are infinite."""
     finite = np.where(np.isfinite(losses), losses, np.inf)
     last = len(finite) - 1
     reach = [min(window // 2, index, last - index) for index in range(len(finite))]
@@ -49,16 +49,16 @@ def smoothed(losses: Float[np.ndarray, " evaluations"], window: int) -> Float[np
 
 
 class StepsBySize(NamedTuple):
-    """Curve ``steps = min_steps * (1 + critical_size / size)``, equal to ``(S/min_S - 1) (E/min_E - 1) = 1``."""
+    """Curve ``steps = min_steps * (1 + critical_size / size)``, which is ``(S/min_S - 1) (E/min_E - 1) = 1``."""
 
     min_steps: float
-    """Steps that no batch is large enough to save."""
+    """Least number of steps, which is approached with large batches."""
     min_examples: float
-    """Examples that no batch is small enough to save."""
+    """Least number of examples, which is approached with small batches."""
 
     @property
     def critical_size(self) -> float:
-        """Batch size that takes twice the least steps and twice the least examples."""
+        """Batch size that needs twice ``min_steps`` and twice ``min_examples``."""
         return self.min_examples / self.min_steps
 
     def steps(self, sizes: Float[np.ndarray, " sizes"]) -> Float[np.ndarray, " sizes"]:
@@ -69,15 +69,16 @@ class StepsBySize(NamedTuple):
 def fit_steps(
     sizes: Float[np.ndarray, " runs"], steps: Float[np.ndarray, " runs"], is_censored: Bool[np.ndarray, " runs"]
 ) -> StepsBySize | None:
-    """The curve closest to measured steps, by the squares of the logarithms' differences.
+    """Fit the curve to measured steps by least squares of the logarithms.
 
     Args:
-        sizes: Batch sizes.
-        steps: Steps to the target; for a censored run those it was given, which the curve must not fall below.
-        is_censored: Which runs did not reach it.
+        sizes: Batch size of each run.
+        steps: Steps of each run to the target. For a censored run, its total number of steps, which the curve should
+            not fall below.
+        is_censored: Whether each run did not reach the target.
 
     Returns:
-        ``None`` if runs of fewer than two sizes reached the target.
+        The fitted curve, or ``None`` if runs of fewer than two batch sizes reached the target.
     """
     if len(np.unique(sizes[~is_censored])) < 2:
         return None
@@ -92,16 +93,17 @@ def fit_steps(
 
 
 def size_of_cost(sizes: Float[np.ndarray, " sizes"], costs: Float[np.ndarray, " sizes"], limit: float) -> float:
-    """Batch size from which on the cost stays above a limit; a line in logarithms joins measured ones.
+    """Batch size from which the cost stays above a limit, interpolated linearly between measurements in logarithms.
 
     Args:
-        sizes: Rising batch sizes.
-        costs: Examples to the target as a multiple of the fewest; infinite where it cannot be reached, NaN where one
-            cannot tell whether it exceeds the limit.
-        limit: The limit, above 1.
+        sizes: Batch sizes in ascending order.
+        costs: Number of examples to the target as a multiple of the smallest one. Infinite if the target cannot be
+            reached; NaN if it is unknown whether the cost exceeds the limit.
+        limit: Limit of the cost, above 1.
 
     Returns:
-        Infinity if the largest does not exceed it, the smallest if all do, and NaN if one cannot tell.
+        The batch size. It is infinity if the largest batch size does not exceed the limit, the smallest batch size if
+        all exceed it, and NaN if this is unknown.
     """
     within = np.flatnonzero(costs <= limit)
     first = int(within[-1]) + 1 if len(within) else 0
@@ -119,21 +121,21 @@ def size_of_cost(sizes: Float[np.ndarray, " sizes"], costs: Float[np.ndarray, " 
 def exponents(
     sizes: Float[np.ndarray, " sizes"], steps: Float[np.ndarray, " sizes"]
 ) -> Float[np.ndarray, " intervals"]:
-    """By which power of the batch size the steps fall from each size to the next: 1 is ideal, 0 is no gain."""
+    """Exponent by which steps fall with the batch size from each size to the next: 1 is ideal, 0 is no gain."""
     return -np.diff(np.log(steps)) / np.diff(np.log(sizes))
 
 
 def critical_size_of_noise(scales: Float[np.ndarray, " measurements"], size: int) -> float:
-    """Critical batch size that the gradient noise scales along one training foretell.
+    """Critical batch size that is predicted from the gradient noise scales along one training.
 
-    At a noise scale ``b`` a step of batch size ``m`` goes ``1 / (1 + b / m)`` as far as one of the true gradient, so a
-    training's least steps and least examples are sums over its steps, whose quotient is the critical size
-    (McCandlish et al., arXiv:1812.06162, sections 2.2 and 2.3). That supposes steps of the best length at each batch
-    size, and curvature that is alike in all directions.
+    At a noise scale ``b``, a step of batch size ``m`` makes ``1 / (1 + b / m)`` of the progress of a step with the true
+    gradient. So the least number of steps and the least number of examples are sums over the steps of the training, and
+    their quotient is the critical size (McCandlish et al., arXiv:1812.06162, sections 2.2 and 2.3). This assumes the
+    optimal step size at each batch size, and the same curvature in all directions.
 
     Args:
-        scales: Measured at even intervals up to the target, in examples; NaN where noise hides the gradient, which
-            counts as infinite.
+        scales: Noise scales in examples, measured at even intervals until the target was reached. NaN, where noise
+            hides the gradient, counts as infinite.
         size: Batch size of the training.
     """
     progress = 1 / (1 + np.where(np.isfinite(scales), scales, np.inf) / size)

@@ -1,4 +1,4 @@
-"""Loss of boxes by how they overlap."""
+"""Box loss from the overlap of boxes."""
 
 import torch
 from jaxtyping import Float
@@ -10,10 +10,10 @@ _TINY = 1e-7
 def generalized_iou_loss(
     boxes: Float[Tensor, "*places 4"], target: Float[Tensor, "*places 4"]
 ) -> Float[Tensor, "*places"]:
-    """One minus the generalised IoU (arXiv:1902.09630) of boxes with corners x1, y1, x2, y2, place by place.
+    """One minus the generalized IoU (arXiv:1902.09630) of pairs of boxes with corners x1, y1, x2, y2.
 
-    As ``torchvision.ops.generalized_box_iou_loss``, which picks the overlapping ones out: a GPU has to be waited for,
-    and no CUDA graph can hold that.
+    It equals ``torchvision.ops.generalized_box_iou_loss``. But that function selects the overlapping boxes, for which
+    the host has to wait for the GPU, and which a CUDA graph does not support.
     """
     low, high = torch.maximum(boxes[..., :2], target[..., :2]), torch.minimum(boxes[..., 2:], target[..., 2:])
     outer_low, outer_high = (
@@ -27,4 +27,4 @@ def generalized_iou_loss(
 
 
 def _area(size: Float[Tensor, "*places 2"]) -> Float[Tensor, "*places"]:
-    return size[..., 0] * size[..., 1]  # the gradient of torch.prod looks for zeros
+    return size[..., 0] * size[..., 1]  # the gradient of torch.prod searches for zeros, which is slow

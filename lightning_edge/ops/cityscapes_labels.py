@@ -1,7 +1,7 @@
 """The official label table of Cityscapes.
 
-Source: ``cityscapesscripts/helpers/labels.py``. Only the train ids 0 to 18 are trained and scored; the licence plate,
-id -1, is never drawn into a mask and is left out.
+Source: ``cityscapesscripts/helpers/labels.py``. Only the train ids 0 to 18 are used for training and evaluation. The
+license plate, id -1, never occurs in a mask and is left out.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from lightning_edge.contracts import IGNORE_INDEX
 
 
 class CityscapesLabel(NamedTuple):
-    """One row: the id in ``*_gtFine_labelIds.png``, the class that is trained (255: ignored) and the colour, RGB."""
+    """One row: the id in ``*_gtFine_labelIds.png``, the class for training (255: ignored) and the RGB color."""
 
     name: str
     label_id: int
@@ -54,7 +54,7 @@ LABELS = (
     CityscapesLabel("motorcycle", 32, 17, (0, 0, 230)),
     CityscapesLabel("bicycle", 33, 18, (119, 11, 32)),
 )
-"""All ids that masks can hold."""
+"""All ids that masks can contain."""
 
 TRAIN_LABELS = tuple(label for label in LABELS if label.train_id != IGNORE_INDEX)
 """The 19 classes in the order of their train ids."""

@@ -1,4 +1,4 @@
-"""From scores to classes."""
+"""Conversion of logits to classes."""
 
 import torch
 from jaxtyping import Float, Int64
@@ -6,9 +6,9 @@ from torch import Tensor
 
 
 def predict_classes(scores: Float[Tensor, "batch classes height width"]) -> Int64[Tensor, "batch height width"]:
-    """Class with the highest score (logit) at each pixel, the first one of equals.
+    """Class with the highest logit at each pixel; the first one of equals.
 
-    On a CPU torch searches along neighbours in memory faster than across them, copy included
+    On a CPU torch searches faster along values that are adjacent in memory, even including the copy
     (``tests/benchmarks/test_argmax_speed.py``).
     """
     if scores.device.type == "cpu":

@@ -12,11 +12,11 @@ from lightning_edge.ops.palettes import Palette
 from lightning_edge.ops.palettes import default_palette as default_palette
 
 _Box = Sequence[int]
-"""Left, top, right and bottom edges, pixels."""
+"""Left, top, right and bottom edges, in pixels."""
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _TEXT_SCALE, _LINE_PX = 0.45, 20
-"""Text and line height of titles and legends in pictures up to ``_USUAL_WIDTH_PX`` wide; in wider ones they grow."""
+"""Text scale and line height of titles and legends. They grow in pictures wider than ``_USUAL_WIDTH_PX``."""
 _USUAL_WIDTH_PX = 1000
 _NAME_SCALE, _NAME_MARGIN_PX = 0.4, 2
 _DARK, _BRIGHT = 60, 110
@@ -27,10 +27,10 @@ _RIM = (220, 220, 220)
 def colour_mask(
     mask: Integer[np.ndarray, "height width"], palette: Palette, ignore_index: int = IGNORE_INDEX
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Paint each pixel in the colour of its class and ignored pixels in black.
+    """Paint each pixel in the color of its class and ignored pixels in black.
 
     Raises:
-        ValueError: if the mask has a class without a colour.
+        ValueError: The mask has a class without a color.
     """
     is_class = mask != ignore_index
     used = np.unique(mask[is_class])
@@ -45,7 +45,7 @@ def overlay(
     colours: UInt8[np.ndarray, "height width 3"],
     opacity: float = 0.6,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Lay colours over an image; opacity 0 shows the image alone, 1 the colours alone."""
+    """Lay colors over an image; opacity 0 shows the image alone, 1 the colors alone."""
     return np.rint((1 - opacity) * image + opacity * colours).astype(np.uint8)
 
 
@@ -58,20 +58,20 @@ def draw_boxes(
     scores: Float[np.ndarray, " boxes"] | None = None,
     thickness: int = 1,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Outline boxes in the colours of their classes on a copy of the image, with names and scores as small text.
+    """Outline boxes in the colors of their classes on a copy of the image, with names and scores as small text.
 
     Args:
-        image: What to draw on.
-        boxes_xyxy: Pixel edges; what lies outside the image is drawn at its border.
+        image: Image to draw on.
+        boxes_xyxy: Boxes by pixel edges. Parts outside of the image are drawn at its border.
         labels: Class of each box.
-        palette: Colours of the classes.
-        names: Names of the classes; nothing is written for an empty name without scores. A name is left out if it would
-            cover the name of a box with a higher score wherever it is put.
-        scores: In [0, 1], where known; the surest box is drawn last, over the others.
-        thickness: Of the outlines, pixels. From 2 on, outlines in dark colors get a light rim.
+        palette: Colors of the classes.
+        names: Names of the classes. Nothing is written for an empty name without scores. A name is left out if every
+            position would cover the name of a box with a higher score.
+        scores: Scores in [0, 1], if known. The box with the highest score is drawn last, over the others.
+        thickness: Thickness of the outlines, in pixels. From 2, outlines in dark colors get a light rim.
 
     Raises:
-        ValueError: if a box is of a class without colour or name.
+        ValueError: The class of a box has no color or no name.
     """
     num_classes = min(len(palette), len(names))
     if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
@@ -83,14 +83,14 @@ def draw_boxes(
     order = list(range(len(labels))) if scores is None else np.argsort(scores, kind="stable").tolist()
     outlines: list[_Box] = np.concatenate([top_left, bottom_right + 1], 1).tolist()
     taken: list[_Box] = []
-    for index in reversed(order):  # names of the surest boxes are placed first
+    for index in reversed(order):  # names of boxes with the highest scores are placed first
         name = names[int(labels[index])]
         text = name if scores is None else f"{name} {scores[index]:.2f}".strip()
         place = _place_of_name(drawn, text, outlines[index], taken, outlines) if text else None
         if place is not None:
             _write_name(drawn, text, place, palette[labels[index]])
             taken.append(place)
-    for index in order:  # over all names, which would hide small boxes
+    for index in order:  # boxes are drawn over the names, which would hide small boxes
         corners, colour = (top_left[index].tolist(), bottom_right[index].tolist()), palette[labels[index]]
         if thickness > 1 and _brightness(colour) < _DARK:
             cv2.rectangle(drawn, *corners, _RIM, thickness + 2)
@@ -106,9 +106,9 @@ def _brightness(colour: tuple[int, int, int]) -> float:
 def _place_of_name(
     image: UInt8[np.ndarray, "height width 3"], text: str, box: _Box, taken: list[_Box], outlines: list[_Box]
 ) -> _Box | None:
-    """Place for a name above its box, below it or in a corner, inside the image and apart from other names.
+    """Position for a name above its box, below it or in a corner, inside the image and without covering other names.
 
-    Of several places it is the one that the fewest outlines cross.
+    Of several positions, the one that the fewest outlines cross is chosen.
     """
     (width, height), _ = cv2.getTextSize(text, _FONT, _NAME_SCALE, 1)
     width, height = width + 2 * _NAME_MARGIN_PX, height + 2 * _NAME_MARGIN_PX
@@ -134,7 +134,7 @@ def _overlap(one: _Box, other: _Box) -> bool:
 def _write_name(
     image: UInt8[np.ndarray, "height width 3"], text: str, place: _Box, colour: tuple[int, int, int]
 ) -> None:
-    """Write on a ground of the colour."""
+    """Write a name on a background of the given color."""
     left, top, right, bottom = place
     cv2.rectangle(image, (left, top), (right - 1, bottom - 1), colour, cv2.FILLED)
     ink = (0, 0, 0) if _brightness(colour) > _BRIGHT else (255, 255, 255)
@@ -145,15 +145,15 @@ def _write_name(
 def tile(
     rows: Sequence[Sequence[UInt8[np.ndarray, "_ _ 3"]]], gap_px: int = 4, titles: Sequence[str] = ()
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Set images in a table on white, each at the top left of a cell as large as the largest image.
+    """Arrange images in a table on white. Each cell is as large as the largest image.
 
     Args:
-        rows: The images.
-        gap_px: Space between cells.
-        titles: What to write above the columns, one for each.
+        rows: Images of each row.
+        gap_px: Space between cells, in pixels.
+        titles: Titles of the columns, one for each column.
 
     Raises:
-        ValueError: if there is no image, or another number of titles than of columns.
+        ValueError: There is no image, or the number of titles differs from the number of columns.
     """
     images = [image for row in rows for image in row]
     if not images:
@@ -184,15 +184,15 @@ def _heading(titles: Sequence[str], cell_width: int, width: int) -> UInt8[np.nda
 def with_legend(
     picture: UInt8[np.ndarray, "height width 3"], names: Sequence[str], palette: Palette
 ) -> UInt8[np.ndarray, "taller wider 3"]:
-    """Add a legend below a picture: a swatch of the color and the name of each class, in columns on white.
+    """Add a legend below a picture: the color and the name of each class, in columns on white.
 
     Args:
-        picture: The picture; it gets a white margin on the right if it is narrower than a name.
-        names: Names of the classes; without any, the picture is returned unchanged.
+        picture: Picture. It gets a white margin on the right if it is narrower than a name.
+        names: Names of the classes. Without names the picture is returned unchanged.
         palette: Colors of the classes.
 
     Raises:
-        ValueError: if there is another number of names than of colors.
+        ValueError: The number of names differs from the number of colors.
     """
     if len(names) != len(palette):
         raise ValueError(f"expected one name for each of {len(palette)} colors, got {list(names)}")

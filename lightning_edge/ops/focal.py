@@ -16,10 +16,10 @@ def center_focal_loss(
 
     Args:
         scores: Logits.
-        target: 1 in the middle of an object; near it between 0 and 1, where a wrong yes costs less.
-        counts: Which cells count.
-        alpha: Exponent that takes weight off cells that are right already.
-        beta: Exponent that takes weight off cells near a middle.
+        target: 1 at the center of an object. Near it between 0 and 1, where false positives cost less.
+        counts: Whether each cell counts.
+        alpha: Exponent that reduces the weight of cells that are already correct.
+        beta: Exponent that reduces the weight of cells near a center.
     """
     probability = scores.sigmoid()
     positive = -F.logsigmoid(scores) * (1 - probability) ** alpha

@@ -1,7 +1,7 @@
-"""Gradient noise: how far the gradients of single examples scatter about their mean.
+"""Gradient noise: the variance of the gradients of single examples.
 
-Source: McCandlish et al., arXiv:1812.06162, appendix A.1, for batches of two sizes; here one of them is the mean of
-several of the other, which may differ in size.
+Source: McCandlish et al., arXiv:1812.06162, appendix A.1, for batches of two sizes. Here the larger batch is the union
+of several smaller ones, which may differ in size.
 """
 
 from typing import NamedTuple
@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 class GradientNoise(NamedTuple):
-    """Unbiased estimates from one step; only their means over many steps are of use, and may be divided."""
+    """Unbiased estimates from one step. Average each over many steps before dividing one by the other."""
 
     variance: Float[Tensor, ""]
     """Trace of the covariance of the gradients of single examples."""
     squared_gradient: Float[Tensor, ""]
-    """Squared norm of their mean; an estimate may be negative."""
+    """Squared norm of the mean gradient. An estimate can be negative."""
 
 
 def gradient_noise(
@@ -27,14 +27,15 @@ def gradient_noise(
 ) -> GradientNoise:
     """Estimate the noise from the gradients of several parts and of their mean.
 
-    The squared norm of a part's gradient exceeds that of the true one by ``variance / size``, on average, that of the
-    mean of all parts by as much divided by ``num_parts``. Examples drawn without replacement give the same variance.
+    On average, the squared norm of a part's gradient exceeds that of the true gradient by ``variance / size``. For the
+    mean of all parts, the excess is divided by ``num_parts``. Examples drawn without replacement give the same
+    variance.
 
     Args:
         part_square: Mean over the parts of the squared norm of their gradients.
         whole_square: Squared norm of the mean of these gradients.
-        inverse_size: Mean over the parts of 1 / examples.
-        num_parts: How many parts, 2 or more.
+        inverse_size: Mean over the parts of 1 / number of examples.
+        num_parts: Number of parts, at least 2.
     """
     variance = (part_square - whole_square) / (inverse_size * (1 - 1 / num_parts))
     return GradientNoise(variance, whole_square - variance * inverse_size / num_parts)

@@ -10,10 +10,11 @@ from lightning_edge.contracts import IGNORE_INDEX
 def confusion_matrix(
     prediction: Int[Tensor, "*shape"], mask: Int[Tensor, "*shape"], num_classes: int
 ) -> Int64[Tensor, "classes classes"]:
-    """Counts of true (rows) and predicted classes (columns) over the pixels that are labelled.
+    """Counts of true classes (rows) and predicted classes (columns) over the labeled pixels.
 
     Raises:
-        ValueError: A label is neither a class nor ``IGNORE_INDEX``, or the prediction of a labelled pixel is no class.
+        ValueError: A label is neither a class nor ``IGNORE_INDEX``, or the prediction of a labeled pixel is not a
+            class.
     """
     counted = mask != IGNORE_INDEX
     label, predicted = mask[counted], prediction[counted]
@@ -29,19 +30,19 @@ def confusion_matrix(
 
 
 def class_iou(confusion: Int[Tensor, "*batch classes classes"]) -> Float[Tensor, "*batch classes"]:
-    """IoU of each class, in [0, 1]; NaN for a class that neither truth nor prediction contains.
+    """IoU of each class, in [0, 1]; NaN for a class that is neither in the labels nor in the prediction.
 
-    Rows of ``confusion`` are true classes, columns predicted ones, as in torchmetrics.
+    Rows of ``confusion`` are true classes and columns are predicted classes, as in torchmetrics.
     """
     hits = confusion.diagonal(dim1=-2, dim2=-1)
     union = confusion.sum(-1) + confusion.sum(-2) - hits
-    return hits / union  # 0 / 0 is the NaN promised
+    return hits / union  # 0 / 0 is NaN
 
 
 def mean_iou(confusion: Int[Tensor, "*batch classes classes"]) -> Float[Tensor, "*batch"]:
-    """Mean of the class IoUs, over the classes that occur, in [0, 1].
+    """Mean IoU over the classes that occur, in [0, 1].
 
-    The confusion matrix is summed over the data set first (``cityscapesScripts``, evalPixelLevelSemanticLabeling);
-    the mean of each image's IoU is another number.
+    The confusion matrix is summed over the data set first (``cityscapesScripts``, evalPixelLevelSemanticLabeling); the
+    mean of the IoUs of single images would be another number.
     """
     return class_iou(confusion).nanmean(-1)

@@ -1,4 +1,4 @@
-"""Names of classes and domains as parts of the keys of scores."""
+"""Names of classes and domains as parts of metric keys."""
 
 import re
 from collections import Counter
@@ -6,17 +6,17 @@ from collections.abc import Collection, Sequence
 
 
 def key_of(name: str) -> str:
-    """A name in which all but letters and digits are underscores, because a slash would split a key in the logs."""
+    """A name with underscores instead of all other characters than letters and digits, because a slash splits keys."""
     return re.sub(r"[\W_]+", "_", name).strip("_")
 
 
 def distinct_keys(names: Sequence[str], kind: str, taken: Collection[str] = ()) -> tuple[str, ...]:
-    """A part of a key for each name: ``dawn_dusk_clear`` of "dawn/dusk clear".
+    """Unique key parts for names, such as ``dawn_dusk_clear`` for "dawn/dusk clear".
 
     Args:
         names: Names of classes or domains.
-        kind: What is named, such as "class".
-        taken: Keys of other scores; a name that would give one of them has its kind behind it, ``small_class``.
+        kind: Kind of the named things, such as "class".
+        taken: Keys of other metrics. If a name would have one of them, the kind is appended, as in ``small_class``.
 
     Raises:
         ValueError: Two names would have the same key, so that one score would overwrite the other, or a name has

@@ -1,4 +1,4 @@
-"""Ordinary differential equations by fixed steps; :mod:`~lightning_edge.ops.ode_gradients` has ways to gradients."""
+"""Fixed-step solvers of ordinary differential equations; gradients: :mod:`~lightning_edge.ops.ode_gradients`."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,25 +11,25 @@ State = Any
 """A tensor, or tuples, lists and dicts of tensors."""
 
 Field = Callable[[float, State], State]
-"""Time derivative of a state, called as ``field(time, state)``; it has the state's structure."""
+"""Time derivative of a state, called as ``field(time, state)``. It has the structure of the state."""
 
 Step = Callable[[Field, float, float, State], State]
 """State after a step, called as ``step(field, time, duration, state)``."""
 
 
 def euler(field: Field, time: float, duration: float, state: State) -> State:
-    """One evaluation, an error that falls with the step."""
+    """Euler's method: one evaluation per step, first-order accuracy."""
     return _add(state, duration, field(time, state))
 
 
 def midpoint(field: Field, time: float, duration: float, state: State) -> State:
-    """Two evaluations (RK2), an error that falls with the square of the step."""
+    """Midpoint method (RK2): two evaluations per step, second-order accuracy."""
     middle = _add(state, duration / 2, field(time, state))
     return _add(state, duration, field(time + duration / 2, middle))
 
 
 def rk4(field: Field, time: float, duration: float, state: State) -> State:
-    """Four evaluations, the classical method of Runge and Kutta: an error that falls with the step's fourth power."""
+    """Classical Runge-Kutta method (RK4): four evaluations per step, fourth-order accuracy."""
     half = duration / 2
     slope1 = field(time, state)
     slope2 = field(time + half, _add(state, half, slope1))
@@ -40,11 +40,11 @@ def rk4(field: Field, time: float, duration: float, state: State) -> State:
 
 
 STEPS: dict[str, Step] = {"euler": euler, "midpoint": midpoint, "rk4": rk4}
-"""By name."""
+"""Integration schemes by name."""
 
 
 class Solve(NamedTuple):
-    """Equal steps that are to be made."""
+    """An integration by equal steps."""
 
     field: Field
     step: Step
@@ -52,10 +52,10 @@ class Solve(NamedTuple):
     start_time: float
     end_time: float
     module: nn.Module | None
-    """What the field computes with, as far as its gradient and its batch norms are concerned."""
+    """Module that the field uses, for its gradient and its batch norms."""
 
     def run(self, first: int, last: int, state: State) -> State:
-        """State after the steps from one up to another."""
+        """State after the steps from ``first`` to ``last``, of which ``last`` is excluded."""
         duration = (self.end_time - self.start_time) / self.num_steps
         for index in range(first, last):
             state = self.step(self.field, self.start_time + index * duration, duration, state)
@@ -63,7 +63,7 @@ class Solve(NamedTuple):
 
 
 Gradient = Callable[[Solve, State], State]
-"""Makes all steps of a solve so that a gradient flows through them."""
+"""Function that makes all steps of a solve so that gradients flow through them."""
 
 
 def odeint(
@@ -80,20 +80,22 @@ def odeint(
     """State at the end time, after equal steps.
 
     Args:
-        field: Time derivative.
-        state: At the start time.
-        num_steps: How many.
-        step: :func:`euler`, :func:`midpoint`, :func:`rk4` or another.
-        gradient: One of :mod:`~lightning_edge.ops.ode_gradients`; if ``None`` everything that is computed is kept.
-        start_time: Of the state.
-        end_time: Of the result; before the start to go back.
-        module: What the field computes with, whose batch norms note the statistics of each step once, however often a
-            gradient needs it; the field itself if that is a module.
-        check_finite: Look whether the result is finite, which a GPU has to wait for; ``torch.compile`` leaves it out.
+        field: Time derivative of the state.
+        state: State at the start time.
+        num_steps: Number of steps.
+        step: Integration scheme: :func:`euler`, :func:`midpoint`, :func:`rk4` or your own.
+        gradient: Function of :mod:`~lightning_edge.ops.ode_gradients`. ``None`` is plain backpropagation, which keeps
+            all intermediate results.
+        start_time: Time of the given state.
+        end_time: Time of the result. It can be before the start time.
+        module: Module that the field uses; the field itself if that is a module. Its batch norms update their
+            statistics once for each step, even if a gradient repeats the step.
+        check_finite: Whether to check that the result is finite, for which the host has to wait for the GPU. With
+            ``torch.compile`` there is no check.
 
     Raises:
-        ValueError: There is no step.
-        FloatingPointError: The result is not finite, and ``check_finite``.
+        ValueError: ``num_steps`` is less than 1.
+        FloatingPointError: The result is not finite, and ``check_finite`` is set.
     """
     if num_steps < 1:
         raise ValueError(f"expected num_steps of at least 1, got {num_steps}")
@@ -108,11 +110,11 @@ def odeint(
 
 
 def times_of(step: Step, num_steps: int) -> tuple[float, ...]:
-    """The times, from 0 to 1, at which so many steps look at their field, ascending."""
+    """The times from 0 to 1 at which the field is evaluated, in ascending order."""
     seen: set[float] = set()
 
     def look(time: float, state: State) -> State:
-        seen.add(round(time, 9))  # the end of a step and the beginning of the next are one
+        seen.add(round(time, 9))  # the end of a step and the start of the next are the same time
         return state
 
     odeint(look, torch.zeros(1), num_steps, step)

@@ -1,8 +1,9 @@
-"""Ways to the gradient of a differential equation's solution that differ in memory, and one that differs in value.
+"""Gradients of the solution of a differential equation, which trade memory for computation.
 
-The first three give the gradient of the steps that were made (discretise, then optimise), exact whatever their number.
-Sources: Gholami et al., *ANODE*, arXiv:1902.10298, for keeping one state of a block; Griewank and Walther, ACM TOMS 26
-(2000), for how few states suffice; Chen et al., *Neural ODEs*, arXiv:1806.07366, for the continuous adjoint.
+The first three compute the exact gradient of the discrete steps (discretize, then optimize). The continuous adjoint has
+another value. Sources: Gholami et al., *ANODE*, arXiv:1902.10298, for one checkpoint per block; Griewank and Walther,
+ACM TOMS 26 (2000), for the minimal number of checkpoints; Chen et al., *Neural ODEs*, arXiv:1806.07366, for the
+continuous adjoint.
 """
 
 from collections.abc import Callable
@@ -19,18 +20,18 @@ from lightning_edge.ops.ode import Gradient, Solve, State
 
 
 def block_checkpoint(solve: Solve, state: State) -> State:
-    """Keep the first state, and make all steps again for the gradient: the way of ANODE.
+    """Keep the first state, and repeat all steps for the gradient, as in ANODE.
 
-    Between forward and backward pass one state is kept; during the backward pass what all steps compute. ``n`` steps
-    are evaluated ``2 n`` times.
+    Between the forward and the backward pass one state is kept. During the backward pass the intermediate results of
+    all steps are kept. ``n`` steps need ``2 n`` evaluations.
     """
     return _checkpointed(lambda state: solve.run(0, solve.num_steps, state), state, solve)
 
 
 def step_checkpoint(solve: Solve, state: State) -> State:
-    """Keep the first state; in the backward pass those of all steps, and what one step computes.
+    """Keep the first state; in the backward pass, keep all states and the intermediate results of one step.
 
-    ``n`` steps are evaluated ``3 n - 1`` times.
+    ``n`` steps need ``3 n - 1`` evaluations.
     """
 
     def steps(state: State) -> State:
@@ -42,10 +43,10 @@ def step_checkpoint(solve: Solve, state: State) -> State:
 
 
 def binomial_checkpoint(solve: Solve, state: State) -> State:
-    """Keep the first state, and halve the steps until one is left to find the gradient of.
+    """Keep the first state, and halve the sequence of steps recursively until it has one step.
 
-    During the backward pass about ``log2(n)`` states are kept, and what one step computes; ``n`` steps are evaluated
-    ``2 n + n log2(n) / 2`` times.
+    During the backward pass about ``log2(n)`` states and the intermediate results of one step are kept. ``n`` steps
+    need ``2 n + n log2(n) / 2`` evaluations.
     """
 
     def halve(first: int, last: int, state: State) -> State:
@@ -58,10 +59,11 @@ def binomial_checkpoint(solve: Solve, state: State) -> State:
 
 
 def continuous_adjoint(solve: Solve, state: State) -> State:
-    """Keep the last state, and solve the adjoint equation back in time by the same steps: the way of Neural ODEs.
+    """Keep the last state, and solve the adjoint equation backward in time by the same steps, as in Neural ODEs.
 
-    Optimise, then discretise: the gradient is that of the exact solution and not of the steps made, and going back need
-    not come to where the forward pass began. For comparison; parameters are those of the solve's module.
+    This is optimize, then discretize: the gradient approximates that of the exact solution and not that of the discrete
+    steps, and the backward solution may not return to the initial state. It is meant for comparisons. Gradients are
+    computed for the parameters of the solve's module.
     """
     parameters = tuple(solve.module.parameters()) if solve.module is not None else ()
     values, spec = tree_flatten(state)
@@ -75,7 +77,7 @@ GRADIENTS: dict[str, Gradient | None] = {
     "binomial_checkpoint": binomial_checkpoint,
     "continuous_adjoint": continuous_adjoint,
 }
-"""By name; ``backprop`` keeps everything."""
+"""Gradient functions by name. ``backprop`` keeps all intermediate results."""
 
 
 class _ContinuousAdjoint(torch.autograd.Function):
@@ -85,7 +87,7 @@ class _ContinuousAdjoint(torch.autograd.Function):
             end, _ = tree_flatten(solve.run(0, solve.num_steps, tree_unflatten(list(inputs[:num_values]), spec)))
         ctx.solve, ctx.spec, ctx.parameters = solve, spec, inputs[num_values:]
         device = inputs[0].device.type
-        device = device if torch.amp.is_autocast_available(device) else "cpu"  # meta has none
+        device = device if torch.amp.is_autocast_available(device) else "cpu"  # the device "meta" has no autocast
         ctx.autocast = device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
         ctx.save_for_backward(*end)
         return tuple(end)
@@ -103,8 +105,14 @@ class _ContinuousAdjoint(torch.autograd.Function):
                 state, _ = _run_on(_buffers(solve.module), slope, tree_unflatten(values, ctx.spec), solve.module)
                 slopes, _ = tree_flatten(state)
                 wanted = [*values, *parameters]
-                found = torch.autograd.grad(slopes, wanted, [-part for part in adjoint], materialize_grads=True)
-            return [slope.detach() for slope in slopes], list(found[: len(values)]), list(found[len(values) :])
+                input_gradients = torch.autograd.grad(
+                    slopes, wanted, [-part for part in adjoint], materialize_grads=True
+                )
+            return (
+                [slope.detach() for slope in slopes],
+                list(input_gradients[: len(values)]),
+                list(input_gradients[len(values) :]),
+            )
 
         start = list(ctx.saved_tensors), list(adjoint), [torch.zeros_like(parameter) for parameter in parameters]
         back = solve._replace(field=field, start_time=solve.end_time, end_time=solve.start_time)
@@ -115,26 +123,26 @@ class _ContinuousAdjoint(torch.autograd.Function):
 
 
 def _checkpointed(run: Callable[[State], State], state: State, solve: Solve) -> State:
-    """Run without keeping anything but the state, and again when the gradient is asked for.
+    """Run and keep only the initial state, and run again when the gradient is computed.
 
-    Batch norms note statistics in buffers, once for each step and not again when it is computed again. So the run
-    reads and writes copies of the buffers, as a function without side effects, which ``torch.compile`` needs as well.
+    Batch norms must update their buffers once for each step, and not again when the step is repeated. So the run reads
+    and writes copies of the buffers, as a function without side effects. ``torch.compile`` needs this as well.
     """
     if not torch.is_grad_enabled():
         return run(state)
     buffers = _buffers(solve.module)
     if not buffers:
         return checkpoint(run, state, use_reentrant=False)
-    copies = {name: buffer.clone() for name, buffer in buffers.items()}  # the checkpoint keeps what it is given
-    end, noted = checkpoint(_run_on, copies, run, state, solve.module, use_reentrant=False)
+    copies = {name: buffer.clone() for name, buffer in buffers.items()}  # the checkpoint keeps its arguments
+    end, updated = checkpoint(_run_on, copies, run, state, solve.module, use_reentrant=False)
     with torch.no_grad():
         for name, buffer in buffers.items():
-            buffer.copy_(noted[name])
+            buffer.copy_(updated[name])
     return end
 
 
 class _WithModule(nn.Module):
-    """A function as a module that has the one that the function computes with as a part."""
+    """Wraps a function as a module, with the module that the function uses as a submodule."""
 
     def __init__(self, module: nn.Module, run: Callable[[State], State]) -> None:
         super().__init__()
@@ -148,7 +156,7 @@ class _WithModule(nn.Module):
 def _run_on(
     buffers: dict[str, Tensor], run: Callable[[State], State], state: State, module: nn.Module | None
 ) -> tuple[State, dict[str, Tensor]]:
-    """Run while a module has copies of some buffers in place of its own: the result, and what the copies then hold."""
+    """Run while a module uses copies of its buffers. Returns the result and the updated copies."""
     if module is None or not buffers:
         return run(state), {}
     copies = {f"module.{name}": buffer.clone() for name, buffer in buffers.items()}

@@ -1,4 +1,4 @@
-"""Colors for classes that have none of their own."""
+"""Default colors for classes without a palette."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,15 +12,15 @@ Palette = Sequence[tuple[int, int, int]]
 
 _LEVELS = range(0, 256, 17)
 _LEAST_BRIGHTNESS = 204
-"""Of the strongest channel, so that no color is near the black of ignored pixels."""
+"""Smallest value of the brightest channel, so that no color is near the black of ignored pixels."""
 
 
 @lru_cache
 def default_palette(num_classes: int) -> Palette:
-    """Bright colors that are easy to tell apart.
+    """Bright colors that are easy to distinguish.
 
     Each color is the one farthest in CIELAB from black, white and all colors before it, so class 3 has the same color
-    whatever the number of classes. Source: Glasbey et al., *Colour displays for categorical images*, Color Research and
+    whatever the number of classes. Source: Glasbey et al., *Color displays for categorical images*, Color Research and
     Application 32, 2007.
     """
     bright = [color for color in product(_LEVELS, _LEVELS, _LEVELS) if max(color) >= _LEAST_BRIGHTNESS]

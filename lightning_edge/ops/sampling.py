@@ -1,7 +1,7 @@
-"""Which of many samples to take."""
+"""Selection of samples."""
 
 
 def evenly_spaced(total: int, count: int) -> list[int]:
-    """Rising indices of ``count`` of ``total`` samples at even distances; all where there are fewer."""
+    """Ascending, evenly spaced indices of ``count`` of ``total`` samples; all indices if there are fewer."""
     count = min(count, total)
     return [position * total // count for position in range(count)]

@@ -1,4 +1,4 @@
-"""The shift operation: channels move by whole pixels, each in its own direction, without arithmetic.
+"""The shift operation, which moves each channel by whole pixels in its own direction, without arithmetic.
 
 Source: Wu et al., *Shift: A Zero FLOP, Zero Parameter Alternative to Spatial Convolutions*, arXiv:1711.08141.
 """
@@ -19,11 +19,11 @@ from lightning_edge.ops.shift_cpu import has_integers_of_its_size, shift_planes
 from lightning_edge.ops.shift_operators import shift_by_convolution, shift_by_pads, shift_by_slices
 
 _CACHE_BYTES = 2**21
-"""Of shifted samples that are multiplied at once: of 256 KiB to 2 MiB the fastest for most of eight shapes."""
+"""Size of the shifted samples that are multiplied at once. From 256 KiB to 2 MiB, it is fastest for most shapes."""
 
 
 class Shift(NamedTuple):
-    """How a number of neighbouring channels moves: ``out[y, x] = image[y + dy_px, x + dx_px]``."""
+    """Shift of a number of adjacent channels: ``out[y, x] = image[y + dy_px, x + dx_px]``."""
 
     num_channels: int
     dy_px: int
@@ -31,33 +31,33 @@ class Shift(NamedTuple):
 
 
 def grid_shifts(num_channels: int, kernel_size: int = 3, dilation: int = 1) -> tuple[Shift, ...]:
-    """The shifts of the paper: equally many channels for each place of a kernel; those left over do not move.
+    """The shifts of the paper: equally many channels for each position of a kernel. Remaining channels do not move.
 
     Args:
-        num_channels: Channels of the image.
-        kernel_size: Places of the kernel in each direction, odd.
-        dilation: Pixels from place to place.
+        num_channels: Number of channels of the image.
+        kernel_size: Number of positions of the kernel in each direction. It must be odd.
+        dilation: Distance between positions, in pixels.
 
     Raises:
-        ValueError: The kernel is even, the dilation is less than a pixel, or there are fewer channels than places.
+        ValueError: The kernel size is even, the dilation is less than 1, or there are fewer channels than positions.
     """
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ValueError(f"expected an odd kernel_size of at least 1, got {kernel_size}")
     if dilation < 1:
         raise ValueError(f"expected dilation of at least 1, got {dilation}")
     if dilation != int(dilation):
-        raise ValueError(f"expected a whole number as dilation, got {dilation}")
+        raise ValueError(f"expected dilation to be a whole number, got {dilation}")
     each, left = divmod(num_channels, kernel_size**2)
     if each == 0:
-        raise ValueError(f"expected a channel for each of {kernel_size**2} places of the kernel, got {num_channels}")
-    # this order lets all of them be one copy in memory, see `shift_cpu`
+        raise ValueError(f"expected num_channels of at least kernel_size**2 ({kernel_size**2}), got {num_channels}")
+    # in this order all shifts are one copy in memory, see `shift_cpu`
     steps = [int(dilation) * (kernel_size // 2 - place) for place in range(kernel_size)]
     shifts = tuple(Shift(each, dy, dx) for dx in steps for dy in steps)
     return (*shifts, Shift(left, 0, 0)) if left else shifts
 
 
 def shifts_of_offsets(offsets: Sequence[tuple[int, int]]) -> tuple[Shift, ...]:
-    """Shifts by which each channel reads from an offset of its own, pixels down and right: it moves up and left."""
+    """Shifts that read each channel from its own offset, in pixels down and right. So the channel moves up and left."""
     return tuple(Shift(len(list(same)), dy, dx) for (dy, dx), same in groupby(offsets))
 
 
@@ -66,23 +66,24 @@ def shift2d(
     shifts: Sequence[Shift],
     out: Shaped[Tensor, "batch channels height width"] | None = None,
 ) -> Shaped[Tensor, "batch channels height width"]:
-    """Move channels by whole pixels; what comes in from outside the picture is zero.
+    """Move channels by whole pixels, with zeros from outside of the image.
 
-    Exact in every type, complex numbers included: values are copied. The result has the memory format of the image. On
-    a CPU the contiguous one is much faster than ``channels_last``. On a GPU the first call for each number of channels
-    and size of image compiles a kernel, some tenths of a second, and must come before a CUDA graph is recorded.
+    The shift is exact in every data type, including complex numbers, because values are copied. The result has the
+    memory format of the image. On a CPU the contiguous format is much faster than ``channels_last``. On a GPU the first
+    call for each number of channels and image size compiles a kernel, which takes some tenths of a second and must
+    happen before a CUDA graph is recorded.
 
-    Gradients, tangents of forward mode, transforms of ``torch.func``, ``torch.compile``, ``torch.export`` and
-    ``torch.jit.trace`` see the same values. An ONNX graph holds a depthwise convolution with one-hot kernels, which
-    onnxruntime runs fastest within a net; around an infinite pixel it makes NaN.
+    Gradients, forward-mode tangents, transforms of ``torch.func``, ``torch.compile``, ``torch.export`` and
+    ``torch.jit.trace`` give the same values. An ONNX graph contains a depthwise convolution with one-hot kernels, which
+    is the fastest form for onnxruntime within a net. It gives NaN around an infinite pixel.
 
     Args:
-        image: Contiguous or ``channels_last``; of another layout a contiguous copy is shifted.
-        shifts: For all channels in their order, such as ``grid_shifts(channels)``.
-        out: Receives the result; it shares no memory with the image, and no gradient flows through it.
+        image: Contiguous or ``channels_last`` image. With another layout, a contiguous copy is shifted.
+        shifts: Shifts of all channels in their order, such as ``grid_shifts(channels)``.
+        out: Tensor that receives the result. It must not share memory with the image, and no gradient flows through it.
 
     Raises:
-        ValueError: The shifts are of another number of channels, or ``out`` does not suit the image.
+        ValueError: The shifts are for another number of channels, or ``out`` does not match the image.
     """
     shifts = tuple(shifts)
     _check_channels(image, sum([shift[0] for shift in shifts]))
@@ -96,7 +97,7 @@ def shift2d(
 
 
 def _is_plain(*tensors: Tensor | None) -> bool:
-    """Whether nothing follows what is done with the tensors, so that their memory may be copied behind its back."""
+    """Whether no gradient, transform or compiler tracks the tensors, so that their memory can be copied directly."""
     if torch.compiler.is_compiling() or _needs_operators() or torch._C._len_torch_dispatch_stack():
         return False
     with_gradients = torch.is_grad_enabled()
@@ -109,7 +110,7 @@ def _is_plain(*tensors: Tensor | None) -> bool:
 
 
 def _needs_operators() -> bool:
-    """Whether a derivative in forward mode, a transform, an export or a trace is made, which know torch's operators."""
+    """Whether a forward-mode derivative, a transform, an export or a trace is active, which need torch's operators."""
     return (
         forward_ad._current_level >= 0
         or torch._C._are_functorch_transforms_active()
@@ -119,7 +120,7 @@ def _needs_operators() -> bool:
 
 
 def _follow(image: Tensor, shifts: Sequence[Shift]) -> Tensor:
-    """The shift for those who follow what is done with the image."""
+    """The shift for gradients, transforms and compilers that track the image."""
     if not _needs_operators():
         return _shift(image, [value for shift in shifts for value in shift])
     if torch.onnx.is_in_onnx_export() and image.is_floating_point():
@@ -128,13 +129,13 @@ def _follow(image: Tensor, shifts: Sequence[Shift]) -> Tensor:
 
 
 def opposite(shifts: Sequence[Shift]) -> tuple[Shift, ...]:
-    """The shifts that bring channels back, which are those of the gradient."""
+    """The inverse shifts, which are those of the gradient."""
     return tuple(Shift(num, -dy, -dx) for num, dy, dx in shifts)
 
 
 @torch.library.custom_op("lightning_edge::shift", mutates_args=())
 def _shift(image: Tensor, plan: list[int]) -> Tensor:
-    """The shift with a gradient, opaque to ``torch.compile``; the shifts stand in one row of numbers."""
+    """The shift with a gradient, opaque to ``torch.compile``. The shifts are flattened to one list of numbers."""
     image = _dense(image)
     return _copy(image, _shifts(plan), torch.empty_like(image))
 
@@ -167,9 +168,11 @@ def _dense(image: Tensor) -> Tensor:
 
 def _check_channels(image: Tensor, num_channels: int) -> None:
     if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
-        return  # sizes are tensors then, and a warning would say that they were compared
+        return  # in a trace sizes are tensors, and comparing them gives a warning
     if num_channels != image.shape[1]:
-        raise ValueError(f"expected shifts of {image.shape[1]} channels, those of the image, got {num_channels}")
+        raise ValueError(
+            f"expected shifts for the {image.shape[1]} channels of the image, got shifts for {num_channels}"
+        )
 
 
 def _check_out(image: Tensor, out: Tensor) -> None:
@@ -179,18 +182,18 @@ def _check_out(image: Tensor, out: Tensor) -> None:
             f"{out.dtype} {tuple(out.shape)} on {out.device}"
         )
     if torch.is_grad_enabled() and (image.requires_grad or out.requires_grad):
-        raise ValueError("expected out where no gradient is asked for, got an image or out that requires one")
+        raise ValueError("expected no gradient to be required with out, got an image or out that requires one")
 
 
 def _check_memory(image: Tensor, out: Tensor) -> Tensor:
     if out.untyped_storage().data_ptr() == image.untyped_storage().data_ptr():
-        raise ValueError("expected out with memory of its own, got one that shares the image's")
+        raise ValueError("expected out with its own memory, got a tensor that shares memory with the image")
     return out
 
 
 def _copy(image: Tensor, shifts: tuple[Shift, ...], out: Tensor) -> Tensor:
-    """Write the shifted image by the way for its device and layout."""
-    # torch may leave a change of sign for later, and then memory holds other values
+    """Write the shifted image by the implementation for its device and layout."""
+    # torch can delay a conjugation or negation, and then the memory has other values
     is_in_memory = not (image.is_conj() or image.is_neg() or out.is_conj() or out.is_neg())
     if (
         is_in_memory
@@ -214,28 +217,28 @@ def shift_pointwise(
     weight: Float[Tensor, "filters channels"],
     bias: Float[Tensor, " filters"] | None = None,
 ) -> Float[Tensor, "batch filters height width"]:
-    """A shift and the 1x1 convolution that follows it.
+    """A shift followed by a 1x1 convolution.
 
-    On a CPU without gradients, a contiguous image is shifted a few samples at a time, which the product then finds in
-    the cache; everywhere else the two run one after the other.
+    On a CPU without gradients, a contiguous image is shifted a few samples at a time, so that the matrix product reads
+    them from the cache. In all other cases the two operations run one after the other.
 
     Args:
-        image: As for :func:`shift2d`.
-        shifts: As for :func:`shift2d`.
-        weight: Of the convolution.
-        bias: Of the convolution.
+        image: See :func:`shift2d`.
+        shifts: See :func:`shift2d`.
+        weight: Weights of the convolution.
+        bias: Bias of the convolution.
 
     Raises:
-        ValueError: The shifts are of another number of channels.
+        ValueError: The shifts are for another number of channels.
     """
     is_for_cache = image.is_cpu and image.is_contiguous() and image.dtype == weight.dtype == torch.float32
-    # only of devices that it knows may torch be asked whether it casts, and meta is none
+    # torch raises an error if asked for the autocast state of the device "meta"
     if not is_for_cache or torch.is_autocast_enabled("cpu") or not _is_plain(image, weight, bias):
         return F.conv2d(shift2d(image, shifts), weight[..., None, None], bias)
     shifts = tuple(shifts)
     _check_channels(image, sum([shift[0] for shift in shifts]))
     batch, _, height, width = image.shape
-    # the product is parallel over samples
+    # the matrix product is parallel over samples
     size = max(torch.get_num_threads(), _CACHE_BYTES * batch // max(1, image.nbytes)) if batch else 1
     if batch <= size:
         out = torch.matmul(weight, _copy(image, shifts, torch.empty_like(image)).flatten(2))

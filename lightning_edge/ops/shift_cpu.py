@@ -1,8 +1,9 @@
-"""Shifts of contiguous images on a CPU, each pixel read and written once.
+"""Shifts of contiguous images on a CPU, which read and write each pixel once.
 
-In memory a shift by (dy, dx) is a copy from ``dy * width + dx`` further on, except that rows and columns run into each
-other. What ran into the wrong place is made zero by a bit mask in the same pass; as bits, because zero times infinity
-is none. Which copies these are is worked out once for each size of image: a small image takes less time than that.
+In memory a shift by (dy, dx) is a copy from an address that is ``dy * width + dx`` values further, except that pixels
+wrap around at the ends of rows and planes. Wrapped pixels are set to zero by a bit mask in the same pass. It is a bit
+mask because zero times infinity is not zero. The copies are planned once for each image size, because the plan takes
+longer than the shift of a small image.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,15 +14,15 @@ import torch
 from torch import Tensor
 
 _Shifts = Sequence[tuple[int, int, int]]
-"""Number of channels, pixels down and pixels right for each."""
+"""Number of channels, pixels down and pixels right of each shift."""
 
 _INTEGER_OF_BYTES = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class _Step(NamedTuple):
-    """A part of the result, and the part of the image that it is a copy of; zero if there is none.
+    """A part of the result, and the part of the image that it is copied from; zero if there is none.
 
-    Both are arrays of the same axes, which begin at a place in memory counted from that of the image.
+    Both are strided arrays with the same axes. Their offsets in memory are counted from the start of the image.
     """
 
     axes: tuple[int, ...]
@@ -30,11 +31,11 @@ class _Step(NamedTuple):
     from_strides: tuple[int, ...] | None = None
     come_from: int = 0
     mask: Tensor | None = None
-    """Bits that are kept; all if there is none."""
+    """Bits that are kept; all bits if ``None``."""
 
 
 def has_integers_of_its_size(image: Tensor) -> bool:
-    """Whether :func:`shift_planes` can copy the values as integers: there are none of 16 bytes."""
+    """Whether :func:`shift_planes` can copy the values as integers. There are no integers of 16 bytes."""
     return image.itemsize in _INTEGER_OF_BYTES
 
 
@@ -58,7 +59,7 @@ def shift_planes(image: Tensor, shifts: _Shifts, out: Tensor) -> Tensor:
 
 @lru_cache(maxsize=512)
 def _plan(shifts: tuple[tuple[int, int, int], ...], shape: torch.Size, integer: torch.dtype) -> tuple[_Step, ...]:
-    """All that is to be done for images of a shape."""
+    """All steps for images of a shape."""
     steps: list[_Step] = []
     first = 0
     if grid := _find_grid(shifts, *shape[2:]):
@@ -72,9 +73,9 @@ def _plan(shifts: tuple[tuple[int, int, int], ...], shape: torch.Size, integer: 
 
 
 def _find_grid(shifts: tuple[tuple[int, int, int], ...], height: int, width: int) -> tuple[int, int, int] | None:
-    """Places in each direction, pixels between them and channels at each, where shifts begin with a grid's.
+    """Kernel size, dilation and channels per position, if the shifts start with a grid; ``None`` otherwise.
 
-    As :func:`~lightning_edge.ops.shift.grid_shifts` orders them: steps fall, columns outside of rows.
+    The order is that of :func:`~lightning_edge.ops.shift.grid_shifts`: descending steps, columns outside of rows.
     """
     each, reach, _ = shifts[0]
     if reach <= 0 or each * height * width < reach * (width + 1):
@@ -88,11 +89,11 @@ def _find_grid(shifts: tuple[tuple[int, int, int], ...], height: int, width: int
 
 
 def _grid_step(size: int, dilation: int, each: int, shape: torch.Size, integer: torch.dtype) -> _Step:
-    """The copy of all channels that make a grid.
+    """The copy of all channels of a grid.
 
-    Along a grid the distance between where a channel is read and where it is written changes evenly, so that both are
-    arrays of five axes with strides. Nothing is read outside of the image, for the grid begins with the step that leads
-    furthest ahead and ends with the one that leads furthest back.
+    Along a grid the distance between the source and the target of a channel changes evenly, so both are strided arrays
+    with five axes. Nothing is read outside of the image, because the grid starts with the largest forward step and ends
+    with the largest backward step.
     """
     batch, num_channels, height, width = shape
     plane, group = height * width, each * height * width
@@ -107,7 +108,7 @@ def _grid_step(size: int, dilation: int, each: int, shape: torch.Size, integer: 
 
 
 def _group_steps(first: int, num: int, dy: int, dx: int, shape: torch.Size, integer: torch.dtype) -> Iterator[_Step]:
-    """The copies of some neighboring channels that move alike."""
+    """The copies of adjacent channels that have the same shift."""
     batch, num_channels, height, width = shape
     plane, begin = height * width, first * height * width
     strides = (num_channels * plane, plane, width, 1)
@@ -125,7 +126,7 @@ def _group_steps(first: int, num: int, dy: int, dx: int, shape: torch.Size, inte
         yield _Step((batch, num, bottom - top, left), strides, to)
         yield _Step((batch, num, bottom - top, width - right), strides, to + right)
     else:
-        # whole rows, and what ran over their ends blanked
+        # whole rows, with the pixels that wrapped around set to zero
         axes = (batch, num, (bottom - top) * width)
         mask = _column_mask(bottom - top, width, dx, integer) if dx else None
         yield _Step(axes, (*strides[:2], 1), to, (*strides[:2], 1), to + step, mask)
@@ -135,7 +136,7 @@ def _group_steps(first: int, num: int, dy: int, dx: int, shape: torch.Size, inte
 
 @lru_cache(maxsize=64)
 def _grid_mask(height: int, width: int, size: int, dilation: int, integer: torch.dtype) -> Tensor:
-    """All bits of the pixels that a place of the grid fills from within the picture: ``[size, size, 1, pixels]``."""
+    """Bit mask of the pixels that a grid position reads from inside the image: ``[size, size, 1, pixels]``."""
     steps = dilation * (size // 2 - torch.arange(size, device="cpu"))
     rows, columns = (_inside(length, steps[:, None]) for length in (height, width))
     inside = columns[:, None, None, :] & rows[None, :, :, None]
@@ -144,7 +145,7 @@ def _grid_mask(height: int, width: int, size: int, dilation: int, integer: torch
 
 @lru_cache(maxsize=64)
 def _column_mask(height: int, width: int, dx: int, integer: torch.dtype) -> Tensor:
-    """All bits of the pixels that a step to the side fills from within their row: ``[pixels]``."""
+    """Bit mask of the pixels that a horizontal step reads from inside their row: ``[pixels]``."""
     return _inside(width, torch.tensor(dx, device="cpu")).to(integer).neg_().repeat(height)
 
 

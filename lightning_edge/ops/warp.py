@@ -9,9 +9,9 @@ from torch import Tensor
 def warp(
     features: Float[Tensor, "batch channels height width"], flow: Float[Tensor, "batch 2 height width"]
 ) -> Float[Tensor, "batch channels height width"]:
-    """Sample ``features`` where ``flow`` points to, bilinearly, with zeros outside.
+    """Sample ``features`` bilinearly at the positions that ``flow`` points to, with zeros outside.
 
-    The propagation of Deep Feature Flow (Zhu et al. 2017, arXiv:1611.07715) and Accel (arXiv:1807.06667).
+    This is the propagation of Deep Feature Flow (Zhu et al. 2017, arXiv:1611.07715) and Accel (arXiv:1807.06667).
 
     Args:
         features: Feature map of an earlier frame.
@@ -27,7 +27,9 @@ def warp(
         tensor([[[[2., 3., 0.]]]])
     """
     height, width = features.shape[-2:]
-    flow = flow.to(torch.promote_types(flow.dtype, torch.float32))  # half precision cannot tell columns 256 and 257
+    flow = flow.to(
+        torch.promote_types(flow.dtype, torch.float32)
+    )  # half precision cannot distinguish the columns 256 and 257
     rows = torch.arange(height, device=flow.device, dtype=flow.dtype)
     columns = torch.arange(width, device=flow.device, dtype=flow.dtype)
     # -1 and 1 are the outer borders of the first and the last cell

@@ -1,5 +1,5 @@
-"""A small street world and writers that give it the layout of real data sets.
+"""A small generated street world, and writers that store it in the layout of real data sets.
 
-``build_town`` makes a scene from a seed, ``render_snippet`` drives a camera through it, ``sample_cityscapes`` and its
-siblings write data sets into the user's cache. It is drawn by NumPy and OpenCV.
+``build_town`` creates a scene from a seed, and ``render_snippet`` moves a camera through it. ``sample_cityscapes`` and
+similar functions write data sets into the user's cache. Rendering uses NumPy and OpenCV.
 """

@@ -1,4 +1,4 @@
-"""Sample data in the folders and files of BDD100K's detection set."""
+"""Sample data in the layout of BDD100K's detection set."""
 
 import json
 import shutil
@@ -49,21 +49,21 @@ def sample_bdd100k(
     domains: Sequence[str] = tuple(LIGHT_AND_WEATHER),
     seed: int = 0,
 ) -> Path:
-    """Root of a data set that reads as BDD100K's detection set, made on the first call.
+    """Folder of a data set in the layout of BDD100K's detection set, which is generated on the first call.
 
-    ``images/100k`` has an image of each of as many worlds, evenly in all domains, half of them in the city.
-    ``labels/det_20`` has the boxes in the format of 2020, ``labels`` the same in the single files of 2018.
-    :mod:`lightning_edge.samples.bdd100k_labels` says which objects are labelled: none with a side below 3 pixels or of
-    which less than a tenth is visible, and persons and vehicles with a side below 5 pixels or of which less than a
-    quarter is visible only as "other person" and "other vehicle".
+    ``images/100k`` has one image of each world, with equally many worlds in all domains, half of them in the city.
+    ``labels/det_20`` has the boxes in the format of 2020, ``labels`` the same boxes in the single files of 2018.
+    Objects with a side below 3 pixels, or of which less than a tenth is visible, are not labeled. Persons and vehicles
+    with a side below 5 pixels, or of which less than a quarter is visible, are labeled as "other person" and "other
+    vehicle" (:mod:`lightning_edge.samples.bdd100k_labels`).
 
     Args:
-        num_train: Images for training.
-        num_val: Images for validation.
-        height: Rows of an image.
-        width: Columns of an image.
-        domains: Light and weather, of ``LIGHT_AND_WEATHER``.
-        seed: Another seed gives other worlds.
+        num_train: Number of training images.
+        num_val: Number of validation images.
+        height: Height of an image, in pixels.
+        width: Width of an image, in pixels.
+        domains: Names of light and weather conditions, from ``LIGHT_AND_WEATHER``.
+        seed: Seed of the worlds.
 
     Raises:
         ValueError: An argument is out of range.
@@ -88,9 +88,9 @@ def sample_bdd100k(
 
 
 def _images(split: str, count: int, domains: Sequence[str], seed: int) -> list[_Image]:
-    """Images of different worlds; each depends on the seed, the split and its number alone.
+    """Images of different worlds. Each depends only on the seed, the split and its index.
 
-    The files of labels are in the order of the names, which are drawn: so domains follow each other by chance.
+    The label files are sorted by name, and names are random, so the order of the domains is random too.
     """
     made = []
     for number in range(count):
@@ -114,7 +114,7 @@ def _write_image(image: _Image, root: Path, height: int, width: int) -> None:
 
 
 def _join_labels(root: Path, split: str) -> None:
-    """Put what two processes wrote for each image into one file for each format."""
+    """Merge the label files of single images, which two processes wrote, into one file for each format."""
     parts = [json.loads(path.read_text()) for path in sorted((root / _PARTS / split).iterdir())]
     places = (f"labels/det_20/det_{split}.json", f"labels/bdd100k_labels_images_{split}.json")
     for place, frames in zip(places, zip(*parts, strict=True), strict=True):

@@ -1,4 +1,4 @@
-"""What the labels of BDD100K say about a frame, in their two formats."""
+"""Labels of a frame in the two formats of BDD100K."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -10,31 +10,31 @@ from lightning_edge.samples.world.frames import Frame
 from lightning_edge.samples.world.labels import THINGS, Label
 
 TIMESTAMP_MS = 10_000
-"""Of the frame in its video, as in the real labels."""
+"""Time stamp of the frame in its video, as in the real labels."""
 
 SMALLEST_PX, LEAST_VISIBLE = 3, 0.1
-"""Objects with a shorter side, or of which less is visible, are not labelled."""
+"""Objects with a shorter side, or of which less is visible, are not labeled."""
 SMALLEST_SURE_PX, LEAST_SURE_VISIBLE = 5, 0.25
 """Persons and vehicles with a shorter side, or of which less is visible, have a category that the evaluation ignores.
 
-Our choice, by eye, for images of 144 x 256, made before any detector was trained on them; annotators of the real
-images of 720 x 1280 marked figures of 10 pixels.
+The limits were chosen by eye for images of 144 x 256, before any detector was trained on them. Annotators of the real
+images of 720 x 1280 labeled persons of 10 pixels.
 """
 LEAST_UNOCCLUDED = 0.7
-"""Share of an object that is visible if it is not called occluded."""
+"""Visible share from which an object is not labeled as occluded."""
 
 CATEGORY_OF_LABEL: Mapping[Label, str] = {
     Label.PERSON: "pedestrian", Label.RIDER: "rider", Label.CAR: "car", Label.TRUCK: "truck", Label.BUS: "bus",
     Label.MOTORCYCLE: "motorcycle", Label.BICYCLE: "bicycle", Label.TRAFFIC_LIGHT: "traffic light",
     Label.TRAFFIC_SIGN: "traffic sign",
 }  # fmt: skip
-"""The classes of the data set that the world has, which are all of the ten but trains."""
+"""The classes of the data set that exist in the world, which are all of the ten except trains."""
 OTHER_CATEGORY: Mapping[Label, str] = {
     label: "other person" if label in (Label.PERSON, Label.RIDER) else "other vehicle" for label in THINGS
 }
-"""Categories of those that are hard to see."""
+"""Categories of objects that are hard to see."""
 OLD_NAMES = {"pedestrian": "person", "motorcycle": "motor", "bicycle": "bike"}
-"""What the older format calls some categories."""
+"""Names of some categories in the older format."""
 
 _BY_HAND = {"manualShape": True, "manualAttributes": True}
 
@@ -48,20 +48,20 @@ class _Object(NamedTuple):
 def box_labels(frame: Frame) -> list[dict[str, Any]]:
     """Labels of the objects in a frame, in the format of 2020.
 
-    Traffic lights and signs, which the world does not count one by one, are connected pixels: those that touch share a
-    box, and the parts of one behind a pole have a box each.
+    The world does not count traffic lights and signs separately, so each connected region of their pixels has one box.
+    Those that touch share a box, and the parts of one behind a pole have a box each.
     """
     height, width = frame.mask.shape
     return [_label(number, item, height, width) for number, item in enumerate(_objects(frame))]
 
 
 def old_labels(labels: list[dict[str, Any]], frame: Frame) -> list[dict[str, Any]]:
-    """The same in the format of 2018, and the road as an area, which has no box."""
+    """The same labels in the format of 2018, and the road as an area without a box."""
     return [*map(_old_label, labels), *_drivable_area(frame, len(labels))]
 
 
 def _objects(frame: Frame) -> Iterator[_Object]:
-    """What is large enough."""
+    """Labels of the objects that are large enough."""
     for box in frame.boxes:
         if _shorter_side(box.box_xyxy) >= SMALLEST_PX and box.visible_fraction >= LEAST_VISIBLE:
             yield _Object(Label(box.label), box.box_xyxy, box.visible_fraction)

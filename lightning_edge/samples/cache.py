@@ -1,4 +1,4 @@
-"""Sample data sets are made once and kept in the user's cache folder."""
+"""Cache of generated sample data sets in the user's cache folder."""
 
 import hashlib
 import json
@@ -17,16 +17,16 @@ from filelock import FileLock
 logger = logging.getLogger(__name__)
 LEFTOVER_AFTER_S = 24 * 3600
 _SIZES = ".files.json"
-"""File with the size of each other one, in bytes."""
+"""File with the size of every other file, in bytes."""
 _NUM_SYNCS = 16
-"""At once: a disk writes many files in hardly more time than one."""
+"""Number of files that are synced at once, because a disk writes many files in hardly more time than one."""
 
 
 def cache_root() -> Path:
     """Folder of all sample data: ``LIGHTNING_EDGE_CACHE`` if set, else ``~/.cache/lightning_edge``.
 
     Raises:
-        OSError: The user has no home.
+        OSError: The user has no home folder.
     """
     chosen = os.environ.get("LIGHTNING_EDGE_CACHE")
     try:
@@ -38,17 +38,17 @@ def cache_root() -> Path:
 
 
 def make_once(layout: str, version: int, arguments: Mapping[str, object], write: Callable[[Path], None]) -> Path:
-    """Folder of a data set, written by ``write(folder)`` unless it is there already.
+    """Folder of a data set, which is written by ``write(folder)`` unless it already exists.
 
-    The data set is written beside its place and moved there when it is complete and safe on the disk, so that an
-    interrupted run leaves nothing that looks finished, and two processes that make the same one both get a complete
-    one. A data set that has lost a file, or of which a file was cut, is made again.
+    The data set is written to a temporary folder and moved when it is complete and synced to the disk. So an
+    interrupted run leaves no incomplete data set, and two processes that generate the same data set both get a complete
+    one. A data set with a missing or truncated file is generated again.
 
     Args:
         layout: Start of the folder's name.
-        version: Of what generates it.
-        arguments: What else the content depends on; plain JSON values.
-        write: Fills an empty folder.
+        version: Version of the generator.
+        arguments: All other arguments that determine the content, as plain JSON values.
+        write: Function that writes the data set into an empty folder.
 
     Raises:
         OSError: The cache cannot be written.
@@ -85,7 +85,7 @@ def _aside(place: Path) -> Path:
 
 
 def _is_complete(place: Path) -> bool:
-    """Whether each file that was generated is there, and as long as it was then."""
+    """Whether each generated file exists and has its original size."""
     try:
         sizes = json.loads((place / _SIZES).read_bytes())
         return all((place / name).stat().st_size == size for name, size in sizes.items())
@@ -99,7 +99,7 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _sync(folder: Path) -> None:
-    """Wait until all that is in a folder is on the disk: a power failure would else leave empty files."""
+    """Sync all files of a folder to the disk. Otherwise a power failure could leave empty files."""
     with ThreadPoolExecutor(_NUM_SYNCS) as pool:
         list(pool.map(_sync_file, (path for path in folder.rglob("*") if path.is_file())))
 
@@ -110,7 +110,7 @@ def _sync_file(path: Path) -> None:
 
 
 def _remove_damaged(place: Path) -> None:
-    """Take an incomplete data set away, unless another process has done so and may have made a new one by now."""
+    """Remove an incomplete data set, unless another process did so and may already have created a new one."""
     lock = FileLock(place.parent / f".{place.name}.lock")
     with lock:
         if place.is_dir() and not _is_complete(place):
@@ -124,7 +124,7 @@ def _remove_damaged(place: Path) -> None:
 
 
 def _remove_leftovers(place: Path) -> None:
-    """Remove what processes that were killed left beside ``place``."""
+    """Remove temporary folders beside ``place`` that killed processes left."""
     for aside in place.parent.glob(f".{place.name}-*"):
         with suppress(FileNotFoundError):  # another process may do the same
             if time.time() - aside.stat().st_mtime > LEFTOVER_AFTER_S:
@@ -142,7 +142,7 @@ def _move(aside: Path, place: Path) -> None:
 
 @contextmanager
 def _explained(root: Path) -> Iterator[None]:
-    """Say of an error of the system what can be done about it."""
+    """Add a remedy to an error of the operating system."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Sample data in the folders and files of CamVid, as the SegNet tutorial distributes it."""
+"""Sample data in the layout of CamVid, as the SegNet tutorial distributes it."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -16,9 +16,9 @@ from lightning_edge.samples.writing import run_jobs, write_map, write_rgb
 VOID = 11
 RATE_HZ = 30.0
 SPARSE_STEP, DENSE_STEP = 30, 2
-"""Frames of the 30 Hz video from label to label, for 1 and 15 labels a second; 15 in the validation clip (0016E5)."""
+"""Frames of the 30 Hz video between labels, for 1 and 15 labels per second; 15 in the validation clip (0016E5)."""
 DRIVE_FRAMES = 10
-"""Labels in a drive through one world; frame numbers leave out ``GAP_FRAMES`` between drives, where clips must end."""
+"""Labels in a drive through one world. Frame numbers skip ``GAP_FRAMES`` between drives, where clips must end."""
 GAP_FRAMES = 300
 
 CLASS_OF_LABEL: dict[Label, int] = {
@@ -26,12 +26,12 @@ CLASS_OF_LABEL: dict[Label, int] = {
     Label.VEGETATION: 5, Label.TRAFFIC_SIGN: 6, Label.TRAFFIC_LIGHT: 6, Label.FENCE: 7, Label.CAR: 8, Label.TRUCK: 8,
     Label.BUS: 8, Label.PERSON: 9, Label.RIDER: 10, Label.BICYCLE: 10, Label.MOTORCYCLE: 10,
 }  # fmt: skip
-"""The 11 classes of SegNet; all else is void."""
+"""The 11 classes of SegNet. All other classes are void."""
 
 
 @dataclass(frozen=True)
 class _Drive:
-    """Consecutive labelled frames of one world."""
+    """Consecutive labeled frames of one world."""
 
     split: str
     sequence: str
@@ -44,19 +44,19 @@ class _Drive:
 def sample_camvid(
     num_train: int = 80, num_val: int = 40, num_test: int = 40, height: int = 120, width: int = 160, seed: int = 0
 ) -> Path:
-    """Root of a data set that reads as SegNet's CamVid, made on the first call.
+    """Folder of a data set in the layout of SegNet's CamVid, which is generated on the first call.
 
-    Training and test images are one second apart, in drives of ten through different worlds; the validation images are
-    one clip at 15 Hz. Half of the training and of the test images are named 0001TP, as in the real data, so that splits
-    by sequence can be tried.
+    Training and test images are one second apart, in drives of ten images through different worlds. The validation
+    images are one clip at 15 Hz. As in the real data, half of the training and test images are named 0001TP, so that
+    splits by sequence can be tried.
 
     Args:
-        num_train: Images for training.
-        num_val: Images for validation.
-        num_test: Images for testing.
-        height: Rows of an image.
-        width: Columns of an image.
-        seed: Another seed gives other worlds.
+        num_train: Number of training images.
+        num_val: Number of validation images.
+        num_test: Number of test images.
+        height: Height of an image, in pixels.
+        width: Width of an image, in pixels.
+        seed: Seed of the worlds.
 
     Raises:
         ValueError: An argument is out of range.

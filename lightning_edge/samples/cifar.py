@@ -1,4 +1,4 @@
-"""Sample data in the files of CIFAR-10 and CIFAR-100."""
+"""Sample data in the layout of CIFAR-10 and CIFAR-100."""
 
 import pickle
 from itertools import product
@@ -12,28 +12,28 @@ from lightning_edge.samples.shapes import OUTLINE_NAMES, PATTERN_NAMES, SIZE_PX,
 from lightning_edge.samples.world.frames import check_at_least
 
 SHAPES_VERSION = 2
-"""Raised when the pictures change, which makes numbers that were measured on them out of date."""
+"""Version of the images. It is increased when they change, which invalidates numbers that were measured on them."""
 NUM_TRAIN_FILES = 5
 
 CLASS_NAMES: dict[Literal[10, 100], tuple[str, ...]] = {
     10: OUTLINE_NAMES,
     100: tuple(f"{pattern} {outline}" for outline, pattern in product(OUTLINE_NAMES, PATTERN_NAMES)),
 }
-"""What the classes of the two sample data sets are."""
+"""Class names of the two sample data sets."""
 
 
 def sample_cifar(
     num_train: int = 5000, num_test: int = 1000, num_classes: Literal[10, 100] = 10, seed: int = 0
 ) -> Path:
-    """Root of a data set that reads as CIFAR's version for Python, made on the first call.
+    """Folder of a data set in the layout of CIFAR's Python version, which is generated on the first call.
 
-    Every class has equally many images, up to one.
+    The numbers of images of the classes differ by at most one.
 
     Args:
-        num_train: Images for training.
-        num_test: Images for testing.
-        num_classes: Ten outlines, or each of them in ten patterns.
-        seed: Another seed gives other images.
+        num_train: Number of training images.
+        num_test: Number of test images.
+        num_classes: 10 for ten outlines, or 100 for ten outlines with ten patterns each.
+        seed: Seed of the images.
 
     Raises:
         ValueError: An argument is out of range.
@@ -54,7 +54,7 @@ _Images = tuple[np.ndarray, list[int]]
 
 
 def _draw(split: int, count: int, num_classes: int, seed: int) -> _Images:
-    """Images as rows of planes, and their classes."""
+    """Images as rows of color planes, and their classes."""
     order = np.random.default_rng([seed, split])
     labels = order.permutation(np.arange(count) % num_classes).tolist()
     rows = np.empty((count, 3 * SIZE_PX * SIZE_PX), np.uint8)
@@ -88,6 +88,6 @@ def _write_cifar100(root: Path, train: _Images, test: _Images) -> None:
 
 
 def _write(path: Path, **content: object) -> None:
-    """One file of the archive, in the pickle protocol of Python 2, that of the published files."""
+    """Write one file of the archive, in the pickle protocol of Python 2, like the published files."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(pickle.dumps(content, protocol=2))

@@ -1,4 +1,4 @@
-"""Sample data in the folders and files of Cityscapes, video snippets included."""
+"""Sample data in the layout of Cityscapes, including video snippets."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from lightning_edge.samples.writing import run_jobs, write_map, write_rgb
 
 SNIPPET_FRAMES = 30
 LABELLED_FRAME = 19
-"""Position of the labelled frame in its snippet, the 20th image (Cordts et al., CVPR 2016)."""
+"""Position of the labeled frame in its snippet, the 20th image (Cordts et al., CVPR 2016)."""
 CITIES = {"train": ("arborfeld", "brueckstadt", "clarenau"), "val": ("dornwik", "eschental")}
 SPLIT_SEED = {"train": 0, "val": 1}
 
@@ -39,18 +39,19 @@ def sample_cityscapes(
     seed: int = 0,
     sequences: bool = True,
 ) -> Path:
-    """Root of a data set that reads as Cityscapes, made on the first call.
+    """Folder of a data set in the layout of Cityscapes, which is generated on the first call.
 
-    ``gtFine`` and ``leftImg8bit`` hold the labelled frame of every snippet, ``leftImg8bit_sequence`` the snippets of 30
-    frames around it, at 17 Hz. Cities of training and validation differ, and every snippet is a world of its own.
+    ``gtFine`` and ``leftImg8bit`` contain the labeled frame of every snippet. ``leftImg8bit_sequence`` contains the
+    snippets of 30 frames around it, at 17 Hz. Cities of training and validation differ, and every snippet shows another
+    world.
 
     Args:
-        num_train: Snippets for training.
-        num_val: Snippets for validation.
-        height: Rows of an image.
-        width: Columns of an image.
-        domain: Light and weather, one of ``lightning_edge.samples.world.domains.DOMAINS``.
-        seed: Another seed gives other worlds.
+        num_train: Number of training snippets.
+        num_val: Number of validation snippets.
+        height: Height of an image, in pixels.
+        width: Width of an image, in pixels.
+        domain: Name of the light and weather conditions, one of ``lightning_edge.samples.world.domains.DOMAINS``.
+        seed: Seed of the worlds.
         sequences: Whether to write the snippets too.
 
     Raises:
@@ -73,7 +74,7 @@ def sample_cityscapes(
 
 
 def _snippets(split: str, count: int, seed: int) -> list[_Snippet]:
-    """Snippets dealt out to the cities; their worlds depend on the seed, the split and the number alone."""
+    """Snippets, distributed over the cities. Their worlds depend only on the seed, the split and the index."""
     cities = CITIES[split]
     made = []
     for number in range(count):

@@ -1,4 +1,4 @@
-"""Sample data in the files of MNIST and MNIST-M."""
+"""Sample data in the layout of MNIST and MNIST-M."""
 
 import gzip
 import struct
@@ -14,20 +14,20 @@ from lightning_edge.samples.world.frames import check_at_least
 from lightning_edge.samples.writing import write_rgb
 
 DIGITS_VERSION = 1
-"""Raised when the images change, which makes numbers that were measured on them out of date."""
+"""Version of the images. It is increased when they change, which invalidates numbers that were measured on them."""
 COLOURED_SIZE_PX = 32
 NUM_CLASSES = 10
 
 
 def sample_digits(num_train: int = 2400, num_test: int = 1000, seed: int = 0) -> Path:
-    """Root of a data set that reads as MNIST, in ``mnist/``, and the testing part of MNIST-M, in ``mnist_m/``.
+    """Folder of a data set in the layout of MNIST, in ``mnist/``, and of the test part of MNIST-M, in ``mnist_m/``.
 
-    Every class has equally many images, up to one. Image k of MNIST-M is image k of MNIST's ``t10k``.
+    The numbers of images of the classes differ by at most one. Image k of MNIST-M is image k of MNIST's ``t10k``.
 
     Args:
-        num_train: Images in MNIST's training file.
-        num_test: Images in its testing file, and in MNIST-M.
-        seed: Another seed gives other images.
+        num_train: Number of images in MNIST's training file.
+        num_test: Number of images in MNIST's test file, and in MNIST-M.
+        seed: Seed of the images.
 
     Raises:
         ValueError: An argument is out of range.
@@ -70,7 +70,7 @@ def _write_mnist_m(folder: Path, digits: np.ndarray, labels: np.ndarray, seed: i
 def _on_a_patch(digit: np.ndarray, rng: np.random.Generator) -> UInt8[np.ndarray, "32 32 3"]:
     """A digit blended with a patch by their absolute difference, as in MNIST-M (arXiv:1409.7495, section 4.1).
 
-    As in the files of MNIST-M, every pixel that is not black is wholly of the digit.
+    As in the files of MNIST-M, every pixel that is not black belongs completely to the digit.
     """
     mask = np.pad(digit, (COLOURED_SIZE_PX - SIZE_PX) // 2) > 0
     patch = _patch(rng)
@@ -78,9 +78,9 @@ def _on_a_patch(digit: np.ndarray, rng: np.random.Generator) -> UInt8[np.ndarray
 
 
 def _patch(rng: np.random.Generator) -> UInt8[np.ndarray, "32 32 3"]:
-    """Blotches of all sizes on one colour, the larger the stronger, in the place of pieces of photographs.
+    """Random blotches on one color, instead of patches of photographs. Larger blotches are stronger.
 
-    Amplitudes that fall with frequency are those of natural images (Field, 1987); light varies more than colour.
+    As in natural images, amplitudes fall with frequency (Field, 1987), and light varies more than color.
     """
     patch = np.full((COLOURED_SIZE_PX, COLOURED_SIZE_PX, 3), rng.uniform(30, 225) + rng.normal(0, 30, 3), np.float32)
     strength = rng.uniform(10, 60)

@@ -1,8 +1,8 @@
-"""Digits as if written by hand: 28x28 pixels, white on black, in the size and place of MNIST's.
+"""Generated handwritten digits: 28x28 pixels, white on black, with the size and position of MNIST's digits.
 
-The strokes are our own, for the fonts of OpenCV differ between its versions. Slant, rotation, proportions, bend and
-width of the pen are random, so far that a linear model that learns a thousand digits is right about four of five
-others, as of MNIST's; some digits are written in two ways.
+The strokes are defined here, because the fonts of OpenCV differ between its versions. Slant, rotation, proportions,
+bend and pen width are random. They vary so much that a linear model that learns a thousand digits recognizes about four
+of five others, as with MNIST. Some digits are written in two ways.
 """
 
 import cv2
@@ -21,7 +21,7 @@ _Stroke = Float[np.ndarray, "_ 2"]
 
 
 def _line(*points: tuple[float, float]) -> _Stroke:
-    """Through some points, with more between them, so that it can be bent."""
+    """A polyline through the given points, with additional points between them, so that it can be bent."""
     corners = np.array(points, float)
     steps = np.linspace(0, len(points) - 1, 8 * (len(points) - 1) + 1)
     return np.stack([np.interp(steps, np.arange(len(points)), axis) for axis in corners.T], 1)
@@ -58,8 +58,8 @@ def draw_digit(digit: int, rng: np.random.Generator) -> UInt8[np.ndarray, f"{SIZ
     """One image of a digit.
 
     Args:
-        digit: From 0 to 9.
-        rng: Of everything else.
+        digit: Digit from 0 to 9.
+        rng: Random generator of everything else.
     """
     ways = _WAYS[digit]
     width_px = rng.uniform(1.6, 3.6)
@@ -71,7 +71,7 @@ def draw_digit(digit: int, rng: np.random.Generator) -> UInt8[np.ndarray, f"{SIZ
 
 
 def _bent(strokes: list[_Stroke], rng: np.random.Generator) -> list[_Stroke]:
-    """Strokes by another hand; what hung together still does."""
+    """Randomly distorted strokes. Connected strokes stay connected."""
     angle = rng.uniform(-0.33, 0.33)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     slant = np.array([[rng.uniform(0.55, 1.25), 0], [rng.uniform(-0.65, 0.35), 1]])
@@ -85,7 +85,7 @@ def _second_order(stroke: _Stroke) -> Float[np.ndarray, "_ 3"]:
 
 
 def _placed(strokes: list[_Stroke], box_px: float) -> list[_Stroke]:
-    """Strokes scaled to a box about the middle of the image, pixels."""
+    """Strokes scaled to a box around the center of the image, in pixels."""
     points = np.concatenate(strokes)
     low, high = points.min(0), points.max(0)
     scale = box_px / (high - low).max()

@@ -1,8 +1,9 @@
-"""Small pictures of one thing each, whose class is its outline; of a hundred classes, outline and pattern.
+"""Small images of one object each. Its outline is the class; with a hundred classes, outline and pattern are.
 
-Colour, pattern, place, size, slant and rotation are random for every class, and outlines are told apart neither by one
-pixel nor by their area: a linear model is right about a third of ten classes. The background has one colour or shades
-into another: a few thousand pictures do not teach a net to find an outline before a pattern.
+Color, pattern, position, size, slant and rotation are random for every class. Neither a single pixel nor the area is
+enough to distinguish outlines: with ten classes a linear model has an accuracy of about one third. The background has
+one color or a gradient to another, because a net does not learn from a few thousand images to find an outline on a
+pattern.
 """
 
 from collections.abc import Callable
@@ -86,8 +87,8 @@ def draw_shape(
 
     Args:
         outline: One of ``OUTLINE_NAMES``.
-        pattern: One of ``PATTERN_NAMES``, or a random one if ``None``.
-        rng: Of everything else.
+        pattern: One of ``PATTERN_NAMES``; a random one if ``None``.
+        rng: Random generator of everything else.
     """
     ground, thing = _colours(rng)
     behind = _paint(str(rng.choice(_BACKGROUNDS)), ground, rng)
@@ -100,7 +101,7 @@ def draw_shape(
 
 
 def _colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Two colours of the background and two of the thing, which is brighter in most pictures."""
+    """Two colors of the background and two of the object, which is brighter in most images."""
     sign = 1 if rng.random() < 0.85 else -1
     while True:
         colours = rng.uniform(10, 245, (2, 2, 3))
@@ -119,7 +120,7 @@ def _paint(pattern: str, colours: np.ndarray, rng: np.random.Generator) -> np.nd
 
 
 def _mask(outline: _Outline, rng: np.random.Generator) -> np.ndarray:
-    """Where the thing is: 0 or 1 for each point of the grid."""
+    """Mask of the object: 0 or 1 for each point of the grid."""
     angle, radius = rng.uniform(-0.5, 0.5), rng.uniform(8, 13) * _OVERSAMPLING
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     slant = np.array([[1, rng.uniform(-0.35, 0.35)], [0, rng.uniform(0.7, 1.0)]])
@@ -131,7 +132,7 @@ def _mask(outline: _Outline, rng: np.random.Generator) -> np.ndarray:
 
 
 def _cross_out(image: np.ndarray, rng: np.random.Generator) -> None:
-    """Draw a line over half of the pictures."""
+    """Draw a line over half of the images."""
     for _ in range(rng.integers(2)):
         (x0, y0), (x1, y1) = rng.integers(0, _GRID_PX, (2, 2)).tolist()
         colour = rng.uniform(0, 255, 3).tolist()

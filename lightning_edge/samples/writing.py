@@ -1,4 +1,4 @@
-"""What all writers share: image files, work spread over processes, visible progress."""
+"""Functions that all writers share: image files, work in two processes, and a progress display."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 Job = TypeVar("Job")
 PROCESSES = 2
 FEW_JOBS = 8
-"""So few are done in this process, as starting another would take longer."""
+"""Largest number of jobs that are done in this process, because starting another would take longer."""
 REPORT_EVERY_S = 5.0
 _RUN_FROM_STDIN = "from lightning_edge.samples.writing import run_from_stdin; run_from_stdin()"
 
@@ -37,26 +37,26 @@ def write_jpeg(path: Path, image: np.ndarray, quality: int = 95) -> None:
 
 
 def write_map(path: Path, values: np.ndarray) -> None:
-    """Write uint8 or uint16 values as they are, as PNG."""
+    """Write uint8 or uint16 values unchanged as PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), values):
         raise OSError(f"could not write {path}")
 
 
 def run_jobs(work: Callable[[Job], None], jobs: Sequence[Job], name: str) -> None:
-    """Do independent jobs, half of them in a second process where it pays; what they write does not depend on that.
+    """Run independent jobs, half of them in a second process if that is faster. The output does not depend on it.
 
-    The second process is a plain one: those of ``multiprocessing`` import the user's script again, which breaks
-    scripts without a main guard, or copy a process whose threads may hold locks.
+    The second process does not use ``multiprocessing``. That would import the user's script again, which breaks scripts
+    without a main guard, or copy a process whose threads can hold locks.
 
     Args:
-        work: Does one job; it and the jobs can be pickled.
-        jobs: What is to be done.
-        name: Stands in the lines that tell of progress.
+        work: Function that does one job. It and the jobs must be picklable.
+        jobs: The jobs.
+        name: Name of the data for the progress messages.
 
     Raises:
         OSError: A file could not be written.
-        RuntimeError: The second process failed; its error was printed.
+        RuntimeError: The second process failed. Its error was printed.
     """
     if len(jobs) <= FEW_JOBS:
         _run(work, jobs, name)
@@ -92,7 +92,7 @@ def run_jobs(work: Callable[[Job], None], jobs: Sequence[Job], name: str) -> Non
 
 
 def run_from_stdin() -> None:
-    """Do the jobs that another process sends, as long as that one lives; an error of the system goes to its stdout."""
+    """Do the jobs that another process sends until that process ends. System errors are written to stdout for it."""
     cv2.setNumThreads(1)
     report = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what jobs print must not fill the pipe, which is read at the end only
@@ -111,7 +111,7 @@ def run_from_stdin() -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when the one that sends it jobs has ended, with which its end of the pipe closes."""
+    """End this process when the process that sends the jobs has ended, which closes its end of the pipe."""
     os.read(sys.stdin.fileno(), 1)
     os._exit(1)
 

@@ -53,7 +53,7 @@ def test_a_clip_crosses_no_gap(camvid_root: Path):
 
 
 def test_no_clip_at_all(camvid_root: Path):
-    with pytest.raises(ValueError, match=r"expected some 7 labelled images in a row.*test split.*lower max_distance"):
+    with pytest.raises(ValueError, match=r"expected 7 consecutive labeled images.*test split.*lower max_distance"):
         _make(CamVidVideoDataModule, camvid_root, max_distance=6).setup("test")
 
 
@@ -65,7 +65,7 @@ def test_held_out_sequence(camvid_root: Path):
 
 
 def test_missing_files(camvid_root: Path, tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match=r"no image in .*train: expected root to hold train/SEQUENCE_FRAME"):
+    with pytest.raises(FileNotFoundError, match=r"no image in .*train: expected root to contain train/SEQUENCE_FRAME"):
         _make(CamVidDataModule, tmp_path).setup()
     (tmp_path / "train").symlink_to(camvid_root / "train")
     with pytest.raises(FileNotFoundError, match=r"29 of 29 images in .* have no mask.*0001TP_000000\.png"):
@@ -156,5 +156,7 @@ def test_sample_data_is_the_default():
 
 
 def test_an_unknown_protocol_is_refused():
-    with pytest.raises(ValueError, match=r"expected protocol among \('usual', 'held-out-sequence'\), got 'heldout'"):
+    with pytest.raises(
+        ValueError, match=r"expected protocol to be one of \('usual', 'held-out-sequence'\), got 'heldout'"
+    ):
         check_protocol("heldout")  # in tests the type of a constructor's argument is checked before

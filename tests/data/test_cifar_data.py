@@ -208,13 +208,15 @@ def test_a_cut_binary_file_is_named(tmp_path):
 
 
 def test_missing_files_are_named(roots, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no file of CIFAR-10 in .* get it at https://www\.cs\.toronto\.edu"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no file of CIFAR-10 in .* download it from https://www\.cs\.toronto\.edu"
+    ):
         make(tmp_path).setup("fit")
     (tmp_path / "cifar-10-python.tar.gz").touch()
     with pytest.raises(FileNotFoundError, match=r"unpack .*cifar-10-python\.tar\.gz"):
         make(tmp_path).setup("fit")
     (tmp_path / "data_batch_1").touch()
-    with pytest.raises(FileNotFoundError, match=r"got none named \['data_batch_2', 'data_batch_3'"):
+    with pytest.raises(FileNotFoundError, match=r"but \['data_batch_2', 'data_batch_3'"):
         make(tmp_path).setup("fit")
 
 

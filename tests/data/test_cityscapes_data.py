@@ -165,7 +165,9 @@ def test_images_have_the_precision_of_the_trainer(precision: Any, dtype: torch.d
 
 @pytest.mark.parametrize("kind", _MODULES)
 def test_wrong_root(kind: Any, tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match=r"expected root to hold gtFine/train/<city>.*gtFine_trainvaltest\.zip"):
+    with pytest.raises(
+        FileNotFoundError, match=r"expected root to contain gtFine/train/<city>.*gtFine_trainvaltest\.zip"
+    ):
         _make(kind, tmp_path).setup("fit")
 
 
@@ -228,7 +230,7 @@ def test_clips_of_an_own_module_that_are_none(cityscapes_root: Path):
         def clips(self, split):
             return []
 
-    with pytest.raises(ValueError, match=r"expected clips\('train'\) of Empty to give some, got none"):
+    with pytest.raises(ValueError, match=r"expected clips\('train'\) of Empty to return clips, got none"):
         Empty(cityscapes_root).dataset("train")
 
 
@@ -275,7 +277,7 @@ def test_a_broken_file_is_named_by_a_worker(broken_root: Path):
         ({"max_distance": 20}, "expected max_distance of at most 19.*got 20"),
         ({"max_distance": -1}, "expected max_distance of at least 0, got -1"),
         ({"train_distances": (1, 25)}, "expected train_distances of at most 19.*got 25"),
-        ({"train_distances": ()}, "expected train_distances with one distance"),
+        ({"train_distances": ()}, "expected train_distances with at least one value"),
         ({"batch_size": 0}, "expected batch_size of at least 1, got 0"),
         ({"num_workers": -1}, "expected num_workers of at least 0, got -1"),
     ],

@@ -182,8 +182,8 @@ def test_corruptions_are_chosen_on_the_command_line(root):
     ("arguments", "message"),
     [
         ({"corruptions": ("none", "fog")}, r"expected corruptions among \['none', 'noise', .*\], got 'fog'"),
-        ({"corruptions": ()}, r"expected one or more corruptions, none of them twice, got \[\]"),
-        ({"corruptions": ("dark", "dark")}, r"none of them twice, got \['dark', 'dark'\]"),
+        ({"corruptions": ()}, r"expected one or more corruptions without duplicates, got \[\]"),
+        ({"corruptions": ("dark", "dark")}, r"without duplicates, got \['dark', 'dark'\]"),
         ({"severity": 6}, r"expected severity within \[1, 5\], got 6"),
         ({"val_fraction": 1.0}, r"expected val_fraction within \[0, 1\), got 1.0"),
     ],

@@ -132,7 +132,9 @@ def test_a_transform_of_another_size_is_named(tmp_path):
 
 
 def test_a_split_without_images_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"expected labelled_images\('train'\) of Rectangles to give some, got none"):
+    with pytest.raises(
+        ValueError, match=r"expected labelled_images\('train'\) of Rectangles to return images, got none"
+    ):
         Rectangles(tmp_path, []).setup("fit")
 
 

@@ -42,15 +42,21 @@ def _make(kind: Any, clips: dict[str, list[LabelledClip]] | list[LabelledClip], 
 WRONG = [
     (
         {"class_names": ("road",)},
-        r"class_names with an entry for each class, 2 as num_classes says, got 1: \('road',\)",
+        r"class_names with one entry for each class \(2 by num_classes\), got 1:  \('road',\)",
     ),
-    ({"class_names": ("a", "b", "c")}, r"class_names .* 2 as num_classes says, got 3: \('a', 'b', 'c'\)"),
-    ({"palette": ((1, 2, 3),)}, r"palette with an entry for each class, 2 as num_classes says, got 1"),
+    ({"class_names": ("a", "b", "c")}, r"class_names .*2 by num_classes\), got 3:  \('a', 'b', 'c'\)"),
+    ({"palette": ((1, 2, 3),)}, r"palette with one entry for each class \(2 by num_classes\), got 1"),
     ({"class_names": ("a", "a")}, r"logged under different keys, got 'a' and 'a', both 'a'"),
     ({"class_names": ("traffic-light", "traffic light")}, r"got 'traffic-light' and 'traffic light', both 'traffic_"),
-    ({"label_table": label_table({0: 0, 1: 1, 2: 2, 3: 9})}, r"classes 0\.\.1, for num_classes is 2.* got \[2, 9\]"),
-    ({"label_table": {0: 0}}, r"expected label_table as .*data\.label_table\(.* makes it, got dict"),
-    ({"num_classes": 1, "class_names": ("a",)}, r"a label_table of classes 0\.\.0, for num_classes is 1.* got \[1\]"),
+    (
+        {"label_table": label_table({0: 0, 1: 1, 2: 2, 3: 9})},
+        r"classes 0\.\.1, because num_classes is 2.* got \[2, 9\]",
+    ),
+    ({"label_table": {0: 0}}, r"expected label_table as .*images\.label_table\(.* makes it, got dict"),
+    (
+        {"num_classes": 1, "class_names": ("a",)},
+        r"a label_table of classes 0\.\.0, because num_classes is 1.* got \[1\]",
+    ),
 ]
 
 
@@ -85,7 +91,7 @@ def test_class_names_of_detection():
 def test_a_split_without_a_labelled_pixel(tmp_path: Path, kind: Any, stage: str, split: str):
     good, void = _write(tmp_path, "a"), [_write(tmp_path, f"void{number}", label=255) for number in range(5)]
     clips = {"train": [good], "val": [good], "test": [good]}
-    with pytest.raises(ValueError, match=rf"labelled pixels in the {split} split, got none in 5 of its 5 masks.*void0"):
+    with pytest.raises(ValueError, match=rf"labeled pixels in the {split} split, got none in 5 of its 5 masks.*void0"):
         _make(kind, clips | {split: void}).setup(stage)
     _make(kind, clips | {split: [*void, good]}).setup(stage)
 
@@ -93,7 +99,7 @@ def test_a_split_without_a_labelled_pixel(tmp_path: Path, kind: Any, stage: str,
 def test_many_masks_without_a_labelled_pixel_are_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(segmentation_module, "_MAX_MASKS", 4)
     void = [_write(tmp_path, f"void{number}", label=255) for number in range(5)]
-    with pytest.warns(UserWarning, match=r"labelled pixels in the val split, got none in 4 of its 5 masks"):
+    with pytest.warns(UserWarning, match=r"labeled pixels in the val split, got none in 4 of its 5 masks"):
         _make(SegmentationDataModule, void).setup("validate")
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lightning_edge.data.image_features import read_features, write_features
 
+from lightning_edge.data.domains.features import read_features, write_features
 from lightning_edge.data.formats.bdd100k import read_labels
 from lightning_edge.data.shown import shown, shown_name
 

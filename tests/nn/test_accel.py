@@ -182,5 +182,5 @@ def test_gradient_reaches_the_key_frame_and_the_flow_through_the_chain(branches,
 
 
 def test_branches_must_agree_on_the_classes():
-    with pytest.raises(ValueError, match="got 5 of reference and 4 of update"):
+    with pytest.raises(ValueError, match="got 5 for reference and 4 for update"):
         AccelNet(DeepLab("resnet10t", 5), DeepLab("resnet10t", 4))

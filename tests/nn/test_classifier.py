@@ -48,7 +48,7 @@ def test_a_file_that_lacks_weights_is_refused(weights, tmp_path, num_classes, na
     state, _ = weights
     del state[name]
     torch.save(state, tmp_path / "lacks_one.pth")
-    with pytest.raises(ValueError, match=f"(?s)expected weights with all of {NAME}'s.*{name}"):
+    with pytest.raises(ValueError, match=f"(?s)expected weights with exactly the parameters of {NAME}, .*{name}"):
         TimmClassifier(NAME, num_classes, weights=str(tmp_path / "lacks_one.pth"))
 
 

@@ -169,16 +169,19 @@ def test_a_whole_number_may_come_as_a_float():
     [
         (lambda image: grid_shifts(20, 2), "expected an odd kernel_size of at least 1, got 2"),
         (lambda image: grid_shifts(20, 3, -1), "expected dilation of at least 1, got -1"),
-        (lambda image: grid_shifts(8), "expected a channel for each of 9 places of the kernel, got 8"),
-        (lambda image: shift2d(image, [Shift(3, 0, 1)]), r"expected shifts of 20 channels, those of the image, got 3"),
-        (lambda image: shift2d(image, grid_shifts(20), image), "expected out with memory of its own"),
+        (lambda image: grid_shifts(8), r"expected num_channels of at least kernel_size\*\*2 \(9\), got 8"),
+        (
+            lambda image: shift2d(image, [Shift(3, 0, 1)]),
+            r"expected shifts for the 20 channels of the image, got shifts for 3",
+        ),
+        (lambda image: shift2d(image, grid_shifts(20), image), "expected out with its own memory"),
         (
             lambda image: shift2d(image, grid_shifts(20), image.double()),
             "expected out like the image .*64",
         ),
         (
             lambda image: shift2d(image.requires_grad_(), grid_shifts(20), torch.empty(2, 20, 5, 4)),
-            "expected out where no gradient is asked for",
+            "expected no gradient to be required with out",
         ),
     ],
 )

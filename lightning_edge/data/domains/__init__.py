@@ -1,1 +1,1 @@
-"""Domains of images: partitions of a data set, their embeddings, and the data module that adds them."""
+"""Domains of images: partitions of a data set, embeddings of domains, and data modules with domains."""

@@ -1,4 +1,4 @@
-"""How domains are described to a net, and what may be known of an image's domain when it is seen."""
+"""Embeddings of domains, and what is known of an image's domain at inference."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -16,30 +16,30 @@ from lightning_edge.ops.discriminant import discriminant_map
 
 
 class Description(NamedTuple):
-    """What a net is told of the domains of the images of a split."""
+    """Embeddings of the domains of a split's images."""
 
     table: Float32[np.ndarray, "rows features"]
     row: Int64[np.ndarray, " images"]
-    """Row of the table for each image."""
+    """Row of ``table`` for each image."""
 
 
 class DomainEmbedding(ABC):
-    """A way to describe domains by numbers."""
+    """A way to describe domains by vectors."""
 
     @abstractmethod
     def num_features(self, partition: Partition, vocabulary: Vocabulary) -> int:
-        """How many numbers describe a domain, known before any image is read."""
+        """Length of the embedding of a domain. It is known before any image is read."""
 
     @abstractmethod
     def describe(self, of_split: Assignment, of_training: Assignment) -> Description:
-        """Describe the domains of a split's images; what was learned of training images may be used for others."""
+        """Embed the domains of a split's images. Other splits may use what was learned from the training images."""
 
 
-class _OfFeatures(DomainEmbedding):
-    """An embedding whose numbers are those of a file of features.
+class _FeatureFileEmbedding(DomainEmbedding):
+    """Base of embeddings that are read from a file of features.
 
     Args:
-        features: File of features of all images, as ``python -m recipes.ddn embed`` writes it.
+        features: Path of a file with the features of all images, written by ``python -m recipes.ddn embed``.
     """
 
     def __init__(self, features: str | Path) -> None:
@@ -51,15 +51,15 @@ class _OfFeatures(DomainEmbedding):
 
 
 class OneHotEmbedding(DomainEmbedding):
-    """A place for each domain: 1 at its own, 0 at all others. It says which domain it is, and no more."""
+    """One-hot embedding: 1 at the index of the domain, 0 elsewhere. It only identifies the domain."""
 
     @override
     def num_features(self, partition: Partition, vocabulary: Vocabulary) -> int:
         count = partition.num_domains(vocabulary)
         if count is None:
             raise ValueError(
-                f"expected a partition into domains that recur for OneHotEmbedding, got {type(partition).__name__}: "
-                "take MeanFeatureEmbedding"
+                f"OneHotEmbedding expected a partition with a fixed number of domains, got {type(partition).__name__}: "
+                "use MeanFeatureEmbedding"
             )
         return count
 
@@ -68,11 +68,11 @@ class OneHotEmbedding(DomainEmbedding):
         return Description(np.eye(len(of_split.domain_names), dtype=np.float32), of_split.domain)
 
 
-class MeanFeatureEmbedding(_OfFeatures):
-    """Mean features of a domain's images, as in arXiv:1911.13237: those of its own split, training and others apart.
+class MeanFeatureEmbedding(_FeatureFileEmbedding):
+    """Mean features of a domain's images, as in arXiv:1911.13237. Each split uses the means of its own images.
 
     Args:
-        features: File of features of all images, as ``python -m recipes.ddn embed`` writes it.
+        features: Path of a file with the features of all images, written by ``python -m recipes.ddn embed``.
     """
 
     @override
@@ -81,11 +81,11 @@ class MeanFeatureEmbedding(_OfFeatures):
         return Description(_means(features, of_split.domain, len(of_split.domain_names)), of_split.domain)
 
 
-class ImageFeatureEmbedding(_OfFeatures):
-    """What a frozen encoder sees in the image itself, whatever its domain.
+class ImageFeatureEmbedding(_FeatureFileEmbedding):
+    """Features of the image itself from a frozen encoder, whatever its domain.
 
     Args:
-        features: File of features of all images, as ``python -m recipes.ddn embed`` writes it.
+        features: Path of a file with the features of all images, written by ``python -m recipes.ddn embed``.
     """
 
     @override
@@ -95,15 +95,15 @@ class ImageFeatureEmbedding(_OfFeatures):
 
 
 class EstimatedEmbedding(DomainEmbedding):
-    """Another embedding, of the training domain that an image looks most like: no attribute is known when it is seen.
+    """The embedding of the training domain that an image is most similar to, for images without known attributes.
 
-    In training the domains are known. For all other images the nearest of the mean features of the training domains
-    decides, by a distance in which features count that vary little within a domain
+    In training the domains are known. Every other image gets the training domain whose mean features are nearest. The
+    distance gives more weight to features that vary little within a domain
     (:func:`~lightning_edge.ops.discriminant.discriminant_map`).
 
     Args:
-        features: File of features of all images, as ``python -m recipes.ddn embed`` writes it.
-        embedding: Describes the domains; ``OneHotEmbedding()`` if ``None``.
+        features: Path of a file with the features of all images, written by ``python -m recipes.ddn embed``.
+        embedding: Embedding of the domains; ``OneHotEmbedding()`` if ``None``.
     """
 
     def __init__(self, features: str | Path, embedding: DomainEmbedding | None = None) -> None:
@@ -121,20 +121,20 @@ class EstimatedEmbedding(DomainEmbedding):
             return Description(table, of_split.domain)
         known = np.unique(of_training.domain)
         learned = read_features(self.features, "train", [image.name for image in of_training.images])
-        apart = discriminant_map(torch.from_numpy(learned), torch.from_numpy(of_training.domain)).numpy().T
-        means = _means(learned @ apart, of_training.domain, len(of_training.domain_names))[known]
+        projection = discriminant_map(torch.from_numpy(learned), torch.from_numpy(of_training.domain)).numpy().T
+        means = _means(learned @ projection, of_training.domain, len(of_training.domain_names))[known]
         features = read_features(self.features, of_split.split, [image.name for image in of_split.images])
-        return Description(table, known[cdist(features @ apart, means).argmin(1)])
+        return Description(table, known[cdist(features @ projection, means).argmin(1)])
 
 
 class ShuffledEmbedding(DomainEmbedding):
-    """Another embedding, but outside of training each domain has the description of another one: a control.
+    """A control: outside of training, each domain gets the embedding of another domain.
 
-    A net that does as well with it makes nothing of what it is told.
+    A net that is as good with it makes no use of its embeddings.
 
     Args:
-        embedding: Describes the domains; ``OneHotEmbedding()`` if ``None``.
-        seed: Of who gets whose.
+        embedding: Embedding of the domains; ``OneHotEmbedding()`` if ``None``.
+        seed: Seed of the permutation of the domains.
     """
 
     def __init__(self, embedding: DomainEmbedding | None = None, seed: int = 0) -> None:
@@ -147,27 +147,27 @@ class ShuffledEmbedding(DomainEmbedding):
 
     @override
     def describe(self, of_split: Assignment, of_training: Assignment) -> Description:
-        told = self.embedding.describe(of_split, of_training)
+        description = self.embedding.describe(of_split, of_training)
         if of_split.split == "train":
-            return told
-        rows = np.unique(told.row)
+            return description
+        rows = np.unique(description.row)
         if len(rows) < 2:
             raise ValueError(f"expected two domains or more in the {of_split.split} split to shuffle, got {len(rows)}")
-        # one cycle through all: nobody keeps the own
+        # one cycle through all domains, so that none keeps its own embedding
         cycle = np.random.default_rng(self.seed).permutation(rows)
-        other = np.arange(len(told.table))
+        other = np.arange(len(description.table))
         other[cycle] = np.roll(cycle, 1)
-        return Description(told.table, other[told.row])
+        return Description(description.table, other[description.row])
 
 
 class RandomEmbedding(DomainEmbedding):
-    """Another embedding, but each image has the description of any domain, in training too: a control.
+    """A control: each image gets the embedding of a random domain, also in training.
 
-    A net learns to make nothing of it. Which domain it is, the name of the image and a seed decide.
+    So a net learns not to use it. The name of the image and a seed determine the domain.
 
     Args:
-        embedding: Describes the domains; ``OneHotEmbedding()`` if ``None``.
-        seed: Of the choice.
+        embedding: Embedding of the domains; ``OneHotEmbedding()`` if ``None``.
+        seed: Seed of the random domains.
     """
 
     def __init__(self, embedding: DomainEmbedding | None = None, seed: int = 0) -> None:
@@ -180,13 +180,13 @@ class RandomEmbedding(DomainEmbedding):
 
     @override
     def describe(self, of_split: Assignment, of_training: Assignment) -> Description:
-        told = self.embedding.describe(of_split, of_training)
-        rows = np.unique(told.row)
-        return Description(told.table, rows[draw_by_name(of_split.images, len(rows), self.seed)])
+        description = self.embedding.describe(of_split, of_training)
+        rows = np.unique(description.row)
+        return Description(description.table, rows[draw_by_name(of_split.images, len(rows), self.seed)])
 
 
 def _means(features: np.ndarray, domain: np.ndarray, num_domains: int) -> np.ndarray:
-    """Mean of the rows of each domain; zero for one without."""
+    """Mean of the rows of each domain; zero for a domain without rows."""
     sums = np.zeros((num_domains, features.shape[1]))
     np.add.at(sums, domain, features)
     counts = np.bincount(domain, minlength=num_domains)

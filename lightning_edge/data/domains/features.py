@@ -1,4 +1,4 @@
-"""Files of what a frozen encoder sees in each image of a data set."""
+"""Files with the features of a frozen encoder for each image of a data set."""
 
 import math
 import os
@@ -21,13 +21,13 @@ Features = Float32[np.ndarray, "images features"]
 _REMEDY = "write it with `python -m recipes.ddn embed`"
 _MAX_FILE_BYTES = 2**33
 _MAX_RATIO = 20
-"""How many times larger than the file an unpacked array may be; those that are written here are not packed at all."""
+"""Largest allowed ratio of unpacked array to file size. Files that are written here are not compressed."""
 _ALWAYS_UNPACKED_BYTES = 2**26
-"""An array up to this size is unpacked whatever the ratio is."""
+"""Arrays up to this size are unpacked whatever the ratio is."""
 
 
 def write_features(path: Path, features: Mapping[LabelledSplit, tuple[Sequence[str], Features]]) -> None:
-    """Write the names and the features of the images of some splits; a reader finds the old file or the whole new one.
+    """Write names and features of the images of several splits. The file is replaced atomically.
 
     Raises:
         OSError: The file cannot be written.
@@ -35,7 +35,8 @@ def write_features(path: Path, features: Mapping[LabelledSplit, tuple[Sequence[s
     arrays: dict[str, np.ndarray] = {}
     for split, (names, values) in features.items():
         arrays |= {f"{split}_names": np.array(names, str), f"{split}_features": np.asarray(values, np.float32)}
-    partial = path.with_name(f".{path.name}.{uuid4().hex}")  # one for each writer, for there may be two at once
+    # a unique name, because several processes can write at the same time
+    partial = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("xb") as file:
@@ -45,18 +46,18 @@ def write_features(path: Path, features: Mapping[LabelledSplit, tuple[Sequence[s
         partial.replace(path)
     except OSError as error:
         reason = error.strerror or error
-        raise OSError(f"{path}: cannot be written ({reason}); choose another place or make room in this one") from None
+        raise OSError(f"{path}: cannot be written ({reason}); choose another folder or free disk space") from None
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
 def read_features(path: Path, split: LabelledSplit, names: Sequence[str] | None = None) -> Features:
-    """Features of some images of a split in the order of ``names``, of all of them in that of the file if ``None``.
+    """Features of the named images of a split, in the order of ``names``; of all images, in file order, if ``None``.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no such file, or it lacks the split or an image.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not a file of features, or it lacks the split or an image.
     """
     written, features = _read_arrays(path, split)
     _check(path, split, written, features)
@@ -73,7 +74,7 @@ def read_features(path: Path, split: LabelledSplit, names: Sequence[str] | None 
 
 
 def num_features(path: Path) -> int:
-    """Numbers that describe an image in a file."""
+    """Number of features of each image in a file."""
     return read_features(path, "train").shape[1]
 
 
@@ -81,13 +82,16 @@ def _read_arrays(path: Path, split: LabelledSplit) -> tuple[list[str], Features]
     with open_file(path, _MAX_FILE_BYTES, _REMEDY) as file:
         try:
             max_bytes = max(_ALWAYS_UNPACKED_BYTES, _MAX_RATIO * os.fstat(file.fileno()).st_size)
-            with ZipFile(file) as archive, np.errstate(over="ignore"):  # what is too large shows as infinite
+            # values that are too large become infinite and are reported later
+            with ZipFile(file) as archive, np.errstate(over="ignore"):
                 names = _read_array(archive, f"{split}_names.npy", "U", 1, max_bytes)
                 features = _read_array(archive, f"{split}_features.npy", "fiu", 2, max_bytes)
                 return names.tolist(), features.astype(np.float32)
         except KeyError:
-            raise ValueError(f"{path}: expected features of the {split} split, got a file without; {_REMEDY}") from None
-        except Exception as error:  # a broken archive can raise nearly anything
+            raise ValueError(
+                f"{path}: expected features of the {split} split, got a file without them; {_REMEDY}"
+            ) from None
+        except Exception as error:  # a damaged archive can raise nearly any error
             reason = " ".join(str(error).split())
             raise ValueError(
                 f"{path}: expected a file of features of the images, got one that cannot be read ({reason:.200}); "
@@ -96,17 +100,17 @@ def _read_arrays(path: Path, split: LabelledSplit) -> tuple[list[str], Features]
 
 
 def _read_array(archive: ZipFile, name: str, kinds: str, num_axes: int, max_bytes: int) -> np.ndarray:
-    """Read an array of one of some kinds of ``numpy.dtype``; nothing that it declares takes memory unchecked."""
+    """Read an array of the given kinds of ``numpy.dtype``. Declared sizes are checked before memory is allocated."""
     entry = archive.getinfo(name)
     if entry.file_size > max_bytes or entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
-        raise ValueError(f"{name} is packed in an unknown way, or would unpack to {entry.file_size} bytes")
+        raise ValueError(f"{name} has an unknown compression, or would unpack to {entry.file_size} bytes")
     with archive.open(entry) as file:
         is_first_version = np.lib.format.read_magic(file) == (1, 0)
         read_header = np.lib.format.read_array_header_1_0 if is_first_version else np.lib.format.read_array_header_2_0
         shape, is_fortran, dtype = read_header(file)
         content = file.read()
     if dtype.kind not in kinds or len(shape) != num_axes:
-        raise ValueError(f"{name} is an array of {dtype} and of the shape {shape}")
+        raise ValueError(f"{name} is an array of {dtype} and of shape {shape}")
     if len(content) != math.prod(shape) * dtype.itemsize:
         raise ValueError(f"{name} declares the shape {shape} but has {len(content)} bytes")
     return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
@@ -116,7 +120,7 @@ def _check(path: Path, split: LabelledSplit, names: Sequence[str], features: Fea
     if len(names) != len(features) or not features.size:
         raise ValueError(
             f"{path}: expected features of each image of the {split} split, got {len(names)} names and features of "
-            f"{features.shape}; {_REMEDY}"
+            f"shape {features.shape}; {_REMEDY}"
         )
     (name, count), *_ = Counter(names).most_common(1)
     if count > 1:

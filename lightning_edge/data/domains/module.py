@@ -1,4 +1,4 @@
-"""Data whose images are of known domains: what their data modules share."""
+"""Base of data modules whose images belong to known domains."""
 
 import copy
 from abc import abstractmethod
@@ -17,19 +17,19 @@ from lightning_edge.data.domains.partitions import Assignment, ByAttributes, Ima
 
 
 class DomainDataModule(EdgeDataModule):
-    """Base of data modules that tell of each image which domain it is of, and describe that domain to a net.
+    """Base of data modules that give the domain of each image and an embedding of that domain.
 
-    A subclass names its ``vocabulary`` and writes :meth:`records`; its datasets add :meth:`DomainLookup.of` to each
-    item.
+    A subclass sets ``vocabulary`` and implements :meth:`records`. Its datasets add the fields of
+    :meth:`DomainLookup.sample_fields` to each item.
 
     Args:
-        partition: Which domain an image is of.
-        embedding: How a domain is described, and with it what is known of an image when it is seen.
-        only: Keeps the images with these values of some attributes, such as ``{"timeofday": ("night",)}``.
-        batch_size: images in a training batch of one process.
-        eval_batch_size: images in a validation or test batch; ``batch_size`` if ``None``.
-        num_workers: processes that read images, for each loader.
-        seed: of order and augmentation.
+        partition: Assigns each image to a domain.
+        embedding: Describes a domain by a vector. It also decides what is known of an image at inference.
+        only: Keeps only images with the given values of some attributes, such as ``{"timeofday": ("night",)}``.
+        batch_size: Number of images in a training batch of one process.
+        eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
+        num_workers: Number of processes that read images, for each data loader.
+        seed: Seed of the order of the training samples and of their augmentation.
     """
 
     vocabulary: ClassVar[Vocabulary]
@@ -54,24 +54,24 @@ class DomainDataModule(EdgeDataModule):
         """Names and attributes of the images of a split, in the order of its dataset."""
 
     def is_wanted(self, attributes: Mapping[str, str]) -> bool:
-        """Whether ``only`` keeps an image of these attributes; a subclass leaves out the others."""
+        """Whether ``only`` keeps an image with these attributes. A subclass must leave out all other images."""
         return all(attributes[attribute] in values for attribute, values in self.only.items())
 
     @property
     def embedding_features(self) -> int:
-        """How many numbers describe a domain, which a net that receives the description must take."""
+        """Length of the embedding of a domain, which the net must accept."""
         return self.embedding.num_features(self.partition, self.vocabulary)
 
     @cached_property
     def domain_names(self) -> tuple[str, ...] | None:
-        """Names of the domains by their number in batches; ``None`` where each image is one."""
+        """Names of the domains by their index in batches; ``None`` if each image is a domain of its own."""
         if self.partition.num_domains(self.vocabulary) is None:
             return None
         return self.partition.assign("train", [], self.vocabulary).domain_names
 
     def domain_lookup(self, split: LabelledSplit) -> "DomainLookup":
-        """Domains of the images of a split and their descriptions."""
-        num_features = self.embedding_features  # an embedding that cannot describe the domains says so
+        """Domains of the images of a split and their embeddings."""
+        num_features = self.embedding_features  # raises an error if the embedding does not support the partition
         of_training = self.partition.assign("train", self.records("train"), self.vocabulary)
         of_split = of_training
         if split != "train":
@@ -80,15 +80,15 @@ class DomainDataModule(EdgeDataModule):
         _check(of_split, type(self.partition).__name__, description, type(self.embedding).__name__)
         if description.table.shape[1:] != (num_features,):
             raise ValueError(
-                f"expected {type(self.embedding).__name__} to describe domains by as many numbers as its num_features "
-                f"({num_features}), got a table of {description.table.shape}"
+                f"expected {type(self.embedding).__name__} to embed domains with its num_features ({num_features}), "
+                f"got a table of shape {description.table.shape}"
             )
         return DomainLookup(of_split, description)
 
     def images_in_order(self, split: LabelledSplit) -> DataLoader:
         """All images of a split, in the order of :meth:`records` and without augmentation.
 
-        They are of one domain here: a partition or an embedding may be waiting for what is found in them.
+        Here they all belong to one domain, because a partition or an embedding may need features of these images first.
         """
         undivided = copy.copy(self)
         undivided.partition, undivided.embedding, undivided._datasets = ByAttributes(()), OneHotEmbedding(), {}
@@ -103,25 +103,25 @@ def _check(assignment: Assignment, partition: str, description: Description, emb
         if numbers.shape != (len(assignment.images),) or not ((numbers >= 0) & (numbers < limit)).all():
             raise ValueError(
                 f"expected {maker} to give each of {len(assignment.images)} images a {what} of at least 0 and below "
-                f"{limit}, got {numbers.shape} from {numbers.min(initial=0)} to {numbers.max(initial=0)}"
+                f"{limit}, got shape {numbers.shape} from {numbers.min(initial=0)} to {numbers.max(initial=0)}"
             )
 
 
 def _checked(only: Mapping[str, Sequence[str]], vocabulary: Vocabulary) -> dict[str, tuple[str, ...]]:
     for attribute, values in only.items():
         if attribute not in vocabulary:
-            raise ValueError(f"expected only with attributes among {list(vocabulary)}, got {attribute!r}")
+            raise ValueError(f"expected the attributes of only among {list(vocabulary)}, got {attribute!r}")
         if not isinstance(values, Collection) or any(value not in vocabulary[attribute] for value in values):
             raise ValueError(f"expected only[{attribute!r}] as a tuple of {vocabulary[attribute]}, got {values!r}")
     return {attribute: tuple(values) for attribute, values in only.items()}
 
 
 class DomainLookup:
-    """What a dataset adds to its items.
+    """Domain fields that a dataset adds to its items.
 
     Args:
-        assignment: The domain of each image.
-        description: How domains are described.
+        assignment: Domain of each image.
+        description: Embeddings of the domains.
     """
 
     def __init__(self, assignment: Assignment, description: Description) -> None:

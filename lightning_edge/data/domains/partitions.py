@@ -1,4 +1,4 @@
-"""Which domain each image is of: the ways in which a data set can be parted."""
+"""Partitions, which assign each image of a data set to a domain."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ from lightning_edge.data.domains.features import read_features
 from lightning_edge.samples.world.frames import check_at_least
 
 Vocabulary = Mapping[str, tuple[str, ...]]
-"""Every value that an attribute can have, by the attribute's name."""
+"""All values that an attribute can have, by the name of the attribute."""
 
 
 class ImageRecord(NamedTuple):
-    """What is known of an image besides its pixels."""
+    """Name and attributes of an image."""
 
     name: str
-    """Different for each image of a split."""
+    """Unique within a split."""
     attributes: Mapping[str, str]
     """A value of the vocabulary for each attribute in it."""
 
@@ -41,23 +41,23 @@ class Assignment(NamedTuple):
 
 
 class Partition(ABC):
-    """A way to part the images of a data set into domains, alike in all of its splits."""
+    """A way to divide the images of a data set into domains, the same in all splits."""
 
     @abstractmethod
     def num_domains(self, vocabulary: Vocabulary) -> int | None:
-        """How many domains there are, with images or without; ``None`` if each image is one."""
+        """Number of domains, also of those without images; ``None`` if each image is a domain of its own."""
 
     @abstractmethod
     def assign(self, split: LabelledSplit, images: Sequence[ImageRecord], vocabulary: Vocabulary) -> Assignment:
-        """Find the domain of each image."""
+        """Assign each image to a domain."""
 
 
 class ByAttributes(Partition):
-    """A domain for each combination of the values of some attributes; of no attribute, one domain for all.
+    """One domain for each combination of values of the given attributes. Without attributes there is one domain.
 
     Args:
-        attributes: Name or names of attributes of the data set, such as ``timeofday`` and ``weather`` of BDD100K, the
-            partition after which the main runs of arXiv:1911.13237's code are named.
+        attributes: Name or names of attributes of the data set, such as ``timeofday`` and ``weather`` of BDD100K. The
+            main runs in the code of arXiv:1911.13237 are named after this partition.
     """
 
     def __init__(self, attributes: tuple[str, ...] | str = ("timeofday", "weather")) -> None:
@@ -76,7 +76,7 @@ class ByAttributes(Partition):
         return Assignment(split, images, names, domain)
 
     def values_of_domains(self, vocabulary: Vocabulary) -> dict[str, dict[str, str]]:
-        """The values that make up each domain, by its name and theirs."""
+        """The attribute values of each domain, by the domain's name and the attributes' names."""
         combinations = product(*(vocabulary[attribute] for attribute in self.attributes))
         return {
             name: dict(zip(self.attributes, values, strict=True))
@@ -91,11 +91,11 @@ class ByAttributes(Partition):
 
 
 class RandomDomains(Partition):
-    """Domains that mean nothing, as a control: each image is of one that its name and a seed decide.
+    """A control with meaningless domains: the name of an image and a seed determine its domain.
 
     Args:
-        num_domains: How many.
-        seed: Of the choice.
+        num_domains: Number of domains.
+        seed: Seed of the random domains.
     """
 
     def __init__(self, num_domains: int = 5, seed: int = 0) -> None:
@@ -126,14 +126,15 @@ class EachImage(Partition):
 
 
 class ByClusters(Partition):
-    """Clusters of what a frozen encoder sees (k-means), without any attribute.
+    """Clusters (k-means) of the features of a frozen encoder, without attributes.
 
-    The centres are those of the training images; images of other splits are of the nearest one.
+    The centers are computed from the training images. Images of other splits belong to the cluster of the nearest
+    center.
 
     Args:
-        features: File of features of all images, as ``python -m recipes.ddn embed`` writes it.
-        num_domains: How many clusters; 10 in the code of arXiv:1911.13237.
-        seed: Of the centres to begin with.
+        features: Path of a file with the features of all images, written by ``python -m recipes.ddn embed``.
+        num_domains: Number of clusters; 10 in the code of arXiv:1911.13237.
+        seed: Seed of the initial centers.
     """
 
     def __init__(self, features: str | Path, num_domains: int = 10, seed: int = 0) -> None:
@@ -149,23 +150,23 @@ class ByClusters(Partition):
     @override
     def assign(self, split: LabelledSplit, images: Sequence[ImageRecord], vocabulary: Vocabulary) -> Assignment:
         of_images = read_features(self.features, split, [image.name for image in images])
-        domain = cdist(of_images, self._centres).argmin(1)
+        domain = cdist(of_images, self._centers).argmin(1)
         return Assignment(split, images, _numbered(self._num_domains), domain)
 
     @cached_property
-    def _centres(self) -> Float[np.ndarray, "domains features"]:
+    def _centers(self) -> Float[np.ndarray, "domains features"]:
         of_training = read_features(self.features, "train")
         if len(of_training) < self._num_domains:
             raise ValueError(
                 f"expected num_domains of at most the number of training images ({len(of_training)}), "
                 f"got {self._num_domains}"
             )
-        centres, _ = kmeans2(of_training, self._num_domains, minit="++", rng=np.random.default_rng(self.seed))
-        return centres
+        centers, _ = kmeans2(of_training, self._num_domains, minit="++", rng=np.random.default_rng(self.seed))
+        return centers
 
 
 def draw_by_name(images: Sequence[ImageRecord], count: int, seed: int) -> Int64[np.ndarray, " images"]:
-    """A number below ``count`` for each image, which its name and a seed decide, whatever other images there are."""
+    """A number below ``count`` for each image. It depends only on the name of the image and on a seed."""
     draws = (np.random.default_rng([seed, *image.name.encode(errors="surrogatepass")]) for image in images)
     return np.array([draw.integers(count) for draw in draws], np.int64)
 

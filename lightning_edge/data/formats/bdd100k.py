@@ -1,4 +1,4 @@
-"""Files of BDD100K with boxes around objects, in the format of 2020 (``det_20``) and in the single files of 2018.
+"""Box labels of BDD100K, in the format of 2020 (``det_20``) and in the single files of 2018.
 
 Formats: https://doc.bdd100k.com/format.html; mapping of categories: ``bdd100k/configs/det.toml`` of
 https://github.com/bdd100k/bdd100k.
@@ -33,19 +33,19 @@ SOURCE = (
 
 OTHER_NAMES = {"bike": "bicycle", "caravan": "car", "motor": "motorcycle", "person": "pedestrian", "van": "car"}
 IGNORED = {"other person": "pedestrian", "other vehicle": "car", "trailer": "truck"}
-"""Categories that count neither for nor against a detector, and the class of which they could be taken."""
+"""Categories that count neither for nor against a detector, and the class with which they can be confused."""
 
 _LABEL_OF_CATEGORY = {name: label for label, name in enumerate(CLASS_NAMES)}
 _LABEL_OF_CATEGORY |= {other: _LABEL_OF_CATEGORY[name] for other, name in (OTHER_NAMES | IGNORED).items()}
 _SIDES = ("x1", "y1", "x2", "y2")
 _MAX_FILE_BYTES = 2**31
-"""The largest file, of the training images in the format of 2018, has about 1.4 billion."""
+"""Size limit. The largest file, for the training images in the format of 2018, has about 1.4 billion bytes."""
 _MAX_SIDE_PX = 2**24
-"""Up to which ``float32`` holds every whole number."""
+"""Largest coordinate: up to it ``float32`` represents every whole number exactly."""
 
 
 class LabelledFrame(NamedTuple):
-    """What a file of labels says about an image; boxes are pixel edges and have an area."""
+    """Labels of an image. Boxes are declared by pixel edges and have an area."""
 
     name: str
     attributes: Mapping[str, str]
@@ -56,32 +56,36 @@ class LabelledFrame(NamedTuple):
 
 
 def read_labels(path: Path) -> list[LabelledFrame]:
-    """Read the frames of a file and warn once of boxes that are none.
+    """Read the frames of a file, and warn once of invalid boxes.
 
-    Labels without a box, such as lanes, are passed over. Boxes of a category in ``IGNORED`` and those of crowds are
-    ignored ones.
+    Labels without a box, such as lanes, are skipped. Boxes of crowds and of a category in ``IGNORED`` are returned as
+    ignored boxes.
 
     Raises:
-        ValueError: The file is no JSON of frames, or a category or an attribute's value is unknown.
+        ValueError: The file is not a JSON file of frames, or a category or an attribute has an unknown value.
     """
     frames = _read_frames(path)
     names = [_name(path, index, frame) for index, frame in enumerate(frames)]
     for name, count in Counter(names).most_common(1):
         if count > 1:
-            raise ValueError(f"{path}: expected each image once, got {shown_name(name)} twice; keep one of its frames")
-    faults: dict[str, list[str]] = {"are not four numbers": [], "have no area": []}
+            raise ValueError(
+                f"{path}: expected each image once, got {shown_name(name)} twice; remove one of its frames"
+            )
+    faults: dict[str, list[str]] = {"without four valid coordinates": [], "without an area": []}
     read = [_labelled(path, name, frame, faults) for name, frame in zip(names, frames, strict=True)]
     _warn_of_faults(path, faults)
     return read
 
 
 def labelled_frame(frame: dict[str, Any], source: Path = Path("a frame")) -> LabelledFrame:
-    """What one frame of a file says; boxes that are none are left out without a warning.
+    """Labels of one frame of a file. Invalid boxes are removed without a warning.
 
     Raises:
-        ValueError: A category or an attribute's value is unknown.
+        ValueError: A category or an attribute has an unknown value.
     """
-    return _labelled(source, _name(source, 0, frame), frame, {"are not four numbers": [], "have no area": []})
+    return _labelled(
+        source, _name(source, 0, frame), frame, {"without four valid coordinates": [], "without an area": []}
+    )
 
 
 def _read_frames(path: Path) -> list[Any]:
@@ -91,13 +95,13 @@ def _read_frames(path: Path) -> list[Any]:
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{path}: expected JSON, got a fault in line {error.lineno}, column {error.colno}: {error.msg}; "
-            "is the file cut short? Copy or download it again"
+            "is the file truncated? Copy or download it again"
         ) from None
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected JSON, got no text in UTF-8 ({error.reason}); download it again") from None
+        raise ValueError(f"{path}: expected JSON, got no UTF-8 text ({error.reason}); download it again") from None
     except RecursionError:
         raise ValueError(
-            f"{path}: expected a list of frames, got lists or dicts that are nested too deep; is this another file?"
+            f"{path}: expected a list of frames, got lists or dicts that are nested too deeply; is this another file?"
         ) from None
     frames = content.get("frames") if isinstance(content, dict) else content
     if not isinstance(frames, list):
@@ -109,7 +113,7 @@ def _read_frames(path: Path) -> list[Any]:
 
 
 def _whole_number(digits: str) -> int | float:
-    """As ``int`` but in time linear in the digits, however many there are: the largest are infinite."""
+    """Like ``int``, but in time linear in the number of digits. The largest numbers become infinite."""
     return int(digits) if len(digits) < 20 else float(digits)
 
 
@@ -130,9 +134,9 @@ def _labelled(path: Path, name: str, frame: dict[str, Any], faults: dict[str, li
         is_ignored = _is_crowd(path, where, label) or category in IGNORED
         box = _box(label["box2d"])
         if box is None:
-            faults["are not four numbers"].append(where)
+            faults["without four valid coordinates"].append(where)
         elif box[2] <= box[0] or box[3] <= box[1]:
-            faults["have no area"].append(where)
+            faults["without an area"].append(where)
         else:
             (ignored if is_ignored else counted).append((box, _LABEL_OF_CATEGORY[category]))
     return LabelledFrame(name, _attributes(path, name, frame), *_arrays(counted), *_arrays(ignored))
@@ -150,8 +154,8 @@ def _boxed(path: Path, name: str, frame: dict[str, Any]) -> Iterator[dict[str, A
 
 def _attributes(path: Path, name: str, frame: dict[str, Any]) -> dict[str, str]:
     """A value for each attribute of the vocabulary; ``undefined`` where the frame has none."""
-    given = _attributes_of(path, shown_name(name), frame)
-    attributes = {key: UNDEFINED if given.get(key) is None else given[key] for key in VOCABULARY}
+    declared = _attributes_of(path, shown_name(name), frame)
+    attributes = {key: UNDEFINED if declared.get(key) is None else declared[key] for key in VOCABULARY}
     for key, value in attributes.items():
         if value not in VOCABULARY[key]:
             raise ValueError(
@@ -176,9 +180,9 @@ def _attributes_of(path: Path, where: str, item: dict[str, Any]) -> dict[str, An
 
 
 def _box(box2d: Any) -> list[float] | None:
-    """Coordinates, or ``None`` if they are not four numbers that can be pixels."""
+    """Coordinates, or ``None`` if they are not four numbers within the range of pixels."""
     sides: list[Any] = [box2d.get(side) for side in _SIDES] if isinstance(box2d, dict) else []
-    # NaN is in no range, and true and false are whole numbers to Python
+    # NaN is in no range, and isinstance would accept true and false as int
     numbers = [float(side) for side in sides if type(side) in (int, float) and -_MAX_SIDE_PX <= side <= _MAX_SIDE_PX]
     return numbers if len(numbers) == len(_SIDES) else None
 
@@ -193,6 +197,6 @@ def _arrays(
 
 
 def _warn_of_faults(path: Path, faults: dict[str, list[str]]) -> None:
-    found = [f"{len(where)} that {what}, the first is {where[0]}" for what, where in faults.items() if where]
-    if found:
-        warnings.warn(f"{path}: boxes are left out: {'; '.join(found)}", stacklevel=4)
+    reports = [f"{len(where)} {what}, the first is {where[0]}" for what, where in faults.items() if where]
+    if reports:
+        warnings.warn(f"{path}: boxes are skipped: {'; '.join(reports)}.", stacklevel=4)

@@ -1,7 +1,7 @@
-"""The files of CIFAR-10 and CIFAR-100 as Krizhevsky published them, in Python's and in the binary version.
+"""Files of CIFAR-10 and CIFAR-100 as Krizhevsky published them, in the Python version and the binary version.
 
-Layout: https://www.cs.toronto.edu/~kriz/cifar.html. The Python version is pickled, and a pickle can run any code, so it
-is read by :mod:`lightning_edge.data.formats.data_pickle`, which knows data and nothing else.
+Layout: https://www.cs.toronto.edu/~kriz/cifar.html. The Python version is pickled, and a pickle can run any code. So it
+is read by :mod:`lightning_edge.data.formats.data_pickle`, which only supports data.
 """
 
 from pathlib import Path
@@ -19,9 +19,9 @@ NumClasses = Literal[10, 100]
 SIZE_PX = 32
 _IMAGE_BYTES = 3 * SIZE_PX * SIZE_PX
 _SOURCE = "https://www.cs.toronto.edu/~kriz/cifar.html"
-_REMEDY = f"get it at {_SOURCE}"
+_REMEDY = f"download it from {_SOURCE}"
 _MAX_FILE_BYTES = 2**28
-"""The largest file, of the training images of CIFAR-100, has 155 million."""
+"""Size limit. The largest file, of the training images of CIFAR-100, has 155 million bytes."""
 
 
 class _Version(NamedTuple):
@@ -29,7 +29,7 @@ class _Version(NamedTuple):
     train: tuple[str, ...]
     test: tuple[str, ...]
     label: str | int
-    """Key of the classes in a Python file, or which of the bytes before the pixels of a binary one."""
+    """Key of the classes in a Python file, or index of the byte before the pixels in a binary file."""
     label_bytes: int = 0
 
 
@@ -50,20 +50,20 @@ def read_cifar(root: Path, num_classes: NumClasses, split: Literal["train", "tes
     """Read all images of a split.
 
     Args:
-        root: The unpacked folder, such as ``cifar-10-batches-py``, or the one that holds it.
-        num_classes: Which of the two data sets; of the 100 classes these are the fine ones.
-        split: Which part.
+        root: The unpacked folder, such as ``cifar-10-batches-py``, or its parent folder.
+        num_classes: 10 for CIFAR-10, or 100 for CIFAR-100 with its fine classes.
+        split: Part of the data set.
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: A file is broken, is no archive of CIFAR, or holds what such an archive does not.
+        ValueError: A file is damaged, is not a file of CIFAR, or has invalid content.
     """
     folder, version = _find(root, num_classes)
     names = version.train if split == "train" else version.test
     present = names_in(folder)
     missing = [name for name in names if name not in present]
     if missing:
-        raise FileNotFoundError(f"{folder}: expected the files {list(names)}, got none named {missing}; see {_SOURCE}")
+        raise FileNotFoundError(f"{folder}: expected the files {list(names)}, but {missing} are missing; see {_SOURCE}")
     read = _read_binary if version.label_bytes else _read_python
     parts = [read(folder / name, version, num_classes) for name in names]
     return LabelledImages(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
@@ -77,8 +77,9 @@ def _find(root: Path, num_classes: NumClasses) -> tuple[Path, _Version]:
                 return folder, version
     archive = next(iter(sorted(root.glob(f"cifar-{num_classes}-*.tar.gz"))), None)
     raise FileNotFoundError(
-        f"no file of CIFAR-{num_classes} in {root}: expected it to hold {versions[0].folder}/{versions[0].train[0]} or "
-        f"{versions[1].folder}/{versions[1].train[0]}; " + (f"unpack {archive}" if archive else f"get it at {_SOURCE}")
+        f"There is no file of CIFAR-{num_classes} in {root}: expected {versions[0].folder}/{versions[0].train[0]} or "
+        f"{versions[1].folder}/{versions[1].train[0]}; "
+        + (f"unpack {archive}" if archive else f"download it from {_SOURCE}")
     )
 
 
@@ -138,7 +139,7 @@ def _unpickle(path: Path) -> Any:
         return load_data(pickled)
     except NotDataError as error:
         raise ValueError(
-            f"{path}: expected a pickle of arrays, lists and strings, got one that {error}; {_REMEDY}"
+            f"{path}: expected a pickle of arrays, lists and strings, got a pickle that {error}; {_REMEDY}"
         ) from None
-    except Exception as error:  # a broken pickle can raise nearly anything
+    except Exception as error:  # a damaged pickle can raise nearly any error
         raise ValueError(f"{path}: cannot be read ({error!r:.80}); copy or download it again") from None

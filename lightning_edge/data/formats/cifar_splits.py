@@ -1,4 +1,4 @@
-"""Which images of CIFAR are for training, validation and testing, and what their classes are called."""
+"""Splits of CIFAR into training, validation and test images, and the names of its classes."""
 
 import math
 from numbers import Real
@@ -32,21 +32,21 @@ _CIFAR100 = (
     "worm",
 )  # fmt: skip
 _NAMES: dict[NumClasses, tuple[str, ...]] = {10: _CIFAR10, 100: _CIFAR100}
-"""In the order of ``batches.meta`` and ``meta``."""
+"""Class names in the order of ``batches.meta`` and ``meta``."""
 
 
 class CIFARSplits:
-    """The images of CIFAR-10 or CIFAR-100, read once, and which of them a split has.
+    """The images of CIFAR-10 or CIFAR-100, which are read once, and the indices of each split.
 
-    A share of the training images is held out for validation, always the same ones and alike in all classes.
-    A smaller ``train_fraction`` is a part of every larger one.
+    A fixed share of the training images of each class is used for validation. The images of a smaller
+    ``train_fraction`` are a subset of those of every larger one.
 
     Args:
-        root: Folder with the unpacked archive; small generated images in the same layout if ``None``.
+        root: Folder with the unpacked archive. If ``None``, small generated images in the same layout are used.
         num_classes: 10 or 100.
-        val_fraction: Share of the training images that validation takes; at 0 it takes the test images.
-        train_fraction: Share of the remaining images that is trained on.
-        num_samples: Generated images for training and testing.
+        val_fraction: Share of the training images that is used for validation. With 0, validation uses the test images.
+        train_fraction: Share of the remaining images that is used for training.
+        num_samples: Numbers of generated images for training and testing.
 
     Raises:
         ValueError: An argument is out of range.
@@ -76,13 +76,13 @@ class CIFARSplits:
         self._parts: dict[CIFARPart, LabelledImages] = {}
 
     def folder(self) -> Path:
-        """Where the archive is, generated on the first call if there is no ``root``."""
+        """Folder of the archive. Without ``root``, it is generated on the first call."""
         if self.root is None:
             return sample_cifar(*self.num_samples, self.num_classes)
         return Path(self.root).expanduser()
 
     def part_of(self, split: LabelledSplit) -> CIFARPart:
-        """Which part of the archive a split is taken from."""
+        """Part of the archive that a split is taken from."""
         return "test" if split == "test" or (split == "val" and not self.val_fraction) else "train"
 
     def read(self, part: CIFARPart) -> LabelledImages:
@@ -92,14 +92,14 @@ class CIFARSplits:
         return self._parts[part]
 
     def indices(self, split: LabelledSplit) -> Int64[np.ndarray, " images"]:
-        """Where the images of a split stand in their part, ascending."""
+        """Indices of the images of a split in their part, in ascending order."""
         labels = self.read(self.part_of(split)).labels
         if self.part_of(split) == "test":
             return np.arange(len(labels))
-        held_out = _share_of_each_class(labels, self.val_fraction)
+        validation = _share_of_each_class(labels, self.val_fraction)
         if split == "val":
-            return held_out
-        others = np.setdiff1d(np.arange(len(labels)), held_out)
+            return validation
+        others = np.setdiff1d(np.arange(len(labels)), validation)
         if not len(others):
             raise ValueError(
                 f"expected val_fraction to leave images to train on, got {self.val_fraction} of {len(labels)} images"
@@ -108,13 +108,13 @@ class CIFARSplits:
 
 
 def shuffled_classes(labels: Int64[np.ndarray, " images"]) -> list[np.ndarray]:
-    """Indices of the images of each class, in one fixed random order by which shares of a class are taken."""
+    """Indices of the images of each class, in a fixed random order. Shares of a class are taken in this order."""
     order = np.random.default_rng(0).permutation(len(labels))
     return [order[labels[order] == label] for label in np.unique(labels)]
 
 
 def _share_of_each_class(labels: np.ndarray, fraction: float) -> np.ndarray:
-    """Ascending indices of a share of each class, the first in a fixed order and at least one."""
+    """Ascending indices of the first images of each class in a fixed order, at least one."""
     of_classes = shuffled_classes(labels)
-    # 0.7 * 10 is a little more than 7
+    # 1e-9, because rounding can make fraction * len(images) a little larger than a whole number
     return np.sort(np.concatenate([images[: math.ceil(fraction * len(images) - 1e-9)] for images in of_classes]))

@@ -1,8 +1,8 @@
-"""A reader of pickles of data: strings, numbers, lists, dicts and arrays of bytes, as CIFAR was published in.
+"""Safe reader of pickles that only contain data: strings, numbers, lists, dicts and byte arrays, as in CIFAR.
 
-``pickle`` calls what a file names, and a file of a few bytes can make it take gigabytes. Here the few instructions that
-such data are made of are followed one by one: **nothing is imported or called**, and memory stays within a small
-multiple of the file.
+``pickle`` calls any function that a file names, and a file of a few bytes can make it allocate gigabytes. This reader
+interprets only the few instructions that such data need. **Nothing is imported or called**, and memory stays within a
+small multiple of the file size.
 """
 
 import pickletools
@@ -12,23 +12,23 @@ import numpy as np
 from jaxtyping import UInt8
 
 MAX_INSTRUCTIONS = 2**20
-"""Of a file; the largest one of CIFAR needs a quarter of that."""
+"""Largest number of instructions in a file. The largest file of CIFAR needs a quarter of that."""
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _VALUES = {
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "BINFLOAT", "BINSTRING", "SHORT_BINSTRING", "BINUNICODE",
     "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
 }  # fmt: skip
-"""Instructions that hold what they push."""
+"""Instructions that push a value that they contain."""
 _CLOSE_A_MARK = {"TUPLE", "APPENDS", "SETITEMS"}
 
 
 class NotDataError(Exception):
-    """What a pickle does that is no data."""
+    """A pickle does something else than describe data. The message continues the words "a pickle that"."""
 
 
 class ByteArray(NamedTuple):
-    """An array of ``uint8``, whose parts are as the file gives them."""
+    """An array of ``uint8``, with its parts as they are in the file."""
 
     shape: Any
     is_fortran: int
@@ -38,7 +38,7 @@ class ByteArray(NamedTuple):
         """The array itself.
 
         Raises:
-            TypeError: The shape is not of whole numbers.
+            TypeError: The shape does not consist of whole numbers.
             ValueError: The bytes do not fill the shape.
         """
         content = self.content.encode("latin1") if isinstance(self.content, str) else self.content
@@ -46,11 +46,11 @@ class ByteArray(NamedTuple):
 
 
 class OtherArray:
-    """An array of another type, or whose bytes have not followed yet."""
+    """An array of another type, or an array whose bytes were not read yet."""
 
 
 class _Name(str):
-    """Something that a pickle wants imported."""
+    """A name that a pickle wants to import."""
 
 
 class _DType(str):
@@ -61,8 +61,8 @@ def load_data(pickled: bytes) -> Any:
     """Read a pickle of data.
 
     Raises:
-        NotDataError: It asks for anything else.
-        Exception: It is broken, which can show in nearly any way.
+        NotDataError: The pickle contains something else than data.
+        Exception: The pickle is damaged, which can raise nearly any error.
     """
     stack: list[Any] = []
     marked: list[list[Any]] = []
@@ -124,26 +124,26 @@ def load_data(pickled: bytes) -> Any:
 
 def _extend(target: Any, items: list[Any]) -> None:
     if type(target) is not list:
-        raise NotDataError("appends to something else than a list")
+        raise NotDataError("appends to something that is not a list")
     target.extend(items)
 
 
 def _update(target: Any, items: list[Any]) -> None:
-    # a tuple of tuples of tuples can take for ever to be hashed
+    # hashing a deeply nested tuple could take forever
     if type(target) is not dict or not all(type(key) is str for key in items[::2]):
-        raise NotDataError("holds a dict whose keys are no strings")
+        raise NotDataError("contains a dict whose keys are not strings")
     target.update(zip(items[::2], items[1::2], strict=True))
 
 
 def _result_of(name: Any, arguments: Any) -> Any:
-    """What a call would give, of those that stand in pickles of arrays."""
+    """Result of a call, for the calls that occur in pickles of arrays."""
     match name, arguments:
         case _Name("numpy.dtype"), (str(code), *_):
             return _DType(code)
         case _Name("numpy.core.multiarray._reconstruct" | "numpy._core.multiarray._reconstruct"), _:
             return OtherArray()
         case _Name("_codecs.encode"), (str(text), "latin1"):
-            return text  # how Python 3 writes bytes in the protocol of Python 2
+            return text  # Python 3 writes bytes like this in the protocol of Python 2
         case _Name("__builtin__.bytes"), ():
             return b""
         case _Name("_codecs.encode"), (_, str(encoding)):
@@ -151,16 +151,16 @@ def _result_of(name: Any, arguments: Any) -> Any:
         case _Name(), _:
             raise NotDataError(f"asks for {name:.80}, which could run code")
         case _:
-            raise NotDataError("calls something that it does not name")
+            raise NotDataError("calls something without a name")
 
 
 def _filled(target: Any, state: Any) -> Any:
     match target, state:
         case _DType(), _:
-            return target  # it says in which order the bytes of a number are, and uint8 has one
+            return target  # the state is the byte order, which does not matter for uint8
         case OtherArray(), (_, tuple(shape), _DType("u1"), int(is_fortran), str(content) | bytes(content)):
             return ByteArray(shape, is_fortran, content)
         case OtherArray(), _:
             return target
         case _:
-            raise NotDataError("fills in something else than an array")
+            raise NotDataError("sets the state of something that is not an array")

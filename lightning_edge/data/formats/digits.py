@@ -1,8 +1,8 @@
-"""The files of MNIST and MNIST-M as they were published.
+"""Files of MNIST and MNIST-M as they were published.
 
-MNIST (LeCun et al., 1998) is four files in the format idx: a magic number, the sizes, and bytes. MNIST-M (Ganin and
-Lempitsky, arXiv:1409.7495) shows the digits of MNIST on pieces of photographs: a folder of PNGs, and a line of text
-with the class of each.
+MNIST (LeCun et al., 1998) consists of four files in the format idx: a magic number, the sizes, and bytes. MNIST-M
+(Ganin and Lempitsky, arXiv:1409.7495) has the digits of MNIST on patches of photographs: a folder of PNG files, and a
+text file with the class of each.
 """
 
 import math
@@ -19,27 +19,27 @@ from lightning_edge.data.images.files import read_image
 from lightning_edge.data.labelled_images import LabelledImages
 
 MNISTPart = Literal["train", "t10k"]
-"""Parts in which MNIST is published, as its files call them."""
+"""Parts in which MNIST is published, as they are named in its files."""
 
 NUM_CLASSES = 10
 _CLASSES = frozenset(map(str, range(NUM_CLASSES)))
 _SIZE_PX = 28
-_COLOURED_SIZE_PX = 32
+_COLORED_SIZE_PX = 32
 _BYTES_MAGIC = 0x0800
-"""Of idx files of bytes; the number of axes is added."""
+"""Magic number of idx files of bytes, to which the number of axes is added."""
 _MAX_IMAGES = 2**18
-"""In a file, four times as many as in MNIST's largest: what a header declares is not believed beyond that."""
+"""Largest number of images that a header may declare, four times that of MNIST's largest file."""
 _MAX_FILE_BYTES = 2**28
-"""So many pixels and what packing may add to them, where it does not shrink them."""
+"""Size limit: that many pixels, and what gzip may add if it does not shrink them."""
 _MAX_LABELS_BYTES = 2**22
-"""Of MNIST-M's text, five times that of its training part."""
+"""Size limit of MNIST-M's text file, five times that of its training part."""
 _GZIP = zlib.MAX_WBITS | 16
 _MNIST_SOURCE = "https://ossci-datasets.s3.amazonaws.com/mnist"
 _MNIST_M_SOURCE = "http://yaroslav.ganin.net"
 
 
 class Digits(NamedTuple):
-    """Grey images, white on black, and the class of each."""
+    """Gray images, white on black, and the class of each."""
 
     images: UInt8[np.ndarray, "num 28 28"]
     labels: Int64[np.ndarray, " num"]
@@ -49,12 +49,12 @@ def read_mnist(root: Path, part: MNISTPart) -> Digits:
     """Read a part of MNIST.
 
     Args:
-        root: Folder that holds ``train-images-idx3-ubyte.gz`` and so on.
-        part: Which one.
+        root: Folder that contains ``train-images-idx3-ubyte.gz`` and so on.
+        part: Part to read.
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: A file is broken, or is not what its name says.
+        ValueError: A file is damaged, or its content does not match its name.
     """
     images_path, labels_path = root / f"{part}-images-idx3-ubyte.gz", root / f"{part}-labels-idx1-ubyte.gz"
     images, labels = _read_idx(images_path, (_SIZE_PX, _SIZE_PX)), _read_idx(labels_path, ())
@@ -66,14 +66,14 @@ def read_mnist(root: Path, part: MNISTPart) -> Digits:
 
 
 def read_mnist_m(root: Path) -> LabelledImages:
-    """Read the testing part of MNIST-M, or as many images as the file of classes names.
+    """Read the test part of MNIST-M, or as many images as its text file lists.
 
     Args:
-        root: Folder that holds ``mnist_m_test_labels.txt`` and ``mnist_m_test/``.
+        root: Folder that contains ``mnist_m_test_labels.txt`` and ``mnist_m_test/``.
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: A file is broken, or the images are not numbered from 0 on.
+        ValueError: A file is damaged, or the images are not numbered from 0.
     """
     labels_path, folder = root / "mnist_m_test_labels.txt", root / "mnist_m_test"
     labels = np.array(_read_labels(labels_path), np.int64)
@@ -82,10 +82,10 @@ def read_mnist_m(root: Path) -> LabelledImages:
     missing = [name for name in names if name not in present]
     if missing:
         raise FileNotFoundError(
-            f"{folder}: expected the {len(names)} images that {labels_path.name} names, got none named {missing[0]}"
+            f"{folder}: expected the {len(names)} images that {labels_path.name} lists, got no {missing[0]}"
             + (f" and {len(missing) - 1} others" if len(missing) > 1 else "")
         )
-    images = np.empty((len(names), _COLOURED_SIZE_PX, _COLOURED_SIZE_PX, 3), np.uint8)
+    images = np.empty((len(names), _COLORED_SIZE_PX, _COLORED_SIZE_PX, 3), np.uint8)
     for row, path in zip(images, (folder / name for name in names), strict=True):
         image = read_image(path)
         if image.shape != row.shape:
@@ -95,8 +95,8 @@ def read_mnist_m(root: Path) -> LabelledImages:
 
 
 def _read_idx(path: Path, item_shape: tuple[int, ...]) -> UInt8[np.ndarray, "num *item"]:
-    """Unpack a file of bytes, and of it no more than its header justifies, which is checked first."""
-    packed = read_file(path, _MAX_FILE_BYTES, f"get it at {_MNIST_SOURCE}")
+    """Check the header of a gzipped idx file, and then unpack no more bytes than it declares."""
+    packed = read_file(path, _MAX_FILE_BYTES, f"download it from {_MNIST_SOURCE}")
     begin = 4 + 4 * (1 + len(item_shape))
     shape = _shape(path, _unpack(path, packed, begin), 1 + len(item_shape))
     if shape[1:] != item_shape:
@@ -114,7 +114,7 @@ def _read_idx(path: Path, item_shape: tuple[int, ...]) -> UInt8[np.ndarray, "num
 
 
 def _unpack(path: Path, packed: bytes, max_bytes: int) -> bytes:
-    """The first bytes of what gzip packed; if these are all, its end is checked too."""
+    """The first bytes of a gzip archive. If these are all bytes, its end is checked too."""
     unpacker = zlib.decompressobj(_GZIP)
     try:
         content = unpacker.decompress(packed, max_bytes)
@@ -123,7 +123,7 @@ def _unpack(path: Path, packed: bytes, max_bytes: int) -> bytes:
     if len(content) < max_bytes and not unpacker.eof:
         raise ValueError(f"{path}: cannot be unpacked (its end is missing); copy or download it again")
     if unpacker.unused_data:
-        raise ValueError(f"{path}: cannot be unpacked (something follows its end); copy or download it again")
+        raise ValueError(f"{path}: cannot be unpacked (there are bytes after its end); copy or download it again")
     return content
 
 
@@ -135,14 +135,16 @@ def _shape(path: Path, header: bytes, num_axes: int) -> tuple[int, ...]:
     magic, *shape = struct.unpack(f">{1 + num_axes}I", header)
     if magic != _BYTES_MAGIC + num_axes:
         raise ValueError(
-            f"{path}: expected the magic number of bytes along {num_axes} axes ({_BYTES_MAGIC + num_axes}), "
+            f"{path}: expected the magic number of byte data with {num_axes} axes ({_BYTES_MAGIC + num_axes}), "
             f"got {magic}; is this another file?"
         )
     return tuple(shape)
 
 
 def _read_labels(path: Path) -> list[int]:
-    text = read_file(path, _MAX_LABELS_BYTES, f"get it at {_MNIST_M_SOURCE}").decode("utf-8-sig", errors="replace")
+    text = read_file(path, _MAX_LABELS_BYTES, f"download it from {_MNIST_M_SOURCE}").decode(
+        "utf-8-sig", errors="replace"
+    )
     labels = []
     for number, line in enumerate(text.splitlines()):
         name, _, label = line.strip().partition(" ")

@@ -1,4 +1,4 @@
-"""Random changes to training samples: the defaults for each kind of images, and how any of them is seeded."""
+"""Augmentation of training samples: defaults for each kind of data, and the seeding of any transform."""
 
 import random
 from typing import Any
@@ -11,21 +11,21 @@ from lightning_edge.contracts import IGNORE_INDEX
 from lightning_edge.data.images.letterbox import PADDING
 
 Transform = A.BasicTransform | A.BaseCompose
-"""One transform of albumentations or a composition; ``A.NoOp()`` is none at all."""
+"""A transform or a composition of albumentations. ``A.NoOp()`` is no augmentation."""
 
 
 class StreetAugmentation(A.Compose):
-    """Random scale, crop, flip and mild colour, the usual set for street scenes.
+    """Random scale, crop, flip and mild color changes, which are usual for street scenes.
 
-    Follows mmsegmentation's Cityscapes schedule (scale 0.5 to 2, crop, flip, photometric distortion) with a narrower
-    range of scales, for a crop of the size of the image would be three quarters padding at scale 0.5. Padding is black
-    and ignored in masks.
+    It follows mmsegmentation's Cityscapes schedule (scale 0.5 to 2, crop, flip, photometric distortion), but with a
+    narrower range of scales. At scale 0.5 a crop of the size of the image would be three quarters padding. Padding is
+    black, and ignored in masks.
 
     Args:
-        height: of the crop, pixels.
-        width: of the crop, pixels.
-        scale: least and greatest factor of size.
-        colour: greatest relative change of brightness, contrast and saturation.
+        height: Height of the crop, in pixels.
+        width: Width of the crop, in pixels.
+        scale: Smallest and largest scale factor.
+        colour: Largest relative change of brightness, contrast and saturation.
     """
 
     def __init__(self, height: int, width: int, scale: tuple[float, float] = (0.75, 1.5), colour: float = 0.2) -> None:
@@ -48,12 +48,12 @@ class StreetAugmentation(A.Compose):
 
 
 class CropFlip(A.Compose):
-    """Pad by black, crop a random window of the old size, flip: the usual set for CIFAR (He et al., arXiv:1512.03385).
+    """Pads with black, crops a random window and flips, as is usual for CIFAR (He et al., arXiv:1512.03385).
 
     Args:
-        height: of the images, pixels.
-        width: of the images, pixels.
-        padding: on each side, pixels.
+        height: Height of the images, in pixels.
+        width: Width of the images, in pixels.
+        padding: Padding on each side, in pixels.
     """
 
     def __init__(self, height: int = 32, width: int = 32, padding: int = 4) -> None:
@@ -61,12 +61,12 @@ class CropFlip(A.Compose):
 
 
 class RandomShift(A.Compose):
-    """Move by a few pixels; what comes into view repeats the border. For things that a flip would make others of.
+    """Shifts by a few pixels and repeats the border, for objects whose class a flip would change.
 
     Args:
-        height: of the images, pixels.
-        width: of the images, pixels.
-        shift_px: at most so far along each axis.
+        height: Height of the images, in pixels.
+        width: Width of the images, in pixels.
+        shift_px: Largest shift along each axis, in pixels.
     """
 
     def __init__(self, height: int = 32, width: int = 32, shift_px: int = 2) -> None:
@@ -74,16 +74,16 @@ class RandomShift(A.Compose):
 
 
 class DetectionAugmentation(A.Compose):
-    """Random scale, place, flip and mild colour, for images with boxes.
+    """Random scale, position, flip and mild color changes, for images with boxes.
 
-    The jitter of 0.1 is that of the released code of arXiv:1911.13237 ("aug1"), which also flips, and draws the size of
-    a picture from 0.6 to 1 of its greatest.
+    The color jitter of 0.1 is that of the released code of arXiv:1911.13237 ("aug1"). That code also flips, and draws
+    the size of an image from 0.6 to 1 of its largest size.
 
     Args:
-        height: of the images, pixels; they keep it.
-        width: of the images, pixels; they keep it.
-        scale: least and greatest factor of size; a smaller picture is padded by grey, of a larger one a part is shown.
-        colour: greatest relative change of brightness, contrast and saturation.
+        height: Height of the images, in pixels. It does not change.
+        width: Width of the images, in pixels. It does not change.
+        scale: Smallest and largest scale factor. A smaller image is padded with gray, a larger one is cropped.
+        colour: Largest relative change of brightness, contrast and saturation.
     """
 
     def __init__(self, height: int, width: int, scale: tuple[float, float] = (0.8, 1.25), colour: float = 0.1) -> None:
@@ -100,10 +100,10 @@ class DetectionAugmentation(A.Compose):
 
 
 def apply_seeded(transform: Transform, seed: int, **targets: Any) -> dict[str, Any]:
-    """Apply a transform with random numbers that follow from a seed alone.
+    """Apply a transform whose random numbers depend only on a seed.
 
-    ``images=`` takes the frames of a clip, ``[time, height, width, 3]``, which all change alike.
+    ``images=`` takes the frames of a clip, ``[time, height, width, 3]``, which are all changed in the same way.
     """
-    # set_random_seed would give each part of a composition the same numbers: whatever is flipped is also darkened
+    # set_random_seed would give all parts of a composition the same numbers, so that flips and colors correlate
     transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
     return transform(**targets)

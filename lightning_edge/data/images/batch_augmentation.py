@@ -1,9 +1,9 @@
-"""Augmentation of a batch of images, each by its own seed: random windows and flips as array operations.
+"""Augmentation of a batch of images with one seed for each image: random windows and flips as array operations.
 
-A small image is cropped faster than albumentations gets ready to crop it. So padding, cropping and flipping, which are
-all that ``CropFlip`` and ``RandomShift`` of :mod:`~lightning_edge.data.images.augmentation` do, happen here to all
-images of a batch at once. The random numbers are those that albumentations draws, and the results equal its own in
-every byte. Other transforms get one image after another.
+For a small image the overhead of albumentations takes more time than the crop itself. So padding, cropping and flipping
+are applied here to all images of a batch at once. This covers ``CropFlip`` and ``RandomShift`` of
+:mod:`~lightning_edge.data.images.augmentation`. The random numbers are those that albumentations draws, and the results
+are identical to its results. Other transforms are applied to one image after another.
 """
 
 import random
@@ -26,10 +26,10 @@ _STEPS = ([A.Pad, A.RandomCrop], [A.Pad, A.RandomCrop, A.HorizontalFlip])
 def augment_batch(
     transform: Transform, images: UInt8[np.ndarray, "batch height width 3"], seeds: Sequence[int]
 ) -> list[Num[np.ndarray, "channels _ _"]]:
-    """Change each image as ``apply_seeded`` does with the seed of that image.
+    """Augment each image as ``apply_seeded`` does with the seed of that image.
 
     Returns:
-        Each image with its channels first, ``[channels, height, width]``.
+        The images with channels first, ``[channels, height, width]``.
     """
     window = _window_of(transform, *images.shape[1:3])
     if window is not None:
@@ -52,17 +52,17 @@ class _RandomWindow(NamedTuple):
         padded = np.pad(images, ((0, 0), margin, margin, (0, 0)), self.pad_mode)
         windows = sliding_window_view(padded, (self.height, self.width), axis=(1, 2))  # pyright: ignore[reportCallIssue, reportArgumentType]
         num_tops, num_lefts = windows.shape[1:3]
-        # a composition draws its first number to decide whether it does anything
+        # a composition draws its first number to decide whether it is applied at all
         _, top, left, flip = _draw(seeds, 4).T
         cut = windows[np.arange(len(images)), (top * num_tops).astype(int), (left * num_lefts).astype(int)]
-        cut = np.ascontiguousarray(cut)  # flipping takes several times as long in the order that numpy chose
+        cut = np.ascontiguousarray(cut)  # flipping is several times slower in the memory layout that numpy chose
         is_flipped = flip < self.flip_probability
         cut[is_flipped] = cut[is_flipped][..., ::-1]
         return cut
 
 
 def _window_of(transform: Any, height: int, width: int) -> _RandomWindow | None:
-    """The random window that a transform cuts out of images of this size; ``None`` if it does anything else."""
+    """The random window that a transform crops from images of this size; ``None`` for any other transform."""
     if type(transform) not in _COMPOSITIONS or [type(step) for step in transform.transforms] not in _STEPS:
         return None
     pad, crop, *flip = transform.transforms
@@ -71,12 +71,12 @@ def _window_of(transform: Any, height: int, width: int) -> _RandomWindow | None:
     if not is_certain or pad_mode is None or pad.fill != 0 or not isinstance(pad.padding, int):
         return None
     if crop.height > height + 2 * pad.padding or crop.width > width + 2 * pad.padding:
-        return None  # albumentations has an error for it
+        return None  # albumentations raises the error
     return _RandomWindow(crop.height, crop.width, pad.padding, pad_mode, flip[0].p if flip else 0.0)
 
 
 def _draw(seeds: Sequence[int], count: int) -> Float64[np.ndarray, "batch count"]:
-    """The first numbers within [0, 1) of Python's generator for each seed."""
+    """The first numbers within [0, 1) of Python's random generator for each seed."""
     generator = random.Random()
     numbers = []
     for seed in seeds:

@@ -1,4 +1,4 @@
-"""Clips made of labelled stills, for training methods for video where no video is at hand."""
+"""Clips from single labeled images, for training video methods without video data."""
 
 from typing import NamedTuple
 
@@ -15,20 +15,20 @@ _STREAM = 1
 
 
 class RandomCameraMotion:
-    """Turns a labelled still into a clip that a moving camera might have taken of it.
+    """Turns a labeled image into a clip as a moving camera could record it.
 
-    The camera drives forwards, pans and rolls, all at a speed that is drawn once a clip, so that motion is smooth. The
-    oldest frame shows the whole still, the last one a part of it with the label of that part. What is seen beyond the
-    border mirrors the still, and is ignored in the mask. The scene itself is flat and stands: there are neither things
-    that move nor parallax, which real clips have. Random affine motion of stills as training data for video follows
-    Oh et al. 2019 (STM, arXiv:1904.00607).
+    The camera moves forward, pans and rolls. The speeds are drawn once for each clip, so the motion is smooth. The
+    oldest frame shows the whole image, the last one a part of it with the label of that part. Beyond the border the
+    image is mirrored, and the mask is ignored there. The scene is flat and static: unlike real clips, it has neither
+    moving objects nor parallax. Random affine motion of single images as training data for video follows Oh et al. 2019
+    (STM, arXiv:1904.00607).
 
-    The defaults move a pixel by about a hundredth of the width a frame, as the generated drives do at 17 Hz.
+    The defaults move a pixel by about a hundredth of the width per frame, as in the generated drives at 17 Hz.
 
     Args:
-        max_zoom: Greatest growth of what is ahead, a frame (0.04 is 4 %).
-        pan: Standard deviation of the motion to each side, in widths and heights a frame.
-        roll_deg: Standard deviation of the rotation, a frame.
+        max_zoom: Largest growth of the image per frame (0.04 is 4 %).
+        pan: Standard deviation of the sideways motion per frame, relative to width and height.
+        roll_deg: Standard deviation of the rotation per frame, in degrees.
     """
 
     def __init__(self, max_zoom: float = 0.04, pan: float = 0.005, roll_deg: float = 0.2) -> None:
@@ -41,7 +41,7 @@ class RandomCameraMotion:
 
     def __call__(self, image: RgbImage, mask: IdMask, num_frames: int, seed: int) -> tuple[Clip, IdMask]:
         """Frames of a clip, oldest first, and the mask of the last one."""
-        # apart from what the same seed gives an augmentation
+        # a separate stream, so that the motion is independent of an augmentation with the same seed
         motion = self._draw(np.random.default_rng((seed, _STREAM)), *mask.shape)
         views = [motion.view(index) for index in range(num_frames)]
         frames = [_look(image, view, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101) for view in views]
@@ -54,7 +54,7 @@ class RandomCameraMotion:
 
 
 class _Motion(NamedTuple):
-    """How a camera moves: about what point, and how far a frame."""
+    """Motion of a camera: the point that it moves towards, and the motion per frame."""
 
     ahead_px: np.ndarray
     zoom: float
@@ -62,7 +62,7 @@ class _Motion(NamedTuple):
     roll_deg: float
 
     def view(self, index: int) -> Affine:
-        """Takes places of frame ``index`` to places in the still."""
+        """Affine map from positions in frame ``index`` to positions in the original image."""
         angle, scale = np.deg2rad(index * self.roll_deg), (1 + self.zoom) ** -index
         linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         shift = self.ahead_px - linear @ self.ahead_px + index * self.pan_px

@@ -1,7 +1,7 @@
-"""What spoils an image, in five degrees, in the manner of CIFAR-10-C (Hendrycks and Dietterich, arXiv:1903.12261).
+"""Image corruptions with five severities, similar to CIFAR-10-C (Hendrycks and Dietterich, arXiv:1903.12261).
 
-The degrees are those of its code, https://github.com/hendrycks/robustness, ``make_cifar_c.py``, but for darkness, which
-it lacks. There values are cut to bytes; here they are rounded.
+The severities are those of its code, https://github.com/hendrycks/robustness, ``make_cifar_c.py``, except for ``dark``,
+which it does not have. That code truncates values to bytes; here they are rounded.
 """
 
 from collections.abc import Callable
@@ -22,23 +22,23 @@ _RESOLUTION = (0.95, 0.9, 0.85, 0.75, 0.65)
 
 
 def corrupt(image: RgbImage, corruption: str, severity: int, rng: np.random.Generator) -> RgbImage:
-    """Spoil an image.
+    """Corrupt an image.
 
     Args:
-        image: Stays as it is.
+        image: Image, which is not changed.
         corruption: One of ``CORRUPTIONS``.
-        severity: From 1 to 5.
-        rng: Of the noise.
+        severity: Severity from 1 to 5.
+        rng: Random generator of the noise.
 
     Raises:
-        ValueError: There is no such corruption or severity.
+        ValueError: The corruption or the severity does not exist.
     """
     check_corruption(corruption, severity)
     return _CORRUPT[corruption](image, severity - 1, rng)
 
 
 def check_corruption(corruption: str, severity: int) -> None:
-    """Raise ``ValueError`` unless there is such a corruption and severity."""
+    """Raise a ``ValueError`` if the corruption or the severity does not exist."""
     if corruption not in _CORRUPT:
         raise ValueError(f"expected corruptions among {list(CORRUPTIONS)}, got {corruption!r}")
     if not 1 <= severity <= NUM_SEVERITIES:
@@ -73,7 +73,7 @@ def _pixelate(image: RgbImage, degree: int, rng: np.random.Generator) -> RgbImag
 
 
 def _average_in_blocks(size: int, num_blocks: int) -> Float32[np.ndarray, "size size"]:
-    """Matrix that puts in the place of each pixel of a line the mean of those in its block: one or two."""
+    """Matrix that replaces each pixel of a line by the mean of its block, which has one or two pixels."""
     block = ((np.arange(size) + 0.5) * num_blocks / size).astype(int)
     is_same = (block[:, None] == block).astype(np.float32)
     return is_same / is_same.sum(1, keepdims=True)
@@ -92,4 +92,4 @@ _CORRUPT: dict[str, Callable[[RgbImage, int, np.random.Generator], RgbImage]] = 
     "pixelate": _pixelate,
 }
 CORRUPTIONS = tuple(_CORRUPT)
-"""Names of all, the first of which leaves images as they are."""
+"""Names of all corruptions. The first one leaves images unchanged."""

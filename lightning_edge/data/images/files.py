@@ -1,7 +1,7 @@
-"""Reading images and masks, with errors that name the file and the way out.
+"""Reading of images and masks, with errors that name the file and the remedy.
 
-Labels belong to the pixels that a file stores. So images and masks are read as they are stored, and an EXIF orientation
-is ignored in both. :class:`~lightning_edge.data.frames.FramesDataModule`, which has no labels, turns frames upright.
+Labels belong to the stored pixels. So images and masks are read as they are stored, and an EXIF orientation is ignored
+in both. :class:`~lightning_edge.data.frames.FramesDataModule`, which has no labels, applies the orientation.
 """
 
 import warnings
@@ -29,32 +29,33 @@ IdMask = UInt8[np.ndarray, "height width"]
 LabelTable = UInt8[np.ndarray, " 256"]
 
 _UNKNOWN = 254
-"""Entry of a label table for ids that must not occur."""
+"""Entry of a label table for ids that are not allowed."""
 
 
 def read_image(path: Path, upright: bool = False) -> RgbImage:
     """Read a color image of 8 bits per channel.
 
     Args:
-        path: a PNG, JPEG, BMP, WebP, PPM or TIFF.
-        upright: turn it by its EXIF orientation, as viewers do. As it is stored if ``False``, which suits labels, with
-            a warning for the first of a folder that has an orientation.
+        path: Path of a PNG, JPEG, BMP, WebP, PPM or TIFF file.
+        upright: Whether to apply the EXIF orientation, as viewers do. If ``False``, the image is read as it is stored,
+            which is right for labels, and a warning is given once for each folder with such images.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        OSError: if it cannot be read.
-        ValueError: if it is empty, cut short or no image, if it has more than 8 bits per channel, or if it declares
-            more than 134 million pixels, or more than 17 million in a file of less than a byte for each 10,000.
+        FileNotFoundError: The file does not exist.
+        OSError: The file cannot be read.
+        ValueError: The file is empty, truncated or not an image; it has more than 8 bits per channel; it declares more
+            than 134 million pixels; or it declares more than 17 million pixels with less than one byte for each 10,000
+            of them.
     """
     data, header = open_image(path)
     if (largest := largest_value(header)) > 255:
         raise ValueError(
             f"{path}: expected 8 bits per channel, got values up to {largest}; save it with 8 bits, scaled to the "
-            "range that the camera uses, for the upper 8 bits alone may be nearly black"
+            "range that the camera uses, because the upper 8 bits alone can be nearly black"
         )
     orientation = orientation_of(header, data)
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    if header.format == "PPM":  # OpenCV takes white for 255, whatever the file says, and reads none written in digits
+    if header.format == "PPM":  # OpenCV ignores the declared white value and does not read files in ASCII
         pixels = load(data, header, path, "RGB")
     else:
         pixels = decode_jpeg(data, flags) if is_jpeg(data) else decode(data, flags)
@@ -65,23 +66,23 @@ def read_image(path: Path, upright: bool = False) -> RgbImage:
         return turned(stored, orientation)
     if orientation != 1:
         warnings.warn(
-            f"{path.parent}: an image has an EXIF orientation, which is ignored: labels are expected in the pixels as "
-            "they are stored",
+            f"{path.parent}: an image has an EXIF orientation, which is ignored. Labels must match the pixels as they "
+            "are stored.",
             stacklevel=2,
         )
     return stored
 
 
 def read_mask(path: Path, label_table: LabelTable) -> IdMask:
-    """Read a mask of one label id for each pixel and translate it.
+    """Read a mask with one label id for each pixel, and convert ids to classes.
 
-    Ids are the values that the file stores, of 1, 2, 4, 8 or 16 bits, gray or as indices of a palette. A file of colors
-    is read where its channels are equal. An EXIF orientation is ignored.
+    Ids are the stored values of 1, 2, 4, 8 or 16 bits, as gray values or as indices of a palette. A color image is
+    accepted if its channels are equal. An EXIF orientation is ignored.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        OSError: if it cannot be read.
-        ValueError: if it is broken, has colours instead of ids, or holds an id that the table does not know.
+        FileNotFoundError: The file does not exist.
+        OSError: The file cannot be read.
+        ValueError: The file is damaged, has colors instead of ids, or contains an id that is not in the table.
     """
     ids = _read_ids(path)
     if ids.dtype != np.uint8:
@@ -93,10 +94,10 @@ def read_mask(path: Path, label_table: LabelTable) -> IdMask:
 
 
 def label_table(classes: dict[int, int]) -> LabelTable:
-    """Lookup table from label ids to classes; all ids that are not named are errors in :func:`read_mask`.
+    """Lookup table from label ids to classes. All other ids raise an error in :func:`read_mask`.
 
     Raises:
-        ValueError: if an id or a class is not within 0..255, or a class is 254, which marks unknown ids.
+        ValueError: An id or a class is not within 0..255, or a class is 254, which marks unknown ids.
     """
     table = np.full(256, _UNKNOWN, dtype=np.uint8)
     for label_id, label in classes.items():
@@ -110,7 +111,7 @@ def label_table(classes: dict[int, int]) -> LabelTable:
 
 
 def classes_of(table: LabelTable) -> list[int]:
-    """Classes that a label table gives, in order, with the one of ignored pixels."""
+    """Sorted classes of a label table, including that of ignored pixels."""
     return np.unique(table[table != _UNKNOWN]).tolist()
 
 
@@ -120,14 +121,14 @@ def check_same_size(
     image_path: Path,
     mask_path: Path,
 ) -> None:
-    """Raise ``ValueError`` unless an image and its mask have the same height and width."""
+    """Raise a ``ValueError`` unless an image and its mask have the same height and width."""
     if image.shape[:2] == mask.shape:
         return
-    is_turned = image.shape[:2] == mask.shape[::-1]
+    is_transposed = image.shape[:2] == mask.shape[::-1]
     remedy = (
-        "both are read as they are stored, whatever their EXIF orientation, so save them turned alike"
-        if is_turned
-        else "resize both, the mask with nearest neighbours"
+        "both are read as they are stored, without their EXIF orientation, so save them with the same orientation"
+        if is_transposed
+        else "resize them to one size, the mask by nearest-neighbor interpolation"
     )
     raise ValueError(
         f"expected an image and its mask of the same size, got {image.shape[:2]} in {image_path} and {mask.shape} "
@@ -136,12 +137,12 @@ def check_same_size(
 
 
 def _read_ids(path: Path) -> np.ndarray:
-    """The values that a mask file stores, undoing what decoders do to make white 255."""
+    """The stored values of a mask file. Decoders scale them so that white is 255, which is undone here."""
     data, header = open_image(path)
     largest, orientation = largest_value(header), orientation_of(header, data)
     is_wide = header.mode.startswith("I")
     if is_inverted(header) or (largest > 255 and not is_wide):
-        kind = "gray that stores white as 0" if is_inverted(header) else f"{header.mode} of more than 8 bits"
+        kind = "a gray image that stores white as 0" if is_inverted(header) else f"{header.mode} of more than 8 bits"
         raise ValueError(
             f"{path}: expected a mask with a label id for each pixel, got {kind}; save it as 8-bit gray PNG"
         )
@@ -156,14 +157,14 @@ def _read_ids(path: Path) -> np.ndarray:
 
 
 def _gray(values: np.ndarray, header: Image.Image, path: Path) -> np.ndarray:
-    """The one channel of a mask, without its opacity; ``ValueError`` if there are colors."""
+    """The single channel of a mask, without opacity. Raises a ``ValueError`` if there are colors."""
     if values.ndim == 2:
         return values
     colors = values[..., :1] if header.mode in ("LA", "PA") else values[..., :3]
     if (colors != colors[..., :1]).any():
         raise ValueError(
             f"{path}: expected a mask with one 8-bit label id for each pixel, got {values.dtype} {values.shape}; "
-            "files of colours are for the eye, take the ones of ids"
+            "color images are only for display, use the files with ids"
         )
     return colors[..., 0]
 
@@ -173,7 +174,7 @@ def _refuse_ids(unknown: np.ndarray, table: LabelTable, path: Path) -> None:
         known = np.flatnonzero(table != _UNKNOWN)
         raise ValueError(
             f"{path}: expected label ids among {_ranges(known)}, got {np.unique(unknown)[:5].tolist()}; "
-            "is this a mask of another data set or label set?"
+            "does the mask belong to another data set or label set?"
         )
 
 

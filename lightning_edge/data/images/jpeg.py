@@ -1,9 +1,9 @@
-"""Decoding JPEGs whose coded data are whole.
+"""Decoding of JPEG files that detects missing data.
 
-libjpeg fills what is missing with gray and only writes a warning to stderr, which no caller sees. Two tests find a gap.
-A decoder that has all its data ignores bytes that are put behind them. And a decoder that ignores a change of the last
-bytes had finished before it came to them, so something was overwritten. What the last scans of a progressive file have
-lost may go unseen: they add the least bits.
+libjpeg fills missing data with gray and only writes a warning to stderr, which callers do not see. Two tests detect a
+gap. First, a decoder that has all its data ignores bytes that are appended to them. Second, if a decoder ignores a
+change of the last bytes, it had finished before them, so data were overwritten. Losses in the last scans of a
+progressive file can remain undetected, because these scans add the least significant bits.
 """
 
 import io
@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
-"""Begin of a segment; zeros and restarts stand within the coded data."""
+"""Start of a segment. Stuffed zeros and restart markers are part of the coded data."""
 
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
@@ -22,30 +22,30 @@ _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL = (0xC0, 0xC1)
 
 _MAX_SCANS = 64
-"""Progressive files have about ten; thousands of empty scans would keep a decoder busy for minutes."""
+"""Limit of scans. Progressive files have about ten; thousands of empty scans would block a decoder for minutes."""
 
 _LOOKAHEAD = bytes(8)
-"""libjpeg wants so many bytes behind the coded data before it decodes the last of them."""
+"""Bytes that libjpeg needs after the coded data to decode the last of them."""
 
 _OTHER_BYTES = b"\x55" * 16
-"""Ones and zeros in turn, which a decoder takes for many short codes, so that it shows if it reads them."""
+"""Alternating ones and zeros, which decode as many short codes, so that it is visible if a decoder reads them."""
 
 _MOSTLY_ZEROS = 14
-"""So many of the last 16 bytes are zero where one color goes on to the end; a change of them may not show."""
+"""Number of zeros in the last 16 bytes if one color continues to the end. Changes of them can be invisible."""
 
 _ZEROS = bytes(32)
-"""Lost blocks of a disk read as zeros. So do wide areas of one color in some files, hence more is looked at."""
+"""Lost disk blocks are read as zeros. Large areas of one color can also be zeros, so a further test follows."""
 
 
 def is_jpeg(data: bytes) -> bool:
-    """Whether a file is a JPEG, whatever its name says."""
+    """Whether a file is a JPEG, whatever its name is."""
     return data.startswith(b"\xff\xd8")
 
 
 def decode_jpeg(data: bytes, flags: int) -> np.ndarray | None:
-    """Decode as ``cv2.imdecode`` does; ``None`` if data are missing, at the end or in the middle.
+    """Decode like ``cv2.imdecode``; ``None`` if data are missing at the end or in the middle.
 
-    Costs no more than the decoder itself, but about three times as much for progressive files and runs of zeros.
+    It takes as much time as the decoder itself, and about three times as much for progressive files and runs of zeros.
     """
     frame, scans = _frame_and_scans(data)
     if not 1 <= len(scans) <= _MAX_SCANS:
@@ -56,8 +56,8 @@ def decode_jpeg(data: bytes, flags: int) -> np.ndarray | None:
     if data.find(_ZEROS, begin, end) >= 0 and not _is_read_exactly(data, scans):
         return None
     if _ends_in_zeros(data, end) and decode(data[: end - len(_OTHER_BYTES)] + _LOOKAHEAD, flags) is not None:
-        return None  # more zeros than the decoder wanted
-    return decode(data[:end] + _LOOKAHEAD, flags)  # fails where data are missing: there is no end to fill up to
+        return None  # there are more zeros than the decoder needs
+    return decode(data[:end] + _LOOKAHEAD, flags)  # fails if data are missing, because there is no end marker
 
 
 def decode(data: bytes, flags: int) -> np.ndarray | None:
@@ -69,9 +69,10 @@ def decode(data: bytes, flags: int) -> np.ndarray | None:
 
 
 def _frame_and_scans(data: bytes) -> tuple[int, list[tuple[int, int]]]:
-    """The kind of the frame, and where the coded data of each scan begin and end; no scans if the file has no end.
+    """The type of the frame, and start and end of the coded data of each scan; no scans if the file has no end marker.
 
-    Goes from segment to segment, for thumbnails hold markers of their own, and phones put a film behind the end.
+    It moves from segment to segment, because thumbnails contain their own markers, and phones append a video to the
+    file.
     """
     frame, begin, position = 0, 0, 2
     scans: list[tuple[int, int]] = []
@@ -88,17 +89,17 @@ def _frame_and_scans(data: bytes) -> tuple[int, list[tuple[int, int]]]:
 
 
 def _is_read_exactly(data: bytes, scans: list[tuple[int, int]]) -> bool:
-    """Whether a decoder reads each stretch of coded data to its end and no further, and no scan lacks a stretch."""
+    """Whether a decoder reads each section of coded data exactly to its end, and no scan lacks a section."""
     image = _in_half(data)
     by_scan = [_between_restarts(data, *scan) for scan in scans]
-    stretches = [stretch for of_scan in by_scan for stretch in of_scan]
-    more = {of_scan[-1][1]: _another_stretch(len(of_scan) - 1) for of_scan in by_scan}
-    longer = [data[: stretches[0][0]]]
-    for (begin, end), (next_begin, _) in zip(stretches, [*stretches[1:], (len(data), 0)], strict=True):
+    sections = [section for of_scan in by_scan for section in of_scan]
+    more = {of_scan[-1][1]: _another_section(len(of_scan) - 1) for of_scan in by_scan}
+    longer = [data[: sections[0][0]]]
+    for (begin, end), (next_begin, _) in zip(sections, [*sections[1:], (len(data), 0)], strict=True):
         longer += [data[begin:end], _OTHER_BYTES, more.get(end, b""), data[end:next_begin]]
     if image is None or _in_half(b"".join(longer)) != image:
         return False
-    suspects = (end for begin, end in stretches if data.find(_ZEROS, begin, end) >= 0 and not _ends_in_zeros(data, end))
+    suspects = (end for begin, end in sections if data.find(_ZEROS, begin, end) >= 0 and not _ends_in_zeros(data, end))
     changed = (data[: end - len(_OTHER_BYTES)] + _OTHER_BYTES + data[end:] for end in suspects)
     return not any(_in_half(other) == image for other in changed)
 
@@ -108,17 +109,17 @@ def _ends_in_zeros(data: bytes, end: int) -> bool:
 
 
 def _in_half(data: bytes) -> bytes | None:
-    """The image at half its size, which takes less time, decoded by Pillow, which writes no warning to stderr."""
+    """The image at half its size for speed. Pillow decodes it, because it writes no warnings to stderr."""
     try:
         image = Image.open(io.BytesIO(data), formats=["JPEG"])
         image.draft("RGB", (max(1, image.width // 2), max(1, image.height // 2)))
         return image.tobytes()
-    except Exception:  # Pillow raises errors of many kinds
+    except Exception:  # Pillow raises errors of many types
         return None
 
 
-def _another_stretch(number: int) -> bytes:
-    """A stretch that would follow in a scan after so many restarts."""
+def _another_section(number: int) -> bytes:
+    """A section that would follow in a scan after ``number`` restarts."""
     return bytes([0xFF, 0xD0 + number % 8]) + _OTHER_BYTES
 
 

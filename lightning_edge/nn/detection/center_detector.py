@@ -1,4 +1,4 @@
-"""A light detector without anchors, small enough to train from random weights in minutes on a CPU."""
+"""A small anchor-free detector that can be trained from random weights in minutes on a CPU."""
 
 from typing import Any, NamedTuple
 
@@ -16,43 +16,44 @@ from lightning_edge.ops.center_targets import PaddedBoxes, cell_centers, cells_w
 from lightning_edge.ops.focal import center_focal_loss
 
 NMS_IOU = 0.6
-"""Of two boxes of a class that overlap more, the surer one stays."""
+"""IoU threshold of non-maximum suppression, for each class separately."""
 _BOX_WEIGHT = 5.0
-"""Of the loss of boxes beside that of middles (arXiv:1909.00700)."""
+"""Weight of the box loss relative to the center loss (arXiv:1909.00700)."""
 _FIRST_PROBABILITY = 0.01
-"""Of an object at a cell before training (arXiv:1708.02002)."""
+"""Predicted probability of an object at each cell before training (arXiv:1708.02002)."""
 _LARGEST_EXPONENT = 6.0
 
 
 class CenterMaps(NamedTuple):
-    """What the net says at each cell of its feature map."""
+    """Predictions at each cell of the feature map."""
 
     heat: Float[Tensor, "batch classes h w"]
-    """Scores (logits) that the middle of an object of the class is there."""
+    """Logits that the center of an object of the class is in the cell."""
     sides: Float[Tensor, "batch 4 h w"]
-    """Logarithm of the distances to left, top, right and bottom of its box, in cells."""
+    """Logarithm of the distances to the left, top, right and bottom side of the box, in cells."""
 
 
 class CenterDetector(nn.Module):
-    """Finds middles of objects and, from there, the sides of their boxes, on one fine feature map.
+    """Predicts centers of objects and the distances from there to the sides of their boxes, on one fine feature map.
 
-    Heat maps as in *Objects as Points* (arXiv:1904.07850), targets and losses as in *Training-Time-Friendly Network*
-    (arXiv:1909.00700). The map is that of the encoder's finest stage of ``stride``, to which coarser ones are added
-    from the top down, as in feature pyramids (arXiv:1612.03144).
+    Heat maps are those of *Objects as Points* (arXiv:1904.07850); targets and losses are those of
+    *Training-Time-Friendly Network* (arXiv:1909.00700). The feature map has the given ``stride``. Coarser maps of the
+    encoder are added to it from the top down, as in feature pyramids (arXiv:1612.03144).
 
     Args:
-        encoder: Name of any timm model that supports ``features_only``, those of
-            :mod:`~lightning_edge.nn.encoders.small_resnet` among them.
-        num_classes: Classes, without background.
-        channels: Of the map that the heads look at.
-        stride: Pixels of the image to a cell of the map; the encoder must have a stage of it.
-        max_detections: Boxes of an image at most.
-        weights: File of encoder weights in timm's format; ``None`` starts from random ones. Nothing is downloaded.
-        encoder_options: What else ``timm.create_model`` takes for this encoder, such as ``channels`` of a ResNet.
+        encoder: Name of any timm model that supports ``features_only``, including those of
+            :mod:`~lightning_edge.nn.encoders.small_resnet`.
+        num_classes: Number of classes, without the background.
+        channels: Number of channels of the feature map that the heads read.
+        stride: Side of a cell of the feature map, in pixels of the image. The encoder must have a stage of this stride.
+        max_detections: Largest number of boxes in an image.
+        weights: Path of a file of encoder weights in timm's format; random weights if ``None``. Nothing is downloaded.
+        encoder_options: Further arguments of ``timm.create_model`` for this encoder, such as ``channels`` of a ResNet.
 
     Raises:
-        ValueError: timm has no such encoder, it has no stage of that stride, or ``weights`` are those of another net.
-        FileNotFoundError: There is no file ``weights``.
+        ValueError: timm has no such encoder, the encoder has no stage of that stride, or ``weights`` belong to another
+            net.
+        FileNotFoundError: The file ``weights`` does not exist.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class CenterDetector(nn.Module):
         self.normalize = Normalize.of_timm(self.encoder)
         info = self.encoder.feature_info
         if stride not in info.reduction():  # pyright: ignore
-            raise ValueError(f"expected stride among those of {encoder}, {info.reduction()}, got {stride}")  # pyright: ignore
+            raise ValueError(f"expected stride to be one of {info.reduction()} for {encoder}, got {stride}")  # pyright: ignore
         self._first = info.reduction().index(stride)  # pyright: ignore
         self.lateral = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in info.channels()[self._first :])  # pyright: ignore
         self.smooth = _conv_norm_relu(channels)
@@ -81,7 +82,7 @@ class CenterDetector(nn.Module):
         nn.init.constant_(self.heat[-1].bias, torch.logit(prior).item())  # pyright: ignore
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> CenterMaps:
-        """Maps of an image in [0, 1]."""
+        """Prediction maps of an image in [0, 1]."""
         features = feature_maps(self.encoder, self.normalize(image))[self._first :]
         merged = self.lateral[-1](features[-1])
         for lateral, feature in zip(list(self.lateral)[-2::-1], features[-2::-1], strict=True):
@@ -90,13 +91,13 @@ class CenterDetector(nn.Module):
         return CenterMaps(self.heat(merged), self.sides(merged))
 
     def losses(self, batch: DetectionBatch) -> dict[str, Tensor]:
-        """Focal loss of the middles, and generalised IoU of the boxes, each by the number of objects."""
+        """Focal loss of the centers and generalized IoU loss of the boxes, each divided by the number of objects."""
         objects = pad_boxes(batch["boxes_xyxy"], batch["label"])
         ignored = pad_boxes(batch["ignored_xyxy"], batch["ignored_label"])
         return self.losses_of(self(batch["image"]), objects, ignored)
 
     def losses_of(self, maps: CenterMaps, objects: PaddedBoxes, ignored: PaddedBoxes) -> dict[str, Tensor]:
-        """The same of what the net said, of boxes in tensors."""
+        """The losses of given predictions, with the boxes as padded tensors."""
         maps = CenterMaps(maps.heat.float(), maps.sides.float())
         size = (self.num_classes, *_height_width(maps.heat), self.stride)
         targets = center_targets(objects, *size)
@@ -109,11 +110,11 @@ class CenterDetector(nn.Module):
         }
 
     def detect(self, image: Float[Tensor, "batch 3 height width"]) -> list[Detections]:
-        """Boxes in each image, from the highest places of the heat maps."""
+        """Boxes in each image, from the highest peaks of the heat maps."""
         return self.decode(self(image), image.shape[-2], image.shape[-1])
 
     def decode(self, maps: CenterMaps, height: int, width: int) -> list[Detections]:
-        """Boxes of what the maps say of images of some size."""
+        """Boxes from prediction maps of images of a given size."""
         heat = maps.heat.float().sigmoid()
         heat = heat * (heat == F.max_pool2d(heat, 3, 1, 1))
         score, place = heat.flatten(1).topk(min(self.max_detections, heat[0].numel()))
@@ -121,7 +122,7 @@ class CenterDetector(nn.Module):
         boxes = self._boxes(maps).flatten(1, 2)
         limit = boxes.new_tensor([width, height, width, height])
         boxes = boxes.gather(1, cell[..., None].expand(-1, -1, 4)).clamp(min=0).minimum(limit)
-        return [_distinct(*found) for found in zip(boxes, score, label, strict=True)]
+        return [_distinct(*candidates) for candidates in zip(boxes, score, label, strict=True)]
 
     def _boxes(self, maps: CenterMaps) -> Float[Tensor, "batch h w 4"]:
         sides = self.stride * maps.sides.float().clamp(max=_LARGEST_EXPONENT).exp().movedim(1, -1)
@@ -134,8 +135,8 @@ def _height_width(maps: Tensor) -> tuple[int, int]:
 
 
 def _distinct(boxes: Tensor, score: Tensor, label: Tensor) -> Detections:
-    found = score > 0  # elsewhere a neighbour is surer
-    boxes, score, label = boxes[found], score[found], label[found]
+    is_peak = score > 0  # the heat of all cells that are no local maximum was set to zero
+    boxes, score, label = boxes[is_peak], score[is_peak], label[is_peak]
     kept = batched_nms(boxes, score, label, NMS_IOU)
     return Detections(boxes[kept], score[kept], label[kept])
 

@@ -1,4 +1,4 @@
-"""The detectors of torchvision, over any backbone."""
+"""The detectors of torchvision, on any backbone."""
 
 from abc import ABC
 from typing import Any
@@ -13,8 +13,8 @@ from lightning_edge.contracts import DetectionBatch, Detections
 from lightning_edge.nn.encoders.timm_backbone import TimmBackbone
 
 _ASPECT_RATIOS = (0.5, 1.0, 2.0)
-_AS_THEY_COME = {
-    # images come scaled and padded, and the backbone normalises them
+_NO_TRANSFORM = {
+    # images are already scaled and padded, and the backbone normalizes them
     "image_mean": [0.0, 0.0, 0.0],
     "image_std": [1.0, 1.0, 1.0],
     "_skip_resize": True,
@@ -23,15 +23,15 @@ _AS_THEY_COME = {
 
 
 class TorchvisionDetector(nn.Module, ABC):
-    """Gives a detector of torchvision the batches of this library, and its results their names.
+    """Base of wrappers that adapt a torchvision detector to the batches and detections of this package.
 
-    Its losses take no notice of ignored regions, which torchvision does not know.
+    The losses do not take ignored regions into account, because torchvision does not support them.
     """
 
     detector: nn.Module
     num_classes: int
     first_label: int = 0
-    """Number of the first class in the detector; 1 where it keeps 0 for the background."""
+    """Index of the first class in the detector; 1 if index 0 is the background."""
 
     @property
     def backbone(self) -> TimmBackbone:
@@ -39,17 +39,17 @@ class TorchvisionDetector(nn.Module, ABC):
         return self.detector.backbone  # pyright: ignore
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> list[dict[str, Tensor]]:
-        """What the detector gives for images in [0, 1]."""
+        """Output of the torchvision detector for images in [0, 1]."""
         return self.detector(list(image))
 
     def losses(self, batch: DetectionBatch) -> dict[str, Tensor]:
-        """The detector's own losses, by its names.
+        """The losses of the torchvision detector, by their names.
 
         Raises:
-            ValueError: It is in evaluation mode, in which torchvision gives detections.
+            ValueError: The detector is in evaluation mode, in which torchvision returns detections instead of losses.
         """
         if not self.training:
-            raise ValueError("expected a detector in training mode for its losses, got evaluation mode: call train()")
+            raise ValueError("expected a detector in training mode for losses, got evaluation mode: call train()")
         targets = [
             {"boxes": boxes, "labels": label + self.first_label}
             for boxes, label in zip(batch["boxes_xyxy"], batch["label"], strict=True)
@@ -57,9 +57,9 @@ class TorchvisionDetector(nn.Module, ABC):
         return self.detector(list(batch["image"]), targets)
 
     def detect(self, image: Float[Tensor, "batch 3 height width"]) -> list[Detections]:
-        """What is in each image, of images in [0, 1]."""
+        """Detections in each image, for images in [0, 1]."""
         return [
-            Detections(found["boxes"], found["scores"], found["labels"] - self.first_label) for found in self(image)
+            Detections(output["boxes"], output["scores"], output["labels"] - self.first_label) for output in self(image)
         ]
 
 
@@ -67,9 +67,9 @@ class FCOSDetector(TorchvisionDetector):
     """FCOS (arXiv:1904.01355).
 
     Args:
-        backbone: Its strides 8, 16 and 32 are those of the paper.
-        num_classes: Classes, without background.
-        max_detections: Boxes of an image at most.
+        backbone: Backbone of the detector. The paper uses the strides 8, 16 and 32.
+        num_classes: Number of classes, without the background.
+        max_detections: Largest number of boxes in an image.
     """
 
     def __init__(self, backbone: TimmBackbone, num_classes: int, max_detections: int = 100) -> None:
@@ -78,7 +78,7 @@ class FCOSDetector(TorchvisionDetector):
         sizes = tuple((stride,) for stride in _level_strides(backbone))  # in FCOS an anchor is a cell
         anchors = AnchorGenerator(sizes, ((1.0,),) * len(sizes))
         self.detector = FCOS(
-            backbone, num_classes, anchor_generator=anchors, detections_per_img=max_detections, **_AS_THEY_COME
+            backbone, num_classes, anchor_generator=anchors, detections_per_img=max_detections, **_NO_TRANSFORM
         )
 
 
@@ -86,10 +86,11 @@ class RetinaNetDetector(TorchvisionDetector):
     """RetinaNet (arXiv:1708.02002).
 
     Args:
-        backbone: Its strides 8, 16 and 32 are those of the paper.
-        num_classes: Classes, without background.
-        anchor_scale: Side of the smallest anchor of a level, cells: 4 in the paper, with two more at 2^(1/3), 2^(2/3).
-        max_detections: Boxes of an image at most.
+        backbone: Backbone of the detector. The paper uses the strides 8, 16 and 32.
+        num_classes: Number of classes, without the background.
+        anchor_scale: Side of the smallest anchor of a level, in cells; 4 in the paper. Each level has two more anchors,
+            which are 2^(1/3) and 2^(2/3) times as large.
+        max_detections: Largest number of boxes in an image.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class RetinaNetDetector(TorchvisionDetector):
         )
         anchors = AnchorGenerator(sizes, (_ASPECT_RATIOS,) * len(sizes))
         self.detector = RetinaNet(
-            backbone, num_classes, anchor_generator=anchors, detections_per_img=max_detections, **_AS_THEY_COME
+            backbone, num_classes, anchor_generator=anchors, detections_per_img=max_detections, **_NO_TRANSFORM
         )
 
 
@@ -111,13 +112,13 @@ class FasterRCNNDetector(TorchvisionDetector):
     """Faster R-CNN (arXiv:1506.01497), with a pyramid (arXiv:1612.03144) or on a single map.
 
     Args:
-        backbone: Its strides 4, 8, 16 and 32 are those of a pyramid, 16 that of a single map.
-        num_classes: Classes, without background.
-        anchor_sizes: Sides of the anchors, pixels: one for each level of a pyramid, all of them on a single map;
-            8 cells of each level of a pyramid, 32 to 512 pixels on a single map, if ``None``.
-        pool_cells: Cells each way that a box is pooled to.
-        max_detections: Boxes of an image at most.
-        detector_options: What else torchvision's ``FasterRCNN`` takes, such as ``rpn_pre_nms_top_n_train``.
+        backbone: Backbone of the detector. Usual strides are 4, 8, 16 and 32 for a pyramid, and 16 for a single map.
+        num_classes: Number of classes, without the background.
+        anchor_sizes: Sides of the anchors, in pixels. A pyramid takes one for each level; a single map uses all of
+            them. ``None`` is 8 cells of each level for a pyramid, and 32 to 512 pixels for a single map.
+        pool_cells: Number of cells in each direction to which a box is pooled.
+        max_detections: Largest number of boxes in an image.
+        detector_options: Further arguments of torchvision's ``FasterRCNN``, such as ``rpn_pre_nms_top_n_train``.
     """
 
     first_label = 1
@@ -137,7 +138,7 @@ class FasterRCNNDetector(TorchvisionDetector):
         if anchor_sizes is None:
             anchor_sizes = (32, 64, 128, 256, 512) if len(strides) == 1 else tuple(8 * stride for stride in strides)
         if len(strides) > 1 and len(anchor_sizes) != len(strides):
-            raise ValueError(f"expected an anchor size for each level ({len(strides)}), got {anchor_sizes}")
+            raise ValueError(f"expected anchor_sizes with one size for each level ({len(strides)}), got {anchor_sizes}")
         sizes = (tuple(anchor_sizes),) if len(strides) == 1 else tuple((size,) for size in anchor_sizes)
         maps = [str(level) for level in range(len(backbone.strides))]
         self.detector = FasterRCNN(
@@ -146,12 +147,12 @@ class FasterRCNNDetector(TorchvisionDetector):
             rpn_anchor_generator=AnchorGenerator(sizes, (_ASPECT_RATIOS,) * len(sizes)),
             box_roi_pool=MultiScaleRoIAlign(maps, pool_cells, sampling_ratio=2),
             box_detections_per_img=max_detections,
-            **_AS_THEY_COME,
+            **_NO_TRANSFORM,
             **(detector_options or {}),
         )
 
 
 def _level_strides(backbone: TimmBackbone) -> tuple[int, ...]:
-    """Pixels of the image to a cell of each level, those that a pyramid puts on top included."""
+    """Stride of each level in pixels, including the levels that a pyramid adds on top."""
     added = backbone.num_levels - len(backbone.strides)
     return (*backbone.strides, *(backbone.strides[-1] * 2 ** (level + 1) for level in range(added)))

@@ -1,4 +1,4 @@
-"""Nets with experts, for YAML: another net whose convolutions are converted."""
+"""Nets with experts for YAML configs: each wraps another net and converts its convolutions."""
 
 from torch import nn
 
@@ -11,16 +11,16 @@ class DomainNet(ConvertedNet):
     """A Domain-aware Dynamic Network (arXiv:1911.13237) over any classifier or detector.
 
     Args:
-        body: The net; it is changed.
-        num_features: Numbers that describe a domain.
-        num_experts: Sets of weights of each convolution, 2 or 4 in the paper.
-        part: Name of the part of the net that gets experts, such as ``encoder``, for the paper leaves heads static; the
-            whole net if empty.
+        body: The net to convert. It is changed in place.
+        num_features: Length of the embedding that describes a domain.
+        num_experts: Number of weight sets of each convolution, 2 or 4 in the paper.
+        part: Name of the submodule that gets experts, such as ``encoder``; the whole net if empty. The paper leaves
+            heads static.
         gate: ``sigmoid`` as in the paper, or ``softmax``.
-        temperature: By which the values under the gates are divided.
+        temperature: Divisor of the router's outputs before the gate function.
 
     Raises:
-        ValueError: The net has no such part, or a number is out of range.
+        ValueError: The net has no submodule ``part``, or a number is out of range.
     """
 
     def __init__(
@@ -37,15 +37,15 @@ class DomainNet(ConvertedNet):
 
 
 class CondConvNet(ConvertedNet):
-    """CondConv (arXiv:1904.04971) over any classifier or detector: experts mixed anew for each image.
+    """CondConv (arXiv:1904.04971) over any classifier or detector: experts are mixed for each image separately.
 
     Args:
-        body: The net; it is changed.
-        num_experts: Sets of weights of each convolution.
-        part: As of :class:`DomainNet`.
+        body: The net to convert. It is changed in place.
+        num_experts: Number of weight sets of each convolution.
+        part: See :class:`DomainNet`.
 
     Raises:
-        ValueError: The net has no such part, or a number is out of range.
+        ValueError: The net has no submodule ``part``, or a number is out of range.
     """
 
     def __init__(self, body: nn.Module, num_experts: int = 4, part: str = "") -> None:

@@ -1,8 +1,8 @@
-"""Convolutions with several experts, mixed by what is known of the domain that an image is of, or by the image itself.
+"""Convolutions with several experts, which are mixed by the domain of an image or by the image itself.
 
-Domain-aware Dynamic Networks (arXiv:1911.13237) mix by the domain: a device that sees one domain at a time mixes once,
-and runs a plain net until the domain changes. CondConv (arXiv:1904.04971) mixes by each layer's own input, hence anew
-for each image.
+Domain-aware Dynamic Networks (arXiv:1911.13237) mix by the domain. A device that sees one domain at a time mixes once
+and runs a plain net until the domain changes. CondConv (arXiv:1904.04971) mixes by each layer's own input, so it mixes
+again for each image.
 """
 
 import warnings
@@ -22,13 +22,13 @@ from lightning_edge.ops.expert_convolution import convolve_each, mix_experts
 
 Gate = Literal["sigmoid", "softmax"]
 
-_UNKNOWN = (
-    "the domain of the images is not known, so experts are mixed as for an embedding of zero: call the net within "
-    "in_domain(net, embedding), or specialize(net, embedding) for one domain"
+_NO_DOMAIN = (
+    "No domain embedding given; using zeros. Wrap the call in in_domain(net, embedding), or use "
+    "specialize(net, embedding) for one domain."
 )
 
 _ROUTER_STD = 0.01
-"""Of the weights of a router at the start (released code of arXiv:1911.13237: all gates begin near one half)."""
+"""Standard deviation of a router's initial weights, so that gates start near 0.5 (code of arXiv:1911.13237)."""
 
 
 class Domains(NamedTuple):
@@ -36,24 +36,25 @@ class Domains(NamedTuple):
 
     embedding: Float[Tensor, "domains features"]
     row: Int64[Tensor, " batch"] | None
-    """Domain of each image; ``None`` if there is one domain for all."""
+    """Index of the domain of each image; ``None`` if all images have the same domain."""
     num_images: int | None = None
-    """How many images it was told for; ``None`` if for any number."""
+    """Number of images that the domains are for; ``None`` if they are for any number."""
 
 
 class ExpertConv2d(nn.Module, ABC):
-    """A convolution with several sets of weights, the experts, and a gate for each; its bias is shared.
+    """A convolution with several sets of weights, the experts, and a gate for each. All experts share one bias.
 
     Args:
-        conv: The convolution in whose place it stands. Mixed by equal gates the experts give its weights, so a net
-            begins as what it was; each expert differs from that by noise of about the weights' own deviation.
-        num_experts: Sets of weights.
-        num_features: Numbers that the gates follow from.
-        gate: ``sigmoid``, each gate within [0, 1] by itself as in both papers, or ``softmax``, all gates together 1.
-        temperature: By which the router's values are divided; above 1 the gates are more alike.
+        conv: The convolution to replace. Mixed with equal gates, the experts give its weights, so a converted net
+            starts as the original net. Each expert differs from these weights by noise of about their own standard
+            deviation.
+        num_experts: Number of weight sets.
+        num_features: Length of the vector from which the gates are computed.
+        gate: ``sigmoid`` keeps each gate within [0, 1], as in both papers; ``softmax`` makes all gates sum to 1.
+        temperature: Divisor of the router's outputs. Values above 1 make the gates more similar.
 
     Raises:
-        ValueError: An argument is out of range, or the convolution pads with anything but zeros.
+        ValueError: An argument is out of range, or the convolution does not pad with zeros.
     """
 
     def __init__(
@@ -77,14 +78,14 @@ class ExpertConv2d(nn.Module, ABC):
         self.padding, self.groups = conv.padding, conv.groups
         self.same_padding = isinstance(conv, Conv2dSame)
         self.num_experts, self.gate, self.temperature = num_experts, gate, temperature
-        # one expert below the other: weights of five axes could not be brought into torch.channels_last
+        # the experts are stacked along the first axis, because torch.channels_last needs four axes
         self.weight = nn.Parameter(_experts_around(conv.weight.detach(), num_experts, gate).flatten(0, 1))
         self.weight.requires_grad_(conv.weight.requires_grad)
         self.bias = conv.bias
         self.router = nn.Linear(num_features, num_experts, device=conv.weight.device, dtype=conv.weight.dtype)
         nn.init.normal_(self.router.weight, std=_ROUTER_STD)
         nn.init.zeros_(self.router.bias)
-        self.router.requires_grad_(conv.weight.requires_grad)  # what is frozen stays as it is in every domain
+        self.router.requires_grad_(conv.weight.requires_grad)  # a frozen layer stays frozen in every domain
 
     @property
     def experts(self) -> Float[Tensor, "experts out in_group height width"]:
@@ -93,20 +94,20 @@ class ExpertConv2d(nn.Module, ABC):
 
     @abstractmethod
     def gates_of(self, image: Tensor) -> tuple[Float[Tensor, "rows experts"], Int64[Tensor, " batch"] | None]:
-        """Gates of some domains, and which of them each image is of; ``None`` if all are of the only one."""
+        """Gates of each domain, and the index of the domain of each image; ``None`` if there is only one domain."""
 
     def gates(self, features: Float[Tensor, "rows features"]) -> Float[Tensor, "rows experts"]:
-        """Gates by what they follow from."""
-        scores = self.router(features) / self.temperature
-        return scores.sigmoid() if self.gate == "sigmoid" else scores.softmax(1)
+        """Gates from the features that determine them."""
+        logits = self.router(features) / self.temperature
+        return logits.sigmoid() if self.gate == "sigmoid" else logits.softmax(1)
 
     def mixed_weight(self, features: Float[Tensor, "rows features"]) -> Float[Tensor, "rows out in_group height width"]:
         """Weights of a plain convolution for each row of features."""
-        with torch.autocast(self.weight.device.type, enabled=False):  # what is kept has the type of the experts
+        with torch.autocast(self.weight.device.type, enabled=False):  # the result keeps the data type of the experts
             return mix_experts(self.gates(features), self.experts)
 
     def forward(self, image: Float[Tensor, "batch in height width"]) -> Float[Tensor, "batch out new_height new_width"]:
-        """Convolve each image by its own mixture."""
+        """Convolve each image with its own mixture of the experts."""
         gates, row = self.gates_of(image)
         padding = self.padding
         if self.same_padding:
@@ -116,11 +117,11 @@ class ExpertConv2d(nn.Module, ABC):
             weight = mix_experts(gates, self.experts)[0].to(image.dtype)
             return F.conv2d(image, weight, self.bias, *settings)  # pyright: ignore[reportCallIssue, reportArgumentType]
         experts, gates = self.experts.to(image.dtype), gates.to(image.dtype)
-        found = convolve_each(image, experts, gates, row, *settings)  # pyright: ignore[reportArgumentType]
-        return found if self.bias is None else found + self.bias.to(found.dtype).view(-1, 1, 1)
+        output = convolve_each(image, experts, gates, row, *settings)  # pyright: ignore[reportArgumentType]
+        return output if self.bias is None else output + self.bias.to(output.dtype).view(-1, 1, 1)
 
     def extra_repr(self) -> str:
-        """What differs from a plain convolution."""
+        """The main settings, for ``repr``."""
         return (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
             f"num_experts={self.num_experts}, gate={self.gate}"
@@ -128,16 +129,16 @@ class ExpertConv2d(nn.Module, ABC):
 
 
 class DomainConv2d(ExpertConv2d):
-    """A convolution whose experts are mixed by the domain, which :func:`in_domain` tells.
+    """A convolution whose experts are mixed by the domain, which :func:`in_domain` sets.
 
-    Where nothing is told, the embedding is taken for zero, as of the average image where features are standardized, and
-    a warning says so.
+    If no domain is set, a warning is given and the embedding is zero. With standardized features this is the embedding
+    of the average image.
     """
 
     domains: Domains | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy gets: all but the domain of the images that are under way."""
+        """The state for copies, without the domain of the batch that is being processed."""
         return {**self.__dict__, "domains": None}
 
     @override
@@ -145,20 +146,20 @@ class DomainConv2d(ExpertConv2d):
         if self.domains is None:
             if torch._C._current_graph_task_id() != -1:  # a forward within a backward
                 raise RuntimeError(
-                    "expected no activation checkpointing in a net with DomainConv2d, for the domain is gone when it "
-                    "computes anew: turn it off, as by set_grad_checkpointing(False)"
+                    "expected no activation checkpointing in a net with DomainConv2d: the domain is no longer set when "
+                    "activations are recomputed. Turn it off, for example by set_grad_checkpointing(False)."
                 )
             if self.num_experts > 1 or self.gate == "sigmoid":
-                warnings.warn(_UNKNOWN, stacklevel=2)
+                warnings.warn(_NO_DOMAIN, stacklevel=2)
             return self.gates(self.router.weight.new_zeros(1, self.router.in_features)), None
         embedding, row, num_images = self.domains
         if num_images not in (None, len(image)):
-            raise ValueError(f"expected a domain embedding for each image ({len(image)}), got {num_images}")
+            raise ValueError(f"expected one domain embedding for each image ({len(image)}), got {num_images}")
         return self.gates(embedding), row
 
 
 class CondConv2d(ExpertConv2d):
-    """A convolution whose experts are mixed by the mean of its input over all places, image by image."""
+    """A convolution whose experts are mixed by the spatial mean of its input, for each image separately."""
 
     @override
     def gates_of(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -172,28 +173,28 @@ def in_domain(
     embedding: Shaped[Tensor, "rows features"] | Shaped[Tensor, " features"] | None,
     row: Int64[Tensor, " batch"] | None = None,
 ) -> Iterator[None]:
-    """Tell a net, while it runs, which domain its images are of; nets without :class:`DomainConv2d` take no notice.
+    """Set the domain of the images for a net within a ``with`` block. Nets without :class:`DomainConv2d` ignore it.
 
     Args:
         net: Any net.
-        embedding: Describes the domain of each image, or, without the first axis, of all of them. ``None`` tells
-            nothing.
-        row: With it, ``embedding`` has a row for each domain, and this is the one of each image.
+        embedding: Embedding of the domain of each image, or, without the first axis, of all images. ``None`` sets no
+            domain.
+        row: Row of ``embedding`` for each image. With it, ``embedding`` has one row for each domain.
 
     Raises:
-        ValueError: The embedding has another number of features than the net takes, or is none but a number of a
+        ValueError: The embedding has another length than the net takes, or it has integers, such as the index of a
             domain.
     """
     if embedding is not None and not embedding.is_floating_point():
-        raise ValueError(f"expected embedding of floats, got {embedding.dtype}: numbers of domains go to row")
+        raise ValueError(f"expected embedding of floats, got {embedding.dtype}: pass indices of domains as row")
     layers = [module for module in net.modules() if isinstance(module, DomainConv2d)]
     if not layers or embedding is None:
         yield
         return
     if embedding.shape[-1] != layers[0].router.in_features:
         raise ValueError(
-            f"expected embedding of as many features as the net was made for ({layers[0].router.in_features}), "
-            f"got {embedding.shape[-1]}"
+            f"expected embedding with the num_features of the net ({layers[0].router.in_features}), got "
+            f"{embedding.shape[-1]}"
         )
     before = [layer.domains for layer in layers]
     domains = _domains(embedding.to(layers[0].weight.dtype), row)
@@ -209,13 +210,13 @@ def in_domain(
 def _domains(embedding: Tensor, row: Tensor | None) -> Domains:
     if embedding.ndim == 1:
         return Domains(embedding[None], None)
-    if len(embedding) == 0:  # of no image
+    if len(embedding) == 0:  # an empty batch
         return Domains(embedding.new_zeros(1, embedding.shape[1]), None, 0)
     if len(embedding) == 1:
         return Domains(embedding, None, None if row is None else len(row))
     if row is not None:
         return Domains(embedding, row, len(row))
-    # to look for equal rows, a GPU would have to be waited for; and what learns has no gradient through that
+    # looking for equal rows would wait for the GPU, and unique() has no gradient for embeddings that learn
     if embedding.device.type != "cpu" or embedding.requires_grad:
         return Domains(embedding, torch.arange(len(embedding), device=embedding.device), len(embedding))
     different, row = embedding.unique(dim=0, return_inverse=True)

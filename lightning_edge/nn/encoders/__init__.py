@@ -1,1 +1,1 @@
-"""Image encoders, and what they share: normalization, weight files, features of timm."""
+"""Image encoders and what they share: normalization, weight files and feature maps of timm models."""

@@ -1,8 +1,8 @@
-"""Residual nets for images of 32x32 pixels, and the smaller ones that the shift nets are compared with.
+"""Residual nets for images of 32x32 pixels, and the reduced ones that shift nets are compared with.
 
-``timm.create_model("cifar_resnet20")`` works once this module is imported, like the names of all nets below. Source of
-the nets: He et al., arXiv:1512.03385, section 4.2, with projections as shortcuts; of their reductions and of the
-depthwise counterpart: Wu et al., arXiv:1711.08141, and its code (https://github.com/alvinwan/shiftresnet-cifar).
+Importing this module registers the nets in timm, so that ``timm.create_model("cifar_resnet20")`` works. The source of
+the nets is He et al., arXiv:1512.03385, section 4.2, with projections as shortcuts. The source of the reduced and
+depthwise nets is Wu et al., arXiv:1711.08141, and its code (https://github.com/alvinwan/shiftresnet-cifar).
 """
 
 import math
@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from lightning_edge.nn.image_classifier import ImageClassifier, build_net
 
 MakeBlock = Callable[[int, int, int], nn.Module]
-"""Makes a block of its channels before and after it, and its stride."""
+"""Function that creates a block from its number of input channels, its number of output channels and its stride."""
 
 DEPTHS = (20, 56, 110)
 _WIDTHS = (16, 32, 64)
 _CIFAR = {
     "num_classes": 10,
     "input_size": (3, 32, 32),
-    # of the training images of CIFAR-10
+    # mean and standard deviation of the training images of CIFAR-10
     "mean": (0.4914, 0.4822, 0.4465),
     "std": (0.2470, 0.2435, 0.2616),
     "first_conv": "stem.0",
@@ -34,25 +34,26 @@ _CIFAR = {
 
 
 def cifar_configs(*names: str, pool_size: tuple[int, int] = (8, 8)) -> Any:
-    """What timm wants to know of nets for CIFAR without trained weights.
+    """Configurations that timm needs for CIFAR nets without pretrained weights.
 
     Args:
-        *names: Of the nets.
-        pool_size: Height and width of their features.
+        *names: Names of the nets.
+        pool_size: Height and width of their last feature map.
     """
     return generate_default_cfgs({f"{name}.untrained": {**_CIFAR, "pool_size": pool_size} for name in names})
 
 
 class CIFARResNet(ImageClassifier):
-    """Stem, three stages of equally many blocks, mean over the picture, linear classifier.
+    """A stem, three stages with equally many blocks, global average pooling and a linear classifier.
 
     Args:
-        make_block: Makes a block of its channels before and after it, and its stride.
-        depth: Layers as He et al. count them: two for each block, and two more.
-        widths: Channels of the three stages.
-        num_classes: Classes; 0 leaves the classifier out.
-        in_chans: Channels of the image.
-        global_pool: As in :class:`~lightning_edge.nn.image_classifier.ImageClassifier`.
+        make_block: Function that creates a block from its number of input channels, its number of output channels and
+            its stride.
+        depth: Number of layers as He et al. count them: two for each block, and two more.
+        widths: Numbers of channels of the three stages.
+        num_classes: Number of classes; 0 leaves the classifier out.
+        in_chans: Number of channels of the image.
+        global_pool: See :class:`~lightning_edge.nn.image_classifier.ImageClassifier`.
 
     Raises:
         ValueError: The depth is not 2 more than a multiple of 6, or ``global_pool`` is unknown.
@@ -87,18 +88,18 @@ class CIFARResNet(ImageClassifier):
         return self.stage3(self.stage2(self.stage1(self.stem(image))))
 
     def pool(self, features: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c"]:
-        """Mean over the picture."""
+        """Spatial mean of the features."""
         return features.mean((2, 3))
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut; a reduced block is narrower in its middle.
+    """Two 3x3 convolutions with a shortcut. A reduced block has fewer channels between them.
 
     Args:
-        in_channels: Channels before the block.
-        out_channels: Channels after it.
-        stride: Of the first convolution.
-        reduction: By how much the middle has fewer channels than the end.
+        in_channels: Number of channels before the block.
+        out_channels: Number of channels after it.
+        stride: Stride of the first convolution.
+        reduction: Factor by which the number of channels between the convolutions is smaller than ``out_channels``.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, reduction: float = 1.0) -> None:
@@ -121,13 +122,13 @@ class ResidualBlock(nn.Module):
 
 
 class DepthwiseBlock(nn.Module):
-    """A depthwise 3x3 convolution between two 1x1 convolutions, beside a shortcut: what a shift replaces.
+    """A depthwise 3x3 convolution between two 1x1 convolutions, with a shortcut. Shift blocks replace it by a shift.
 
     Args:
-        in_channels: Channels before the block.
-        out_channels: Channels after it.
-        stride: Of the depthwise convolution.
-        expansion: By how much the middle has more channels than the end.
+        in_channels: Number of channels before the block.
+        out_channels: Number of channels after it.
+        stride: Stride of the depthwise convolution.
+        expansion: Factor by which the number of channels of the depthwise convolution is larger than ``out_channels``.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, expansion: float = 6.0) -> None:
@@ -150,19 +151,19 @@ class DepthwiseBlock(nn.Module):
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    """A convolution without bias that keeps the size of the picture at stride 1."""
+    """A convolution without bias that keeps the size of its input at stride 1."""
     return nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
 
 
 def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """What is added to a block: its input, projected where the shape changes."""
+    """The shortcut of a block: its input, which is projected where the shape changes."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     return nn.Sequential(conv(in_channels, out_channels, 1, stride), nn.BatchNorm2d(out_channels))
 
 
 def initialise(net: nn.Module) -> None:
-    """Normal weights after He et al. (arXiv:1502.01852) for all convolutions."""
+    """Initialize all convolutions by the normal distribution of He et al. (arXiv:1502.01852)."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -179,19 +180,19 @@ default_cfgs = cifar_configs(*(f"{kind}{depth}" for kind in ("cifar_resnet", "ci
 
 @register_model
 def cifar_resnet20(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """ResNet-20 for CIFAR; ``block_reduction`` narrows the middle of its blocks, ``net_reduction`` all of it."""
+    """ResNet-20 for CIFAR. ``block_reduction`` narrows the middle of its blocks, ``net_reduction`` the whole net."""
     return _resnet("cifar_resnet20", 20, pretrained, **kwargs)
 
 
 @register_model
 def cifar_resnet56(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """ResNet-56 for CIFAR, reduced like ResNet-20."""
+    """ResNet-56 for CIFAR, with the same options as ResNet-20."""
     return _resnet("cifar_resnet56", 56, pretrained, **kwargs)
 
 
 @register_model
 def cifar_resnet110(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """ResNet-110 for CIFAR, reduced like ResNet-20."""
+    """ResNet-110 for CIFAR, with the same options as ResNet-20."""
     return _resnet("cifar_resnet110", 110, pretrained, **kwargs)
 
 
@@ -214,7 +215,7 @@ def cifar_dwresnet110(pretrained: bool = False, **kwargs: Any) -> nn.Module:
 
 
 def build_cifar_resnet(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
-    """A :class:`CIFARResNet` as timm builds nets, with ``features_only`` and the like."""
+    """Build a :class:`CIFARResNet` by timm's builder, which supports ``features_only`` and similar options."""
     return build_net(CIFARResNet, name, pretrained, feature_cfg={"out_indices": (0, 1, 2)}, **kwargs)
 
 

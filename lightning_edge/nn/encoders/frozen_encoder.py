@@ -1,4 +1,4 @@
-"""Frozen encoders, by whose features domains are told apart."""
+"""Frozen encoders, whose features distinguish domains."""
 
 import torch
 from jaxtyping import Float
@@ -9,19 +9,20 @@ from lightning_edge.nn.encoders.normalize import Normalize
 from lightning_edge.nn.encoders.timm_models import load_timm_classifier, make_timm_model
 
 _CONSTANT = 1e-6
-"""Deviation below which a feature is alike in all images."""
+"""Standard deviation below which a feature counts as constant over all images."""
 
 
 class TimmEncoder(nn.Module):
-    """Pooled features of a net of timm, as arXiv:1911.13237 takes those of a ResNet-50 trained on ImageNet.
+    """Pooled features of a timm model. arXiv:1911.13237 uses those of a ResNet-50 trained on ImageNet.
 
     Args:
-        model: Name in timm.
-        weights: File of weights in timm's format; ``None`` leaves it at random ones, which still tell light from dark.
+        model: Name of a timm model.
+        weights: Path of a file of weights in timm's format. ``None`` uses random weights, whose features still
+            distinguish light images from dark ones.
 
     Raises:
-        ValueError: timm has no such model, or ``weights`` lacks some.
-        FileNotFoundError: There is no file ``weights``.
+        ValueError: timm has no such model, or ``weights`` lacks parameters.
+        FileNotFoundError: The file ``weights`` does not exist.
     """
 
     def __init__(self, model: str = "resnet50", weights: str | None = None) -> None:
@@ -39,11 +40,11 @@ class TimmEncoder(nn.Module):
 
 
 class FrozenEncoder(nn.Module):
-    """An encoder whose features are standardized: mean 0 and deviation 1 over the images that it was shown.
+    """An encoder with standardized features: mean 0 and standard deviation 1 over a given set of images.
 
     Args:
-        encoder: Maps images ``[B, 3, H, W]`` in [0, 1] to features ``[B, features]``, whose scale is left as it is
-            until :meth:`standardize`.
+        encoder: Maps images ``[B, 3, H, W]`` in [0, 1] to features ``[B, features]``. The features are not scaled
+            before :meth:`standardize` is called.
     """
 
     mean: Tensor
@@ -57,21 +58,21 @@ class FrozenEncoder(nn.Module):
 
     @classmethod
     def from_timm(cls, model: str | None = None, weights: str | None = None) -> "FrozenEncoder":
-        """A model of timm by its name, or, without a name, plain statistics of light and colour."""
+        """A timm model by its name or, without a name, plain statistics of light and color."""
         return cls(ImageStatistics() if model is None else TimmEncoder(model, weights))
 
     def standardize(self, features: Float[Tensor, "images features"]) -> None:
-        """Take mean and deviation of the features that this encoder found in some images, those of training."""
+        """Set the mean and standard deviation from features of this encoder, usually those of the training images."""
         mean, std = features.mean(0), features.std(0, correction=0)
-        std[std < _CONSTANT] = 1  # what is alike in all training images tells nothing of others
+        std[std < _CONSTANT] = 1  # a feature that is constant over the training images is not scaled
         self.mean, self.std = self.mean + mean * self.std, self.std * std
 
     def scaled(self, features: Float[Tensor, "images features"]) -> Float[Tensor, "images features"]:
-        """Standardise features of the bare encoder."""
+        """Standardize features of the bare encoder."""
         return (features - self.mean) / self.std
 
     def train(self, mode: bool = True) -> "FrozenEncoder":
-        """Stay as in evaluation: what is frozen notes no statistics."""
+        """Stay in evaluation mode: a frozen encoder must not update batch norm statistics."""
         return super().train(False)
 
     @torch.no_grad()

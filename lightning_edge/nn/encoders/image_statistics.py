@@ -1,4 +1,4 @@
-"""What light and weather do to an image, as a few numbers that cost next to nothing."""
+"""A few cheap statistics of an image that depend on light and weather."""
 
 import torch
 import torch.nn.functional as F
@@ -7,18 +7,18 @@ from torch import Tensor, nn
 
 
 class ImageStatistics(nn.Module):
-    """Mean and deviation of each colour in each cell of a grid, and how much neighbouring pixels differ there.
+    """Mean and standard deviation of each color in each cell of a grid, and differences between neighboring pixels.
 
-    A frozen encoder that needs no weights, for telling domains apart where no pretrained one is at hand.
+    This is a frozen encoder without weights. It distinguishes domains where no pretrained encoder is available.
 
     Args:
-        grid: Cells each way, rows and columns.
+        grid: Numbers of rows and columns of the grid.
     """
 
     def __init__(self, grid: tuple[int, int] = (2, 2)) -> None:
         super().__init__()
         if min(grid) < 1:
-            raise ValueError(f"expected grid of at least one cell each way, got {grid}")
+            raise ValueError(f"expected grid of at least (1, 1), got {grid}")
         self.grid = grid
         self.num_features = 8 * grid[0] * grid[1]
 
@@ -27,7 +27,7 @@ class ImageStatistics(nn.Module):
         mean = F.adaptive_avg_pool2d(image, self.grid)
         square = F.adaptive_avg_pool2d(image**2, self.grid)
         deviation = (square - mean**2).clamp(min=0).sqrt()
-        grey = image.mean(1, keepdim=True)
-        steps = (grey.diff(dim=axis).abs() for axis in (2, 3))
+        gray = image.mean(1, keepdim=True)
+        steps = (gray.diff(dim=axis).abs() for axis in (2, 3))
         roughness = [F.adaptive_avg_pool2d(step, self.grid) for step in steps]
         return torch.cat([mean, deviation, *roughness], 1).flatten(1)

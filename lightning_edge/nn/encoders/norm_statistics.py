@@ -1,4 +1,4 @@
-"""Statistics of batch norm taken anew, which fits a net to other images without learning anything."""
+"""Re-estimation of batch norm statistics, which adapts a net to other images without training."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,30 +19,33 @@ def reestimate_norms(
     run: Callable[[Any], object] | None = None,
     sum_over_processes: Callable[[Tensor], Tensor] = lambda values: values,
 ) -> int:
-    """Replace the running statistics of all batch norms by those of all values in some batches, as in AdaBN.
+    """Replace the running statistics of all batch norms by those of all values in the given batches, as in AdaBN.
 
-    Each norm gets the mean and the variance of all that it sees, whatever the sizes of the batches and however they are
-    shared among processes. Meanwhile it normalizes by the statistics of each batch, as in training. Norms that see
-    nothing keep their statistics. Source: Li et al., *Revisiting Batch Normalization for Practical Domain Adaptation*,
-    arXiv:1603.04779.
+    Each norm gets the mean and the variance of all its inputs, whatever the sizes of the batches and however they are
+    distributed over processes. Meanwhile it normalizes by the statistics of each batch, as in training. Norms that are
+    not called keep their statistics. Source: Li et al., *Revisiting Batch Normalization for Practical Domain
+    Adaptation*, arXiv:1603.04779.
 
     Args:
-        net: With batch norms that note statistics; all parts of it keep their mode.
-        batches: What ``run`` takes, in each process its own ones, or none.
-        run: Applies the net to a batch; ``net`` itself if ``None``.
-        sum_over_processes: Adds a tensor to those of the other processes, all of which call this function.
+        net: Net with batch norms that track running statistics. All its modules keep their training mode.
+        batches: Inputs of ``run``. Each process passes its own batches, or none.
+        run: Function that applies the net to a batch; ``net`` itself if ``None``.
+        sum_over_processes: Function that sums a tensor over all processes. All processes must call
+            ``reestimate_norms``.
 
     Returns:
-        How many batches there were in all processes; with none, or after an error, the statistics are as they were.
+        The number of batches in all processes. If there are none, or after an error, the statistics are unchanged.
 
     Raises:
         ValueError: The net has no such batch norm.
     """
     norms = [module for module in net.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     if not norms:
-        raise ValueError(f"expected a net with batch norms that note statistics, got {type(net).__name__} without")
+        raise ValueError(
+            f"expected a net with batch norms that track running statistics, got {type(net).__name__} without any"
+        )
     num_batches = 0
-    # the norms note statistics by hooks, which a net that is compiled already would pass by
+    # the statistics are collected by hooks, which a compiled net would skip
     with _pooling(net, norms) as pools, torch.compiler.set_stance("force_eager"):
         for batch in batches:
             (run or net)(batch)
@@ -55,14 +58,14 @@ def reestimate_norms(
 
 
 class _Pool(NamedTuple):
-    """Mean, variance and number of the values of each channel; at several times, a row for each."""
+    """Mean, variance and number of the values of each channel; with several times, one row for each of them."""
 
     mean: Float[Tensor, "*times channels"]
     variance: Float[Tensor, "*times channels"]
     num_values: Int64[Tensor, "*times"]
 
     def over_processes(self, sum_over_processes: Callable[[Tensor], Tensor]) -> "_Pool":
-        """That of the values of all processes."""
+        """The pool of the values of all processes."""
         count = sum_over_processes(self.num_values.clone())
         share = (self.num_values.to(self.mean) / count.clamp(min=1)).unsqueeze(-1)
         mean = sum_over_processes(share * self.mean)
@@ -72,7 +75,7 @@ class _Pool(NamedTuple):
 
 @contextmanager
 def _pooling(net: nn.Module, norms: list[_BatchNorm]) -> Iterator[dict[_BatchNorm, _Pool]]:
-    """Within, norms normalize by the statistics of each batch and pool those of all batches aside."""
+    """Let norms normalize by the statistics of each batch and pool those of all batches separately."""
     modes = {module: module.training for module in net.modules()}
     before = {norm: [norm.get_buffer(kind) for kind in _KINDS] for norm in norms}
     handles = [norm.register_forward_pre_hook(_pool) for norm in norms]
@@ -83,7 +86,7 @@ def _pooling(net: nn.Module, norms: list[_BatchNorm]) -> Iterator[dict[_BatchNor
             norm.track_running_stats = False
             mean, variance, count = before[norm]
             precise = torch.promote_types(mean.dtype, torch.float32)
-            # buffers, so that where a net puts some of its own in their place, each of those has a pool
+            # the pools are buffers, so that a net that replaces the buffers has one pool for each of its own
             norm.running_mean = torch.zeros_like(mean, dtype=precise)
             norm.running_var = torch.zeros_like(variance, dtype=precise)
             norm.num_batches_tracked = torch.zeros_like(count)
@@ -100,7 +103,7 @@ def _pooling(net: nn.Module, norms: list[_BatchNorm]) -> Iterator[dict[_BatchNor
 
 
 def _pool(norm: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-    """Add the values that a norm is about to normalize to its pool, which its buffers hold."""
+    """Add the values that a norm is about to normalize to its pool, which is in its buffers."""
     mean, variance, count = (norm.get_buffer(kind) for kind in _KINDS)
     values = arguments[0].to(mean.dtype).transpose(0, 1).flatten(1)
     batch_variance, batch_mean = torch.var_mean(values, 1, correction=0)
@@ -111,7 +114,7 @@ def _pool(norm: nn.Module, arguments: tuple[Tensor, ...]) -> None:
 
 
 def _set_statistics(norm: _BatchNorm, pool: _Pool, num_batches: int) -> None:
-    """Note what was pooled, with the variance as an estimate, wherever there were values."""
+    """Set the running statistics to the pooled ones, with the unbiased variance, wherever there were values."""
     unbiased = pool.variance * (pool.num_values.to(pool.mean) / (pool.num_values - 1)).unsqueeze(-1)
     seen = pool.num_values > 0
     for kind, values in zip(_KINDS, (pool.mean, unbiased, torch.full_like(pool.num_values, num_batches)), strict=True):

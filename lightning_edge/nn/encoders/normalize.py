@@ -1,4 +1,4 @@
-"""Normalisation of images as a layer of the net that wants it."""
+"""Normalization of images as a layer of the net that needs it."""
 
 import torch
 from jaxtyping import Float
@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class Normalize(nn.Module):
-    """Subtract a mean and divide by a deviation per channel: ``(image - mean) / std``.
+    """Subtracts a mean and divides by a standard deviation for each channel: ``(image - mean) / std``.
 
-    A layer and not a step of the data pipeline, so that nets with different statistics share one batch and an exported
-    net takes plain images in [0, 1].
+    This is a layer and not a step of the data pipeline. So nets with different statistics can share one batch, and an
+    exported net takes images in [0, 1].
     """
 
     mean: Tensor
@@ -23,15 +23,15 @@ class Normalize(nn.Module):
 
     @classmethod
     def of_timm(cls, model: nn.Module) -> "Normalize":
-        """The statistics that a timm model was (or would be) trained with."""
+        """Normalization with the statistics that a timm model was (or would be) trained with."""
         config = resolve_model_data_config(model)
         return cls(config["mean"], config["std"])
 
     def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels h w"]:
-        """Return the normalised image.
+        """Normalized image.
 
         Raises:
-            ValueError: The image is of whole numbers, as bytes are.
+            ValueError: The image has integer values, such as bytes.
         """
         if not image.is_floating_point():
             raise ValueError(f"expected an image of floats in [0, 1], got {image.dtype}: divide bytes by 255")

@@ -1,7 +1,7 @@
-"""Residual nets small enough to train from random weights in minutes on a CPU, as encoders that timm knows by name.
+"""Residual nets that are small enough to train from random weights in minutes on a CPU, registered in timm.
 
-``timm.create_model("resnet18_half")`` works once this module is imported, so wherever an encoder's name is asked for,
-these are names like any other.
+Importing this module registers the nets, so that ``timm.create_model("resnet18_half")`` works. Their names can be used
+wherever the name of a timm encoder is expected.
 """
 
 from typing import Any

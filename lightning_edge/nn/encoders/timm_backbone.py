@@ -1,4 +1,4 @@
-"""Encoders of timm as the backbones that torchvision's detectors take."""
+"""Timm encoders as backbones of torchvision's detectors."""
 
 import math
 from collections import OrderedDict
@@ -14,28 +14,31 @@ from lightning_edge.nn.encoders.normalize import Normalize
 from lightning_edge.nn.encoders.timm_encoder import feature_maps, make_encoder
 
 _GROUP_SIZE = 32
-"""Groups of the norms of a pyramid (Wu and He, arXiv:1803.08494)."""
+"""Number of groups of a pyramid's group norms (Wu and He, arXiv:1803.08494)."""
 
 
 class TimmBackbone(nn.Module):
-    """Feature maps of a timm encoder at some strides, without a pyramid where there is only one.
+    """Feature maps of a timm encoder at given strides, with a feature pyramid if there are several maps.
 
-    Several maps become a feature pyramid (arXiv:1612.03144), with coarser levels on top as the detectors want them.
+    The pyramid (arXiv:1612.03144) has additional coarser levels on top, which the detectors need.
 
     Args:
-        encoder: Name of any timm model that supports ``features_only``, those of
-            :mod:`~lightning_edge.nn.encoders.small_resnet` among them.
-        strides: Pixels of the image to a cell of each map, finest first; those of one- and two-stage detectors in the
-            literature are (8, 16, 32) and (4, 8, 16, 32). Of several maps of a stride the deepest is taken.
-        channels: Of the maps of a pyramid; a single map keeps the encoder's.
-        has_group_norm: Whether the pyramid's convolutions have group norm, as for training from random weights.
-        weights: File of encoder weights in timm's format; ``None`` starts from random ones. Nothing is downloaded.
-        encoder_options: What else ``timm.create_model`` takes for this encoder, such as ``img_size`` of one that takes
-            images of a single size.
+        encoder: Name of any timm model that supports ``features_only``, including those of
+            :mod:`~lightning_edge.nn.encoders.small_resnet`.
+        strides: Side of a cell of each map, in pixels of the image, finest first. In the literature one-stage detectors
+            use (8, 16, 32) and two-stage detectors (4, 8, 16, 32). If several maps have the same stride, the deepest is
+            taken.
+        channels: Number of channels of the pyramid's maps. A single map keeps the number of the encoder.
+        has_group_norm: Whether the pyramid's convolutions have group norm, which helps when training from random
+            weights.
+        weights: Path of a file of encoder weights in timm's format; random weights if ``None``. Nothing is downloaded.
+        encoder_options: Further arguments of ``timm.create_model`` for this encoder, such as ``img_size`` for an
+            encoder that takes images of one size only.
 
     Raises:
-        ValueError: timm has no such encoder, it has no maps of these strides, or ``weights`` are those of another net.
-        FileNotFoundError: There is no file ``weights``.
+        ValueError: timm has no such encoder, the encoder has no maps of these strides, or ``weights`` belong to another
+            net.
+        FileNotFoundError: The file ``weights`` does not exist.
     """
 
     def __init__(
@@ -50,10 +53,10 @@ class TimmBackbone(nn.Module):
         super().__init__()
         options, self.strides = encoder_options or {}, tuple(sorted(strides))
         info: Any = make_encoder(encoder, None, options).feature_info
-        # not the default maps alone, for timm counts all; a later one of the same stride replaces an earlier
+        # all maps, not only the default ones, because timm's indices count all; of equal strides the last map wins
         index_of = {stride: index for index, stride in enumerate(info.reduction(list(range(len(info)))))}
         if not strides or not set(strides) <= set(index_of) or len(set(strides)) < len(strides):
-            raise ValueError(f"expected strides among those of {encoder}, {list(index_of)}, got {strides}")
+            raise ValueError(f"expected different strides among {list(index_of)} for {encoder}, got {strides}")
         indices = tuple(index_of[stride] for stride in self.strides)
         self.encoder = make_encoder(encoder, weights, {**options, "out_indices": indices})
         _check_strides(self.encoder, encoder, self.strides)
@@ -62,14 +65,14 @@ class TimmBackbone(nn.Module):
         self.out_channels = widths[0] if len(widths) == 1 else channels
         self.pyramid = None
         if len(widths) > 1:
-            # from stride 8 on as in RetinaNet and FCOS, from 4 on as in Faster R-CNN
+            # strides from 8 as in RetinaNet and FCOS, from 4 as in Faster R-CNN
             top = LastLevelMaxPool() if self.strides[0] < 8 else LastLevelP6P7(channels, channels)
             norm = (lambda width: nn.GroupNorm(_GROUP_SIZE, width)) if has_group_norm else None
             self.pyramid = FeaturePyramidNetwork(widths, channels, top, norm)
         self.num_levels = len(widths) + (0 if self.pyramid is None else 1 if self.strides[0] < 8 else 2)
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> dict[str, Float[Tensor, "batch channels _ _"]]:
-        """Maps of images in [0, 1], finest first."""
+        """Feature maps of images in [0, 1], finest first."""
         features = feature_maps(self.encoder, self.normalize(image))
         named = OrderedDict((str(level), feature) for level, feature in enumerate(features))
         return named if self.pyramid is None else self.pyramid(named)
@@ -77,7 +80,7 @@ class TimmBackbone(nn.Module):
 
 @torch.no_grad()
 def _check_strides(encoder: nn.Module, name: str, strides: tuple[int, ...]) -> None:
-    """Compare what was made with what was asked for: by timm's description, and by the maps of one image."""
+    """Check the strides of an encoder by timm's description and by the feature maps of one image."""
     info: Any = encoder.feature_info
     size: tuple[int, int] = encoder.pretrained_cfg["input_size"][1:]  # pyright: ignore
     sizes = [tuple(features.shape[-2:]) for features in feature_maps(encoder.eval(), torch.zeros(1, 3, *size))]
@@ -90,7 +93,7 @@ def _check_strides(encoder: nn.Module, name: str, strides: tuple[int, ...]) -> N
 
 
 def _has_stride(image_size: tuple[int, int], map_size: tuple[int, ...], stride: int) -> bool:
-    """Whether a map has about a cell for each stride; convolutions without padding leave the border out."""
+    """Whether a map has about one cell for each stride. Convolutions without padding omit the border."""
     return len(map_size) == 2 and all(
         pixels / (2 * stride) < cells <= math.ceil(pixels / stride) + 1
         for pixels, cells in zip(image_size, map_size, strict=True)

@@ -1,4 +1,4 @@
-"""Encoders of timm: feature maps with their channels first, of images of the size that the encoder takes."""
+"""Timm encoders that return feature maps with channels first and check the size of the images."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,29 +7,30 @@ from jaxtyping import Float
 from timm.layers.format import Format
 from torch import Tensor, nn
 
-import lightning_edge.nn.encoders.small_resnet  # noqa: F401 (gives timm their names)
+import lightning_edge.nn.encoders.small_resnet  # noqa: F401 (registers its nets in timm)
 from lightning_edge.nn.encoders.timm_models import load_timm_features, make_timm_model
 
 
 def make_encoder(name: str, weights: str | None, options: Mapping[str, Any]) -> nn.Module:
-    """An encoder of timm that gives feature maps, to be called by :func:`feature_maps`.
+    """A timm encoder that returns feature maps, to be called by :func:`feature_maps`.
 
     Args:
-        name: Any timm model that supports ``features_only``, those of
-            :mod:`~lightning_edge.nn.encoders.small_resnet` among them.
-        weights: File of encoder weights in timm's format; ``None`` starts from random ones.
-        options: What else ``timm.create_model`` takes for it.
+        name: Name of any timm model that supports ``features_only``, including those of
+            :mod:`~lightning_edge.nn.encoders.small_resnet`.
+        weights: Path of a file of encoder weights in timm's format; random weights if ``None``.
+        options: Further arguments of ``timm.create_model`` for this encoder.
 
     Raises:
-        ValueError: timm has no such encoder, it does not take the options, or the weights are those of another net.
-        FileNotFoundError: There is no file ``weights``.
+        ValueError: timm has no such encoder, the encoder does not take the options, or the weights belong to another
+            net.
+        FileNotFoundError: The file ``weights`` does not exist.
     """
     options = {"features_only": True, **options}
     if weights is None:
         encoder = make_timm_model("encoder", name, options)
     else:
         encoder = load_timm_features("encoder", name, weights, options)
-    # as timm, to which only the registered size is known, decides whether a net takes no other
+    # timm only knows the registered size, so whether the net takes other sizes is decided here
     config: Any = encoder.pretrained_cfg
     is_flexible = options.get("dynamic_img_size", False) or not options.get("strict_img_size", True)
     size = options.get("img_size", config["input_size"][1:])
@@ -44,22 +45,22 @@ def make_encoder(name: str, weights: str | None, options: Mapping[str, Any]) -> 
 def feature_maps(
     encoder: nn.Module, image: Float[Tensor, "batch channels height width"]
 ) -> list[Float[Tensor, "batch _ _ _"]]:
-    """Maps of normalized images, finest first, with their channels first even where the net has them last.
+    """Feature maps of normalized images, finest first, with channels first even if the net has them last.
 
     Args:
-        encoder: Made by :func:`make_encoder`.
-        image: Of the size that the encoder takes, where it takes only one.
+        encoder: Encoder from :func:`make_encoder`.
+        image: Normalized images. They must have the encoder's input size if it takes only one size.
 
     Raises:
-        ValueError: The images are of another size.
+        ValueError: The encoder takes only one size and the images have another one.
     """
     config: Any = encoder.pretrained_cfg
-    expected, given = tuple(config["input_size"][1:]), tuple(image.shape[-2:])
-    if config["fixed_input_size"] and given != expected:
+    expected, actual = tuple(config["input_size"][1:]), tuple(image.shape[-2:])
+    if config["fixed_input_size"] and actual != expected:
         raise ValueError(
             f"expected images of {expected[0]} x {expected[1]} pixels, the only size that the encoder "
-            f"{config['architecture']} takes, got {given[0]} x {given[1]}: resize them, or give "
-            f"encoder_options={{'img_size': {given}}}"
+            f"{config['architecture']} takes, got {actual[0]} x {actual[1]}: resize them, or set "
+            f"encoder_options={{'img_size': {actual}}}"
         )
     maps = encoder(image)
     if getattr(encoder, "output_fmt", Format.NCHW) == Format.NHWC:

@@ -1,4 +1,4 @@
-"""Nets of timm by their names: with an error that helps, and with weights of a file that fit them."""
+"""Timm models by their names, with helpful errors and with weights from a file."""
 
 import difflib
 from collections.abc import Mapping
@@ -11,20 +11,20 @@ from torch import nn
 
 from lightning_edge.nn.encoders.weight_files import Weights, load_weights, other_net, read_weights
 
-_OF_FEATURES = ("features_only", "out_indices", "feature_cls")
-"""Options of feature maps that the net with its classifier does not take."""
+_FEATURE_OPTIONS = ("features_only", "out_indices", "feature_cls")
+"""Options for feature maps, which the whole net with its classifier does not take."""
 
 
 def make_timm_model(argument: str, name: str, options: Mapping[str, Any]) -> nn.Module:
-    """A net with random weights.
+    """A timm model with random weights.
 
     Args:
-        argument: What the name was given as, for the error.
-        name: Of a model of timm.
-        options: What ``timm.create_model`` takes for it.
+        argument: Name of the argument that gave ``name``, for the error.
+        name: Name of a timm model.
+        options: Further arguments of ``timm.create_model``.
 
     Raises:
-        ValueError: timm has no such model, or it does not take these options.
+        ValueError: timm has no such model, or the model does not take these options.
     """
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), n=3)
@@ -41,20 +41,19 @@ def make_timm_model(argument: str, name: str, options: Mapping[str, Any]) -> nn.
 def load_timm_classifier(
     argument: str, name: str, weights: str, num_classes: int, options: Mapping[str, Any]
 ) -> nn.Module:
-    """A classifier with the weights of a file, but for its last layer where the file has another number of classes.
+    """A classifier with weights from a file. The last layer is random if the file has another number of classes.
 
     Args:
-        argument: What the name was given as, for the error.
-        name: Of a model of timm.
-        weights: File of weights in timm's format.
-        num_classes: Of the result.
-        options: What ``timm.create_model`` takes for it besides.
+        argument: Name of the argument that gave ``name``, for the error.
+        name: Name of a timm model.
+        weights: Path of a file of weights in timm's format.
+        num_classes: Number of classes of the returned net.
+        options: Further arguments of ``timm.create_model``.
 
     Raises:
-        ValueError: As for :func:`make_timm_model` and
-            :func:`~lightning_edge.nn.encoders.weight_files.read_weights`, or the file has not all of the net's
-            weights and no others.
-        FileNotFoundError: There is no such file.
+        ValueError: :func:`make_timm_model` or :func:`~lightning_edge.nn.encoders.weight_files.read_weights` fails, or
+            the weights in the file are not exactly those of the net.
+        FileNotFoundError: The file does not exist.
     """
     state = read_weights(weights, f"{argument} weights")
     model = make_timm_model(argument, name, {**options, "num_classes": num_classes})
@@ -68,24 +67,25 @@ def load_timm_classifier(
 
 
 def load_timm_features(argument: str, name: str, weights: str, options: Mapping[str, Any]) -> nn.Module:
-    """Feature maps with the weights of a file: of the whole net, whatever its classes, or of these features alone.
+    """An encoder with weights from a file of the whole net, whatever its classes, or of the encoder alone.
 
     Args:
-        argument: What the name was given as, for the error.
-        name: Of a model of timm.
-        weights: File of weights in timm's format.
-        options: What ``timm.create_model`` takes for it, ``features_only`` among them.
+        argument: Name of the argument that gave ``name``, for the error.
+        name: Name of a timm model.
+        weights: Path of a file of weights in timm's format.
+        options: Further arguments of ``timm.create_model``, including ``features_only``.
 
     Raises:
-        ValueError: As for :func:`make_timm_model` and
-            :func:`~lightning_edge.nn.encoders.weight_files.read_weights`, or the file is that of another net.
-        FileNotFoundError: There is no such file.
+        ValueError: :func:`make_timm_model` or :func:`~lightning_edge.nn.encoders.weight_files.read_weights` fails, or
+            the file belongs to another net.
+        FileNotFoundError: The file does not exist.
     """
     state = read_weights(weights, f"{argument} weights")
-    # for features, timm leaves random what a file lacks and ignores what it has too much
-    whole = {key: value for key, value in options.items() if key not in _OF_FEATURES}
+    # with features_only, timm leaves missing weights random and ignores superfluous ones
+    whole = {key: value for key, value in options.items() if key not in _FEATURE_OPTIONS}
     try:
-        with torch.random.fork_rng(devices=[]):  # as if one net had been made; the generators of GPUs are left alone
+        # keeps the random state as if one net had been made; the generators of GPUs are not touched
+        with torch.random.fork_rng(devices=[]):
             _load_whole(name, weights, state, whole)
     except ValueError as error:
         model = make_timm_model(argument, name, options)
@@ -97,11 +97,11 @@ def load_timm_features(argument: str, name: str, weights: str, options: Mapping[
 
 
 def _load_whole(name: str, weights: str, state: Weights, options: Mapping[str, Any]) -> nn.Module:
-    """The net with all weights of the file and as many classes as it has, of which timm leaves nothing out."""
+    """The net with all weights and the number of classes of the file, so that timm does not skip any weights."""
     try:
         loading = {**options, "num_classes": _num_classes(name, state), **_from_file(name, weights, state)}
         return timm.create_model(name, **loading)
-    except Exception as error:  # timm translates names and shapes, and meets what it does not expect in many ways
+    except Exception as error:  # timm converts names and shapes, and raises many types for unexpected ones
         raise other_net(weights, name, error) from None
 
 
@@ -111,7 +111,7 @@ def _from_file(name: str, weights: str, state: Weights) -> dict[str, Any]:
 
 
 def _num_classes(name: str, state: Weights) -> int | None:
-    """Classes of the file's last layer, 0 if it has none; ``None`` if timm does not say which layer is the last."""
+    """Number of classes of the file, 0 without a last layer; ``None`` if timm does not say which layer is the last."""
     layers = [state.get(f"{classifier}.weight") for classifier in _classifiers(name)]
     if not layers:
         return None
@@ -119,5 +119,5 @@ def _num_classes(name: str, state: Weights) -> int | None:
 
 
 def _classifiers(name: str) -> tuple[str, ...]:
-    found: Any = getattr(get_pretrained_cfg(name), "classifier", None) or ()
-    return (found,) if isinstance(found, str) else tuple(found)
+    names: Any = getattr(get_pretrained_cfg(name), "classifier", None) or ()
+    return (names,) if isinstance(names, str) else tuple(names)

@@ -1,1 +1,1 @@
-"""Neural ODEs: ANODEV2, its weight evolution, and the nets made of them."""
+"""Neural ODEs: ANODEV2, its weight evolution, and nets that are built from them."""

@@ -1,12 +1,12 @@
-"""Residual blocks as differential equations whose weights change over time by an equation of their own.
+"""Residual blocks as differential equations whose weights evolve over time by another differential equation.
 
-Source: Zhang et al., *ANODEV2: A Coupled Neural ODE Framework*, arXiv:1906.04596, whose authors released no code:
+Source: Zhang et al., *ANODEV2: A Coupled Neural ODE Framework*, arXiv:1906.04596. The authors released no code:
 
     dz/dt = f(z, theta(t)),    dw/dt = q(w),    theta(t) = integral of K(t - s) w(s) ds
 
-The kernels of f are w, and q makes them react, diffuse and drift. Settings give what came before: without
-an evolution of the weights ANODE (arXiv:1902.10298) or, with the continuous adjoint, the Neural ODE (arXiv:1806.07366),
-and with one Euler step a residual block.
+The kernels of f are w, and q consists of reaction, diffusion and advection. Earlier methods are special cases. Without
+an evolution of the weights, this is ANODE (arXiv:1902.10298) or, with the continuous adjoint, the Neural ODE
+(arXiv:1806.07366). With one Euler step it is a residual block.
 """
 
 import copy
@@ -24,29 +24,33 @@ from lightning_edge.ops.ode_gradients import continuous_adjoint
 
 
 class ODEBlock(nn.Module):
-    """Activations that follow a differential equation from time 0 to 1.
+    """Integrates a differential equation of the activations from time 0 to 1.
 
     Args:
-        net: Their time derivative, of their shape.
-        num_steps: Steps of the activations.
-        evolution: How the net's weights change meanwhile; not at all if ``None``.
-        weights_first: The weights evolve to their end before they are applied, configuration 2 of the paper: at
-            inference a plain net, which :meth:`bake` returns. Otherwise both advance together, configuration 1: a step
-            reads the weights of its own times, so two of Euler see those of the times 0 and 1/2.
-        step: Of the activations: :func:`~lightning_edge.ops.ode.euler` or another of that module.
-        gradient: As in :func:`~lightning_edge.ops.ode.odeint`.
-        time_channel: The net sees the time too, as one more channel behind those of the activations.
-        check_finite: Look whether the result is finite, which a GPU has to wait for.
-        norm_by_time: Batch norms have :class:`~lightning_edge.nn.ode.statistics_by_time.StatisticsByTime`, in place of
-            one mean over all steps, by which no step is normalised as it was in training. Evaluations at one time,
-            as in ``rk4``, share them; at one that no step looks at, as the continuous adjoint does, those of the
-            latest time before it count.
+        net: Time derivative of the activations. Its output must have the shape of the activations.
+        num_steps: Number of integration steps of the activations.
+        evolution: Evolution of the net's weights during the integration; ``None`` keeps the weights constant.
+        weights_first: Whether the weights evolve to time 1 before they are applied (configuration 2 of the paper). At
+            inference this is a plain net, which :meth:`bake` returns. Otherwise weights and activations advance
+            together (configuration 1): a step reads the weights at its own times, so two Euler steps use those of the
+            times 0 and 1/2.
+        step: Integration scheme of the activations: :func:`~lightning_edge.ops.ode.euler` or another one of that
+            module.
+        gradient: See :func:`~lightning_edge.ops.ode.odeint`.
+        time_channel: Whether the net gets the time as one additional channel, behind those of the activations.
+        check_finite: Whether to check that the result is finite, for which the host has to wait for the GPU.
+        norm_by_time: Whether batch norms have running statistics for each time
+            (:class:`~lightning_edge.nn.ode.statistics_by_time.StatisticsByTime`). With a single mean over all steps, no
+            step would be normalized as it was in training. Several evaluations at one time, as in ``rk4``, share their
+            statistics. An evaluation at a time that no step uses, as in the continuous adjoint, takes those of the
+            latest earlier time.
 
     Raises:
-        ValueError: There is no step, ``weights_first`` without an evolution, an evolution of other kernels or with the
-            continuous adjoint, which knows of no weights that change, one Euler step of weights that do not come first:
-            it would see those of time 0 alone; a name in place of a function, or ``norm_by_time`` with a net that it
-            does not suit.
+        ValueError: ``num_steps`` is less than 1 or not a whole number; ``weights_first`` is set without an evolution;
+            the evolution is for other kernels than those of ``net``; an evolution is combined with the continuous
+            adjoint, which does not support weights that change; an evolution without ``weights_first`` has a single
+            Euler step, which would use only the weights at time 0; ``step`` or ``gradient`` is a name instead of a
+            function; or ``norm_by_time`` is set for a net without suitable batch norms.
     """
 
     def __init__(
@@ -65,12 +69,12 @@ class ODEBlock(nn.Module):
         if num_steps < 1:
             raise ValueError(f"expected num_steps of at least 1, got {num_steps}")
         if num_steps != int(num_steps):
-            raise ValueError(f"expected a whole number as num_steps, got {num_steps}")
+            raise ValueError(f"expected num_steps to be a whole number, got {num_steps}")
         for name, function in {"step": step, "gradient": gradient}.items():
             if not (function is None or callable(function)):
-                raise ValueError(f"expected a function as {name}, as in lightning_edge.ops, got {function!r}")
+                raise ValueError(f"expected {name} to be a function, as in lightning_edge.ops, got {function!r}")
         if weights_first and evolution is None:
-            raise ValueError("expected an evolution of the weights that come first, got none")
+            raise ValueError("expected an evolution with weights_first, got None")
         if evolution is not None:
             _check_evolution(evolution, net, weights_first, num_steps, step, gradient)
         self.net = net
@@ -87,22 +91,22 @@ class ODEBlock(nn.Module):
         """Activations at time 1.
 
         Raises:
-            FloatingPointError: They are not finite.
-            ValueError: The net gives another shape than theirs.
+            FloatingPointError: The activations are not finite.
+            ValueError: The net's output has another shape than the activations.
         """
         return _solve(self, activations)
 
     def _integrate(self, activations: Tensor) -> Tensor:
-        passed = [{}] if self.evolution is None else self.evolution(spatial_kernels(self.net))
+        states = [{}] if self.evolution is None else self.evolution(spatial_kernels(self.net))
         if self.weights_first:
-            passed = passed[-1:]
+            states = states[-1:]
 
         def field(time: float, state: Tensor) -> Tensor:
-            parts = weights_at(passed, time) | (self.statistics.rows(self.net, time) if self.statistics else {})
+            parts = weights_at(states, time) | (self.statistics.rows(self.net, time) if self.statistics else {})
             slope = functional_call(self.net, parts, (self._with_time(state, time),))
             if slope.shape != state.shape:
                 shapes = f"{tuple(state.shape)}, got {tuple(slope.shape)}"
-                raise ValueError(f"expected a net that gives the shape of the activations, {shapes}")
+                raise ValueError(f"expected a net whose output has the shape of the activations, {shapes}")
             return slope
 
         return odeint(
@@ -116,15 +120,15 @@ class ODEBlock(nn.Module):
         )
 
     def bake(self) -> "ODEBlock":
-        """A block without evolution that computes the same, of weights that came first.
+        """An equivalent block without an evolution, for a block with ``weights_first``.
 
         Raises:
-            ValueError: The weights change while they are applied.
+            ValueError: The block has no evolution, or its weights change while they are applied.
         """
         if self.evolution is None:
-            raise ValueError("expected a block whose weights evolve, got one that is plain already")
+            raise ValueError("expected a block whose weights evolve, got a block without evolution")
         if not self.weights_first:
-            raise ValueError("expected weights_first, for weights that change with the activations make no plain net")
+            raise ValueError("expected weights_first: weights that change during the integration cannot be baked")
         block = copy.deepcopy(self)
         with torch.no_grad():
             block.net.load_state_dict(self.evolution(spatial_kernels(self.net))[-1], strict=False)
@@ -137,15 +141,15 @@ class ODEBlock(nn.Module):
 
 @torch.fx.wrap
 def _solve(block: ODEBlock, activations: Tensor) -> Tensor:
-    """One operation to ``torch.fx``, which would trace the net without the weights and statistics of each time."""
+    """Integrate a block as one operation of ``torch.fx``, whose trace would lack the weights and statistics by time."""
     return block._integrate(activations)
 
 
 def baked(net: nn.Module) -> nn.Module:
-    """A copy of a net in which every block whose weights come first is without evolution, and computes the same.
+    """An equivalent copy of a net in which no block with ``weights_first`` has an evolution.
 
     Raises:
-        ValueError: Weights of a block change while they are applied.
+        ValueError: The weights of a block change while they are applied.
     """
     if isinstance(net, ODEBlock):
         return copy.deepcopy(net) if net.evolution is None else net.bake()
@@ -159,9 +163,9 @@ def _check_evolution(
     evolution: WeightEvolution, net: nn.Module, weights_first: bool, num_steps: int, step: Step, gradient: Any
 ) -> None:
     if gradient is continuous_adjoint:
-        raise ValueError("expected another gradient than continuous_adjoint for weights that evolve")
+        raise ValueError("expected another gradient for weights that evolve, got continuous_adjoint")
     if num_steps == 1 and step is euler and not weights_first:
-        raise ValueError("expected weights_first, or num_steps of at least 2 for weights that evolve meanwhile, got 1")
-    theirs, ours = set(evolution.equations), {kernel_key(name) for name in spatial_kernels(net)}
-    if theirs != ours:
-        raise ValueError(f"expected an evolution of the net's kernels ({sorted(ours)}), got one of {sorted(theirs)}")
+        raise ValueError("expected num_steps of at least 2 for weights that evolve without weights_first, got 1")
+    evolving, kernels = set(evolution.equations), {kernel_key(name) for name in spatial_kernels(net)}
+    if evolving != kernels:
+        raise ValueError(f"expected an evolution of the net's kernels {sorted(kernels)}, got one of {sorted(evolving)}")

@@ -1,18 +1,19 @@
 """AlexNet and two small ResNets for images of 32x32 pixels, some of whose blocks are differential equations.
 
-``timm.create_model("ode_resnet4", num_steps=2)`` works once this module is imported. The same net is, by its settings:
+Importing this module registers the nets in timm, so that ``timm.create_model("ode_resnet4", num_steps=2)`` works. The
+settings decide which method a net implements:
 
 =====================  ============================================================================
 plain residual net     ``num_steps=1``, the default
-Neural ODE             ``num_steps=2, gradient="continuous_adjoint"``; with ``time_channel=True`` it sees the time
+Neural ODE             ``num_steps=2, gradient="continuous_adjoint"``; ``time_channel=True`` adds the time
 ANODE                  ``num_steps=2``
 ANODEV2, config. 1     ``num_steps=2, weight_steps=10``: activations and weights advance together
 ANODEV2, config. 2     ``num_steps=1, weight_steps=10, weights_first=True``
 =====================  ============================================================================
 
-Source: Zhang et al., arXiv:1906.04596, after our memory of it, for its authors released no code: the layers are a
-reconstruction, in which one block of each width is an equation, as in the code of ANODE
-(https://github.com/amirgholami/anode), whose field is convolution, norm and ReLU, twice.
+Source: Zhang et al., arXiv:1906.04596. The authors released no code, and the layers here are a reconstruction from
+memory of the paper. One block of each width is an equation, as in the code of ANODE
+(https://github.com/amirgholami/anode). The time derivative is a convolution, a norm and a ReLU, applied twice.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,7 @@ from lightning_edge.ops.ode import STEPS
 from lightning_edge.ops.ode_gradients import GRADIENTS
 
 _CELL_PX = 8
-"""Pixels each way of the last stage that the classifier of a residual net averages."""
+"""Side, in pixels of the last stage, of the cells that the classifier of a residual net averages."""
 
 
 def make_block(
@@ -46,29 +47,30 @@ def make_block(
     gradient: str = "backprop",
     norm_by_time: bool = False,
 ) -> ODEBlock:
-    """A block by settings that a configuration can hold.
+    """An ODE block from settings that a config can contain.
 
     Args:
-        channels: Of the activations.
-        make_field: Makes, of the number of channels it sees, the net that is their time derivative.
-        num_steps: Steps of the activations.
-        weight_steps: Steps of the weights by reaction, diffusion and advection; at 0 they do not change.
-        weights_first: As in :class:`~lightning_edge.nn.ode.anodev2.ODEBlock`.
-        per_channel: As in :class:`~lightning_edge.nn.ode.weight_evolution.ReactionDiffusionAdvection`.
-        time_channel: As in :class:`~lightning_edge.nn.ode.anodev2.ODEBlock`.
+        channels: Number of channels of the activations.
+        make_field: Function that creates the time derivative from its number of input channels.
+        num_steps: Number of integration steps of the activations.
+        weight_steps: Number of evolution steps of the weights (reaction, diffusion and advection). At 0 the weights are
+            constant.
+        weights_first: See :class:`~lightning_edge.nn.ode.anodev2.ODEBlock`.
+        per_channel: See :class:`~lightning_edge.nn.ode.weight_evolution.ReactionDiffusionAdvection`.
+        time_channel: See :class:`~lightning_edge.nn.ode.anodev2.ODEBlock`.
         step: ``euler``, ``midpoint`` or ``rk4``.
         gradient: ``backprop``, or the name of a function of :mod:`~lightning_edge.ops.ode_gradients`.
-        norm_by_time: As in :class:`~lightning_edge.nn.ode.anodev2.ODEBlock`.
+        norm_by_time: See :class:`~lightning_edge.nn.ode.anodev2.ODEBlock`.
 
     Raises:
-        ValueError: A name is unknown, or a number of steps out of range.
+        ValueError: A name is unknown, or a number of steps is out of range.
     """
     if weight_steps < 0:
         raise ValueError(f"expected weight_steps of at least 0, got {weight_steps}")
     if step not in STEPS:
-        raise ValueError(f"expected step among {list(STEPS)}, got {step!r}")
+        raise ValueError(f"expected step to be one of {list(STEPS)}, got {step!r}")
     if gradient not in GRADIENTS:
-        raise ValueError(f"expected gradient among {list(GRADIENTS)}, got {gradient!r}")
+        raise ValueError(f"expected gradient to be one of {list(GRADIENTS)}, got {gradient!r}")
     field = make_field(channels + time_channel)
     equation = partial(ReactionDiffusionAdvection, per_channel=per_channel)
     evolution = WeightEvolution(field, weight_steps, equation) if weight_steps else None
@@ -85,18 +87,19 @@ def make_block(
 
 
 class ODEResNet(ImageClassifier):
-    """Stem, for each width an equation, before which deeper nets have a residual block, and a linear classifier.
+    """A stem, one equation for each width, and a linear classifier; deeper nets also have residual blocks.
 
     Args:
-        widths: Channels of each stage; every stage but the first halves the picture.
-        residual_blocks: A residual block stands before each equation; needed for more than one width.
-        num_classes: Classes; 0 leaves the classifier out.
-        in_chans: Channels of the image.
-        global_pool: As in :class:`~lightning_edge.nn.image_classifier.ImageClassifier`.
-        settings: Of :func:`make_block`.
+        widths: Numbers of channels of the stages. Every stage but the first halves the resolution.
+        residual_blocks: Whether a residual block precedes each equation. It is needed for more than one width.
+        num_classes: Number of classes; 0 leaves the classifier out.
+        in_chans: Number of channels of the image.
+        global_pool: See :class:`~lightning_edge.nn.image_classifier.ImageClassifier`.
+        settings: Further arguments of :func:`make_block`.
 
     Raises:
-        ValueError: There are more than three widths, several without residual blocks, or a setting is wrong.
+        ValueError: There are more than three widths, there are several widths without residual blocks, or a setting is
+            wrong.
     """
 
     def __init__(
@@ -110,9 +113,9 @@ class ODEResNet(ImageClassifier):
     ) -> None:
         num_widths = len(widths)
         if num_widths not in (1, 2, 3):
-            raise ValueError(f"expected 1 to 3 widths, which leave cells of 8x8 pixels to average, got {widths}")
+            raise ValueError(f"expected 1 to 3 widths, because the last stage needs at least 8x8 pixels, got {widths}")
         if num_widths > 1 and not residual_blocks:
-            raise ValueError(f"expected residual_blocks, which change the width, for widths {widths}")
+            raise ValueError(f"expected residual_blocks=True, because only they change the width, for widths {widths}")
         num_cells = 32 // _CELL_PX // 2 ** (num_widths - 1)
         super().__init__(widths[-1], widths[-1] * num_cells**2, num_classes, in_chans, global_pool)
         self.stem = nn.Sequential(conv(in_chans, widths[0], 3), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
@@ -135,18 +138,18 @@ class ODEResNet(ImageClassifier):
         return self.stages(self.stem(image))
 
     def pool(self, features: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch hidden"]:
-        """Means of cells of 8x8 pixels of the last stage."""
+        """Means over cells of 8x8 pixels of the last stage."""
         return self.cells(features).flatten(1)
 
 
 class ODEAlexNet(ImageClassifier):
-    """Two 5x5 convolutions, the second of them the field of an equation, and three linear layers.
+    """Two 5x5 convolutions and three linear layers. The second convolution is the time derivative of an equation.
 
     Args:
-        num_classes: Classes; 0 leaves the last layer out.
-        in_chans: Channels of the image.
-        global_pool: As in :class:`~lightning_edge.nn.image_classifier.ImageClassifier`.
-        settings: Of :func:`make_block`.
+        num_classes: Number of classes; 0 leaves the last layer out.
+        in_chans: Number of channels of the image.
+        global_pool: See :class:`~lightning_edge.nn.image_classifier.ImageClassifier`.
+        settings: Further arguments of :func:`make_block`.
 
     Raises:
         ValueError: A setting is wrong.
@@ -173,7 +176,7 @@ class ODEAlexNet(ImageClassifier):
         return self.quarter(self.equation(self.halve(self.stem(image))))
 
     def pool(self, features: Float[Tensor, "batch c 8 8"]) -> Float[Tensor, "batch hidden"]:
-        """What two linear layers make of the features."""
+        """Output of two linear layers on the features."""
         return self.hidden(features.flatten(1))
 
 

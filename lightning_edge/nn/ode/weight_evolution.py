@@ -1,4 +1,4 @@
-"""How the kernels of a net's convolutions change over time: they react, diffuse and drift.
+"""Evolution of a net's convolution kernels over time by reaction, diffusion and advection.
 
 Source: Zhang et al., *ANODEV2: A Coupled Neural ODE Framework*, arXiv:1906.04596.
 """
@@ -16,22 +16,23 @@ Weights = dict[str, Tensor]
 
 
 _SLIGHT_DIFFUSION = 0.01
-"""Cells squared in the whole time: dims the highest frequencies of a 3x3 kernel by less than a tenth."""
+"""Initial diffusion, in squared cells for the whole time. It damps a 3x3 kernel's highest frequencies by under 10 %."""
 
 
 class ReactionDiffusionAdvection(nn.Module):
-    """How the kernel of a convolution changes: ``dw/dt = tau * laplacian(w) + upsilon . gradient(w) + rho * w``.
+    """Evolution of a convolution kernel: ``dw/dt = tau * laplacian(w) + upsilon . gradient(w) + rho * w``.
 
-    The kernel is a picture with periodic borders for each pair of channels, on which a step of any duration is exact in
-    Fourier space. An even size has one frequency of which its cells hold the cosine but not the sine. Its slope is zero
-    in every cell, so along that axis it does not drift. The coefficients learn; at first the diffusion is slight and
-    the others are none. Diffusion is positive, for its reverse has no solution. The nonlinearity follows each step
-    whatever its duration, so that with it another number of steps is another model.
+    For each pair of channels the kernel is an image with periodic borders, so a step of any duration is exact in
+    Fourier space. A kernel of even size has one frequency of which its cells represent the cosine but not the sine. The
+    slope of this frequency is zero in every cell, so it does not drift along that axis. The coefficients are learned.
+    At first the diffusion is slight and the other coefficients are zero. Diffusion is always positive, because its
+    reverse has no solution. The nonlinearity follows each step whatever its duration, so with it another number of
+    steps is another model.
 
     Args:
-        shape: Of the kernel: filters, channels, height, width.
-        per_channel: Coefficients for each filter in place of one set for the kernel.
-        nonlinearity: Applied after each step; ``None`` is none.
+        shape: Shape of the kernel: filters, channels, height, width.
+        per_channel: Whether each filter has its own coefficients instead of one set for the whole kernel.
+        nonlinearity: Function that is applied after each step; ``None`` applies none.
     """
 
     def __init__(
@@ -42,14 +43,15 @@ class ReactionDiffusionAdvection(nn.Module):
     ) -> None:
         super().__init__()
         sets = shape[0] if per_channel else 1
-        self.raw_diffusion = nn.Parameter(torch.zeros(sets))  # so that the decay of weights draws it to the slight one
+        # an offset from the slight diffusion, so that weight decay pulls towards it
+        self.raw_diffusion = nn.Parameter(torch.zeros(sets))
         self.advection = nn.Parameter(torch.zeros(sets, 2))
         self.reaction = nn.Parameter(torch.zeros(sets))
         self.nonlinearity = nonlinearity
 
     @property
     def diffusion(self) -> Float[Tensor, " sets"]:
-        """Coefficients of the Laplacian, positive."""
+        """Positive coefficients of the Laplacian."""
         return F.softplus(self.raw_diffusion + _inverse_softplus(_SLIGHT_DIFFUSION))
 
     def forward(self, kernel: Float[Tensor, "f c h w"], duration: float) -> Float[Tensor, "f c h w"]:
@@ -57,7 +59,7 @@ class ReactionDiffusionAdvection(nn.Module):
         precise = kernel if kernel.dtype in (torch.float32, torch.float64) else kernel.float()
         cycles = _cycles(precise)
         frequency = 2 * math.pi * cycles
-        slope = frequency.masked_fill(cycles.abs() == 0.5, 0)  # else two steps of a half would not be a whole one
+        slope = frequency.masked_fill(cycles.abs() == 0.5, 0)  # otherwise two half steps would differ from a whole step
         decay = self.reaction[:, None, None] - self.diffusion[:, None, None] * frequency.square().sum(0)
         drift = (self.advection[:, :, None, None] * slope).sum(1)  # autocast would round a product of matrices
         factor = torch.exp(duration * torch.complex(decay, drift))[:, None]
@@ -66,17 +68,18 @@ class ReactionDiffusionAdvection(nn.Module):
 
 
 class WeightEvolution(nn.Module):
-    """All states that the kernels of a net's spatial convolutions pass through from time 0 to 1.
+    """Computes all states of a net's spatial convolution kernels from time 0 to 1.
 
     Args:
-        net: Whose kernels; those larger than 1x1 evolve.
-        num_steps: Steps of the evolution.
-        equation: Makes, of a kernel's shape, the module that maps a kernel and a duration to the kernel after it.
-        memory: ``K`` of the integral, of the time passed, which makes the weights zero at time 0; ``None`` is Dirac's,
-            by which they are ``w`` itself.
+        net: Net whose kernels evolve. Only kernels larger than 1x1 do.
+        num_steps: Number of steps of the evolution.
+        equation: Function that creates, from a kernel's shape, the module that maps a kernel and a duration to the
+            kernel after that duration.
+        memory: ``K`` of the integral as a function of the elapsed time. With it the weights are zero at time 0.
+            ``None`` is Dirac's delta, with which the weights are ``w`` itself.
 
     Raises:
-        ValueError: There is no step, or no spatial convolution.
+        ValueError: ``num_steps`` is less than 1, or the net has no spatial convolution.
     """
 
     def __init__(
@@ -91,7 +94,7 @@ class WeightEvolution(nn.Module):
             raise ValueError(f"expected num_steps of at least 1, got {num_steps}")
         shapes = {name: weight.shape for name, weight in spatial_kernels(net).items()}
         if not shapes:
-            raise ValueError(f"expected a net with spatial convolutions, got {type(net).__name__} without")
+            raise ValueError(f"expected a net with spatial convolutions, got {type(net).__name__} without any")
         self.num_steps = num_steps
         self.memory = memory
         self.equations = nn.ModuleDict({kernel_key(name): equation(shape) for name, shape in shapes.items()})
@@ -99,38 +102,38 @@ class WeightEvolution(nn.Module):
     def forward(self, start: Weights) -> list[Weights]:
         """Weights at the times 0, 1 / num_steps, ..., 1."""
         duration = 1 / self.num_steps
-        passed = [start]
+        states = [start]
         for _ in range(self.num_steps):
-            last = passed[-1]
-            passed.append({name: self.equations[kernel_key(name)](kernel, duration) for name, kernel in last.items()})
-        return passed if self.memory is None else [self._remembered(passed[: n + 1]) for n in range(len(passed))]
+            last = states[-1]
+            states.append({name: self.equations[kernel_key(name)](kernel, duration) for name, kernel in last.items()})
+        return states if self.memory is None else [self._integral(states[: n + 1]) for n in range(len(states))]
 
-    def _remembered(self, passed: list[Weights]) -> Weights:
-        """The integral over what has passed, by the trapezoidal rule."""
+    def _integral(self, states: list[Weights]) -> Weights:
+        """The integral over the states so far, by the trapezoidal rule."""
         assert self.memory is not None
-        duration, last = 1 / self.num_steps, len(passed) - 1
+        duration, last = 1 / self.num_steps, len(states) - 1
         ends = [0.5 if index in (0, last) else 1.0 for index in range(last + 1)] if last else [0.0]
         shares = [self.memory((last - index) * duration) * duration * end for index, end in enumerate(ends)]
         return {
-            name: sum((share * weights[name] for share, weights in zip(shares, passed, strict=True)), torch.zeros(()))
-            for name in passed[0]
+            name: sum((share * weights[name] for share, weights in zip(shares, states, strict=True)), torch.zeros(()))
+            for name in states[0]
         }
 
 
-def weights_at(passed: list[Weights], time: float) -> Weights:
-    """Weights at a time, linear between steps of their evolution."""
-    if len(passed) == 1:
-        return passed[0]
-    place = time * (len(passed) - 1)
-    index = min(int(place), len(passed) - 2)
+def weights_at(states: list[Weights], time: float) -> Weights:
+    """Weights at a time, interpolated linearly between the steps of their evolution."""
+    if len(states) == 1:
+        return states[0]
+    place = time * (len(states) - 1)
+    index = min(int(place), len(states) - 2)
     share = place - index
     if share == 0:
-        return passed[index]
-    return {name: torch.lerp(kernel, passed[index + 1][name], share) for name, kernel in passed[index].items()}
+        return states[index]
+    return {name: torch.lerp(kernel, states[index + 1][name], share) for name, kernel in states[index].items()}
 
 
 def spatial_kernels(net: nn.Module) -> Weights:
-    """Kernels of a net that look at more than one pixel."""
+    """Convolution kernels of a net that are larger than 1x1."""
     convolutions = {name: module for name, module in net.named_modules() if isinstance(module, nn.Conv2d)}
     return {
         f"{name}.weight" if name else "weight": conv.weight
@@ -140,12 +143,12 @@ def spatial_kernels(net: nn.Module) -> Weights:
 
 
 def kernel_key(name: str) -> str:
-    """Name of a kernel as that of a module, another for each."""
+    """A unique module name for a kernel, which must not contain dots."""
     return name.replace(".", "-")
 
 
 def _cycles(kernel: Tensor) -> Float[Tensor, "2 height half_width"]:
-    """Frequencies in cycles for each cell, down and right, of the half of the plane that a real transform keeps."""
+    """Frequencies in cycles per cell, down and right, of the half plane that a real Fourier transform keeps."""
     height, width = kernel.shape[-2:]
     rows = torch.fft.fftfreq(height, dtype=kernel.dtype, device=kernel.device)
     columns = torch.fft.rfftfreq(width, dtype=kernel.dtype, device=kernel.device)

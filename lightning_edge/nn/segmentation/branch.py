@@ -1,4 +1,4 @@
-"""A segmentation net in two parts, between which a video net can step in."""
+"""A segmentation net in two parts, between which a video net can warp the features."""
 
 from abc import ABC, abstractmethod
 
@@ -9,11 +9,11 @@ from lightning_edge.ops.resize import resize_logits
 
 
 class SegmentationBranch(nn.Module, ABC):
-    """A segmentation net whose features can be carried from frame to frame before its head reads them.
+    """A segmentation net whose features can be propagated from frame to frame before its head reads them.
 
-    Wrap any net as one: set ``num_classes``, ``feature_channels`` and ``head``, which maps features to scores, and
-    write ``features``. :class:`~lightning_edge.nn.segmentation.wrapped.WrappedBranch` does so for nets that end with
-    their head.
+    To use your own net, write a subclass that sets ``num_classes``, ``feature_channels`` and ``head``, which maps
+    features to logits, and implements ``features``. :class:`~lightning_edge.nn.segmentation.wrapped.WrappedBranch` does
+    this for nets that end with their head.
     """
 
     num_classes: int
@@ -25,5 +25,5 @@ class SegmentationBranch(nn.Module, ABC):
         """Features of images in [0, 1], at a fraction of their size."""
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes height width"]:
-        """Scores (logits) of the classes at the size of the images."""
+        """Class logits at the size of the images."""
         return resize_logits(self.head(self.features(image)), image)

@@ -1,4 +1,4 @@
-"""DeepLab: a timm encoder at output stride 8 or 16 under a head of two 1x1 convolutions."""
+"""DeepLab: a timm encoder at output stride 8 or 16 with a head of two 1x1 convolutions."""
 
 import warnings
 from typing import Any
@@ -14,29 +14,30 @@ from lightning_edge.nn.segmentation.deformable import deform
 
 
 class DeepLab(SegmentationBranch):
-    """The branch of Accel's released code, over any timm encoder.
+    """The segmentation net of Accel's released code, with any timm encoder.
 
-    After the code of arXiv:1807.06667: the encoder keeps its last stages at ``output_stride`` by dilation, and the last
-    one may have deformable convolutions; a 1x1 convolution with ReLU follows ("fc6") and a 1x1 convolution scores the
-    classes; the scores are interpolated bilinearly to the size of the image.
+    It follows the code of arXiv:1807.06667. The encoder keeps its last stages at ``output_stride`` by dilation, and its
+    last stage can have deformable convolutions. A 1x1 convolution with ReLU ("fc6") and a 1x1 convolution to the class
+    logits follow. The logits are interpolated bilinearly to the size of the image.
 
     Args:
-        encoder: Name of any timm model that supports ``features_only`` and ``output_stride``, those of
-            :mod:`~lightning_edge.nn.encoders.small_resnet` among them.
-        num_classes: Channels of the scores.
-        output_stride: Pixels of the image to a cell of the features: 8 or 16 (32 if the encoder is not dilated).
-        hidden_channels: Channels between the two convolutions of the head (1024 in the paper's ResNet-101).
-        weights: File of encoder weights in timm's format; ``None`` starts from random ones. Nothing is downloaded.
-        deformable_groups: Sets of displacements of the deformable convolutions in the encoder's last stage (1 in the
-            released code's ResNet-101 and 50, 4 in its ResNet-18 and 34); 0 leaves the stage as it is.
-        freeze_norm: Hold statistics and factors of batch norm as they are, for training from a pretrained encoder with
-            few images in a batch.
-        encoder_options: What else ``timm.create_model`` takes for this encoder, such as ``drop_path_rate``.
+        encoder: Name of any timm model that supports ``features_only`` and ``output_stride``, including those of
+            :mod:`~lightning_edge.nn.encoders.small_resnet`.
+        num_classes: Number of classes.
+        output_stride: Side of a cell of the features, in pixels of the image: 8 or 16 (32 if the encoder is not
+            dilated).
+        hidden_channels: Number of channels between the two convolutions of the head (1024 in the paper's ResNet-101).
+        weights: Path of a file of encoder weights in timm's format; random weights if ``None``. Nothing is downloaded.
+        deformable_groups: Number of offset groups of the deformable convolutions in the encoder's last stage (1 in the
+            released code's ResNet-101 and 50, 4 in its ResNet-18 and 34). 0 leaves the stage unchanged.
+        freeze_norm: Whether to freeze the statistics and the affine parameters of batch norm. This is for training from
+            a pretrained encoder with few images in a batch.
+        encoder_options: Further arguments of ``timm.create_model`` for this encoder, such as ``drop_path_rate``.
 
     Raises:
-        ValueError: if timm has no such encoder, it has no feature maps at such a stride, ``weights`` are those of
+        ValueError: timm has no such encoder, the encoder has no feature maps of that stride, ``weights`` belong to
             another net, or there is no convolution to deform.
-        FileNotFoundError: if there is no file ``weights``.
+        FileNotFoundError: The file ``weights`` does not exist.
     """
 
     def __init__(
@@ -57,15 +58,15 @@ class DeepLab(SegmentationBranch):
         strides: list[int] = self.encoder.feature_info.reduction()  # pyright: ignore
         if strides != [output_stride]:
             raise ValueError(
-                f"expected an encoder with one map, of the output_stride {output_stride}, got {encoder} with "
-                f"encoder_options {encoder_options}, whose maps have the strides {strides}"
+                f"expected an encoder with one feature map, of output_stride {output_stride}, got {encoder} with "
+                f"encoder_options {encoder_options}, whose feature maps have the strides {strides}"
             )
         self.normalize = Normalize.of_timm(self.encoder)
         if freeze_norm:
             if weights is None:
                 warnings.warn(
-                    "freeze_norm without weights holds statistics that no training made: expected weights, or a "
-                    "checkpoint that is loaded later",
+                    "freeze_norm is set without weights, so untrained batch norm statistics are frozen. Give weights, "
+                    "or load a checkpoint later.",
                     stacklevel=2,
                 )
             self.encoder = freeze_batch_norm_2d(self.encoder)
@@ -84,7 +85,7 @@ class DeepLab(SegmentationBranch):
 def _deform_last_stage(encoder: nn.Module, name: str, groups: int) -> None:
     stage: str = encoder.feature_info.module_name()[-1]  # pyright: ignore
     modules = dict(encoder.named_modules())
-    if not deform(modules.get(stage) or modules[stage.replace(".", "_")], groups):  # some of timm's are flattened
+    if not deform(modules.get(stage) or modules[stage.replace(".", "_")], groups):  # some timm encoders are flattened
         raise ValueError(
             f"expected an encoder with dense convolutions in its last stage ({stage}) for deformable_groups, got {name}"
         )

@@ -1,4 +1,4 @@
-"""Deformable convolutions in place of the ones that a net has."""
+"""Deformable convolutions that replace the convolutions of a net."""
 
 import math
 from typing import Any
@@ -10,23 +10,23 @@ from torchvision.ops import deform_conv2d
 
 
 class DeformableConv2d(nn.Module):
-    """Deformable convolution (Dai et al. 2017, arXiv:1703.06211) that starts as the convolution it is made of.
+    """Deformable convolution (Dai et al. 2017, arXiv:1703.06211) that at first equals the convolution it is made from.
 
-    A second convolution, of zeros at first, says by how much each tap of the kernel is displaced at each place.
-    torchvision computes the result; operations of it are not seen by torch's counter of FLOPs.
+    A second convolution, whose weights start at zero, predicts the offset of each kernel tap at each position. The
+    result is computed by torchvision, whose operations are not counted by torch's FLOP counter.
 
     Args:
-        conv: Convolution whose weights are taken over.
-        groups: Sets of displacements, each for an equal share of the input channels.
+        conv: Convolution to replace. Its weights are reused.
+        groups: Number of offset groups, each for an equal share of the input channels.
     """
 
     def __init__(self, conv: nn.Conv2d, groups: int = 1) -> None:
         super().__init__()
         if not is_deformable(conv):
-            raise ValueError(f"expected a plain dense convolution of zeros outside, got {conv}")
+            raise ValueError(f"expected a plain dense convolution with zero padding, got {conv}")
         if groups < 1 or conv.in_channels % groups:
             raise ValueError(
-                f"expected groups of displacements to divide the convolution's {conv.in_channels} input channels, "
+                f"expected the number of offset groups to divide the convolution's {conv.in_channels} input channels, "
                 f"got {groups}"
             )
         self.weight, self.bias = conv.weight, conv.bias
@@ -37,9 +37,9 @@ class DeformableConv2d(nn.Module):
         nn.init.zeros_(self.offset.bias)  # pyright: ignore[reportArgumentType]
 
     def forward(self, features: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch filters h w"]:
-        """Convolve at displaced places."""
+        """Convolve at the predicted offsets."""
         offset = self.offset(features)
-        wide = torch.promote_types(features.dtype, torch.float32)  # half precision has too few digits for places
+        wide = torch.promote_types(features.dtype, torch.float32)  # half precision is too coarse for coordinates
         bias = None if self.bias is None else self.bias.to(wide)
         with torch.autocast(features.device.type, enabled=False):
             result = deform_conv2d(features.to(wide), offset.to(wide), self.weight.to(wide), bias, **self._geometry)
@@ -47,7 +47,7 @@ class DeformableConv2d(nn.Module):
 
 
 def is_deformable(conv: nn.Conv2d) -> bool:
-    """Whether a convolution is computed as torch's own, without groups and with zeros outside."""
+    """Whether a convolution is a plain ``nn.Conv2d`` without groups and with zero padding."""
     is_plain = type(conv) is nn.Conv2d and not isinstance(conv.padding, str)
     return is_plain and conv.groups == 1 and conv.padding_mode == "zeros"
 
@@ -56,7 +56,7 @@ def deform(module: nn.Module, groups: int = 1) -> int:
     """Make every plain, dense convolution of ``module`` with a kernel larger than 1 deformable, in place.
 
     Returns:
-        How many there were.
+        The number of converted convolutions.
     """
     count = 0
     for name, child in list(module.named_children()):

@@ -1,1 +1,1 @@
-"""Shift layers, nets of them, and conversion of depthwise convolutions."""
+"""Shift layers, nets that use them, and conversion of spatial convolutions."""

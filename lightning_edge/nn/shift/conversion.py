@@ -1,4 +1,4 @@
-"""Shifts and 1x1 convolutions in place of the spatial convolutions that a net has."""
+"""Conversion of a net's spatial convolutions to shifts and 1x1 convolutions."""
 
 import warnings
 from typing import Any
@@ -13,19 +13,19 @@ from lightning_edge.ops.shift import Shift
 def convert_to_shifts(module: nn.Module) -> int:
     """Replace spatial convolutions by a shift and a 1x1 convolution, in place.
 
-    That leaves one weight of each ``kernel_size ** 2``.
+    This keeps one of every ``kernel_size ** 2`` weights.
 
-    A convolution is replaced where the shift can take its place: its kernel is square and odd, it keeps the size of the
-    picture at stride 1, and it has an input channel for each place of the kernel, so the one on the image itself stays.
-    Of its weights each input channel keeps the one at the place that it is shifted to, scaled to the old variance: a
-    start for training that uses what was learned, not an equal net.
+    A convolution is replaced if its kernel is square and odd, if it keeps the size of its input at stride 1, and if it
+    has at least one input channel for each position of the kernel. So the convolution on the image itself usually
+    stays. Each input channel keeps its weight at the position that it is shifted to, scaled to the old variance. The
+    result is not equivalent to the original net, but a starting point for training that reuses what was learned.
 
     Returns:
-        How many there were; a warning says if there were none.
+        The number of replaced convolutions. A warning is given if there are none.
     """
     count = _convert(module)
     if count == 0:
-        warnings.warn(f"no convolution of {type(module).__name__} could be replaced by a shift", stacklevel=2)
+        warnings.warn(f"No convolution of {type(module).__name__} could be replaced by a shift.", stacklevel=2)
     return count
 
 
@@ -68,9 +68,9 @@ def _shift_and_convolve(conv: nn.Conv2d) -> ShiftConv2d:
 
 
 def _weights_at(conv: nn.Conv2d, shifts: tuple[Shift, ...]) -> Any:
-    """The weight of each input channel at the place that it is shifted to: ``[out, in / groups, 1, 1]``."""
-    centre, dilation = conv.kernel_size[0] // 2, conv.dilation[0]
-    places = [(centre + dy // dilation, centre + dx // dilation) for num, dy, dx in shifts for _ in range(num)]
+    """The weight of each input channel at the position that it is shifted to: ``[out, in / groups, 1, 1]``."""
+    center, dilation = conv.kernel_size[0] // 2, conv.dilation[0]
+    places = [(center + dy // dilation, center + dx // dilation) for num, dy, dx in shifts for _ in range(num)]
     rows, columns = torch.tensor(places).T
     in_group, out_group = conv.in_channels // conv.groups, conv.out_channels // conv.groups
     weight = torch.empty(conv.out_channels, in_group, 1, 1, dtype=conv.weight.dtype, device=conv.weight.device)

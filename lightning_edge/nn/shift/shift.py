@@ -1,4 +1,4 @@
-"""Modules that look at a pixel's neighbourhood by shifting channels, in place of spatial convolutions."""
+"""Modules that read a pixel's neighborhood by shifting channels instead of spatial convolutions."""
 
 from functools import partial
 from typing import Any
@@ -11,18 +11,18 @@ from torch import Tensor, nn
 from lightning_edge.nn.encoders.cifar_resnet import DEPTHS, build_cifar_resnet, cifar_configs, conv, shortcut
 from lightning_edge.ops.shift import grid_shifts, shift2d, shift_pointwise
 
-# one operation each to torch.fx, which cannot trace the choice between their fast ways
+# each is one operation of torch.fx, which cannot trace the choice between their implementations
 torch.fx.wrap("shift2d")
 torch.fx.wrap("shift_pointwise")
 
 
 class Shift2d(nn.Module):
-    """Shift the channels of a picture to the places of a kernel, equally many to each.
+    """Shifts the channels of a feature map to the positions of a kernel, equally many channels to each.
 
     Args:
-        num_channels: Channels of the picture.
-        kernel_size: Places in each direction, odd.
-        dilation: Pixels from place to place.
+        num_channels: Number of channels of the feature map.
+        kernel_size: Number of positions in each direction. It must be odd.
+        dilation: Distance between positions, in pixels.
     """
 
     def __init__(self, num_channels: int, kernel_size: int = 3, dilation: int = 1) -> None:
@@ -31,25 +31,25 @@ class Shift2d(nn.Module):
         self.shifts = grid_shifts(num_channels, kernel_size, dilation)
 
     def forward(self, image: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels h w"]:
-        """The shifted picture."""
+        """The shifted feature map."""
         return shift2d(image, self.shifts)
 
     def extra_repr(self) -> str:
-        """What tells one from another."""
+        """The main settings, for ``repr``."""
         return f"{self.num_channels}, kernel_size={self.kernel_size}, dilation={self.dilation}"
 
 
 class ShiftConv2d(nn.Conv2d):
-    """A shift of the input and the 1x1 convolution that follows, at inference in one pass where that is faster.
+    """A shift of the input followed by a 1x1 convolution. At inference both run as one pass where that is faster.
 
     Args:
-        in_channels: Channels that are shifted.
-        out_channels: Filters of the convolution.
-        stride: Of the convolution.
-        shift_size: Places of the shift in each direction, odd.
-        shift_dilation: Pixels from place to place.
-        groups: Of the convolution.
-        bias: Of the convolution.
+        in_channels: Number of channels that are shifted.
+        out_channels: Number of filters of the convolution.
+        stride: Stride of the convolution.
+        shift_size: Number of positions of the shift in each direction. It must be odd.
+        shift_dilation: Distance between positions, in pixels.
+        groups: Number of groups of the convolution.
+        bias: Whether the convolution has a bias.
     """
 
     def __init__(
@@ -69,26 +69,26 @@ class ShiftConv2d(nn.Conv2d):
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, image: Float[Tensor, "batch in_channels h w"]
     ) -> Float[Tensor, "batch out_channels h2 w2"]:
-        """The convolved picture."""
+        """The convolved feature map."""
         if self.stride == (1, 1) and self.groups == 1:
             return shift_pointwise(image, self.shifts, self.weight[..., 0, 0], self.bias)
         return super().forward(shift2d(image, self.shifts))
 
     def extra_repr(self) -> str:
-        """What tells one from another."""
+        """The main settings, for ``repr``."""
         return f"{super().extra_repr()}, shift_size={self.shift_size}, shift_dilation={self.shift_dilation}"
 
 
 class ShiftBlock(nn.Module):
-    """1x1 convolution, shift, 1x1 convolution beside a shortcut, for CIFAR: as in the released code.
+    """A 1x1 convolution, a shift and a 1x1 convolution with a shortcut, as in the released code for CIFAR.
 
     Args:
-        in_channels: Channels before the block.
-        out_channels: Channels after it.
-        stride: Of the second convolution.
-        expansion: By how much the middle has more channels than the end.
-        kernel_size: Of the shift.
-        dilation: Of the shift.
+        in_channels: Number of channels before the block.
+        out_channels: Number of channels after it.
+        stride: Stride of the second convolution.
+        expansion: Factor by which the number of shifted channels is larger than ``out_channels``.
+        kernel_size: Kernel size of the shift.
+        dilation: Dilation of the shift.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class ShiftBlock(nn.Module):
         super().__init__()
         middle = int(out_channels * expansion)
         if middle < 1:
-            raise ValueError(f"expected expansion to leave channels, got {expansion} of {out_channels}")
+            raise ValueError(f"expected expansion * out_channels of at least 1, got {expansion} * {out_channels}")
         self.residual = nn.Sequential(
             conv(in_channels, middle),
             nn.BatchNorm2d(middle),

@@ -1,9 +1,9 @@
-"""ShiftNet-A, B and C, for images of the size of ImageNet's; encoders too, by timm's ``features_only``.
+"""ShiftNet-A, B and C for ImageNet-sized images. With timm's ``features_only`` they are encoders.
 
-Source: Wu et al., arXiv:1711.08141, table 5; numbers of parameters and operations are those of the paper. The authors
-released no code of these nets: how a block loses size, by a stride of its second convolution beside a pooled copy of
-its input, is that of a third party's ShiftNet-A, whose counts agree. Of ShiftNet-C only the number of parameters
-(0.78 million) is known to us; that its groups have 2, 4, 4 and 2 modules is a guess that comes to it.
+Source: Wu et al., arXiv:1711.08141, table 5. Numbers of parameters and operations are those of the paper. The authors
+released no code of these nets. How a block reduces the resolution, by a stride of its second convolution beside a
+pooled copy of its input, is taken from a third party's ShiftNet-A, whose counts agree. Of ShiftNet-C only the number of
+parameters (0.78 million) is known. That its groups have 2, 4, 4 and 2 modules is a guess that matches this number.
 """
 
 from abc import ABC, abstractmethod
@@ -23,18 +23,18 @@ from lightning_edge.nn.shift.shift import Shift2d, ShiftConv2d
 
 
 class ShiftModule(nn.Module, ABC):
-    """Beside its input, features that a chain of 1x1 convolutions and shifts makes of it.
+    """Combines its input with the features that a chain of 1x1 convolutions and shifts computes from it.
 
-    Where the number of channels grows, the new features stand behind the input's, else they are added to them; where
-    there is a stride, the input is averaged.
+    If the number of channels grows, the new features are concatenated to the input; otherwise they are added to it.
+    With a stride, the input is average-pooled.
 
     Args:
-        in_channels: Channels before the module.
-        out_channels: Channels after it, at least as many.
-        stride: Of the last convolution.
-        expansion: By how much the middle has more channels than the input.
-        kernel_size: Of the shifts.
-        dilation: Of the shifts.
+        in_channels: Number of channels before the module.
+        out_channels: Number of channels after the module. It must be at least ``in_channels``.
+        stride: Stride of the last convolution.
+        expansion: Factor by which the number of channels inside the chain is larger than ``in_channels``.
+        kernel_size: Kernel size of the shifts.
+        dilation: Dilation of the shifts.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class ShiftModule(nn.Module, ABC):
     def chain(
         self, channels: tuple[int, int, int], stride: int, kernel_size: int, dilation: int
     ) -> Iterable[nn.Module]:
-        """What follows the first activation.
+        """The layers that follow the first activation.
 
         Args:
-            channels: Before it, in its middle, and after it.
-            stride: Of the last convolution.
-            kernel_size: Of the shifts.
-            dilation: Of the shifts.
+            channels: Numbers of channels before, inside and after the chain.
+            stride: Stride of the last convolution.
+            kernel_size: Kernel size of the shifts.
+            dilation: Dilation of the shifts.
         """
 
     def forward(self, features: Float[Tensor, "batch in_channels h w"]) -> Float[Tensor, "batch out_channels h2 w2"]:
@@ -90,7 +90,7 @@ class CSC(ShiftModule):
 
 
 class SC2(ShiftModule):
-    """Shift, convolution, and both again: sees further than :class:`CSC`, and shifts the input's channels too."""
+    """Shift and convolution, twice: a larger receptive field than :class:`CSC`, and the input is shifted too."""
 
     def chain(
         self, channels: tuple[int, int, int], stride: int, kernel_size: int, dilation: int
@@ -102,19 +102,19 @@ class SC2(ShiftModule):
 
 
 class ShiftNet(ImageClassifier):
-    """A 7x7 convolution, four groups of shift modules, mean over the picture, linear classifier.
+    """A 7x7 convolution, four groups of shift modules, global average pooling and a linear classifier.
 
     Args:
-        stem_channels: Channels of the first convolution; each group has twice those before it.
-        num_modules: Modules of each group.
-        expansions: Of the first module of each group, and of its others.
-        kernel_sizes: Of the shifts of each group.
-        num_classes: Classes; 0 leaves the classifier out.
-        in_chans: Channels of the image.
-        output_stride: Pixels of the image to one of the last features: 32, or 16 or 8, for which the shifts of the last
-            groups are dilated.
-        make_module: :class:`CSC` or :class:`SC2`.
-        global_pool: As in :class:`~lightning_edge.nn.image_classifier.ImageClassifier`.
+        stem_channels: Number of channels of the first convolution. Each group has twice as many as the one before it.
+        num_modules: Number of modules of each group.
+        expansions: For each group, the expansion of its first module and of its other modules.
+        kernel_sizes: Kernel size of the shifts of each group.
+        num_classes: Number of classes; 0 leaves the classifier out.
+        in_chans: Number of channels of the image.
+        output_stride: Side of a cell of the last features, in pixels of the image: 32, 16 or 8. For 16 and 8 the shifts
+            of the last groups are dilated.
+        make_module: Class of the modules, :class:`CSC` or :class:`SC2`.
+        global_pool: See :class:`~lightning_edge.nn.image_classifier.ImageClassifier`.
     """
 
     def __init__(
@@ -152,11 +152,11 @@ class ShiftNet(ImageClassifier):
         initialise(self)
 
     def forward_features(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch c h w"]:
-        """Features after the last group, normalised."""
+        """Features after the last group, normalized."""
         return self.norm(self.group4(self.group3(self.group2(self.group1(self.stem(image))))))
 
     def pool(self, features: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c"]:
-        """Mean over the picture."""
+        """Spatial mean of the features."""
         return features.mean((2, 3))
 
 

@@ -1,6 +1,6 @@
 """From geometry to light: materials, lamps, shadows, sky, air and wet ground of one frame.
 
-Colours are kept in three planes, float32 ``[3, height, width]``, white at 1.
+Colors are kept in three planes, float32 ``[3, height, width]``, white at 1.
 """
 
 import cv2
@@ -26,9 +26,9 @@ class Appearance:
     """Draws frames of one scene in one domain; the same seed gives the same pictures.
 
     Args:
-        renderer: The scene and its camera.
-        domain: Light and weather.
-        seed: Of the direction of the sun, exposure, noise and rain.
+        renderer: Renderer of the scene with its camera.
+        domain: Light and weather conditions.
+        seed: Seed of the direction of the sun, the exposure, the noise and the rain.
     """
 
     def __init__(self, renderer: Renderer, domain: Domain, seed: int) -> None:
@@ -122,7 +122,7 @@ class Appearance:
         picture += glow * LAMP_COLOUR[:, None, None] * np.float32(0.75 * self.domain.lamps / 255)
 
     def _add_air(self, picture: Array, geometry: Geometry) -> None:
-        """Koschmieder: what is seen fades by exp(-coefficient * distance) into the colour of the air."""
+        """Koschmieder: what is seen fades by exp(-coefficient * distance) into the color of the air."""
         if not self.domain.extinction_per_m:
             return
         distance = 1 / np.maximum(np.abs(geometry.inverse_depth), 1e-4)
@@ -133,7 +133,7 @@ class Appearance:
             plane += np.float32(colour) * air
 
     def _draw_sky(self, picture: Array, pixels: Array, clouds: Array, geometry: Geometry) -> None:
-        """Clouds above, the colour of the air towards the horizon."""
+        """Clouds above, the color of the air towards the horizon."""
         domain = self.domain
         mean = CLOUD_MEAN[:, None]
         sky = (mean + domain.sky_contrast * (clouds - mean)) * np.array(domain.sky_tint, np.float32)[:, None]

@@ -12,13 +12,13 @@ class Camera:
     """A pinhole camera on the ego vehicle; square pixels, the optical axis through the middle unless shifted.
 
     Attributes:
-        height_px: Rows.
-        width_px: Columns.
-        fov_deg: Horizontal field of view.
-        mount_height_m: Above the road.
-        pitch_deg: Downwards.
+        height_px: Height of the image, in pixels.
+        width_px: Width of the image, in pixels.
+        fov_deg: Horizontal field of view, in degrees.
+        mount_height_m: Height above the road, in meters.
+        pitch_deg: Downward pitch, in degrees.
         axis_row: Row of the optical axis as a fraction of the height.
-        hood_share: Share of the rows that the own bonnet hides at the bottom.
+        hood_share: Share of the rows at the bottom that the ego vehicle's hood hides.
     """
 
     height_px: int
@@ -30,7 +30,7 @@ class Camera:
     hood_share: float = 0.0
 
     def intrinsics(self) -> Array:
-        """Matrix that takes camera coordinates (right, down, forward) to pixels times depth."""
+        """Matrix from camera coordinates (right, down, forward) to pixels times depth."""
         focal = self.width_px / 2 / np.tan(np.deg2rad(self.fov_deg) / 2)
         middle = (self.width_px - 1) / 2, self.axis_row * self.height_px - 0.5
         return np.array([[focal, 0, middle[0]], [0, focal, middle[1]], [0, 0, 1.0]])
@@ -64,10 +64,10 @@ def cityscapes_camera(height_px: int, width_px: int) -> Camera:
 
 
 def camvid_camera(height_px: int, width_px: int) -> Camera:
-    """The CamVid car: a camcorder on the dashboard, no bonnet in the picture; its field of view is an estimate."""
+    """The CamVid car: a camcorder on the dashboard, without a hood in the image. Its field of view is an estimate."""
     return Camera(height_px, width_px, fov_deg=52.0, mount_height_m=1.4, pitch_deg=0.0)
 
 
 def bdd100k_camera(height_px: int, width_px: int) -> Camera:
-    """A phone behind a windscreen, as the drivers of BDD100K have one: level, no bonnet; all of it is our estimate."""
+    """A phone behind a windshield, as in BDD100K: level and without a hood. All values are estimates."""
     return Camera(height_px, width_px, fov_deg=60.0, mount_height_m=1.3, pitch_deg=0.0)

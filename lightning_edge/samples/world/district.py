@@ -11,28 +11,28 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class District:
-    """What streets of a kind have in common; a street draws its own values from the ranges.
+    """Settings of one kind of street. Each street draws its own values from the ranges.
 
     Attributes:
-        storeys: Of a street's houses; a single house differs by one.
+        storeys: Number of storeys of a street's houses. A single house differs by one.
         house_share: Share of the plots that are built up.
         pavement_m: Width of a pavement.
-        setback_chance: Of front gardens.
-        boundary_chance: That a front garden has a fence, a wall or a hedge.
-        fence_share: Of fences among those.
-        wall_share: Of walls among those.
-        avenue_chance: Of a row of trees on a side.
-        lamp_spacing_m: Between street lamps.
-        sign_spacing_m: Between signs.
-        board_share: Of big boards among signs.
-        signal_chance: Of traffic lights at a crossing.
-        parked_share: Of parking places that are taken.
-        traffic: Share of the places in a lane that are taken.
-        nearest_car_m: Smallest gap to the car ahead at the beginning.
-        large_share: Of lorries and buses in traffic.
-        people_per_100_m: Groups on a pavement.
+        setback_chance: Probability of front gardens.
+        boundary_chance: Probability that a front garden has a fence, a wall or a hedge.
+        fence_share: Share of fences among these boundaries.
+        wall_share: Share of walls among these boundaries.
+        avenue_chance: Probability of a row of trees on a side.
+        lamp_spacing_m: Distance between street lamps.
+        sign_spacing_m: Distance between signs.
+        board_share: Share of big boards among signs.
+        signal_chance: Probability of traffic lights at a crossing.
+        parked_share: Share of parking places that are occupied.
+        traffic: Share of the places in a lane that are occupied.
+        nearest_car_m: Smallest gap to the car ahead at the start.
+        large_share: Share of trucks and buses in traffic.
+        people_per_100_m: Number of groups on a pavement.
         riders: Mean number of cyclists and motorcyclists.
-        parked_cycles: Most bicycles on a pavement.
+        parked_cycles: Largest number of bicycles on a pavement.
     """
 
     storeys: tuple[int, int]

@@ -7,26 +7,26 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Domain:
-    """How a scene is lit, seen and recorded; colours are RGB with white at 1.
+    """How a scene is lit, seen and recorded; colors are RGB with white at 1.
 
     Attributes:
-        name: What users call it.
+        name: Name of the domain.
         ambient: Light of the whole sky.
-        sun: Direct light, added where a surface turns to the sun.
-        sun_elevation_deg: Range from which a scene draws it.
-        sky_tint: Factor on the picture of the clouds.
-        sky_contrast: Of blue against white; 0 is an overcast sky.
-        horizon: Colour of the sky above the horizon, and of the air that distance adds.
-        haze: How much the sky takes on the colour of the horizon where it meets it.
+        sun: Direct light, which is added where a surface faces the sun.
+        sun_elevation_deg: Range from which a scene draws the elevation of the sun.
+        sky_tint: Color factor of the clouds.
+        sky_contrast: Contrast of blue and white; 0 is an overcast sky.
+        horizon: Color of the sky above the horizon, and of the haze over distant surfaces.
+        haze: Strength of the horizon's color in the sky near the horizon.
         extinction_per_m: Beer-Lambert coefficient of the air. Fog of 0.03 is a meteorological optical range of 100 m
             (range = 2.996 / coefficient; Sakaridis et al., IJCV 2018, use 0.005 to 0.06).
-        shadow: Share of the light that the sun's shadows take away from the ground.
-        contact: Share of the light that is missing under what stands on the ground.
+        shadow: Share of the ground's light that is missing in the sun's shadows.
+        contact: Share of the light that is missing under objects on the ground.
         lamps: Strength of lit windows, street lamps and lights of vehicles.
-        headlights: Strength of the own headlights.
-        bloom: How much the lens strays very bright light.
-        wet: How much the ground darkens and mirrors. Wet asphalt reflects about half as much diffuse light
-            (Lekner and Dorf, Applied Optics 1988).
+        headlights: Strength of the ego vehicle's headlights.
+        bloom: Strength of the scattering of very bright light in the lens.
+        wet: Strength of the darkening and the reflections of wet ground. Wet asphalt reflects about half as much
+            diffuse light (Lekner and Dorf, Applied Optics 1988).
         rain: Strength of the streaks.
         shot_noise: Variance per unit of signal.
         read_noise: Standard deviation in the dark (both: Foi et al., IEEE TIP 2008).
@@ -90,7 +90,7 @@ PLAIN = Domain(
     shadow=0.0, contact=0.0, lamps=0.0,
     headlights=0.0, bloom=0.0, wet=0.0, rain=0.0, shot_noise=0.0, read_noise=0.0, exposure=(1.0, 1.0),
 )  # fmt: skip
-"""Only the colours of the surfaces, for tests of motion."""
+"""Only the colors of the surfaces, for tests of motion."""
 
 DOMAINS: dict[str, Domain] = {domain.name: domain for domain in (DAY, DUSK, NIGHT, RAIN, FOG, PLAIN)}
 

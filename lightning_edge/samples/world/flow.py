@@ -15,14 +15,14 @@ class Geometry:
 
     Attributes:
         visible: Surfaces that occur in the frame.
-        index: For every pixel, position of its surface in ``visible``.
+        index: Index of each pixel's surface in ``visible``.
         u: Texture coordinate, in repetitions.
         v: Texture coordinate, in repetitions.
-        inverse_depth: 1 / metres along the optical axis.
-        column: Where the point was in the previous frame, pixels.
-        row: Where the point was in the previous frame, pixels.
-        previous_inverse_depth: Its inverse depth there.
-        density: Per visible surface, repetitions of its texture (area) per pixel at unit depth.
+        inverse_depth: 1 / meters along the optical axis.
+        column: Column of the point in the previous frame, in pixels.
+        row: Row of the point in the previous frame, in pixels.
+        previous_inverse_depth: Inverse depth of the point in the previous frame.
+        density: Repetitions of the texture (area) per pixel at unit depth, for each visible surface.
     """
 
     visible: Array

@@ -32,10 +32,10 @@ class Box:
     """An object in a frame.
 
     Attributes:
-        box_xyxy: Around its visible pixels; pixel edges, so that a full frame is (0, 0, width, height).
+        box_xyxy: Box around the visible pixels, by pixel edges. A full frame is (0, 0, width, height).
         label: Cityscapes ``labelId``.
         instance_id: Value in the instance map.
-        visible_fraction: Visible pixels over those it would have inside the frame if nothing hid it.
+        visible_fraction: Number of visible pixels, divided by that inside the frame without occlusion.
     """
 
     box_xyxy: tuple[int, int, int, int]
@@ -49,15 +49,15 @@ class Frame:
     """A picture and the truth about it.
 
     Attributes:
-        time_s: Since the beginning of the snippet.
-        image: uint8 ``[height, width, 3]``, RGB.
+        time_s: Time since the start of the snippet, in seconds.
+        image: RGB image, uint8 ``[height, width, 3]``.
         mask: Cityscapes ``labelIds``, uint8 ``[height, width]``.
         instance: Cityscapes instance ids (class * 1000 + number for things, else the class), int32 ``[height, width]``.
-        boxes: Every thing of which a pixel is visible.
-        flow_to_previous: float32 ``[height, width, 2]``, pixels: what is at (x, y) was at
-            (x + flow[..., 0], y + flow[..., 1]).
-        occluded: bool ``[height, width]``: the previous frame did not show the point.
-        depth_m: Along the optical axis, float32 ``[height, width]``; infinite in the sky.
+        boxes: Every thing with at least one visible pixel.
+        flow_to_previous: Flow in pixels, float32 ``[height, width, 2]``. A point at (x, y) was at (x + flow[..., 0], y
+            + flow[..., 1]) in the previous frame.
+        occluded: Whether the point was not visible in the previous frame, bool ``[height, width]``.
+        depth_m: Depth along the optical axis in meters, float32 ``[height, width]``; infinite in the sky.
     """
 
     time_s: float
@@ -83,13 +83,13 @@ def render_snippet(
     """Drive through a world and yield what the camera sees.
 
     Args:
-        world_seed: Of everything that is drawn by chance. The domain changes no geometry.
-        num_frames: How many.
+        world_seed: Seed of all random numbers. The domain does not change the geometry.
+        num_frames: Number of frames.
         frame_rate_hz: Frames per second.
-        height: Rows.
-        width: Columns.
-        domain: One of ``lightning_edge.samples.world.domains.DOMAINS``.
-        camera: Another camera than that of the Cityscapes car; has its own size.
+        height: Height of the frames, in pixels.
+        width: Width of the frames, in pixels.
+        domain: Name of the light and weather conditions, one of ``lightning_edge.samples.world.domains.DOMAINS``.
+        camera: Camera to use instead of that of the Cityscapes car. It has its own size.
         district: Kind of town.
 
     Raises:

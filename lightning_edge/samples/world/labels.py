@@ -43,7 +43,7 @@ THINGS = frozenset(
 
 
 def palette() -> np.ndarray:
-    """Colour of every ``labelId`` in ``gtFine_color`` images: uint8 ``[256, 3]``, RGB, black where there is none."""
+    """Color of every ``labelId`` in ``gtFine_color`` images: uint8 ``[256, 3]``, RGB, black where there is none."""
     table = np.zeros((256, 3), np.uint8)
     for label in LABELS:
         table[label.label_id] = label.colour

@@ -1,6 +1,6 @@
-"""What everything in the world is made of: flat, textured panels.
+"""Flat, textured panels, of which all objects in the world consist.
 
-Object coordinates are metres: x forward, y left, z up, origin on the ground. A panel lies in a plane ``origin + u *
+Object coordinates are meters: x forward, y left, z up, origin on the ground. A panel lies in a plane ``origin + u *
 axis_u + v * axis_v`` and shows its front when seen against ``axis_u x axis_v``. A *limb* is a panel that turns about
 ``axis_v`` towards the viewer, as a pole, an arm or a tree top does not change its outline when one walks around it.
 """
@@ -15,7 +15,7 @@ from lightning_edge.samples.world.textures import Texture
 
 Vector = tuple[float, float, float]
 Outline = np.ndarray
-"""Corners of a polygon in panel coordinates, float ``[corners, 2]``, metres."""
+"""Corners of a polygon in panel coordinates, float ``[corners, 2]``, meters."""
 
 ZERO: Vector = (0.0, 0.0, 0.0)
 FORWARD: Vector = (1.0, 0.0, 0.0)
@@ -29,20 +29,20 @@ class Panel:
     """One flat surface with its material.
 
     Attributes:
-        label: Class of its pixels.
+        label: Class of the pixels.
         texture: Material.
-        tint: RGB factor on the texture.
+        tint: RGB factor of the texture.
         outlines: Polygons that are painted.
         origin: Point where u = v = 0.
         axis_u: Unit vector; meaningless in a limb.
         axis_v: Unit vector.
         tile_m: Size of one repetition of the texture along u and v.
         offset: Texture coordinates at u = v = 0, in repetitions.
-        is_limb: Turns towards the viewer.
-        is_two_sided: Shows from behind too.
+        is_limb: Whether the panel turns towards the viewer.
+        is_two_sided: Whether the panel is also visible from behind.
         swing_rad: Amplitude with which a limb swings in the x-z plane while its object walks.
-        swing_phase_rad: Where in the step it is at rest.
-        glow: Light that it gives by itself when lamps are on, in units of a sunlit white wall.
+        swing_phase_rad: Phase of the step at rest.
+        glow: Light that the panel emits when lamps are on, in units of a sunlit white wall.
     """
 
     label: Label
@@ -126,7 +126,7 @@ def extrude(label: Label, texture: Texture, tint: Vector, profile: np.ndarray, w
         label: Class.
         texture: Material.
         tint: RGB factor.
-        profile: Corners (x, z) from the lower rear over the top to the lower front, metres.
+        profile: Corners (x, z) from the lower rear over the top to the lower front, meters.
         width_m: Size along y.
     """
     half = width_m / 2

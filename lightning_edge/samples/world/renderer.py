@@ -32,9 +32,9 @@ class Projection:
     """Where all surfaces are seen from one view.
 
     Attributes:
-        pose: Where all bodies are.
-        homography: Per surface, (u, v, 1) to (column, row, 1) times depth: float64 ``[surfaces, 3, 3]``.
-        faces_viewer: Which surfaces show their front.
+        pose: Poses of all bodies.
+        homography: Matrix of each surface from (u, v, 1) to (column, row, 1) times depth: float64 ``[surfaces, 3, 3]``.
+        faces_viewer: Whether each surface shows its front.
         normal: Unit normals that point to the side of the viewer: float64 ``[surfaces, 3]``.
         place: Origins of the surfaces in the world: float64 ``[surfaces, 3]``.
     """
@@ -51,13 +51,13 @@ class Buffers:
     """One painted frame.
 
     Attributes:
-        time_s: When.
-        view: From where.
-        projection: How.
+        time_s: Time of the frame, in seconds.
+        view: Pose of the camera.
+        projection: Projection of all surfaces.
         surface: Surface of every pixel: int32 ``[height, width]``.
-        visible: Surfaces that have a pixel.
-        inverse: Per surface, (column, row, 1) to (u, v, 1) / depth, for the visible ones; NaN elsewhere.
-        silhouettes: Pixels that each thing would have if nothing hid it, by body.
+        visible: Surfaces that have at least one pixel.
+        inverse: Matrix of each visible surface from (column, row, 1) to (u, v, 1) / depth; NaN for other surfaces.
+        silhouettes: Number of pixels that each thing would have without occlusion, by body.
     """
 
     time_s: float

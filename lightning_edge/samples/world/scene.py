@@ -1,6 +1,6 @@
 """The world as tables: bodies that move, the surfaces they consist of, the polygons painted on the surfaces.
 
-A scene is in metres and seconds. It knows no camera, no light and no weather.
+A scene is in meters and seconds. It knows no camera, no light and no weather.
 """
 
 from dataclasses import dataclass, field
@@ -21,9 +21,9 @@ class Motion:
     """How a body moves along the street, from where it is at time 0.
 
     Attributes:
-        speed_m_per_s: Along ``s``.
-        lateral_m_per_s: Along ``d``.
-        follows_ego: Adds the way of the ego vehicle, as of a car in the same queue.
+        speed_m_per_s: Speed along ``s``.
+        lateral_m_per_s: Speed along ``d``.
+        follows_ego: Whether the distance driven by the ego vehicle is added, as for a car in the same queue.
     """
 
     speed_m_per_s: float = 0.0
@@ -36,7 +36,7 @@ STILL = Motion()
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a body covers, for shadows and for the order of painting: half sizes and heights, metres."""
+    """What a body covers, for shadows and for the order of painting: half sizes and heights, meters."""
 
     half_length_m: float
     half_width_m: float
@@ -174,15 +174,15 @@ class SceneBuilder:
         """Place one body.
 
         Args:
-            shape: What it looks like.
-            s: Along the street at time 0.
-            d: To the left of the road's middle at time 0.
-            turn: Heading against the street's.
-            footprint: What it covers.
-            motion: How it moves.
-            thing: Its class if its kind is counted.
-            layer: 0 for ground, else 1.
-            is_long: Ordered by its farther end, as walls and houses are.
+            shape: Shape of the body.
+            s: Position along the street at time 0.
+            d: Position to the left of the road's middle at time 0.
+            turn: Heading relative to that of the street.
+            footprint: Area that the body covers.
+            motion: Motion of the body.
+            thing: Class of the body if its instances are counted.
+            layer: 0 for the ground, otherwise 1.
+            is_long: Whether the body is ordered by its farther end, as walls and houses are.
         """
         number = -1
         if thing is not None:

@@ -17,10 +17,10 @@ class Sensor:
     """A camera's electronics, with a gain and white balance of its own.
 
     Args:
-        domain: Light and weather.
-        height_px: Rows.
-        width_px: Columns.
-        rng: What chance is drawn from.
+        domain: Light and weather conditions.
+        height_px: Height of the image, in pixels.
+        width_px: Width of the image, in pixels.
+        rng: Random generator.
     """
 
     def __init__(self, domain: Domain, height_px: int, width_px: int, rng: np.random.Generator) -> None:

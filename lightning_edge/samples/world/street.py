@@ -1,6 +1,6 @@
 """The street as a curved strip, and how the ego vehicle drives along it.
 
-Street coordinates are ``s``, metres along the middle of the road, and ``d``, metres to the left of it. Traffic keeps
+Street coordinates are ``s``, meters along the middle of the road, and ``d``, meters to the left of it. Traffic keeps
 to the right, so the ego vehicle has negative ``d``.
 """
 
@@ -17,7 +17,7 @@ Crossing = tuple[float, float]
 
 
 class Pose(NamedTuple):
-    """Positions (metres) and headings (radians) in the world, one for each item."""
+    """Positions (meters) and headings (radians) in the world, one for each item."""
 
     x: Array
     y: Array
@@ -61,7 +61,7 @@ class Street:
 
 @dataclass(frozen=True)
 class Profile:
-    """Cross-section of the street, metres.
+    """Cross-section of the street, meters.
 
     Lanes are 3.0 to 3.5 m and parking strips 2.1 m wide, after the German guideline for urban streets, RASt 06, as
     remembered.
@@ -113,7 +113,7 @@ class EgoMotion:
     """How the ego vehicle drives: speed over time, and a slight wander inside its lane.
 
     Speeds are urban, 0 to 13.5 m/s; accelerations stay below the 3 m/s2 that drivers find comfortable. One drive in six
-    begins at a standstill.
+    starts from a standstill.
     """
 
     STEP_S = 0.01
@@ -146,7 +146,7 @@ class EgoMotion:
         return float(np.interp(time_s, self._time_s, self._speed_m_per_s))
 
     def s(self, time_s: float) -> float:
-        """Metres driven along the street since time 0."""
+        """Meters driven along the street since time 0."""
         return float(np.interp(time_s, self._time_s, self._s))
 
     def street_pose(self, time_s: float) -> tuple[float, float, float]:

@@ -16,7 +16,7 @@ from lightning_edge.samples.world.street import Crossing, EgoMotion, Profile, St
 from lightning_edge.samples.world.traffic import add_parked, add_pedestrian, add_people, add_riders, add_traffic
 
 VIEW_M = 150.0
-"""How far the street goes on beyond the last place of the ego vehicle."""
+"""Length of the street beyond the last position of the ego vehicle."""
 SIDES = (1, -1)
 PERIOD_S = 2.0
 Generator = np.random.Generator

@@ -32,7 +32,7 @@ _LORRY = np.array([(-0.5, 0.16), (-0.5, 1.0), (0.24, 1.0), (0.24, 0.84), (0.42, 
 
 
 def car(rng: np.random.Generator) -> Shape:
-    """A passenger car of random build and colour."""
+    """A passenger car of random build and color."""
     build = int(rng.integers(4))
     profile, size, window = (
         (_SEDAN, (4.6, 1.80, 1.45), [(-0.30, 0.71), (-0.19, 0.93), (0.05, 0.95), (0.20, 0.70)]),
@@ -103,7 +103,7 @@ def _wheels(label: Label, length: float, width: float, radius: float) -> list[Pa
 
 
 def lorry(rng: np.random.Generator) -> Shape:
-    """A box lorry: cab and box in different colours."""
+    """A box lorry: cab and box in different colors."""
     size = np.array([rng.uniform(6.0, 8.5), rng.uniform(2.2, 2.5), rng.uniform(2.9, 3.6)])
     length, width, height = size.tolist()
     box: Vector = ((0.9, 0.9, 0.9), (0.75, 0.78, 0.8), (0.8, 0.65, 0.2), (0.25, 0.4, 0.62))[int(rng.integers(4))]

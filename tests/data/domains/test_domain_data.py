@@ -91,11 +91,11 @@ class Beyond(ByAttributes):
         ({"embedding": Faulty(np.eye(3), [0, 1, 2, -1, 0])}, r"row of at least 0 and below 3, got \(5,\) from -1 to 2"),
         (
             {"embedding": Faulty(np.ones(3), [0] * 5)},
-            r"its num_features \(3\), got a table of \(3,\)",
+            r"its num_features \(3\), got a table of shape \(3,\)",
         ),
         (
             {"embedding": Faulty(np.eye(4), [0] * 5)},
-            r"its num_features \(3\), got a table of \(4, 4\)",
+            r"its num_features \(3\), got a table of shape \(4, 4\)",
         ),
         (
             {"partition": Beyond(("light",))},
@@ -111,5 +111,5 @@ def test_own_parts_that_are_wrong_are_named(arguments, message):
 def test_an_embedding_that_cannot_describe_the_domains_is_refused():
     data = Plain(EachImage(), num_workers=0)
     assert data.domain_names is None
-    with pytest.raises(ValueError, match="expected a partition into domains that recur for OneHotEmbedding"):
+    with pytest.raises(ValueError, match="OneHotEmbedding expected a partition with a fixed number of domains"):
         data.domain_lookup("train")

@@ -35,9 +35,7 @@ def test_one_hot_says_which_domain():
 
 
 def test_one_hot_refuses_domains_that_do_not_recur():
-    with pytest.raises(
-        ValueError, match="domains that recur for OneHotEmbedding, got EachImage: take MeanFeatureEmbedding"
-    ):
+    with pytest.raises(ValueError, match=r"OneHotEmbedding expected .*, got EachImage: use MeanFeatureEmbedding"):
         OneHotEmbedding().num_features(EachImage(), VOCABULARY)
 
 
@@ -135,7 +133,7 @@ def test_features_are_read_in_the_order_asked_for(path):
 
 
 def test_missing_features_are_named(path, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.npz: expected this file, found none; .* recipes\.ddn embed"):
+    with pytest.raises(FileNotFoundError, match=r"none\.npz: there is no such file; .* recipes\.ddn embed"):
         read_features(tmp_path / "none.npz", "train")
     with pytest.raises(ValueError, match="expected features of the test split, got a file without"):
         read_features(path, "test")

@@ -136,7 +136,7 @@ def test_writers_at_once_break_no_reader(tmp_path):
 def test_a_place_that_cannot_be_written_is_named(place, tmp_path):
     (tmp_path / "a").mkdir() if place == "a folder" else (tmp_path / "a").touch()
     path = tmp_path / "a" if place == "a folder" else tmp_path / "a/features.npz"
-    with pytest.raises(OSError, match=rf"^{path}: cannot be written \(.*\); choose another place"):
+    with pytest.raises(OSError, match=rf"^{path}: cannot be written \(.*\); choose another folder"):
         write(path)
     assert not list(tmp_path.glob(".*"))
 

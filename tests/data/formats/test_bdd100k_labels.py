@@ -60,12 +60,12 @@ def test_boxes_that_are_none_are_left_out_and_told_of_once(tmp_path):
     misspelt["box2d"]["x5"] = misspelt["box2d"].pop("x2")
     faulty = [misspelt, boxed(1, 2, "wide", 8), boxed(1, 2, float("nan"), 8), boxed(1, 2, 9, 8, box2d=[1, 2, 9, 8])]
     faulty += [boxed(9, 2, 1, 8, id="turned"), boxed(1, 2, 1, 8), boxed(1, 8, 9, 8, "trailer")]
-    with pytest.warns(UserWarning, match="left out") as caught:
+    with pytest.warns(UserWarning, match="skipped") as caught:
         first, second = read(tmp_path, [frame("a", [boxed(1, 2, 9, 8)]), frame("b", faulty)])
     (warning,) = caught
     assert str(warning.message) == (
-        f"{tmp_path}/labels/det_20/det_train.json: boxes are left out: 4 that are not four numbers, the first is label "
-        "misspelt of b.jpg; 3 that have no area, the first is label turned of b.jpg"
+        f"{tmp_path}/labels/det_20/det_train.json: boxes are skipped: 4 without four valid coordinates, the first is "
+        "label misspelt of b.jpg; 3 without an area, the first is label turned of b.jpg."
     )
     assert (len(first.label), len(second.label), len(second.ignored_label)) == (1, 0, 0)
 
@@ -73,7 +73,7 @@ def test_boxes_that_are_none_are_left_out_and_told_of_once(tmp_path):
 FAULTS = {
     "cut short": (
         '[\n{"name": "a.jpg",\n "labels": [',
-        r"expected JSON, got a fault in line 3, column 13: Expecting value; .* cut short",
+        r"expected JSON, got a fault in line 3, column 13: Expecting value; .* truncated",
     ),
     "empty": ("", "expected JSON, got a fault in line 1, column 1"),
     "a number": ("3", "expected a list of frames, or a dict with them as 'frames', got 3"),
@@ -106,7 +106,7 @@ def test_a_faulty_file_is_named(fault, tmp_path):
 def test_bytes_that_are_no_text_are_named(tmp_path):
     path = tmp_path / "det_train.json"
     path.write_bytes(b'["\xff\xfe"]')
-    with pytest.raises(ValueError, match=r"det_train\.json: expected JSON, got no text"):
+    with pytest.raises(ValueError, match=r"det_train\.json: expected JSON, got no UTF-8 text"):
         read_labels(path)
 
 
@@ -122,11 +122,11 @@ def with_attributes(attributes):
 
 
 WRONG_TYPES = {
-    "nested": ("[" * 100_000, "expected a list of frames, got lists or dicts that are nested too deep"),
-    "nested below": ('[{"name": "a", "labels": ' + "[" * 100_000, "expected .* nested too deep"),
-    "nested and closed": ("[" * 100_000 + "]" * 100_000, "expected .* nested too deep"),
+    "nested": ("[" * 100_000, "expected a list of frames, got lists or dicts that are nested too deeply"),
+    "nested below": ('[{"name": "a", "labels": ' + "[" * 100_000, "expected .* nested too deeply"),
+    "nested and closed": ("[" * 100_000 + "]" * 100_000, "expected .* nested too deeply"),
     "nested less": ('{"a": ' + "[" * 300 + "]" * 300 + "}", r"expected a list of frames, .*got \{'a': \[\[\["),
-    "UTF-16": (None, "expected JSON, got no text in UTF-8"),
+    "UTF-16": (None, "expected JSON, got no UTF-8 text"),
     "zeros": ("\0" * 1000, "expected JSON, got a fault in line 1, column 1"),
     "a long number": ("1" * 5000, "expected a list of frames, .* got inf"),
     "NaN": ("NaN", "expected a list of frames, .* got nan"),
@@ -191,7 +191,9 @@ def test_crowds_by_number_are_crowds(tmp_path):
 @pytest.mark.filterwarnings("error:overflow")
 def test_sides_that_are_no_pixels_are_left_out(side, tmp_path):
     text = json.dumps([frame("a", [boxed(1, 2, 77, 8), boxed(1, 2, 9, 8)])]).replace("77", side)
-    with pytest.warns(UserWarning, match="boxes are left out: 1 that are not four numbers, the first is label 7 of a"):
+    with pytest.warns(
+        UserWarning, match="boxes are skipped: 1 without four valid coordinates, the first is label 7 of a"
+    ):
         (only,) = read(tmp_path, text)
     assert only.boxes_xyxy.tolist() == [[1, 2, 9, 8]]
 

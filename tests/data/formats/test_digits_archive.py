@@ -61,12 +61,12 @@ FAULTS = {
     "followed by other bytes": (
         IMAGES,
         lambda old: old + b"other bytes",
-        r"train-images.*cannot be unpacked \(something follows its end\); copy or download it again",
+        r"train-images.*cannot be unpacked \(there are bytes after its end\); copy or download it again",
     ),
     "followed by another file": (
         LABELS,
         lambda old: old + old,
-        r"t10k-labels.*cannot be unpacked \(something follows its end\)",
+        r"t10k-labels.*cannot be unpacked \(there are bytes after its end\)",
     ),
     "more than it says": (
         IMAGES,
@@ -89,7 +89,7 @@ FAULTS = {
     "classes in place of images": (
         IMAGES,
         lambda old: idx(np.zeros(300, np.uint8)).ljust(60, b"\0"),
-        r"train-images.*expected the magic number of bytes along 3 axes \(2051\), got 2049",
+        r"train-images.*expected the magic number of byte data with 3 axes \(2051\), got 2049",
     ),
     "floats": (
         IMAGES,
@@ -146,7 +146,7 @@ FAULTS = {
         lambda old: re.sub(rb"1.png \d", "1.png ³".encode(), old, count=1),
         r"mnist_m_test_labels.txt, line 2: expected '00000001.png' and a class .*³'$",
     ),
-    "no line": (COLOURED, lambda old: b"", "mnist_m: expected ten images or more, to part them, got 0"),
+    "no line": (COLOURED, lambda old: b"", "mnist_m: expected ten images or more, to split them, got 0"),
     "an image cut short": (
         "mnist_m/mnist_m_test/00000007.png",
         lambda old: old[:40],
@@ -190,7 +190,7 @@ def test_a_small_file_that_unpacks_to_gigabytes_takes_no_memory(declared, copy):
 def test_too_few_images_to_part_are_named(copy):
     for kind, values in (("images-idx3", np.zeros((2, 28, 28), np.uint8)), ("labels-idx1", np.zeros(2, np.uint8))):
         (copy / f"mnist/train-{kind}-ubyte.gz").write_bytes(idx(values))
-    with pytest.raises(ValueError, match=r"mnist: expected 3 training images or more, to part them .*, got 2"):
+    with pytest.raises(ValueError, match=r"mnist: expected 3 training images or more, to split them .*, got 2"):
         DigitsDataModule(copy, num_workers=0).setup("fit")
 
 
@@ -209,10 +209,10 @@ def test_a_byte_order_mark_and_line_ends_of_windows_are_no_fault(copy):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        (IMAGES, "train-images-idx3-ubyte.gz: expected this file, found none; get it at https://"),
-        (LABELS, "t10k-labels-idx1-ubyte.gz: expected this file, found none"),
-        (COLOURED, "mnist_m_test_labels.txt: expected this file, found none; get it at http://yaroslav.ganin.net"),
-        ("mnist_m/mnist_m_test/00000007.png", "expected the 100 images .* got none named 00000007.png$"),
+        (IMAGES, "train-images-idx3-ubyte.gz: there is no such file; download it from https://"),
+        (LABELS, "t10k-labels-idx1-ubyte.gz: there is no such file"),
+        (COLOURED, "mnist_m_test_labels.txt: there is no such file; download it from http://yaroslav.ganin.net"),
+        ("mnist_m/mnist_m_test/00000007.png", "expected the 100 images .* got no 00000007.png$"),
     ],
 )
 def test_a_missing_file_is_named(name, message, copy):

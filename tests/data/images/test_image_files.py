@@ -125,7 +125,7 @@ def test_an_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rea
 
     (tmp_path / "a.png").write_bytes(b"x")
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(OSError, match=r"a\.png: cannot be read \(Permission denied\); look at its permissions"):
+    with pytest.raises(OSError, match=r"a\.png: cannot be read \(Permission denied\); check its permissions"):
         read(tmp_path / "a.png")
 
 

@@ -153,10 +153,14 @@ def test_what_holds_no_ids_is_refused(tmp_path: Path):
 def test_gray_that_is_stored_inverted_is_refused(tmp_path: Path):
     data = _saved(Image.fromarray(_IDS), "TIFF", tiffinfo={262: 0})
     assert Image.open(io.BytesIO(data)).tag_v2[262] == 0  # white is zero
-    with pytest.raises(ValueError, match=r"a\.tif: expected a mask .* got gray that stores white as 0; save it as"):
+    with pytest.raises(
+        ValueError, match=r"a\.tif: expected a mask .* got a gray image that stores white as 0; save it as"
+    ):
         _read(tmp_path, "a.tif", data)
     for bitmap in (b"P1 2 1\n0 1", b"P4 2 1\n\x40"):
-        with pytest.raises(ValueError, match=r"a\.pbm: expected a mask .* got gray that stores white as 0; save it as"):
+        with pytest.raises(
+            ValueError, match=r"a\.pbm: expected a mask .* got a gray image that stores white as 0; save it as"
+        ):
             _read(tmp_path, "a.pbm", bitmap)
 
 
@@ -166,7 +170,7 @@ def test_a_cut_mask(tmp_path: Path, image_format: str, kept: float):
     noise = np.random.default_rng(0).integers(0, 254, (64, 64), dtype=np.uint8)
     options = {"TIFF": {"compression": "tiff_deflate"}, "WEBP": {"lossless": True}}.get(image_format, {})
     data = _saved(Image.fromarray(noise), image_format, **options)
-    with pytest.raises(ValueError, match=r"a\.png: cannot be decoded, it is cut short.*copy or download it again"):
+    with pytest.raises(ValueError, match=r"a\.png: cannot be decoded, it is truncated.*copy or download it again"):
         _read(tmp_path, "a.png", data[: int(kept * len(data))])
 
 

@@ -117,7 +117,7 @@ def test_frames_are_turned_upright(tmp_path: Path, suffix: str):
 @pytest.mark.filterwarnings("default")
 def test_it_is_said_that_an_orientation_is_ignored(tmp_path: Path):
     tagged = _write(tmp_path / "a.jpg", _pixels(32, 48), 6)
-    with pytest.warns(UserWarning, match=r"an image has an EXIF orientation, which is ignored: labels are expected in"):
+    with pytest.warns(UserWarning, match=r"an image has an EXIF orientation, which is ignored\. Labels must match"):
         read_image(tagged)
 
 
@@ -133,5 +133,5 @@ def test_labels_of_the_turned_image_are_refused_with_the_cause(tmp_path: Path):
     _write(tmp_path / "train/0001TP_000000.jpg", _pixels(32, 48), 6)
     _write(tmp_path / "trainannot/0001TP_000000.png", np.zeros((48, 32), np.uint8), 1)
     data = CamVidDataModule(tmp_path, num_workers=0)
-    with pytest.raises(ValueError, match=r"got \(32, 48\) in .* and \(48, 32\) in .*whatever their EXIF orientation"):
+    with pytest.raises(ValueError, match=r"got \(32, 48\) in .* and \(48, 32\) in .*without their EXIF orientation"):
         data.dataset("train")

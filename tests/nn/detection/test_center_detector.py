@@ -113,7 +113,7 @@ def test_at_first_hardly_anything_is_found():
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match=r"expected stride among those of test_resnet, \[.*\], got 5"):
+    with pytest.raises(ValueError, match=r"expected stride to be one of \[.*\] for test_resnet, got 5"):
         CenterDetector(ENCODER, 3, stride=5)
     with pytest.raises(ValueError, match=r"expected encoder to be a timm model, such as .*, got 'resnet10_quater'"):
         CenterDetector("resnet10_quater", 3)

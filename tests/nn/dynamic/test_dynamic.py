@@ -117,19 +117,19 @@ def test_the_domain_is_taken_back():
 def test_an_unknown_domain_is_one_of_zeros_and_said():
     _, layer = make_layer()
     image = torch.rand(2, 4, 7, 7)
-    with pytest.warns(UserWarning, match="the domain of the images is not known"):
+    with pytest.warns(UserWarning, match="No domain embedding given"):
         found = layer(image)
     torch.testing.assert_close(found, run(layer, image, torch.zeros(FEATURES)))
 
 
 def test_wrong_embeddings_are_named():
     _, layer = make_layer()
-    with pytest.raises(ValueError, match=r"as many features as the net was made for \(3\), got 5"):
+    with pytest.raises(ValueError, match=r"expected embedding with the num_features of the net \(3\), got 5"):
         run(layer, torch.rand(1, 4, 7, 7), torch.zeros(5))
-    with pytest.raises(ValueError, match=r"expected a domain embedding for each image \(2\), got 3"):
+    with pytest.raises(ValueError, match=r"expected one domain embedding for each image \(2\), got 3"):
         run(layer, torch.rand(2, 4, 7, 7), torch.randn(3, FEATURES))
     with pytest.raises(
-        ValueError, match=r"expected embedding of floats, got torch\.int64: numbers of domains go to row"
+        ValueError, match=r"expected embedding of floats, got torch\.int64: pass indices of domains as row"
     ):
         run(layer, torch.rand(3, 4, 7, 7), torch.tensor([0, 1, 2]))
 
@@ -247,7 +247,7 @@ def test_a_domain_may_be_told_in_several_forms():
 )
 def test_too_many_embeddings_show_even_where_they_are_alike(embedding, row):
     _, layer = make_layer()
-    with pytest.raises(ValueError, match=r"expected a domain embedding for each image \(2\), got 3"):
+    with pytest.raises(ValueError, match=r"expected one domain embedding for each image \(2\), got 3"):
         run(layer, torch.rand(2, 4, 7, 7), embedding, None if row is None else torch.tensor(row))
 
 
@@ -273,7 +273,7 @@ def test_an_error_within_gives_the_outer_domain_back():
         with pytest.raises(KeyError), in_domain(net, torch.zeros(FEATURES)):
             raise KeyError
         assert all(layer.domains is outer for layer, outer in zip(net, before, strict=True))
-        with pytest.raises(ValueError, match="as many features"), in_domain(net, torch.zeros(FEATURES + 1)):
+        with pytest.raises(ValueError, match="num_features of the net"), in_domain(net, torch.zeros(FEATURES + 1)):
             pass
         assert all(layer.domains is outer for layer, outer in zip(net, before, strict=True))
     assert [layer.domains for layer in net] == [None, None]
@@ -290,7 +290,7 @@ def test_a_state_dict_is_all_there_is_to_a_layer():
 @pytest.mark.parametrize(("num_experts", "gate"), [(2, "softmax"), (1, "sigmoid")])
 def test_only_the_static_layer_goes_without_a_warning(num_experts, gate):
     _, layer = make_layer(num_experts=num_experts, gate=gate)
-    with pytest.warns(UserWarning, match="the domain of the images is not known"):
+    with pytest.warns(UserWarning, match="No domain embedding given"):
         layer(torch.rand(1, 4, 7, 7))
 
 

@@ -105,24 +105,26 @@ def test_a_net_for_yaml_gives_its_body_back(part):
     assert sum(isinstance(module, nn.Conv2d) for module in net.modules()) == (0 if part == "" else 9)
     assert net.num_classes == 3
     assert type(specialize(net, torch.zeros(FEATURES))) is CenterDetector
-    with pytest.raises(ValueError, match=r"expected part to be the name of a module of the net, such as \['encoder'"):
+    with pytest.raises(
+        ValueError, match=r"expected part to be the name of a submodule of the net, such as \['encoder'"
+    ):
         DomainNet(CenterDetector("test_resnet", 3), FEATURES, part="backbone")
 
 
 def test_what_cannot_be_specialised_is_refused():
     net = CondConvNet(CenterDetector("test_resnet", 3, channels=8), 2, "encoder")
-    with pytest.raises(ValueError, match="expected a net with DomainConv2d to specialize, got CondConvNet without"):
+    with pytest.raises(ValueError, match="expected a net with DomainConv2d layers, got CondConvNet without any"):
         specialize(net, torch.zeros(FEATURES))
     _, dynamic = make_net("test_resnet")
-    with pytest.raises(ValueError, match=r"expected embedding of the shape \(5,\), got \(2,\)"):
+    with pytest.raises(ValueError, match=r"expected embedding of shape \(5,\), got \(2,\)"):
         specialize(dynamic, torch.zeros(2))
 
 
 def test_convolutions_that_stay_are_told():
-    with pytest.warns(UserWarning, match="no convolution of Linear could be given experts"):
+    with pytest.warns(UserWarning, match="No convolution of Linear could be converted to experts"):
         assert convert_to_domains(nn.Sequential(nn.Linear(2, 2))[0], 2, FEATURES) == 0
     net = timm.create_model("resnetv2_50", num_classes=2, conv_layer=timm.layers.StdConv2d)
-    with pytest.warns(UserWarning, match="convolutions stay as they are, such as .*, a StdConv2d"):
+    with pytest.warns(UserWarning, match="convolutions were not converted, such as .*, a StdConv2d"):
         convert_to_condconv(net, 2)
 
 
@@ -130,7 +132,7 @@ def test_weights_that_are_made_anew_at_each_call_stay():
     watched = nn.Conv2d(4, 4, 3)
     watched.register_forward_hook(lambda *args: None)
     net = nn.Sequential(nn.utils.weight_norm(nn.Conv2d(3, 4, 3)), nn.Conv2d(4, 4, 3), watched)
-    with pytest.warns(UserWarning, match="2 convolutions stay as they are, such as 0, a Conv2d with hooks"):
+    with pytest.warns(UserWarning, match="2 convolutions were not converted, such as 0, a Conv2d with hooks"):
         assert convert_to_domains(net, 2, FEATURES) == 1
 
 
@@ -241,5 +243,5 @@ def test_a_plain_net_learns_by_itself():
     "convert", [lambda net: convert_to_domains(net, 2, FEATURES), lambda net: convert_to_condconv(net, 2)]
 )
 def test_a_convolution_itself_is_refused(convert):
-    with pytest.raises(ValueError, match="expected a module around convolutions, got Conv2d, itself one"):
+    with pytest.raises(ValueError, match="expected a module that contains convolutions, got a convolution"):
         convert(nn.Conv2d(3, 3, 3))

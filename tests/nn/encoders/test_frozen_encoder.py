@@ -16,7 +16,7 @@ def test_statistics_are_those_of_the_cells():
     assert deviation.view(3, 2, 2)[1].tolist() == [[0, 0], [0.5, 0.5]]
     assert across.view(2, 2)[1].min() > 0.1
     assert down.sum() > 0
-    with pytest.raises(ValueError, match=r"expected grid of at least one cell each way, got \(0, 2\)"):
+    with pytest.raises(ValueError, match=r"expected grid of at least \(1, 1\), got \(0, 2\)"):
         ImageStatistics((0, 2))
 
 

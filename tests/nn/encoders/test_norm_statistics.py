@@ -141,5 +141,7 @@ def test_without_batches_nothing_changes(net):
 
 @pytest.mark.parametrize("norm", [nn.GroupNorm(2, 4), nn.BatchNorm2d(4, track_running_stats=False)])
 def test_a_net_without_statistics_is_refused(norm):
-    with pytest.raises(ValueError, match="expected a net with batch norms that note statistics, got Sequential"):
+    with pytest.raises(
+        ValueError, match="expected a net with batch norms that track running statistics, got Sequential"
+    ):
         reestimate_norms(nn.Sequential(nn.Conv2d(3, 4, 3), norm), torch.rand(1, 2, 3, 6, 6))

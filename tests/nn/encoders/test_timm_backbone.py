@@ -65,7 +65,7 @@ def test_maps_are_the_deepest_of_the_strides_with_channels_first(name, tmp_path)
     ],
 )
 def test_strides_on_offer_are_named(name, strides, offered):
-    with pytest.raises(ValueError, match=f"expected strides among those of {name}, {offered}, got"):
+    with pytest.raises(ValueError, match=f"expected different strides among {offered} for {name}, got"):
         TimmBackbone(name, strides)
 
 

@@ -279,9 +279,9 @@ def test_what_is_baked_keeps_the_statistics_of_each_time():
         (lambda: ODEBlock(make_net()).bake(), "expected a block whose weights evolve"),
         (lambda: ODEBlock(nn.Conv2d(8, 1, 1))(torch.rand(1, 8, 2, 2)), "the activations, .*8, 2, 2.*got .*1, 2, 2"),
         (lambda: WeightEvolution(nn.Conv2d(3, 3, 1)), "expected a net with spatial convolutions, got Conv2d without"),
-        (lambda: ODEBlock(make_net(), weights_first=True), "expected an evolution of the weights that come first"),
-        (lambda: ODEBlock(make_net(), 1, WeightEvolution(make_net())).bake(), "expected weights_first"),
-        (lambda: ODEBlock(nn.GroupNorm(2, 8), norm_by_time=True), "for norm_by_time, got GroupNorm without"),
+        (lambda: ODEBlock(make_net(), weights_first=True), "expected an evolution with weights_first"),
+        (lambda: ODEBlock(make_net(), 1, WeightEvolution(make_net())).bake(), "without weights_first"),
+        (lambda: ODEBlock(nn.GroupNorm(2, 8), norm_by_time=True), "norm_by_time expected .*, got GroupNorm without"),
     ],
 )
 def test_mistakes_are_named(call, message):

@@ -153,5 +153,5 @@ def test_copies_and_averages_have_statistics_of_their_own():
 
 
 def test_one_net_is_not_given_rows_twice():
-    with pytest.raises(ValueError, match="expected batch norms with one set of statistics, for norm_by_time"):
+    with pytest.raises(ValueError, match="norm_by_time expected batch norms with one set of statistics"):
         ODEBlock(make_block().net, 2, norm_by_time=True)

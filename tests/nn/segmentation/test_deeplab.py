@@ -61,7 +61,9 @@ def test_a_file_of_other_weights_is_refused(tmp_path):
     del weights["layer1.0.conv1.weight"]
     torch.save(weights, tmp_path / "lacks_one.pth")
     torch.save({"foo": torch.zeros(3)}, tmp_path / "others.pth")
-    with pytest.raises(ValueError, match=r"all of resnet10t's.*lacks_one.pth: .*Missing.*layer1.0.conv1.weight"):
+    with pytest.raises(
+        ValueError, match=r"the parameters of resnet10t, .*lacks_one.pth: .*Missing.*layer1.0.conv1.weight"
+    ):
         DeepLab("resnet10t", 5, weights=str(tmp_path / "lacks_one.pth"))
     with pytest.raises(ValueError, match=r"others.pth: .*Missing.*conv1"):
         DeepLab("resnet10t", 5, weights=str(tmp_path / "others.pth"))
@@ -79,6 +81,6 @@ def test_normalisation_is_that_of_the_encoder():
 def test_options_that_give_other_maps_are_refused(options, strides):
     with pytest.raises(
         ValueError,
-        match=rf"^expected an encoder with one map, of the output_stride 16, .*strides {strides}$",
+        match=rf"^expected an encoder with one feature map, of output_stride 16, .*strides {strides}$",
     ):
         DeepLab("resnet10_quarter", 5, encoder_options=options)

@@ -87,7 +87,7 @@ def test_groups_that_do_not_divide_the_channels_are_refused():
 
 
 def test_frozen_norm_neither_counts_nor_learns():
-    with pytest.warns(UserWarning, match="freeze_norm without weights"):
+    with pytest.warns(UserWarning, match="freeze_norm is set without weights"):
         net = DeepLab("resnet18", 5, hidden_channels=8, freeze_norm=True).train()
     assert not [m for m in net.modules() if isinstance(m, nn.BatchNorm2d | BatchNormAct2d)]
     before = {name: value.clone() for name, value in net.named_buffers()}

@@ -36,5 +36,5 @@ def test_net_that_does_not_end_with_its_head_is_refused():
 def test_head_that_is_none_is_refused():
     with pytest.raises(ValueError, match=r"such as \['encoder', 'decoder', 'segmentation_head'\], got 'classifier'"):
         WrappedBranch(smp.Unet("resnet18", encoder_weights=None, classes=5), head="classifier")
-    with pytest.raises(ValueError, match="expected head to hold a convolution, got ReLU"):
+    with pytest.raises(ValueError, match="expected head to contain a convolution, got ReLU"):
         WrappedBranch(nn.Sequential(nn.Conv2d(3, 5, 1), nn.ReLU()), head="1")

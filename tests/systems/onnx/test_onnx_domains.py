@@ -116,6 +116,6 @@ def test_weights_of_another_shape_are_named(net, tmp_path):
 
 
 def test_a_net_without_experts_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="expected a net with DomainConv2d to specialize, got Sequential without"):
+    with pytest.raises(ValueError, match="expected a net with DomainConv2d layers, got Sequential without any"):
         export_domains(nn.Sequential(nn.Conv2d(3, 2, 1)), EMBEDDINGS, tmp_path, 8, 8)
     assert not list(tmp_path.iterdir())
