@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 # these imports register the nets of this package in timm
-import lightning_edge.nn.ode.nets
+import lightning_edge.nn.ode.ode_nets
 import lightning_edge.nn.shift.shift
 import lightning_edge.nn.shift.shiftnet  # noqa: F401
 from lightning_edge.nn.encoders.normalize import Normalize

@@ -52,7 +52,7 @@ WRONG = [
         {"label_table": label_table({0: 0, 1: 1, 2: 2, 3: 9})},
         r"classes 0\.\.1, because num_classes is 2.* got \[2, 9\]",
     ),
-    ({"label_table": {0: 0}}, r"expected label_table as .*images\.label_table\(.* makes it, got dict"),
+    ({"label_table": {0: 0}}, r"expected label_table as .*data\.label_table\(.* makes it, got dict"),
     (
         {"num_classes": 1, "class_names": ("a",)},
         r"a label_table of classes 0\.\.0, because num_classes is 1.* got \[1\]",

@@ -10,7 +10,7 @@ from torch import nn
 
 from lightning_edge.nn.encoders.timm_models import load_timm_features
 from lightning_edge.nn.ode.anodev2 import ODEBlock, baked
-from lightning_edge.nn.ode.nets import make_block
+from lightning_edge.nn.ode.ode_nets import make_block
 
 NAMES = ("ode_alexnet", "ode_resnet4", "ode_resnet10")
 FIRST = {"num_steps": 2, "weight_steps": 10}
