@@ -86,9 +86,18 @@ class Beyond(ByAttributes):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"embedding": Faulty(np.eye(3), [0, 0])}, r"expected Faulty to give each of 5 images a row .* got \(2,\)"),
-        ({"embedding": Faulty(np.eye(3), [0, 1, 2, 3, 0])}, r"row of at least 0 and below 3, got \(5,\) from 0 to 3"),
-        ({"embedding": Faulty(np.eye(3), [0, 1, 2, -1, 0])}, r"row of at least 0 and below 3, got \(5,\) from -1 to 2"),
+        (
+            {"embedding": Faulty(np.eye(3), [0, 0])},
+            r"expected Faulty to give each of 5 images a row .* got shape \(2,\)",
+        ),
+        (
+            {"embedding": Faulty(np.eye(3), [0, 1, 2, 3, 0])},
+            r"row of at least 0 and below 3, got shape \(5,\) from 0 to 3",
+        ),
+        (
+            {"embedding": Faulty(np.eye(3), [0, 1, 2, -1, 0])},
+            r"row of at least 0 and below 3, got shape \(5,\) from -1 to 2",
+        ),
         (
             {"embedding": Faulty(np.ones(3), [0] * 5)},
             r"its num_features \(3\), got a table of shape \(3,\)",

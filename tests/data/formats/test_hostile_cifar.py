@@ -89,7 +89,9 @@ def test_more_instructions_than_any_data_set_needs_are_refused(tmp_path, monkeyp
     """A file of some megabytes could else take a hundred times of that."""
     assert MAX_INSTRUCTIONS == 2**20
     monkeypatch.setattr("lightning_edge.data.formats.data_pickle.MAX_INSTRUCTIONS", 1000)
-    attempt(tmp_path, b"\x80\x02]" + b"N" * 1000 + b".", "expected .* got one that has more than 1000 instructions")
+    attempt(
+        tmp_path, b"\x80\x02]" + b"N" * 1000 + b".", "expected .* got a pickle that has more than 1000 instructions"
+    )
 
 
 WHOLE = "expected whole numbers as 'labels'"
