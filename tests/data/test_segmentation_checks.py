@@ -42,9 +42,9 @@ def _make(kind: Any, clips: dict[str, list[LabelledClip]] | list[LabelledClip], 
 WRONG = [
     (
         {"class_names": ("road",)},
-        r"class_names with one entry for each class \(2 by num_classes\), got 1:  \('road',\)",
+        r"class_names with one entry for each class \(2 by num_classes\), got 1: \('road',\)",
     ),
-    ({"class_names": ("a", "b", "c")}, r"class_names .*2 by num_classes\), got 3:  \('a', 'b', 'c'\)"),
+    ({"class_names": ("a", "b", "c")}, r"class_names .*2 by num_classes\), got 3: \('a', 'b', 'c'\)"),
     ({"palette": ((1, 2, 3),)}, r"palette with one entry for each class \(2 by num_classes\), got 1"),
     ({"class_names": ("a", "a")}, r"logged under different keys, got 'a' and 'a', both 'a'"),
     ({"class_names": ("traffic-light", "traffic light")}, r"got 'traffic-light' and 'traffic light', both 'traffic_"),
@@ -109,7 +109,7 @@ def test_evaluation_images_of_several_sizes(tmp_path: Path, kind: Any, stage: st
     same = [_write(tmp_path, str(number)) for number in range(4)]
     mixed = [*same, _write(tmp_path, "wide", (16, 32))]
     clips = {"train": same, "val": mixed, "test": mixed}
-    message = r"got \(16, 24\) in .*0\.png and \(16, 32\) in .*wide\.png: take eval_batch_size=1"
+    message = r"got \(16, 24\) in .*0\.png and \(16, 32\) in .*wide\.png: use eval_batch_size=1"
     with pytest.raises(ValueError, match=message):
         _make(kind, clips).setup(stage)
     data = _make(kind, clips, eval_batch_size=1)
@@ -124,7 +124,7 @@ def test_sizes_that_meet_in_a_batch(tmp_path: Path, kind: Any, num_workers: int)
     data = _make(kind, clips, eval_batch_size=1, num_workers=num_workers)
     data.setup()
     data.eval_batch_size = 2
-    message = r"the same size, got .* in \S*(a|wide)\.png and .* in \S*(a|wide)\.png: take eval_batch_size=1 .*train_tr"
+    message = r"the same size, got .* in \S*(a|wide)\.png and .* in \S*(a|wide)\.png: use eval_batch_size=1 .*train_tr"
     for loader in (data.val_dataloader(), data.train_dataloader()):
         with pytest.raises(ValueError, match=message):
             list(loader)
@@ -134,7 +134,7 @@ def test_sizes_that_meet_in_a_batch(tmp_path: Path, kind: Any, num_workers: int)
 
 def test_samples_that_name_no_file():
     with pytest.raises(
-        ValueError, match=r"got image of \(3, 4, 5\) in one and \(3, 4, 6\) in another: take eval_batch"
+        ValueError, match=r"got image of \(3, 4, 5\) in one and \(3, 4, 6\) in another: use eval_batch"
     ):
         collate_one_size([{"image": torch.zeros(3, 4, width)} for width in (5, 6)])
     assert len(collate_one_size([(torch.zeros(2), 1), (torch.zeros(2), 1)])) == 2
