@@ -151,7 +151,7 @@ def test_so_is_one_of_a_part_and_one_that_is_written_out(option, config, name, c
 
 
 def test_so_is_one_that_brings_back_a_part_of_the_net():
-    later = ["-c", "accel_cityscapes_18.yaml", "--print_config"]
+    later = ["-c", "cityscapes_18.yaml", "--print_config"]
     for spelling in (["--model.net.update=null"], ["--model.net.update", "null"]):
         with (
             pytest.warns(UserWarning, match=r"model\.net\.update \(null becomes lightning_edge\.nn\.DeepLab\)"),
