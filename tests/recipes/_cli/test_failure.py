@@ -32,7 +32,7 @@ def test_a_person_reads_what_was_wrong_without_a_traceback(as_a_person):
     written, code = as_a_person(accel.main, "fit", "--data.root=nowhere")
     assert code == 1
     [first, second] = [line for line in written.splitlines() if "rror" in line or "TRACEBACK" in line]
-    assert first.startswith("error: no masks")
+    assert first.startswith("error: There are no masks")
     assert "got nowhere" in first
     assert second == "Set LIGHTNING_EDGE_TRACEBACK=1 to see the traceback."
     assert list(Path("runs/accel").iterdir()) == []  # a run that never began leaves no folder
