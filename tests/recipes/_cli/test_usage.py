@@ -59,7 +59,7 @@ def test_a_recipe_without_a_command_prints_its_usage(recipe, type_command):
         ("--trainer.max_epoch=3", "such as `{start} fit --trainer.max_epoch=3`, got --trainer.max_epoch=3"),
         ("--trainer.max_epochs=3 test", "such as `{start} test --trainer.max_epochs=3`"),
         ("-c long.yaml", "expected a command before the options, such as `{start} fit -c long.yaml`"),
-        ("fit -c nosuch.yaml", "no configuration nosuch.yaml, neither here nor beside the recipe, which comes with "),
+        ("fit -c nosuch.yaml", "no configuration nosuch.yaml in the current folder or in the recipe's folder; "),
     ],
 )
 def test_a_usage_error_is_one_line_about_what_was_typed(args, said, type_command):
@@ -70,7 +70,7 @@ def test_a_usage_error_is_one_line_about_what_was_typed(args, said, type_command
         assert first_line.startswith("error: ")
         assert said.format(start=start) in first_line
         assert others in ([], [f"`{start} --help` lists the commands."])
-    assert "nosuch" not in args or "comes with camvid.yaml, camvid_sample.yaml," in first_line
+    assert "nosuch" not in args or "are camvid.yaml, camvid_sample.yaml," in first_line
 
 
 def test_the_help_of_a_command_begins_with_the_options_that_matter(type_command):
