@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COVERED = ("recipes", "callbacks")
+COVERED = ("lightning_edge", "callbacks", "recipes", "docs", "README.md")
 """Folders and pages that are checked, relative to the repository, such as ``docs`` and ``README.md``."""
 
 WORDS = re.compile(

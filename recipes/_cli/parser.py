@@ -33,7 +33,7 @@ from recipes._cli.fit_arguments import PARAMETER, split_arguments
 from recipes._cli.logged_metrics import LoggedMetrics, last_values
 from recipes._cli.messages import explain
 from recipes._cli.plugins import with_atomic_checkpoints
-from recipes._cli.recipe_files import recipe_of
+from recipes._cli.recipe_files import HOME, recipe_of
 from recipes._cli.run_checkpoints import check_checkpoint, run_of
 from recipes._cli.run_folder import RunFolder
 from recipes._cli.summary import use_honest_summary
@@ -102,7 +102,7 @@ class RecipeCLI(LightningCLI):
         command_line: str,
     ) -> None:
         self._has_model = "model" in (yaml.safe_load(defaults.read_text(encoding="utf-8")) or {})
-        shared = [str(_TRAINER)] if self._has_model else []
+        shared = [str(_TRAINER)] if self._has_model and defaults.is_relative_to(HOME) else []
         self._defaults = {"default_config_files": [*shared, str(defaults)]}
         self._recipe = recipe_of(defaults)
         self._commands = {command.__name__: command for command in commands}
