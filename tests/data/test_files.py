@@ -57,7 +57,8 @@ def test_what_is_no_file_is_named_at_once(reader, kind, root):
 def test_a_missing_file_is_named_with_what_to_do(reader, root):
     name, read = READERS[reader]
     (root / name).unlink(missing_ok=True)
-    with pytest.raises(FileNotFoundError, match=f"^{root}/{name}: there is no such file; (download it from|get it at|write it) "):
+    remedy = "(download it from|get it at|write it) "
+    with pytest.raises(FileNotFoundError, match=f"^{root}/{name}: there is no such file; {remedy}"):
         read(root)
 
 

@@ -133,8 +133,6 @@ def test_sizes_that_meet_in_a_batch(tmp_path: Path, kind: Any, num_workers: int)
 
 
 def test_samples_that_name_no_file():
-    with pytest.raises(
-        ValueError, match=r"got image of \(3, 4, 5\) in one and \(3, 4, 6\) in another: use eval_batch"
-    ):
+    with pytest.raises(ValueError, match=r"got image of \(3, 4, 5\) in one and \(3, 4, 6\) in another: use eval_batch"):
         collate_one_size([{"image": torch.zeros(3, 4, width)} for width in (5, 6)])
     assert len(collate_one_size([(torch.zeros(2), 1), (torch.zeros(2), 1)])) == 2
