@@ -24,11 +24,11 @@ class DomainTable(Callback):
     step, metric, domain and value. A resumed run appends to the same file. A domain whose name a spreadsheet would run
     as a formula gets an apostrophe in front. The sanity check is ignored. Without domains, nothing happens.
 
-    ===================  ============================================================  ====
-    key                  meaning                                                       unit
-    ===================  ============================================================  ====
-    ``<stage>/domains``  table of domain, metric and value, for a ``WandbLogger`` only -
-    ===================  ============================================================  ====
+    ===================  =============================================================  ====
+    key                  meaning                                                        unit
+    ===================  =============================================================  ====
+    ``<stage>/domains``  table of domain, metric and value, for a ``WandbLogger`` only  -
+    ===================  =============================================================  ====
 
     The table is logged for the last validation of a training, and for each separate validation and test.
     """
