@@ -4,7 +4,7 @@ import math
 
 import pytest
 from scaling_runs import make_run, steps_of
-from test_scaling_report import results
+from small_sweep import results
 from texts_in_figures import beyond_the_edge, drawn_texts, overlapping
 
 from recipes._experiments.figure import draw_comparison
@@ -54,7 +54,7 @@ def test_sweeps_over_many_sizes(sizes, tmp_path, monkeypatch):
         return make_run(planned.size, steps_of(planned.size) * (1 + planned.setting.learning_rate), budget)
 
     changes = {"sizes": sizes, "base_size": sizes[0], "micro_batch_size": sizes[-1], "tuned_lrs": (0.1, 0.2)}
-    found = results(tmp_path, make, lr_rules=("fixed", "linear", "sqrt", "tuned"), **changes)
+    found = results(tmp_path, make, lr_rules=("fixed", "linear", "sqrt", "tuned"), max_examples=2**21, **changes)
     shown = check(draw_results(found), monkeypatch)
     for name in ("fixed", "linear", "sqrt", "tuned", "fit", "not reached", "95 % interval"):
         assert shown.count(name) == 1  # in one legend for all plots

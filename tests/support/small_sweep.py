@@ -1,7 +1,16 @@
 """Sweeps small enough for a test."""
 
-from lightning_edge.analysis.scaling_run import read_run
-from recipes.batch_size_scaling._plan import Sweep, read_plan
+import dataclasses
+import math
+from pathlib import Path
+
+from scaling_runs import make_run, steps_of
+
+from lightning_edge.analysis.scaling_run import read_run, write_run
+from recipes.batch_size_scaling._plan import Sweep, read_plan, write_plan
+from recipes.batch_size_scaling._results import read_results
+
+SIZES = (16, 64, 256, 1024)
 
 OVERRIDES = [
     "--model.net.model=ode_resnet4",
@@ -58,3 +67,20 @@ def small_plan(**changes):
         "fractions": (1.0,),
     }
     return Sweep(**{**values, **changes})
+
+
+def results(folder: Path, make=lambda planned: make_run(planned.size, steps_of(planned.size)), skip=(), **changes):
+    """Results of a sweep with one seed, whose runs take 100 steps and 20,000 / batch size more."""
+    plan = small_plan(
+        **{"sizes": SIZES, "lr_rules": ("fixed",), "num_seeds": 1, "target": 1.0, "max_examples": 10**6, **changes}
+    )
+    write_plan(plan, folder)
+    for planned in plan.runs():
+        if planned.size in skip:
+            continue
+        run = make(planned)
+        outcome = "reached" if math.isfinite(run.time_to_target(1.0, "train")) else run.metadata.outcome
+        facts = dataclasses.replace(run.metadata, learning_rate=planned.setting.learning_rate, outcome=outcome)
+        write_run(dataclasses.replace(run, metadata=facts), folder / planned.path)
+        (folder / planned.path / "done.json").write_text("{}")
+    return read_results(folder)

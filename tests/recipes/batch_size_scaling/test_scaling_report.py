@@ -1,38 +1,14 @@
 """What a sweep says and draws, from runs whose steps are known."""
 
-import dataclasses
 import math
-from pathlib import Path
 
 import pytest
 from scaling_runs import diverged, make_run, steps_of
-from small_sweep import small_plan
+from small_sweep import results
 
-from lightning_edge.analysis.scaling_run import write_run
 from recipes.batch_size_scaling._figure import draw_results
-from recipes.batch_size_scaling._plan import write_plan
 from recipes.batch_size_scaling._progress import in_a_line
 from recipes.batch_size_scaling._report import in_words, recommend, recommend_here, remarks
-from recipes.batch_size_scaling._results import read_results
-
-SIZES = (16, 64, 256, 1024)
-
-
-def results(folder: Path, make=lambda planned: make_run(planned.size, steps_of(planned.size)), skip=(), **changes):
-    """Of a sweep with one seed, whose steps are 100 and 20,000 / batch size."""
-    plan = small_plan(
-        **{"sizes": SIZES, "lr_rules": ("fixed",), "num_seeds": 1, "target": 1.0, "max_examples": 10**6, **changes}
-    )
-    write_plan(plan, folder)
-    for planned in plan.runs():
-        if planned.size in skip:
-            continue
-        run = make(planned)
-        outcome = "reached" if math.isfinite(run.time_to_target(1.0, "train")) else run.metadata.outcome
-        facts = dataclasses.replace(run.metadata, learning_rate=planned.setting.learning_rate, outcome=outcome)
-        write_run(dataclasses.replace(run, metadata=facts), folder / planned.path)
-        (folder / planned.path / "done.json").write_text("{}")
-    return read_results(folder)
 
 
 def test_the_advice_is_what_the_runs_amount_to(tmp_path):
