@@ -25,7 +25,7 @@ def test_bad_arguments_are_told_when_the_drive_is_asked_for():
 
 
 def test_bad_arguments_of_a_boxed_drive_are_told_when_it_is_asked_for():
-    with pytest.raises(ValueError, match=r"expected domain among .*, got 'plain'"):
+    with pytest.raises(ValueError, match=r"expected domain to be one of .*, got 'plain'"):
         boxed_drive(0, 1, domain="plain")
     with pytest.raises(ValueError, match="expected num_frames of at least 1, got 0"):
         boxed_drive(0, 0)

@@ -128,7 +128,7 @@ def test_hidden_files_and_folders_are_no_images(folder: Path):
 
 
 def test_sizes_that_differ_in_a_batch(folder: Path):
-    with pytest.raises(ValueError, match=r"\(11, 16\) in frame1 and \(12, 16\) in frame2: take batch_size=1"):
+    with pytest.raises(ValueError, match=r"\(11, 16\) in frame1 and \(12, 16\) in frame2: use batch_size=1"):
         _predict(FramesDataModule(folder, batch_size=2))
 
 

@@ -89,7 +89,7 @@ def test_without_a_logger_the_score_is_told_all_the_same(capsys):
 
 def test_a_fit_without_validation_says_so(capsys):
     tiny.main(["fit", NO_LOGGER, "--trainer.limit_val_batches=0"])
-    assert "Nothing was validated, so there are no scores." in capsys.readouterr().out
+    assert "No validation ran, so there are no scores." in capsys.readouterr().out
 
 
 def test_a_run_as_a_function_says_nothing(tmp_path, capsys):
