@@ -36,6 +36,13 @@ def test_one_that_does_not_exist_is_answered_with_those_that_do(capsys):
     assert len(shipped) > 5
 
 
+def test_a_recipe_elsewhere_has_its_own_callbacks_only(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        tiny.main(["fit", "--print_config"])
+    [checkpoint] = yaml.safe_load(capsys.readouterr().out)["trainer"]["callbacks"]
+    assert checkpoint["init_args"]["filename"] is None  # trainer.yaml names the one of our recipes "last"
+
+
 def test_an_old_name_is_answered_with_the_new_one(capsys):
     for old in ("accel_camvid", "accel_camvid.yaml"):
         said = refusal(capsys, accel.main, "fit", "-c", old)

@@ -19,9 +19,9 @@ VARIANTS = {
 }
 
 
-def weights(folder: Path) -> torch.Tensor:
+def weights(folder: Path, name: str = "weight") -> torch.Tensor:
     path = next(folder.rglob("*.ckpt"))
-    return torch.load(path, weights_only=True)["state_dict"]["net.linear.weight"]
+    return torch.load(path, weights_only=True)["state_dict"][f"net.linear.{name}"]
 
 
 def test_variants_run_under_each_seed_and_start_where_another_ended(tmp_path):
@@ -63,7 +63,9 @@ def test_parts_are_left_out_of_what_a_run_starts_from(tmp_path):
     without = Variant(("--model.optimizer.lr=1e-12",), starts_from="plain", reinitialized=("net.linear.weight",))
     study = Study(RECIPE, {"plain": VARIANTS["plain"], "without": without}, tmp_path, 1, SHORT)
     study.run()
-    assert not torch.allclose(*(weights(study.folder_of(name, 0)) for name in ("plain", "without")))
+    plain, without = (study.folder_of(name, 0) for name in ("plain", "without"))
+    assert not torch.allclose(weights(plain), weights(without))
+    torch.testing.assert_close(weights(plain, "bias"), weights(without, "bias"), rtol=0, atol=1e-9)
 
 
 def test_each_fit_is_followed_by_its_test():
