@@ -164,8 +164,8 @@ class Method(LightningModule, ABC):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the loss with all terms, and log the learning rate of the first parameter group as ``train/lr``."""
-        optimizer = self.trainer.optimizers[0]
-        self.log("train/lr", optimizer.param_groups[0]["lr"], batch_size=1)
+        if self.trainer.optimizers:  # a subclass may train without one
+            self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"], batch_size=1)
         return self.total_loss(batch)
 
     def setup(self, stage: str) -> None:
