@@ -1,29 +1,18 @@
 """LightningCLI for recipes: own commands, one folder per run, and checkpoints that provide only the weights."""
 
-import signal
 import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from inspect import getdoc, signature
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import lightning.pytorch.callbacks
 import yaml
 from jsonargparse import Namespace
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-# imported so that their classes have short names on the command line
-import callbacks
-import lightning_edge.data
-import lightning_edge.methods
-import lightning_edge.nn
-import lightning_edge.systems
 from lightning_edge.checkpoints import last_checkpoint
 from recipes._cli.checkpoint_model import with_model_of_checkpoint
 from recipes._cli.closing_block import print_closing_block
@@ -31,11 +20,13 @@ from recipes._cli.config_check import check_config
 from recipes._cli.data_summary import DataSummary
 from recipes._cli.fit_arguments import PARAMETER, split_arguments
 from recipes._cli.logged_metrics import LoggedMetrics, last_values
-from recipes._cli.messages import explain
 from recipes._cli.plugins import with_atomic_checkpoints
 from recipes._cli.recipe_files import HOME, recipe_of
-from recipes._cli.run_checkpoints import check_checkpoint, run_of
+from recipes._cli.recipe_parser import RecipeParser
+from recipes._cli.run_checkpoints import check_checkpoint
+from recipes._cli.run_errors import constructor_error, interrupted_status, refuse_other_weights
 from recipes._cli.run_folder import RunFolder
+from recipes._cli.save_config import SaveConfig
 from recipes._cli.summary import use_honest_summary
 from recipes._cli.usage import TRAINER_COMMANDS
 from recipes._cli.wandb import RunLabels, finish_wandb, leave_anonymous_unset, start_wandb
@@ -46,39 +37,6 @@ OBJECTS = ("model", "datamodule", "trainer")
 _DOING = {"validate": "validating", "test": "testing", "predict": "predicting"}
 
 _TRAINER = Path(__file__).with_name("trainer.yaml")
-
-_SHARED = ("seed_everything", "trainer", "model", "data")
-"""Sections of a configuration that every command accepts."""
-
-
-class RecipeParser(LightningArgumentParser):
-    """Parser that reports a wrong argument in one line."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print the error and exit with status 2."""
-        if not self.exit_on_error:
-            super().error(message, ex)
-        parser = getattr(ex, "subcommand_parser", None) or self
-        types = {
-            option.lstrip("-"): getattr(action, "_typehint", None)
-            for action in parser._actions
-            for option in action.option_strings
-        }
-        modules = (
-            lightning.pytorch.callbacks,
-            callbacks,
-            lightning_edge.data,
-            lightning_edge.methods,
-            lightning_edge.nn,
-            lightning_edge.systems,
-        )
-        classes = [kind for module in modules for kind in vars(module).values() if isinstance(kind, type)]
-        command = parser.prog.replace(" [options]", "")
-        sys.stderr.write(
-            f"error: {explain(message, types, classes)}\n"
-            f"`{command} --help` lists all arguments; --model.help NAME or --data.help NAME lists those of a class.\n"
-        )
-        sys.exit(2)
 
 
 class RecipeCLI(LightningCLI):
@@ -240,7 +198,7 @@ class RecipeCLI(LightningCLI):
                     self._link(config)
             self.config_init = Namespace({command: parser.instantiate(config)})
         except ValueError as error:
-            raise _cause(error) from None
+            raise constructor_error(error) from None
         if self._run_folder is not None:
             self.datamodule = self._get(self.config_init, "data")
             self.model = self._get(self.config_init, "model")
@@ -276,7 +234,7 @@ class RecipeCLI(LightningCLI):
         try:
             self._run_command(subcommand)
         except BaseException as error:
-            status = _interrupted_status(error, self.trainer)
+            status = interrupted_status(error, self.trainer)
             if status is None:
                 raise
             self._say_how_to_resume()
@@ -290,7 +248,7 @@ class RecipeCLI(LightningCLI):
             rank_zero_warn(f"No --ckpt_path given: {doing} with untrained weights.")
         if name == "fit":
             _warn_without_validation(self.trainer)
-        with _refusing_other_weights(_checkpoint(self.config[name])):
+        with refuse_other_weights(_checkpoint(self.config[name])):
             if name not in self._commands:
                 if self.trainer is not None:
                     start_wandb(self.trainer, self._labels(name))
@@ -338,40 +296,6 @@ class RecipeCLI(LightningCLI):
         rank_zero_info(f"\nInterrupted. The run is in {folder}{hint}")
 
 
-class SaveConfig(SaveConfigCallback):
-    """Write ``config.yaml`` into the run's folder, and log the same configuration to W&B.
-
-    The file has only the sections that all commands share, so that each command accepts it as ``-c config.yaml``. It
-    leaves out the checkpoint that the run started from, because that would override the one on the command line.
-    """
-
-    def __init__(self, parser: LightningArgumentParser, config: Namespace, **kwargs: Any) -> None:
-        shared = Namespace({name: config[name] for name in _SHARED if name in config})
-        super().__init__(parser, shared, **kwargs)
-
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Lightning calls this once, on rank zero."""
-        config = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_hyperparams(config)
-        # not log_dir, whose getter communicates with all ranks
-        rank_zero_info(f"The run is in {trainer.default_root_dir}")
-
-
-def _interrupted_status(error: BaseException, trainer: Trainer | None) -> int | None:
-    """Exit status of a run that Ctrl-C or SIGTERM has ended; ``None`` if the error has another cause.
-
-    SIGTERM to a process group also kills the workers of the data loader, which raises an error in this process.
-    """
-    if trainer is not None and trainer.received_sigterm:
-        return 128 + signal.SIGTERM
-    if isinstance(error, KeyboardInterrupt):
-        return 128 + signal.SIGINT
-    # after Ctrl-C Lightning saves its checkpoints and exits with 1
-    return 128 + signal.SIGINT if isinstance(error, SystemExit) and trainer and trainer.interrupted else None
-
-
 def _wanted_objects(command: Callable[..., Any]) -> set[str | int]:
     return {name for name in signature(command).parameters if name in OBJECTS}
 
@@ -380,35 +304,6 @@ def _checkpoint(config: Namespace) -> Path | None:
     """The file of ``--ckpt_path``; ``None`` for Lightning's keywords, such as ``best``."""
     path = config.get("ckpt_path")
     return None if path in (None, "best", "last", "hpc") or str(path).startswith("registry") else Path(path)
-
-
-@contextmanager
-def _refusing_other_weights(checkpoint: Path | None) -> Iterator[None]:
-    """Report a checkpoint of another net in one line, without the names of all its weights."""
-    try:
-        yield
-    except RuntimeError as error:
-        if checkpoint is None or not str(error).startswith("Error(s) in loading state_dict"):
-            raise
-        _, first, *others = str(error).splitlines()
-        run = run_of(checkpoint)
-        raise ValueError(
-            f"expected ckpt_path to contain the weights of the configured model, got those of another in {checkpoint} "
-            f"({first.strip():.100}{f' ... and {len(others)} more' if others else ''})"
-            + (f"; use -c {run / 'config.yaml'} to configure the model of that run" if run else "")
-        ) from None
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The error that a constructor raised, without the errors that the parser adds."""
-    while error.__cause__ is not None and _raised_in(error).startswith("jsonargparse"):
-        error = error.__cause__
-    return error
-
-
-def _raised_in(error: BaseException) -> str:
-    *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
-    return innermost.f_globals["__name__"]
 
 
 def _warn_without_validation(trainer: Trainer | None) -> None:
