@@ -24,20 +24,20 @@ class KeyframePolicy(Protocol):
         ...
 
 
-def interval_within(budget_ms: float, key_ms: float, carried_ms: float) -> float:
+def interval_within(budget_ms: float, key_ms: float, non_keyframe_ms: float) -> float:
     """Mean number of frames from key frame to key frame at which the mean latency meets a budget, at least 1.
 
     Args:
         budget_ms: Budget for the mean latency of a frame, in milliseconds.
         key_ms: Latency of a key frame, in milliseconds, such as ``key_ms`` in ``tradeoff.csv``.
-        carried_ms: Latency of any other frame, in milliseconds, such as ``non_keyframe_ms`` in ``tradeoff.csv``.
+        non_keyframe_ms: Latency of any other frame, in milliseconds, such as ``non_keyframe_ms`` in ``tradeoff.csv``.
 
     Raises:
         ValueError: No interval is fast enough.
     """
-    if not budget_ms > carried_ms:  # also raises for NaN, which tradeoff.csv has at interval 1
-        raise ValueError(f"expected budget_ms above carried_ms ({carried_ms}), got {budget_ms}")
-    return max(1.0, (key_ms - carried_ms) / (budget_ms - carried_ms))
+    if not budget_ms > non_keyframe_ms:  # also raises for NaN, which tradeoff.csv has at interval 1
+        raise ValueError(f"expected budget_ms above non_keyframe_ms ({non_keyframe_ms}), got {budget_ms}")
+    return max(1.0, (key_ms - non_keyframe_ms) / (budget_ms - non_keyframe_ms))
 
 
 class FixedInterval(KeyframePolicy):

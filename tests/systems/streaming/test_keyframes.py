@@ -91,12 +91,12 @@ def test_more_is_never_spent_than_the_reserve_allows():
 
 
 def test_a_budget_is_the_mean_latency():
-    interval = interval_within(budget_ms=14.0, key_ms=30.0, carried_ms=10.0)
+    interval = interval_within(budget_ms=14.0, key_ms=30.0, non_keyframe_ms=10.0)
     assert (30.0 + (interval - 1) * 10.0) / interval == pytest.approx(14.0)
-    assert interval_within(budget_ms=40.0, key_ms=30.0, carried_ms=10.0) == 1
-    for carried_ms in (10.0, float("nan")):
-        with pytest.raises(ValueError, match=r"expected budget_ms above carried_ms \((10\.0|nan)\), got 9\.0"):
-            interval_within(budget_ms=9.0, key_ms=30.0, carried_ms=carried_ms)
+    assert interval_within(budget_ms=40.0, key_ms=30.0, non_keyframe_ms=10.0) == 1
+    for non_keyframe_ms in (10.0, float("nan")):
+        with pytest.raises(ValueError, match=r"expected budget_ms above non_keyframe_ms \((10\.0|nan)\), got 9\.0"):
+            interval_within(budget_ms=9.0, key_ms=30.0, non_keyframe_ms=non_keyframe_ms)
 
 
 @pytest.mark.parametrize(
