@@ -50,7 +50,7 @@ class Laps:
             self.finished.append(Lap(parts_ms, self.batch_size))
 
 
-def summarise(stage: str, laps: Sequence[Lap], num_warmup_batches: int) -> dict[str, Any]:
+def summarize(stage: str, laps: Sequence[Lap], num_warmup_batches: int) -> dict[str, Any]:
     """Statistics of one stage as plain values: counts, times, and the reasons for what is left out."""
     counted = laps[num_warmup_batches:]
     size = mode(lap.batch_size for lap in counted) if counted else None

@@ -14,7 +14,7 @@ from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode
 from typing_extensions import override
 
-from callbacks._latency_report import MARKS, Laps, metrics, summarise, table
+from callbacks._latency_report import MARKS, Laps, metrics, summarize, table
 from callbacks._training.batch import first_dimension
 from lightning_edge.machine import count_parameters, machine_facts, peak_memory_bytes
 from lightning_edge.timing import read_clock_ms
@@ -211,7 +211,7 @@ class LatencyMonitor(Callback):
 
     def _report(self, stage: str, pl_module: LightningModule) -> dict[str, Any]:
         laps = self._laps[stage].finished
-        report = {"device": str(self._device)} | summarise(stage, laps, self.warmup_batches)
+        report = {"device": str(self._device)} | summarize(stage, laps, self.warmup_batches)
         if stage in self._flops_per_batch and laps and laps[0].batch_size:
             report["flops_per_sample"] = self._flops_per_batch[stage] / laps[0].batch_size
         return report | {

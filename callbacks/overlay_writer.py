@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from callbacks._pictures.files import classes_of, enlarge, enlargement, pixels_of, write_picture
-from lightning_edge.ops.drawing import colour_mask, overlay, with_legend
+from lightning_edge.ops.drawing import color_mask, overlay, with_legend
 
 _READABLE_PX = 640
 """Least length of the longer side of a frame with a legend. Otherwise the legend would be larger than the frame."""
@@ -72,7 +72,7 @@ class OverlayWriter(BasePredictionWriter):
         num_classes = getattr(pl_module, "num_classes", 0)
         for image, mask, name in zip(batch["image"], prediction.cpu().numpy(), batch["name"], strict=True):
             names, palette = classes_of(pl_module, max(num_classes, int(mask.max()) + 1))
-            picture = overlay(pixels_of(image), colour_mask(mask, palette), self.opacity)
+            picture = overlay(pixels_of(image), color_mask(mask, palette), self.opacity)
             if self.legend:
                 picture = with_legend(enlarge(picture, enlargement(picture, _READABLE_PX)), names, palette)
             write_picture(self._folder / "overlays" / f"{name}.png", picture)

@@ -16,7 +16,7 @@ from typing_extensions import override
 from callbacks._pictures.evaluation_pictures import EvaluationPictures
 from callbacks._pictures.files import classes_of, enlarge, enlargement, pixels_of, write_picture
 from lightning_edge.contracts import IGNORE_INDEX
-from lightning_edge.ops.drawing import Palette, colour_mask, overlay, tile, with_legend
+from lightning_edge.ops.drawing import Palette, color_mask, overlay, tile, with_legend
 from lightning_edge.ops.resize import resize_logits
 
 _READABLE_PX = 320
@@ -103,7 +103,7 @@ class _Picture:
     truth: UInt8[np.ndarray, "height width"]
 
     def row(self, palette: Palette, opacity: float) -> list[np.ndarray]:
-        painted = (colour_mask(mask, palette) for mask in (self.prediction, self.truth))
+        painted = (color_mask(mask, palette) for mask in (self.prediction, self.truth))
         shown = [self.image, *(overlay(self.image, colors, opacity) for colors in painted)]
         return [enlarge(image, enlargement(image, _READABLE_PX)) for image in shown]
 

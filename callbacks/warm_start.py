@@ -18,12 +18,12 @@ class WarmStart(Callback):
     ``ckpt_path`` replace these. This callback lets several second stages of a method share one first stage, or
     continues on another data set::
 
-        warm_start = WarmStart("cityscapes.ckpt", begin_anew=["net.head"])
+        warm_start = WarmStart("cityscapes.ckpt", exclude=["net.head"])
         trainer = Trainer(callbacks=[warm_start])
 
     Args:
         checkpoint: Path of a Lightning checkpoint.
-        begin_anew: Names of parts, such as ``net.fusion``, that keep their initial weights. All other weights of the
+        exclude: Names of parts, such as ``net.fusion``, that keep their initial weights. All other weights of the
             module must be in the checkpoint, with the same shapes. Further weights in the checkpoint are ignored.
 
     Raises:
@@ -32,23 +32,23 @@ class WarmStart(Callback):
             than tensors and plain values, or the module has no part with a given name.
     """
 
-    def __init__(self, checkpoint: str | Path, begin_anew: Sequence[str] = ()) -> None:
+    def __init__(self, checkpoint: str | Path, exclude: Sequence[str] = ()) -> None:
         if not Path(checkpoint).is_file():
             raise FileNotFoundError(f"expected checkpoint to be a file, got {checkpoint}")
-        if isinstance(begin_anew, str):
-            raise ValueError(f"expected begin_anew to be a sequence of names, got {begin_anew!r}")
+        if isinstance(exclude, str):
+            raise ValueError(f"expected exclude to be a sequence of names, got {exclude!r}")
         self.checkpoint = Path(checkpoint)
-        self.begin_anew = tuple(begin_anew)
+        self.exclude = tuple(exclude)
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit":
             return
         own = pl_module.state_dict()
-        for part in self.begin_anew:
+        for part in self.exclude:
             if not any(_is_within(name, part) for name in own):
-                raise ValueError(f"expected begin_anew to name parts of {type(pl_module).__name__}, got {part!r}")
-        wanted = {name: value for name, value in own.items() if not any(_is_within(name, p) for p in self.begin_anew)}
+                raise ValueError(f"expected exclude to name parts of {type(pl_module).__name__}, got {part!r}")
+        wanted = {name: value for name, value in own.items() if not any(_is_within(name, p) for p in self.exclude)}
         if not wanted:
             raise ValueError(
                 f"expected {type(pl_module).__name__} to have weights to load, got none: layers must be created before "
@@ -68,7 +68,7 @@ class WarmStart(Callback):
             shape = f" of {list(wanted[first].shape)}, but of {list(weights[first].shape)}" if first in weights else ""
             more = f", and {len(unlike) - 1} more" if len(unlike) > 1 else ""
             raise ValueError(
-                "expected checkpoint to hold all weights that begin_anew does not name, got "
+                "expected checkpoint to hold all weights that exclude does not name, got "
                 f"{self.checkpoint}, which has no {first}{shape}{more}"
             )
 

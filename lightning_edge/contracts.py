@@ -30,7 +30,7 @@ from torch import Tensor
 IGNORE_INDEX = 255
 """Label of pixels that losses and scores ignore."""
 
-LabelledSplit = Literal["train", "val", "test"]
+LabeledSplit = Literal["train", "val", "test"]
 """Splits of a data set that have labels."""
 
 IMAGE_KEYS = ("image", "frames")

@@ -27,7 +27,7 @@ def make_accel(num_classes):
         nn.DeepLab(ENCODER, num_classes, hidden_channels=8),
         nn.FlowNetS(width=0.125),
     )
-    return methods.Accel(net, branch_share=0.5, interval=2, max_interval=3)
+    return methods.Accel(net, branch_stage_fraction=0.5, interval=2, max_interval=3)
 
 
 def make_accel_of_features(num_classes):
@@ -37,25 +37,22 @@ def make_accel_of_features(num_classes):
         flow=nn.FlowNetS(width=0.125),
         fuse_features=True,
     )
-    return methods.Accel(net, branch_share=0.5, interval=2, max_interval=3)
+    return methods.Accel(net, branch_stage_fraction=0.5, interval=2, max_interval=3)
 
 
 def make_deep_feature_flow(num_classes):
     net = nn.AccelNet(nn.DeepLab(ENCODER, num_classes, hidden_channels=16), flow=nn.FlowNetS(width=0.125))
-    return methods.Accel(net, branch_share=0.5, interval=2, max_interval=3)
+    return methods.Accel(net, branch_stage_fraction=0.5, interval=2, max_interval=3)
 
 
 def make_cityscapes():
-    return data.CityscapesDataModule(
-        sample_size=SIZE, num_sample_train=4, num_sample_val=2, batch_size=2, num_workers=0
-    )
+    return data.CityscapesDataModule(sample_size=SIZE, num_samples=(4, 2), batch_size=2, num_workers=0)
 
 
 def make_cityscapes_video():
     return data.CityscapesVideoDataModule(
         sample_size=SIZE,
-        num_sample_train=4,
-        num_sample_val=2,
+        num_samples=(4, 2),
         max_distance=2,
         train_distances=(1, 2),
         batch_size=2,
@@ -64,12 +61,12 @@ def make_cityscapes_video():
 
 
 def make_camvid():
-    return data.CamVidDataModule(sample_size=SIZE, num_samples=(8, 4, 8), batch_size=2, num_workers=0)
+    return data.CamVidDataModule(sample_size=SIZE, num_samples=(8, 4), batch_size=2, num_workers=0)
 
 
 def make_camvid_video():
     return data.CamVidVideoDataModule(
-        sample_size=SIZE, num_samples=(8, 4, 8), max_distance=2, train_distances=(1, 2), batch_size=2, num_workers=0
+        sample_size=SIZE, num_samples=(8, 4), max_distance=2, train_distances=(1, 2), batch_size=2, num_workers=0
     )
 
 
@@ -86,9 +83,7 @@ def make_digits():
 
 
 def make_bdd100k():
-    return data.BDD100KDataModule(
-        input_size=SIZE, sample_size=SIZE, num_sample_train=4, num_sample_val=2, batch_size=2, num_workers=0
-    )
+    return data.BDD100KDataModule(input_size=SIZE, sample_size=SIZE, num_samples=(4, 2), batch_size=2, num_workers=0)
 
 
 def make_detection(num_classes):

@@ -74,7 +74,7 @@ def make_clips():
 
 def make_accel(method, **arguments):
     net = AccelNet(PlainBranch(4), PlainBranch(4), FlowNetS(width=0.125))
-    return method(net, branch_share=0.5, interval=2, max_interval=3, **arguments)
+    return method(net, branch_stage_fraction=0.5, interval=2, max_interval=3, **arguments)
 
 
 LEARNING_CHECKS = [testing.check_every_parameter_learns, testing.check_loss_terms_reach_the_optimizer]

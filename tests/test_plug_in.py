@@ -50,7 +50,7 @@ def test_configuration_of_the_guide_runs(tmp_path, monkeypatch):
     guide = (Path(__file__).parents[1] / "docs/guide/own_method.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"^```yaml\n(.*?)^```", guide, re.M | re.S)
     Path("soft.yaml").write_text(block.replace("my_package", "soft_segmentation"))
-    sizes = ["--data.sample_size=[64,128]", "--data.num_sample_train=2", "--data.num_sample_val=1"]
+    sizes = ["--data.sample_size=[64,128]", "--data.num_samples=[2,1]"]
     brief = ["--data.batch_size=1", "--data.num_workers=0", "--trainer.check_val_every_n_epoch=1"]
     segmentation.main(["fit", "-c", "soft.yaml", *sizes, *brief, "--trainer.max_epochs=1"])
     assert list(Path("runs").rglob("best.ckpt"))

@@ -3,8 +3,12 @@
 import importlib
 
 import pytest
+import torch
+from lightning.pytorch import Trainer
+from settings import make_accel
 
-from lightning_edge.data import OneHotEmbedding
+from lightning_edge.data import CamVidVideoDataModule, OneHotEmbedding
+from lightning_edge.methods import Accel, Classification
 from lightning_edge.model_description import check_description
 
 OLD = {
@@ -39,7 +43,7 @@ def test_a_configuration_with_an_old_name_is_understood(monkeypatch, tmp_path):
     from recipes import ddn
 
     monkeypatch.chdir(tmp_path)
-    small = ["--data.sample_size=[64,96]", "--data.num_sample_train=2", "--data.num_sample_val=1"]
+    small = ["--data.sample_size=[64,96]", "--data.num_samples=[2,1]"]
     with pytest.warns(FutureWarning, match="lightning_edge.data.OneHot is now called OneHotEmbedding"):
         data = ddn.main(["domains", *small, "--data.embedding=lightning_edge.data.OneHot"]).datamodule
     assert type(data.embedding) is OneHotEmbedding
@@ -48,3 +52,42 @@ def test_a_configuration_with_an_old_name_is_understood(monkeypatch, tmp_path):
 def test_a_checkpoint_with_an_old_name_is_checked_like_one_with_the_new():
     with pytest.warns(FutureWarning):
         check_description({"class_path": "lightning_edge.data.OneHot", "init_args": {}}, "a checkpoint", set())
+
+
+def test_a_checkpoint_with_old_arguments_is_loaded_as_it_was_saved(monkeypatch, tmp_path):
+    """Lightning drops arguments that the class does not know, so an unmapped name would silently mean the default."""
+    from recipes import ddn
+
+    monkeypatch.chdir(tmp_path)
+    small = ["--data.num_samples=[20,20]", "--data.batch_size=4", "--data.num_workers=0"]
+    short = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"]
+    ddn.main(["fit", "-c", "digits.yaml", *small, *short, "--model.net.submodule=net.layer1"])
+    checkpoint = next(tmp_path.rglob("last.ckpt"))
+    content = torch.load(checkpoint, weights_only=True)
+    arguments = content["hyper_parameters"]["net"]["init_args"]
+    arguments["part"] = arguments.pop("submodule")
+    torch.save(content, "old.ckpt")
+    names = [name for name in content["state_dict"] if "router" in name]
+    assert names
+    assert all("net.layer1" in name for name in names)
+    method = Classification.load_from_checkpoint("old.ckpt", map_location="cpu")
+    assert [name for name in method.state_dict() if "router" in name] == names
+    test = ["test", "-c", "digits.yaml", *small, "--trainer.limit_test_batches=1", "--trainer.logger=false"]
+    tested = ddn.main([*test, "--ckpt_path=old.ckpt"]).model
+    assert [name for name in tested.state_dict() if "router" in name] == names
+
+
+def test_arguments_of_the_method_itself_get_their_new_names(tmp_path):
+    trainer = Trainer(max_epochs=0, logger=False, enable_checkpointing=False, accelerator="cpu")
+    trainer.fit(
+        make_accel(11), CamVidVideoDataModule(num_samples=(10, 10), sample_size=(32, 48), num_workers=0, batch_size=1)
+    )
+    trainer.save_checkpoint(tmp_path / "new.ckpt")
+    content = torch.load(tmp_path / "new.ckpt", weights_only=True)
+    content["hyper_parameters"]["branch_share"] = 0.125
+    del content["hyper_parameters"]["branch_stage_fraction"]
+    torch.save(content, tmp_path / "old.ckpt")
+    net = make_accel(11).net
+    assert Accel.load_from_checkpoint(tmp_path / "old.ckpt", net=net).branch_stage_fraction == 0.125
+    given = Accel.load_from_checkpoint(tmp_path / "old.ckpt", net=net, branch_stage_fraction=0.5)
+    assert given.branch_stage_fraction == 0.5

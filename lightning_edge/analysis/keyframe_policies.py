@@ -14,7 +14,7 @@ from lightning_edge.systems.streaming.keyframes import KeyframePolicy
 from lightning_edge.systems.streaming.video_stream import VideoStream
 from lightning_edge.timing import Estimate, num_samples_needed
 
-LabelledVideo = Iterable[tuple[Tensor, Tensor]]
+LabeledVideo = Iterable[tuple[Tensor, Tensor]]
 """Frames ``[3, height, width]`` in [0, 1], each with its mask ``[height, width]``."""
 
 
@@ -58,7 +58,7 @@ class PolicyTrial:
 
 
 def try_policies(
-    net: VideoNet, policies: Mapping[str, int | KeyframePolicy], drives: Iterable[LabelledVideo], num_classes: int
+    net: VideoNet, policies: Mapping[str, int | KeyframePolicy], drives: Iterable[LabeledVideo], num_classes: int
 ) -> dict[str, PolicyTrial]:
     """Run a net with each policy over labeled drives, which are joined to one stream.
 

@@ -21,7 +21,7 @@ from lightning_edge.data.domains.partitions import ByClusters as ByClusters
 from lightning_edge.data.domains.partitions import EachImage as EachImage
 from lightning_edge.data.domains.partitions import RandomDomains as RandomDomains
 from lightning_edge.data.drive import boxed_drive as boxed_drive
-from lightning_edge.data.drive import labelled_drive as labelled_drive
+from lightning_edge.data.drive import labeled_drive as labeled_drive
 from lightning_edge.data.frames import FramesDataModule as FramesDataModule
 from lightning_edge.data.images.augmentation import CropFlip as CropFlip
 from lightning_edge.data.images.augmentation import DetectionAugmentation as DetectionAugmentation
@@ -29,7 +29,7 @@ from lightning_edge.data.images.augmentation import RandomShift as RandomShift
 from lightning_edge.data.images.augmentation import StreetAugmentation as StreetAugmentation
 from lightning_edge.data.images.camera_motion import RandomCameraMotion as RandomCameraMotion
 from lightning_edge.data.images.files import label_table as label_table
-from lightning_edge.data.segmentation import LabelledClip as LabelledClip
+from lightning_edge.data.segmentation import LabeledClip as LabeledClip
 from lightning_edge.data.segmentation import SegmentationDataModule as SegmentationDataModule
 from lightning_edge.data.segmentation import SegmentationVideoDataModule as SegmentationVideoDataModule
 from lightning_edge.renamed import old_names

@@ -10,19 +10,19 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from lightning_edge.contracts import LabelledSplit
-from lightning_edge.data.detection import DetectionDataModule, LabelledImage
+from lightning_edge.contracts import LabeledSplit
+from lightning_edge.data.detection import DetectionDataModule, LabeledImage
 from lightning_edge.data.domains.embeddings import DomainEmbedding
 from lightning_edge.data.domains.partitions import ByAttributes, ImageRecord, Partition
 from lightning_edge.data.files import names_in
-from lightning_edge.data.formats.bdd100k import CLASS_NAMES, SOURCE, VOCABULARY, LabelledFrame, read_labels
+from lightning_edge.data.formats.bdd100k import CLASS_NAMES, SOURCE, VOCABULARY, LabeledFrame, read_labels
 from lightning_edge.data.images.augmentation import Transform
 from lightning_edge.data.shown import shown_name
 from lightning_edge.ops.cityscapes_labels import TRAIN_LABELS
 from lightning_edge.samples.bdd100k import LIGHT_AND_WEATHER, sample_bdd100k
 from lightning_edge.samples.world.frames import TEST_SEED, check_pair
 
-_COLORS = {label.name.replace("person", "pedestrian"): label.colour for label in TRAIN_LABELS}
+_COLORS = {label.name.replace("person", "pedestrian"): label.color for label in TRAIN_LABELS}
 
 
 class BDD100KDataModule(DetectionDataModule):
@@ -40,11 +40,12 @@ class BDD100KDataModule(DetectionDataModule):
         root: Folder of the data set. If ``None``, small generated scenes in the same layout are used.
         partition: Assigns each image to a domain; one domain for each time of day and weather if ``None``.
         embedding: Describes a domain by a vector; ``OneHotEmbedding()`` if ``None``.
-        only: Keeps only images with the given values of some attributes, such as ``{"timeofday": ("night",)}``.
+        keep_attributes: Keeps only images with the given values of some attributes, such as
+            ``{"timeofday": ("night",)}``.
         input_size: Height and width of all images in batches, in pixels.
         train_transform: See :class:`~lightning_edge.data.detection.DetectionDataModule`.
-        num_sample_train: Number of generated training images.
-        num_sample_val: Number of generated validation images; the generated test split has as many.
+        num_samples: Numbers of generated images for training and for evaluation; the test split has as many as the
+            validation split.
         sample_size: Height and width of generated images, in pixels.
         sample_domains: Names of the light and weather conditions of generated images.
         batch_size: Number of images in a training batch of one process.
@@ -67,11 +68,10 @@ class BDD100KDataModule(DetectionDataModule):
         root: str | Path | None = None,
         partition: Partition | None = None,
         embedding: DomainEmbedding | None = None,
-        only: Mapping[str, Sequence[str]] | None = None,
+        keep_attributes: Mapping[str, Sequence[str]] | None = None,
         input_size: tuple[int, int] = (144, 256),
         train_transform: Transform | None = None,
-        num_sample_train: int = 600,
-        num_sample_val: int = 200,
+        num_samples: tuple[int, int] = (600, 200),
         sample_size: tuple[int, int] = (144, 256),
         sample_domains: tuple[str, ...] = tuple(LIGHT_AND_WEATHER),
         batch_size: int = 8,
@@ -81,24 +81,32 @@ class BDD100KDataModule(DetectionDataModule):
     ) -> None:
         partition = ByAttributes(("timeofday", "weather")) if partition is None else partition
         super().__init__(
-            input_size, train_transform, partition, embedding, only, batch_size, eval_batch_size, num_workers, seed
+            input_size,
+            train_transform,
+            partition,
+            embedding,
+            keep_attributes,
+            batch_size,
+            eval_batch_size,
+            num_workers,
+            seed,
         )
+        check_pair("num_samples", num_samples)
         check_pair("sample_size", sample_size)
         if not sample_domains:
             raise ValueError(f"expected sample_domains among {list(LIGHT_AND_WEATHER)}, got {sample_domains!r}")
         self.root = root
-        self.num_sample_train = num_sample_train
-        self.num_sample_val = num_sample_val
+        self.num_samples = num_samples
         self.sample_size = sample_size
         self.sample_domains = tuple(sample_domains)
-        self._images: dict[str, list[LabelledImage]] = {}
+        self._images: dict[str, list[LabeledImage]] = {}
 
     def prepare_data(self) -> None:
         """Generate the sample data, on one process only."""
         self._folder()
 
     @override
-    def labelled_images(self, split: LabelledSplit) -> list[LabelledImage]:
+    def labeled_images(self, split: LabeledSplit) -> list[LabeledImage]:
         """Images of a split with their boxes, in the order of the file of labels."""
         if self.root is not None and split == "test":
             split = "val"
@@ -106,24 +114,24 @@ class BDD100KDataModule(DetectionDataModule):
             self._images[split] = self._read(split)
         return self._images[split]
 
-    def _read(self, split: LabelledSplit) -> list[LabelledImage]:
+    def _read(self, split: LabeledSplit) -> list[LabeledImage]:
         root, part = self._folder(split), "train" if split == "train" else "val"
         labels, folder = _labels_file(root, part), root / "images/100k" / part
         frames = read_labels(labels)
         kept = [frame for frame in frames if self.is_wanted(frame.attributes)]
         if not kept:
-            wanted = f" with only={self.only}" if self.only else ""
+            wanted = f" with keep_attributes={self.keep_attributes}" if self.keep_attributes else ""
             raise ValueError(f"{labels}: expected images, got none of {len(frames)}{wanted}")
         _check_files(folder, labels, kept, frames)
-        return [LabelledImage(folder / frame.name, ImageRecord(*frame[:2]), *frame[2:]) for frame in kept]
+        return [LabeledImage(folder / frame.name, ImageRecord(*frame[:2]), *frame[2:]) for frame in kept]
 
-    def _folder(self, split: LabelledSplit = "train") -> Path:
+    def _folder(self, split: LabeledSplit = "train") -> Path:
         if self.root is not None:
             return Path(self.root).expanduser()
-        height, width = self.sample_size
+        (num_train, num_val), (height, width) = self.num_samples, self.sample_size
         # the test scenes are the validation split of a separate data set
-        num_train, seed = (1, TEST_SEED) if split == "test" else (self.num_sample_train, 0)
-        return sample_bdd100k(num_train, self.num_sample_val, height, width, self.sample_domains, seed)
+        num_train, seed = (1, TEST_SEED) if split == "test" else (num_train, 0)
+        return sample_bdd100k(num_train, num_val, height, width, self.sample_domains, seed)
 
 
 def _labels_file(root: Path, split: str) -> Path:
@@ -137,7 +145,7 @@ def _labels_file(root: Path, split: str) -> Path:
     )
 
 
-def _check_files(folder: Path, labels: Path, kept: Sequence[LabelledFrame], frames: Sequence[LabelledFrame]) -> None:
+def _check_files(folder: Path, labels: Path, kept: Sequence[LabeledFrame], frames: Sequence[LabeledFrame]) -> None:
     """Raise an error if images are missing, and warn of images without labels."""
     there = names_in(folder)
     missing = [frame.name for frame in kept if frame.name not in there]

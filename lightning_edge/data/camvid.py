@@ -16,8 +16,9 @@ from lightning_edge.data.images.augmentation import Transform
 from lightning_edge.data.images.camera_motion import RandomCameraMotion
 from lightning_edge.data.images.files import label_table
 from lightning_edge.data.images.headers import by_key, images_in
-from lightning_edge.data.segmentation import LabelledClip, SegmentationDataModule, SegmentationVideoDataModule
+from lightning_edge.data.segmentation import LabeledClip, SegmentationDataModule, SegmentationVideoDataModule
 from lightning_edge.samples.camvid import sample_camvid
+from lightning_edge.samples.world.frames import check_pair
 
 Protocol = Literal["usual", "held-out-sequence"]
 
@@ -59,8 +60,9 @@ class CamVidDataModule(SegmentationDataModule):
         root: Folder with ``train``, ``trainannot``, ``val`` and so on. If ``None``, small generated scenes in the same
             layout are used.
         protocol: ``usual`` for the usual splits, or ``held-out-sequence``.
+        num_samples: Numbers of generated images for training and for evaluation; the test split has as many as the
+            validation split.
         sample_size: Height and width of generated images, in pixels.
-        num_samples: Numbers of generated images for training, validation and testing.
         train_transform: See :class:`~lightning_edge.data.segmentation.SegmentationDataModule`.
         batch_size: Number of images in a training batch of one process.
         eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
@@ -77,8 +79,8 @@ class CamVidDataModule(SegmentationDataModule):
         self,
         root: str | Path | None = None,
         protocol: Protocol = "usual",
+        num_samples: tuple[int, int] = (80, 40),
         sample_size: tuple[int, int] = (120, 160),
-        num_samples: tuple[int, int, int] = (80, 40, 40),
         train_transform: Transform | None = None,
         batch_size: int = 8,
         eval_batch_size: int | None = None,
@@ -89,17 +91,19 @@ class CamVidDataModule(SegmentationDataModule):
         self.root = root
         check_protocol(protocol)
         self.protocol: Protocol = protocol
-        self.sample_size = sample_size
+        check_pair("num_samples", num_samples)
+        check_pair("sample_size", sample_size)
         self.num_samples = num_samples
+        self.sample_size = sample_size
 
     def prepare_data(self) -> None:
         """Generate the sample data, on one process only."""
         _folder(self.root, self.num_samples, self.sample_size)
 
-    def clips(self, split: Split) -> list[LabelledClip]:
+    def clips(self, split: Split) -> list[LabeledClip]:
         """Images of a split with their masks, by sequence and time."""
         images = _labeled_images(_folder(self.root, self.num_samples, self.sample_size), split, self.protocol)
-        return [LabelledClip((image.path,), image.mask) for image in images]
+        return [LabeledClip((image.path,), image.mask) for image in images]
 
 
 class CamVidVideoDataModule(SegmentationVideoDataModule):
@@ -117,8 +121,9 @@ class CamVidVideoDataModule(SegmentationVideoDataModule):
         max_distance: Number of frames from the oldest frame to the labeled frame in evaluation.
         train_distances: Values from which this number is drawn in training, once for each batch.
         train_motion: See :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
+        num_samples: Numbers of generated images for training and for evaluation; the test split has as many as the
+            validation split.
         sample_size: Height and width of generated images, in pixels.
-        num_samples: Numbers of generated images for training, validation and testing.
         train_transform: See :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
         batch_size: Number of clips in a training batch of one process.
         eval_batch_size: Number of clips in a validation or test batch; ``batch_size`` if ``None``.
@@ -138,8 +143,8 @@ class CamVidVideoDataModule(SegmentationVideoDataModule):
         max_distance: int = 9,
         train_distances: tuple[int, ...] = (1, 2, 3, 4),
         train_motion: RandomCameraMotion | None = None,
+        num_samples: tuple[int, int] = (80, 40),
         sample_size: tuple[int, int] = (120, 160),
-        num_samples: tuple[int, int, int] = (80, 40, 40),
         train_transform: Transform | None = None,
         batch_size: int = 8,
         eval_batch_size: int | None = None,
@@ -152,14 +157,16 @@ class CamVidVideoDataModule(SegmentationVideoDataModule):
         self.root = root
         check_protocol(protocol)
         self.protocol: Protocol = protocol
-        self.sample_size = sample_size
+        check_pair("num_samples", num_samples)
+        check_pair("sample_size", sample_size)
         self.num_samples = num_samples
+        self.sample_size = sample_size
 
     def prepare_data(self) -> None:
         """Generate the sample data, on one process only."""
         _folder(self.root, self.num_samples, self.sample_size)
 
-    def clips(self, split: Split) -> list[LabelledClip]:
+    def clips(self, split: Split) -> list[LabeledClip]:
         """Clips of a split by sequence and time, each as long as the split needs."""
         images = _labeled_images(_folder(self.root, self.num_samples, self.sample_size), split, self.protocol)
         num_frames = self.num_frames(split)
@@ -172,7 +179,7 @@ class CamVidVideoDataModule(SegmentationVideoDataModule):
                 f"({len(images)} images of {self.root or 'the sample data'}), got none: lower max_distance or "
                 "train_distances"
             )
-        return [LabelledClip(tuple(image.path for image in window), window[-1].mask) for window in clips]
+        return [LabeledClip(tuple(image.path for image in window), window[-1].mask) for window in clips]
 
 
 def check_protocol(protocol: str) -> None:
@@ -188,8 +195,9 @@ class _LabeledImage(NamedTuple):
     mask: Path
 
 
-def _folder(root: str | Path | None, num_samples: tuple[int, int, int], size: tuple[int, int]) -> Path:
-    return sample_camvid(*num_samples, *size) if root is None else Path(root).expanduser()
+def _folder(root: str | Path | None, num_samples: tuple[int, int], size: tuple[int, int]) -> Path:
+    num_train, num_eval = num_samples
+    return sample_camvid(num_train, num_eval, num_eval, *size) if root is None else Path(root).expanduser()
 
 
 def _labeled_images(root: Path, split: Split, protocol: Protocol) -> list[_LabeledImage]:

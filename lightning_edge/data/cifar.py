@@ -13,7 +13,7 @@ from lightning_edge.data.base import EdgeDataModule, Split
 from lightning_edge.data.formats.cifar import NumClasses
 from lightning_edge.data.formats.cifar_splits import CIFARSplits
 from lightning_edge.data.images.augmentation import CropFlip, Transform
-from lightning_edge.data.labelled_images import LabelledImageDataset
+from lightning_edge.data.labeled_images import LabeledImageDataset
 
 
 class CIFARDataModule(EdgeDataModule):
@@ -29,7 +29,7 @@ class CIFARDataModule(EdgeDataModule):
         val_fraction: Share of the training images that is used for validation. With 0, validation uses the test images,
             as in papers that report the best epoch.
         train_fraction: Share of the remaining images that is used for training.
-        num_samples: Numbers of generated images for training and testing.
+        num_samples: Numbers of generated images for training and for testing.
         train_transform: Augmentation from albumentations; :class:`~lightning_edge.data.images.augmentation.CropFlip` if
             ``None``. Use ``albumentations.NoOp()`` for no augmentation.
         batch_size: Number of images in a training batch of one process.
@@ -69,4 +69,4 @@ class CIFARDataModule(EdgeDataModule):
         """Read the images of a split."""
         assert split != "predict"
         images = self._splits.read(self._splits.part_of(split)).at(self._splits.indices(split))
-        return LabelledImageDataset(images, self.train_transform if split == "train" else None)
+        return LabeledImageDataset(images, self.train_transform if split == "train" else None)

@@ -12,10 +12,10 @@ from lightning_edge.data.images.augmentation import Transform
 from lightning_edge.data.images.camera_motion import RandomCameraMotion
 from lightning_edge.data.images.files import label_table
 from lightning_edge.data.images.headers import by_key
-from lightning_edge.data.segmentation import LabelledClip, SegmentationDataModule, SegmentationVideoDataModule
+from lightning_edge.data.segmentation import LabeledClip, SegmentationDataModule, SegmentationVideoDataModule
 from lightning_edge.ops.cityscapes_labels import LABELS, TRAIN_LABELS
 from lightning_edge.samples.cityscapes import sample_cityscapes
-from lightning_edge.samples.world.frames import TEST_SEED
+from lightning_edge.samples.world.frames import TEST_SEED, check_pair
 
 NUM_EARLIER_FRAMES = 19
 """Number of frames before the labeled frame, which is the 20th of a 30-frame snippet."""
@@ -24,7 +24,7 @@ _IMAGES = "_leftImg8bit.png"
 _MASKS = "_gtFine_labelIds.png"
 _LABEL_TABLE = label_table({label.label_id: label.train_id for label in LABELS})
 _CLASS_NAMES = tuple(label.name for label in TRAIN_LABELS)
-_PALETTE = tuple(label.colour for label in TRAIN_LABELS)
+_PALETTE = tuple(label.color for label in TRAIN_LABELS)
 _SOURCE = "https://www.cityscapes-dataset.com/downloads"
 
 
@@ -37,10 +37,10 @@ class CityscapesDataModule(SegmentationDataModule):
     Args:
         root: Folder with ``leftImg8bit`` and ``gtFine``. If ``None``, small generated scenes in the same layout are
             used.
+        num_samples: Numbers of generated images for training and for evaluation; the test split has as many as the
+            validation split.
         sample_size: Height and width of generated images, in pixels.
-        sample_domain: Name of the light and weather conditions of generated images.
-        num_sample_train: Number of generated training images.
-        num_sample_val: Number of generated validation images; the generated test split has as many.
+        sample_domains: Names of the light and weather conditions of generated images.
         train_transform: See :class:`~lightning_edge.data.segmentation.SegmentationDataModule`.
         batch_size: Number of images in a training batch of one process.
         eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
@@ -56,10 +56,9 @@ class CityscapesDataModule(SegmentationDataModule):
     def __init__(
         self,
         root: str | Path | None = None,
+        num_samples: tuple[int, int] = (120, 40),
         sample_size: tuple[int, int] = (128, 256),
-        sample_domain: str = "day",
-        num_sample_train: int = 120,
-        num_sample_val: int = 40,
+        sample_domains: tuple[str, ...] = ("day",),
         train_transform: Transform | None = None,
         batch_size: int = 8,
         eval_batch_size: int | None = None,
@@ -68,16 +67,17 @@ class CityscapesDataModule(SegmentationDataModule):
     ) -> None:
         super().__init__(train_transform, batch_size, eval_batch_size, num_workers, seed)
         self.root = root
+        check_pair("num_samples", num_samples)
+        check_pair("sample_size", sample_size)
+        self.num_samples = num_samples
         self.sample_size = sample_size
-        self.sample_domain = sample_domain
-        self.num_sample_train = num_sample_train
-        self.num_sample_val = num_sample_val
+        self.sample_domains = tuple(sample_domains)
 
     def prepare_data(self) -> None:
         """Generate the sample data, on one process only."""
         _folder(self)
 
-    def clips(self, split: Split) -> list[LabelledClip]:
+    def clips(self, split: Split) -> list[LabeledClip]:
         """Images of a split with their masks, one for each mask."""
         return _stills(_folder(self, split), "train" if split == "train" else "val")
 
@@ -95,10 +95,10 @@ class CityscapesVideoDataModule(SegmentationVideoDataModule):
         max_distance: Number of frames from the oldest frame to the labeled frame in evaluation, at most 19.
         train_distances: Values from which this number is drawn in training, once for each batch.
         train_motion: See :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
+        num_samples: Numbers of generated clips for training and for evaluation; the test split has as many as the
+            validation split.
         sample_size: Height and width of generated images, in pixels.
-        sample_domain: Name of the light and weather conditions of generated images.
-        num_sample_train: Number of generated training clips.
-        num_sample_val: Number of generated validation clips; the generated test split has as many.
+        sample_domains: Names of the light and weather conditions of generated images.
         train_transform: See :class:`~lightning_edge.data.segmentation.SegmentationVideoDataModule`.
         batch_size: Number of clips in a training batch of one process.
         eval_batch_size: Number of clips in a validation or test batch; ``batch_size`` if ``None``.
@@ -117,10 +117,9 @@ class CityscapesVideoDataModule(SegmentationVideoDataModule):
         max_distance: int = 9,
         train_distances: tuple[int, ...] = (1, 2, 3, 4),
         train_motion: RandomCameraMotion | None = None,
+        num_samples: tuple[int, int] = (120, 40),
         sample_size: tuple[int, int] = (128, 256),
-        sample_domain: str = "day",
-        num_sample_train: int = 120,
-        num_sample_val: int = 40,
+        sample_domains: tuple[str, ...] = ("day",),
         train_transform: Transform | None = None,
         batch_size: int = 8,
         eval_batch_size: int | None = None,
@@ -137,16 +136,17 @@ class CityscapesVideoDataModule(SegmentationVideoDataModule):
                     f"snippet, got {distance}"
                 )
         self.root = root
+        check_pair("num_samples", num_samples)
+        check_pair("sample_size", sample_size)
+        self.num_samples = num_samples
         self.sample_size = sample_size
-        self.sample_domain = sample_domain
-        self.num_sample_train = num_sample_train
-        self.num_sample_val = num_sample_val
+        self.sample_domains = tuple(sample_domains)
 
     def prepare_data(self) -> None:
         """Generate the sample data, on one process only."""
         _folder(self)
 
-    def clips(self, split: Split) -> list[LabelledClip]:
+    def clips(self, split: Split) -> list[LabeledClip]:
         """Clips of a split, one for each mask, each as long as the split needs."""
         folder = "train" if split == "train" else "val"
         root = _folder(self, split)
@@ -161,17 +161,17 @@ class CityscapesVideoDataModule(SegmentationVideoDataModule):
                 clips[city, sequence, last] = tuple(frames[key] for key in keys)
         missing = f"clip of {self.num_frames(split)} consecutive frames"
         _require_all(masks, clips, missing, "leftImg8bit_sequence_trainvaltest.zip")
-        return [LabelledClip(clips[key], mask) for key, mask in masks.items()]
+        return [LabeledClip(clips[key], mask) for key, mask in masks.items()]
 
 
 def _folder(data: CityscapesDataModule | CityscapesVideoDataModule, split: Split = "train") -> Path:
     if data.root is not None:
         return Path(data.root).expanduser()
-    height, width = data.sample_size
+    (num_train, num_val), (height, width) = data.num_samples, data.sample_size
     # the test scenes are the validation split of a separate data set
-    num_train, seed = (1, TEST_SEED) if split == "test" else (data.num_sample_train, 0)
+    num_train, seed = (1, TEST_SEED) if split == "test" else (num_train, 0)
     # always with snippets, so that both modules share the data; snippets take 50 % more time to generate
-    return sample_cityscapes(num_train, data.num_sample_val, height, width, data.sample_domain, seed)
+    return sample_cityscapes(num_train, num_val, height, width, data.sample_domains, seed)
 
 
 _NAME = re.compile(r"(?P<city>.+)_(?P<sequence>\d+)_(?P<frame>\d+)")
@@ -201,11 +201,11 @@ def _masks(root: Path, split: str) -> dict[_Key, Path]:
     return masks
 
 
-def _stills(root: Path, folder: str) -> list[LabelledClip]:
+def _stills(root: Path, folder: str) -> list[LabeledClip]:
     masks = _masks(root, folder)
     images = {key: (path,) for key, path in _images(root / "leftImg8bit" / folder).items()}
     _require_all(masks, images, "image", "leftImg8bit_trainvaltest.zip")
-    return [LabelledClip(images[key], mask) for key, mask in masks.items()]
+    return [LabeledClip(images[key], mask) for key, mask in masks.items()]
 
 
 def _sequences(root: Path) -> Path:

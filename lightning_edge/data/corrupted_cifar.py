@@ -9,7 +9,7 @@ from jaxtyping import Int64
 from torch.utils.data import Dataset
 from typing_extensions import override
 
-from lightning_edge.contracts import ClassificationBatch, LabelledSplit
+from lightning_edge.contracts import ClassificationBatch, LabeledSplit
 from lightning_edge.data.base import Split
 from lightning_edge.data.domains.embeddings import DomainEmbedding
 from lightning_edge.data.domains.module import DomainDataModule
@@ -18,7 +18,7 @@ from lightning_edge.data.formats.cifar import NumClasses
 from lightning_edge.data.formats.cifar_splits import CIFARSplits, shuffled_classes
 from lightning_edge.data.images.augmentation import CropFlip, Transform
 from lightning_edge.data.images.corruptions import CORRUPTIONS, NUM_SEVERITIES, check_corruption, corrupt
-from lightning_edge.data.labelled_images import LabelledImageDataset, LabelledImages
+from lightning_edge.data.labeled_images import LabeledImageDataset, LabeledImages
 from lightning_edge.samples.world.frames import check_at_least
 
 _PART_SEED = {"train": 0, "test": 1}
@@ -41,13 +41,13 @@ class CorruptedCIFARDataModule(DomainDataModule):
         val_fraction: Share of the training images that is used for validation. With 0, validation uses the test images,
             as in papers that report the best epoch.
         train_fraction: Share of the remaining images that is used for training.
-        num_samples: Numbers of generated images for training and testing.
+        num_samples: Numbers of generated images for training and for testing.
         train_transform: Augmentation from albumentations, which is applied after the corruption;
             :class:`~lightning_edge.data.images.augmentation.CropFlip` if ``None``. Use ``albumentations.NoOp()`` for no
             augmentation.
         partition: Assigns each image to a domain; its ``corruption`` if ``None``.
         embedding: Describes a domain by a vector; ``OneHotEmbedding()`` if ``None``.
-        only: Keeps only images with the given values of some attributes.
+        keep_attributes: Keeps only images with the given values of some attributes.
         batch_size: Number of images in a training batch of one process.
         eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
         num_workers: Number of processes that augment images, for each data loader.
@@ -72,13 +72,13 @@ class CorruptedCIFARDataModule(DomainDataModule):
         train_transform: Transform | None = None,
         partition: Partition | None = None,
         embedding: DomainEmbedding | None = None,
-        only: Mapping[str, Sequence[str]] | None = None,
+        keep_attributes: Mapping[str, Sequence[str]] | None = None,
         batch_size: int = 128,
         eval_batch_size: int | None = None,
         num_workers: int = 2,
         seed: int = 0,
     ) -> None:
-        super().__init__(partition, embedding, only, batch_size, eval_batch_size, num_workers, seed)
+        super().__init__(partition, embedding, keep_attributes, batch_size, eval_batch_size, num_workers, seed)
         if not corruptions or len(set(corruptions)) < len(corruptions):
             raise ValueError(f"expected one or more corruptions without duplicates, got {list(corruptions or ())}")
         check_at_least("severity", severity, 1)
@@ -98,7 +98,7 @@ class CorruptedCIFARDataModule(DomainDataModule):
         self._splits.folder()
 
     @override
-    def records(self, split: LabelledSplit) -> list[ImageRecord]:
+    def records(self, split: LabeledSplit) -> list[ImageRecord]:
         """Names, such as ``train-00017 noise``, and ``corruption`` attributes of the images of a split."""
         numbers = self._corruption_numbers(split)
         indices = self._indices(split, numbers)
@@ -121,17 +121,20 @@ class CorruptedCIFARDataModule(DomainDataModule):
             noise = np.random.default_rng([_PART_SEED[part], index])
             row[:] = corrupt(image, self.corruptions[numbers[index]], self.severity, noise)
         transform = self.train_transform if split == "train" else None
-        return LabelledImageDataset(LabelledImages(images, labels), transform, self.domain_lookup(split))
+        return LabeledImageDataset(LabeledImages(images, labels), transform, self.domain_lookup(split))
 
-    def _indices(self, split: LabelledSplit, numbers: Int64[np.ndarray, " part"]) -> Int64[np.ndarray, " images"]:
+    def _indices(self, split: LabeledSplit, numbers: Int64[np.ndarray, " part"]) -> Int64[np.ndarray, " images"]:
         is_wanted = np.array([self.is_wanted({"corruption": name}) for name in self.corruptions])
         indices = self._splits.indices(split)
         wanted = indices[is_wanted[numbers[indices]]]
         if not len(wanted):
-            raise ValueError(f"expected images in the {split} split, got none of {len(indices)} with only={self.only}")
+            raise ValueError(
+                f"expected images in the {split} split, got none of {len(indices)} with "
+                f"keep_attributes={self.keep_attributes}"
+            )
         return wanted
 
-    def _corruption_numbers(self, split: LabelledSplit) -> Int64[np.ndarray, " part"]:
+    def _corruption_numbers(self, split: LabeledSplit) -> Int64[np.ndarray, " part"]:
         """Index of the corruption of each image in the part of the archive that a split belongs to."""
         labels = self._splits.read(self._splits.part_of(split)).labels
         turn = np.empty_like(labels)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 from typing_extensions import override
 
-from lightning_edge.contracts import DetectionBatch, LabelledSplit
+from lightning_edge.contracts import DetectionBatch, LabeledSplit
 from lightning_edge.data.base import Split
 from lightning_edge.data.classes import check_class_names
 from lightning_edge.data.domains.embeddings import DomainEmbedding
@@ -34,7 +34,7 @@ _IN_PIXELS = ("boxes_xyxy", "ignored_xyxy", "scale")
 _NUM_CHECKED = 3
 
 
-class LabelledImage(NamedTuple):
+class LabeledImage(NamedTuple):
     """An image file and its boxes.
 
     Boxes are given by pixel edges in the image as it is stored, whatever its EXIF orientation. They may reach beyond
@@ -62,7 +62,7 @@ class DetectionDataModule(DomainDataModule):
             ``albumentations.NoOp()`` for no augmentation. ``scale`` in a batch remains that of the letterbox.
         partition: Assigns each image to a domain.
         embedding: Describes a domain by a vector.
-        only: Keeps only images with the given values of some attributes.
+        keep_attributes: Keeps only images with the given values of some attributes.
         batch_size: Number of images in a training batch of one process.
         eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
         num_workers: Number of processes that read images, for each data loader.
@@ -85,13 +85,13 @@ class DetectionDataModule(DomainDataModule):
         train_transform: Transform | None = None,
         partition: Partition | None = None,
         embedding: DomainEmbedding | None = None,
-        only: Mapping[str, Sequence[str]] | None = None,
+        keep_attributes: Mapping[str, Sequence[str]] | None = None,
         batch_size: int = 8,
         eval_batch_size: int | None = None,
         num_workers: int = 2,
         seed: int = 0,
     ) -> None:
-        super().__init__(partition, embedding, only, batch_size, eval_batch_size, num_workers, seed)
+        super().__init__(partition, embedding, keep_attributes, batch_size, eval_batch_size, num_workers, seed)
         if min(input_size) < 1:
             raise ValueError(f"expected input_size of at least 1 x 1, got {input_size}")
         if input_size[0] * input_size[1] > MAX_PIXELS:
@@ -100,22 +100,22 @@ class DetectionDataModule(DomainDataModule):
         self.train_transform = DetectionAugmentation(*input_size) if train_transform is None else train_transform
 
     @abstractmethod
-    def labelled_images(self, split: LabelledSplit) -> Sequence[LabelledImage]:
+    def labeled_images(self, split: LabeledSplit) -> Sequence[LabeledImage]:
         """The images of a split, always in the same order. Raises ``FileNotFoundError`` if files are missing."""
 
     @override
-    def records(self, split: LabelledSplit) -> list[ImageRecord]:
+    def records(self, split: LabeledSplit) -> list[ImageRecord]:
         """Names and attributes of the images of a split."""
-        return [image.record for image in self.labelled_images(split)]
+        return [image.record for image in self.labeled_images(split)]
 
     @override
     def make_dataset(self, split: Split) -> Dataset[Any]:
         """Index a split, read its first few images, and warn of boxes that reach beyond the image."""
         assert split != "predict"
         check_class_names(self.num_classes, self.class_names, getattr(self, "palette", None))
-        images = self.labelled_images(split)
+        images = self.labeled_images(split)
         if not images:
-            raise ValueError(f"expected labelled_images({split!r}) of {type(self).__name__} to return images, got none")
+            raise ValueError(f"expected labeled_images({split!r}) of {type(self).__name__} to return images, got none")
         first, *_ = [read_image(image.path) for image in images[:_NUM_CHECKED]]
         _warn_of_boxes_beyond(images, first.shape[0], first.shape[1])
         return _DetectionDataset(
@@ -140,7 +140,7 @@ class DetectionDataModule(DomainDataModule):
 class _DetectionDataset(Dataset[dict[str, Tensor]]):
     def __init__(
         self,
-        images: Sequence[LabelledImage],
+        images: Sequence[LabeledImage],
         domains: DomainLookup,
         input_size: tuple[int, int],
         transform: Transform,
@@ -209,7 +209,7 @@ def _corner(height: int, width: int) -> Float32[np.ndarray, " 4"]:
     return np.array([width, height, width, height], np.float32)
 
 
-def _warn_of_boxes_beyond(images: Sequence[LabelledImage], height: int, width: int) -> None:
+def _warn_of_boxes_beyond(images: Sequence[LabeledImage], height: int, width: int) -> None:
     first, num_beyond, num_outside = None, 0, 0
     for image in images:
         boxes = np.concatenate([image.boxes_xyxy, image.ignored_xyxy])

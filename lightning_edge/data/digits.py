@@ -14,14 +14,14 @@ from jaxtyping import Int64, UInt8
 from torch.utils.data import Dataset
 from typing_extensions import override
 
-from lightning_edge.contracts import ClassificationBatch, LabelledSplit
+from lightning_edge.contracts import ClassificationBatch, LabeledSplit
 from lightning_edge.data.base import Split
 from lightning_edge.data.domains.embeddings import DomainEmbedding
 from lightning_edge.data.domains.module import DomainDataModule
 from lightning_edge.data.domains.partitions import ImageRecord, Partition, Vocabulary
 from lightning_edge.data.formats.digits import NUM_CLASSES, Digits, read_mnist, read_mnist_m
 from lightning_edge.data.images.augmentation import RandomShift, Transform
-from lightning_edge.data.labelled_images import LabelledImageDataset, LabelledImages
+from lightning_edge.data.labeled_images import LabeledImageDataset, LabeledImages
 from lightning_edge.samples.digits import sample_digits
 from lightning_edge.samples.world.frames import check_at_least, check_pair
 
@@ -56,7 +56,7 @@ class DigitsDataModule(DomainDataModule):
             if ``None``. Use ``albumentations.NoOp()`` for no augmentation.
         partition: Assigns each image to a domain; its ``source`` if ``None``.
         embedding: Describes a domain by a vector; ``OneHotEmbedding()`` if ``None``.
-        only: Keeps only images with the given values of some attributes.
+        keep_attributes: Keeps only images with the given values of some attributes.
         batch_size: Number of images in a training batch of one process.
         eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
         num_workers: Number of processes that augment images, for each data loader.
@@ -79,13 +79,13 @@ class DigitsDataModule(DomainDataModule):
         train_transform: Transform | None = None,
         partition: Partition | None = None,
         embedding: DomainEmbedding | None = None,
-        only: Mapping[str, Sequence[str]] | None = None,
+        keep_attributes: Mapping[str, Sequence[str]] | None = None,
         batch_size: int = 128,
         eval_batch_size: int | None = None,
         num_workers: int = 2,
         seed: int = 0,
     ) -> None:
-        super().__init__(partition, embedding, only, batch_size, eval_batch_size, num_workers, seed)
+        super().__init__(partition, embedding, keep_attributes, batch_size, eval_batch_size, num_workers, seed)
         check_at_least("num_train_per_domain", num_train_per_domain, 1)
         check_pair("num_samples", num_samples)
         self.root = root
@@ -100,7 +100,7 @@ class DigitsDataModule(DomainDataModule):
         self._folder()
 
     @override
-    def records(self, split: LabelledSplit) -> list[ImageRecord]:
+    def records(self, split: LabeledSplit) -> list[ImageRecord]:
         """Names, such as ``t10k-04017 blurred``, and ``source`` attributes of the images of a split."""
         return [
             ImageRecord(f"{_file_of(source, split)}-{number:05d} {source}", {"source": source})
@@ -113,18 +113,18 @@ class DigitsDataModule(DomainDataModule):
         """Create the images of a split."""
         assert split != "predict"
         parts = [self._images(source, split, indices) for source, indices in self._indices(split).items()]
-        images = LabelledImages(*(np.concatenate(values) for values in zip(*parts, strict=True)))
-        return LabelledImageDataset(
+        images = LabeledImages(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+        return LabeledImageDataset(
             images, self.train_transform if split == "train" else None, self.domain_lookup(split)
         )
 
-    def _indices(self, split: LabelledSplit) -> Mapping[str, Int64[np.ndarray, " images"]]:
+    def _indices(self, split: LabeledSplit) -> Mapping[str, Int64[np.ndarray, " images"]]:
         """Indices of the images of each domain in their file."""
         wanted = [source for source in self.vocabulary["source"] if self.is_wanted({"source": source})]
         if not wanted:
-            raise ValueError(f"expected images, got none with only={self.only}")
+            raise ValueError(f"expected images, got none with keep_attributes={self.keep_attributes}")
         archive = self._read()
-        num_colored, num_plain = len(archive.coloured.labels), len(archive.train.labels)
+        num_colored, num_plain = len(archive.colored.labels), len(archive.train.labels)
         val_begin, test_begin = num_colored * 8 // 10, num_colored * 9 // 10
         if split == "val":
             return dict.fromkeys(wanted, np.arange(val_begin, test_begin))
@@ -137,12 +137,12 @@ class DigitsDataModule(DomainDataModule):
         chosen = of_plain | {_COLORED: draw.permutation(val_begin)}
         return {source: chosen[source][:count] for source in wanted}
 
-    def _images(self, source: str, split: LabelledSplit, indices: Int64[np.ndarray, " images"]) -> LabelledImages:
+    def _images(self, source: str, split: LabeledSplit, indices: Int64[np.ndarray, " images"]) -> LabeledImages:
         archive = self._read()
         if source == _COLORED:
-            return archive.coloured.at(indices)
+            return archive.colored.at(indices)
         digits = archive.train if split == "train" else archive.t10k
-        return LabelledImages(_in_domain(source, digits.images[indices]), digits.labels[indices])
+        return LabeledImages(_in_domain(source, digits.images[indices]), digits.labels[indices])
 
     def _read(self) -> "_Archive":
         if self._archive is None:
@@ -156,29 +156,29 @@ class DigitsDataModule(DomainDataModule):
 class _Archive(NamedTuple):
     train: Digits
     t10k: Digits
-    coloured: LabelledImages
+    colored: LabeledImages
 
 
 def _read_archive(root: Path) -> _Archive:
     train, t10k = read_mnist(root / "mnist", "train"), read_mnist(root / "mnist", "t10k")
-    coloured = read_mnist_m(root / "mnist_m")
+    colored = read_mnist_m(root / "mnist_m")
     if len(train.labels) < len(_MADE_OF_MNIST):
         raise ValueError(
             f"{root / 'mnist'}: expected {len(_MADE_OF_MNIST)} training images or more, to split them among "
             f"the domains {_MADE_OF_MNIST}, got {len(train.labels)}"
         )
-    if len(coloured.labels) < 10:
-        raise ValueError(f"{root / 'mnist_m'}: expected ten images or more, to split them, got {len(coloured.labels)}")
+    if len(colored.labels) < 10:
+        raise ValueError(f"{root / 'mnist_m'}: expected ten images or more, to split them, got {len(colored.labels)}")
     # training and evaluation would overlap if the images had another order
-    if not np.array_equal(coloured.labels, t10k.labels[: len(coloured.labels)]):
+    if not np.array_equal(colored.labels, t10k.labels[: len(colored.labels)]):
         raise ValueError(
             f"{root / 'mnist_m'}: expected image k to be image k of MNIST's t10k, got other classes than in "
             f"{root / 'mnist'}"
         )
-    return _Archive(train, t10k, coloured)
+    return _Archive(train, t10k, colored)
 
 
-def _file_of(source: str, split: LabelledSplit) -> str:
+def _file_of(source: str, split: LabeledSplit) -> str:
     return "train" if split == "train" and source != _COLORED else "t10k"
 
 

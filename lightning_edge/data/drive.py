@@ -8,14 +8,14 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lightning_edge.data.cityscapes import CityscapesDataModule
-from lightning_edge.data.formats.bdd100k import LabelledFrame, labelled_frame
+from lightning_edge.data.formats.bdd100k import LabeledFrame, labeled_frame
 from lightning_edge.samples.bdd100k import LIGHT_AND_WEATHER
 from lightning_edge.samples.bdd100k_labels import box_labels
 from lightning_edge.samples.world.camera import bdd100k_camera
 from lightning_edge.samples.world.frames import MIN_SIZE_PX, Frame, check_at_least, render_snippet
 
 
-def labelled_drive(
+def labeled_drive(
     world_seed: int, num_frames: int, height: int = 128, width: int = 256, domain: str = "day"
 ) -> Iterator[tuple[Float[Tensor, "3 height width"], Int64[Tensor, "height width"]]]:
     """Yield the frames of one drive at 17 Hz, in [0, 1], each with a mask of the 19 classes of Cityscapes.
@@ -36,7 +36,7 @@ def labelled_drive(
 
 def boxed_drive(
     world_seed: int, num_frames: int, height: int = 144, width: int = 256, domain: str = "day"
-) -> Iterator[tuple[Float[Tensor, "3 height width"], LabelledFrame]]:
+) -> Iterator[tuple[Float[Tensor, "3 height width"], LabeledFrame]]:
     """Yield the frames of one drive at 17 Hz, in [0, 1], as the camera of BDD100K sees them, with boxes and attributes.
 
     Args:
@@ -59,12 +59,12 @@ def boxed_drive(
 
 def _boxed(
     frames: Iterator[Frame], world_seed: int, domain: str
-) -> Iterator[tuple[Float[Tensor, "3 height width"], LabelledFrame]]:
+) -> Iterator[tuple[Float[Tensor, "3 height width"], LabeledFrame]]:
     time_of_day, weather = LIGHT_AND_WEATHER[domain]
     attributes = {"timeofday": time_of_day, "weather": weather, "scene": "city street"}
     for number, frame in enumerate(frames):
         labels = {"name": f"{world_seed}_{number:06d}", "attributes": attributes, "labels": box_labels(frame)}
-        yield _to_image(frame.image), labelled_frame(labels)
+        yield _to_image(frame.image), labeled_frame(labels)
 
 
 def _to_image(image: np.ndarray) -> Tensor:

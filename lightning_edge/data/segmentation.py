@@ -29,7 +29,7 @@ _MAX_HEADERS = 1000
 """Number of evaluation images whose sizes are compared in ``setup``. Other sizes are compared in each batch."""
 
 
-class LabelledClip(NamedTuple):
+class LabeledClip(NamedTuple):
     """Consecutive frames, oldest first, and the mask of the last one. A single image is a clip of one frame."""
 
     frames: tuple[Path, ...]
@@ -70,7 +70,7 @@ class SegmentationDataModule(EdgeDataModule):
         self.train_transform = train_transform
 
     @abstractmethod
-    def clips(self, split: Split) -> list[LabelledClip]:
+    def clips(self, split: Split) -> list[LabeledClip]:
         """Index a split, in a fixed order. Raises ``FileNotFoundError`` if files are missing."""
 
     def make_dataset(self, split: Split) -> Dataset[Any]:
@@ -80,18 +80,18 @@ class SegmentationDataModule(EdgeDataModule):
         clips = self.clips(split)
         self.check_clips(clips, split)
         height, width = _check_first(clips, self.label_table)
-        _check_labelled(clips, self.label_table, split)
+        _check_labeled(clips, self.label_table, split)
         if split != "train" and (self.eval_batch_size or self.batch_size) > 1:
             _check_one_size(clips, split)
         transform = StreetAugmentation(height, width) if self.train_transform is None else self.train_transform
         return self._make_dataset(clips, transform)
 
-    def check_clips(self, clips: list[LabelledClip], split: Split) -> None:
+    def check_clips(self, clips: list[LabeledClip], split: Split) -> None:
         """Raise a ``ValueError`` if there are no clips."""
         if not clips:
             raise ValueError(f"expected clips({split!r}) of {type(self).__name__} to return clips, got none")
 
-    def _make_dataset(self, clips: list[LabelledClip], transform: Transform) -> Dataset[Any]:
+    def _make_dataset(self, clips: list[LabeledClip], transform: Transform) -> Dataset[Any]:
         return _ImageDataset(clips, self.label_table, transform)
 
 
@@ -141,7 +141,7 @@ class SegmentationVideoDataModule(SegmentationDataModule):
             return 1 + self.max_distance
         return 1 + max(self.train_distances) if self.train_motion is None else 1
 
-    def check_clips(self, clips: list[LabelledClip], split: Split) -> None:
+    def check_clips(self, clips: list[LabeledClip], split: Split) -> None:
         """Raise a ``ValueError`` if there are no clips or one is too short."""
         super().check_clips(clips, split)
         shortest = min(clips, key=lambda clip: len(clip.frames))
@@ -153,12 +153,12 @@ class SegmentationVideoDataModule(SegmentationDataModule):
                 "max_interval of the method), or use longer clips"
             )
 
-    def _make_dataset(self, clips: list[LabelledClip], transform: Transform) -> Dataset[Any]:
+    def _make_dataset(self, clips: list[LabeledClip], transform: Transform) -> Dataset[Any]:
         return _ClipDataset(clips, self.label_table, transform, self.train_distances, self.train_motion)
 
 
 class _ImageDataset(Dataset[dict[str, Any]]):
-    def __init__(self, clips: Sequence[LabelledClip], label_table: LabelTable, transform: Transform) -> None:
+    def __init__(self, clips: Sequence[LabeledClip], label_table: LabelTable, transform: Transform) -> None:
         self.clips = clips
         self.label_table = label_table
         self.transform = transform
@@ -178,7 +178,7 @@ class _ImageDataset(Dataset[dict[str, Any]]):
 class _ClipDataset(Dataset[dict[str, Any]]):
     def __init__(
         self,
-        clips: Sequence[LabelledClip],
+        clips: Sequence[LabeledClip],
         label_table: LabelTable,
         transform: Transform,
         train_distances: tuple[int, ...],
@@ -204,7 +204,7 @@ class _ClipDataset(Dataset[dict[str, Any]]):
         tensors = {"frames": _channels_first(sample["images"]), "mask": _to_tensor(sample["mask"])}
         return tensors | {FILE: str(clip.frames[-1])}
 
-    def _training_clip(self, clip: LabelledClip, distance: int, seed: int) -> dict[str, np.ndarray]:
+    def _training_clip(self, clip: LabeledClip, distance: int, seed: int) -> dict[str, np.ndarray]:
         if self.train_motion is None:
             return _read_clip(clip._replace(frames=clip.frames[-1 - distance :]), self.label_table)
         still = _read_last(clip, self.label_table)
@@ -212,19 +212,19 @@ class _ClipDataset(Dataset[dict[str, Any]]):
         return {"images": images, "mask": mask}
 
 
-def _read_clip(clip: LabelledClip, label_table: LabelTable) -> dict[str, np.ndarray]:
+def _read_clip(clip: LabeledClip, label_table: LabelTable) -> dict[str, np.ndarray]:
     last = _read_last(clip, label_table)
     frames = [*(read_image(path) for path in clip.frames[:-1]), last["image"]]
     return {"images": _stack(frames, clip), "mask": last["mask"]}
 
 
-def _read_last(clip: LabelledClip, label_table: LabelTable) -> dict[str, np.ndarray]:
+def _read_last(clip: LabeledClip, label_table: LabelTable) -> dict[str, np.ndarray]:
     image, mask = read_image(clip.frames[-1]), read_mask(clip.mask, label_table)
     check_same_size(image, mask, clip.frames[-1], clip.mask)
     return {"image": image, "mask": mask}
 
 
-def _stack(frames: list[np.ndarray], clip: LabelledClip) -> np.ndarray:
+def _stack(frames: list[np.ndarray], clip: LabeledClip) -> np.ndarray:
     for frame, path in zip(frames, clip.frames, strict=True):
         if frame.shape != frames[-1].shape:
             raise ValueError(
@@ -243,12 +243,12 @@ def _to_tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
-def _check_first(clips: list[LabelledClip], label_table: LabelTable) -> tuple[int, int]:
+def _check_first(clips: list[LabeledClip], label_table: LabelTable) -> tuple[int, int]:
     masks = [_read_last(clip, label_table)["mask"] for clip in clips[:_NUM_CHECKED]]
     return masks[0].shape[0], masks[0].shape[1]
 
 
-def _check_labelled(clips: list[LabelledClip], label_table: LabelTable, split: Split) -> None:
+def _check_labeled(clips: list[LabeledClip], label_table: LabelTable, split: Split) -> None:
     """Raise a ``ValueError`` if no mask has a labeled pixel. If there are too many masks to read all, only warn."""
     some = [clips[index].mask for index in evenly_spaced(len(clips), _MAX_MASKS)]
     if any((read_mask(path, label_table) != IGNORE_INDEX).any() for path in some):
@@ -262,7 +262,7 @@ def _check_labelled(clips: list[LabelledClip], label_table: LabelTable, split: S
     warnings.warn(message, stacklevel=4)
 
 
-def _check_one_size(clips: list[LabelledClip], split: Split) -> None:
+def _check_one_size(clips: list[LabeledClip], split: Split) -> None:
     first, *others = [clips[index].frames[-1] for index in evenly_spaced(len(clips), _MAX_HEADERS)]
     size = stored_size(first)
     for path in others:

@@ -29,10 +29,10 @@ PROPAGATING_NETS = ("accel", "dff", "copy")
 class Accel(EvaluatedMethod):
     """Two-stage training of Accel (arXiv:1807.06667) in one fit, and its evaluation against baselines.
 
-    In the first stage, both branches learn from the labeled frame alone. After ``branch_share`` of the training, the
-    second stage starts. Its loss is that of the fused logits, whose gradient flows through the chain of warps to the
-    key frame; the branches also keep a share of their own losses. The stage depends only on the step, so a resumed run
-    continues in the correct stage.
+    In the first stage, both branches learn from the labeled frame alone. After ``branch_stage_fraction`` of the
+    training, the second stage starts. Its loss is that of the fused logits, whose gradient flows through the chain of
+    warps to the key frame; the branches also keep a share of their own losses. The stage depends only on the step, so a
+    resumed run continues in the correct stage.
 
     Evaluation propagates features through every clip from a key frame at each distance. It logs the mean IoU in [0, 1]
     at key-frame ``interval`` under ``{val,test}/``: ``miou`` is that of Accel over all frames. ``<net>_miou``,
@@ -50,7 +50,7 @@ class Accel(EvaluatedMethod):
         optimizer: Function that makes the optimizer from the parameters.
         schedule: Function that maps the completed share of training to a factor of the learning rate. ``None`` means
             ``PolynomialDecay()``.
-        branch_share: Share of the training that belongs to the first stage, in [0, 1].
+        branch_stage_fraction: Share of the training that belongs to the first stage, in [0, 1].
         train_branches_jointly: Whether the branches and the flow continue to learn in the second stage. The released
             code trains only the fusion.
         fusion_lr_scale: Factor of the learning rate of the fusion, which learns only in the second stage. The released
@@ -76,7 +76,7 @@ class Accel(EvaluatedMethod):
         net: AccelNet,
         optimizer: OptimizerCallable = AdamW,
         schedule: Schedule | None = None,
-        branch_share: float = 0.75,
+        branch_stage_fraction: float = 0.75,
         train_branches_jointly: bool = True,
         fusion_lr_scale: float = 10.0,
         branch_weight: float = 0.5,
@@ -95,11 +95,11 @@ class Accel(EvaluatedMethod):
             raise ValueError(f"expected interval within 1 and max_interval ({max_interval}), got {interval}")
         if distillation_weight > 0 and net.update is None:
             raise ValueError(f"expected distillation_weight of 0 without an update branch, got {distillation_weight}")
-        if not 0 <= branch_share <= 1:
-            raise ValueError(f"expected branch_share within [0, 1], got {branch_share}")
+        if not 0 <= branch_stage_fraction <= 1:
+            raise ValueError(f"expected branch_stage_fraction within [0, 1], got {branch_stage_fraction}")
         self.net = net
         self.num_classes = net.num_classes
-        self.branch_share = branch_share
+        self.branch_stage_fraction = branch_stage_fraction
         self.train_branches_jointly = train_branches_jointly
         self.fusion_lr_scale = fusion_lr_scale
         self.branch_weight = branch_weight
@@ -123,7 +123,7 @@ class Accel(EvaluatedMethod):
             raise ValueError(
                 f"expected data with max_distance of at least max_interval - 1 ({self.max_interval - 1}), got {longest}"
             )
-        if stage == "fit" and distances is not None and min(distances) < 1 and self.branch_share < 1:
+        if stage == "fit" and distances is not None and min(distances) < 1 and self.branch_stage_fraction < 1:
             raise ValueError(f"expected data with train_distances of at least 1, got {distances}")
 
     def forward(
@@ -135,7 +135,7 @@ class Accel(EvaluatedMethod):
     @property
     def is_branch_stage(self) -> bool:
         """Whether training is in its first stage, in which the branches learn from single frames."""
-        return self.progress < self.branch_share
+        return self.progress < self.branch_stage_fraction
 
     @property
     def frozen_modules(self) -> list[nn.Module]:

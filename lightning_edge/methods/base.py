@@ -21,6 +21,7 @@ from lightning_edge.contracts import input_key, serves_as
 from lightning_edge.methods.batch_kind import check_kind
 from lightning_edge.methods.schedules import PolynomialDecay, Schedule, check_rate, update_learning_rates
 from lightning_edge.model_description import check_description
+from lightning_edge.renamed import with_new_arguments
 
 OptimizerCallable = Callable[[Iterable], Optimizer]
 """Function that makes an optimizer from parameters or groups of them, such as ``torch.optim.AdamW``."""
@@ -127,9 +128,11 @@ class Method(LightningModule, ABC):
         with local_file(checkpoint_path) as path:
             content = read_checkpoint(path, "checkpoint_path", LIGHTNING)
             saved = dict(content.get(cls.CHECKPOINT_HYPER_PARAMS_KEY) or {})
-            used = {name: value for name, value in saved.items() if name not in kwargs and name != "_instantiator"}
-            check_description(used, str(checkpoint_path), {cls.__module__, *trusted_modules})
-            return super().load_from_checkpoint(path, *args, **kwargs)
+            current = with_new_arguments(cls.__name__, saved)
+            described = {name: value for name, value in current.items() if name not in {"_instantiator", *kwargs}}
+            check_description(described, str(checkpoint_path), {cls.__module__, *trusted_modules})
+            changed = {name: value for name, value in described.items() if name not in saved or saved[name] != value}
+            return super().load_from_checkpoint(path, *args, **changed, **kwargs)
 
     @abstractmethod
     def loss(self, batch: Any) -> Tensor:

@@ -15,7 +15,7 @@ class CityscapesLabel(NamedTuple):
     name: str
     label_id: int
     train_id: int
-    colour: tuple[int, int, int]
+    color: tuple[int, int, int]
 
 
 LABELS = (

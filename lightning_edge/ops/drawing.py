@@ -24,7 +24,7 @@ _DARK, _BRIGHT = 60, 110
 _RIM = (220, 220, 220)
 
 
-def colour_mask(
+def color_mask(
     mask: Integer[np.ndarray, "height width"], palette: Palette, ignore_index: int = IGNORE_INDEX
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Paint each pixel in the color of its class and ignored pixels in black.
@@ -36,17 +36,17 @@ def colour_mask(
     used = np.unique(mask[is_class])
     if used.size and not 0 <= used[0] <= used[-1] < len(palette):
         raise ValueError(f"expected classes within 0 and {len(palette) - 1}, got {used[0]} to {used[-1]}")
-    colours = np.array([*palette, (0, 0, 0)], np.uint8)
-    return colours[np.where(is_class, mask, len(palette))]
+    colors = np.array([*palette, (0, 0, 0)], np.uint8)
+    return colors[np.where(is_class, mask, len(palette))]
 
 
 def overlay(
     image: UInt8[np.ndarray, "height width 3"],
-    colours: UInt8[np.ndarray, "height width 3"],
+    colors: UInt8[np.ndarray, "height width 3"],
     opacity: float = 0.6,
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Lay colors over an image; opacity 0 shows the image alone, 1 the colors alone."""
-    return np.rint((1 - opacity) * image + opacity * colours).astype(np.uint8)
+    return np.rint((1 - opacity) * image + opacity * colors).astype(np.uint8)
 
 
 def draw_boxes(
@@ -91,15 +91,15 @@ def draw_boxes(
             _write_name(drawn, text, place, palette[labels[index]])
             taken.append(place)
     for index in order:  # boxes are drawn over the names, which would hide small boxes
-        corners, colour = (top_left[index].tolist(), bottom_right[index].tolist()), palette[labels[index]]
-        if thickness > 1 and _brightness(colour) < _DARK:
+        corners, color = (top_left[index].tolist(), bottom_right[index].tolist()), palette[labels[index]]
+        if thickness > 1 and _brightness(color) < _DARK:
             cv2.rectangle(drawn, *corners, _RIM, thickness + 2)
-        cv2.rectangle(drawn, *corners, colour, thickness)
+        cv2.rectangle(drawn, *corners, color, thickness)
     return drawn
 
 
-def _brightness(colour: tuple[int, int, int]) -> float:
-    red, green, blue = colour
+def _brightness(color: tuple[int, int, int]) -> float:
+    red, green, blue = color
     return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
@@ -132,12 +132,12 @@ def _overlap(one: _Box, other: _Box) -> bool:
 
 
 def _write_name(
-    image: UInt8[np.ndarray, "height width 3"], text: str, place: _Box, colour: tuple[int, int, int]
+    image: UInt8[np.ndarray, "height width 3"], text: str, place: _Box, color: tuple[int, int, int]
 ) -> None:
     """Write a name on a background of the given color."""
     left, top, right, bottom = place
-    cv2.rectangle(image, (left, top), (right - 1, bottom - 1), colour, cv2.FILLED)
-    ink = (0, 0, 0) if _brightness(colour) > _BRIGHT else (255, 255, 255)
+    cv2.rectangle(image, (left, top), (right - 1, bottom - 1), color, cv2.FILLED)
+    ink = (0, 0, 0) if _brightness(color) > _BRIGHT else (255, 255, 255)
     at = (left + _NAME_MARGIN_PX, bottom - _NAME_MARGIN_PX - 1)
     cv2.putText(image, text, at, _FONT, _NAME_SCALE, ink, 1, cv2.LINE_AA)
 

@@ -1,5 +1,6 @@
 """Sample data in the layout of Cityscapes, including video snippets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lightning_edge.samples.cache import make_once
-from lightning_edge.samples.world.domains import domain_named
+from lightning_edge.samples.world.domains import DOMAINS, domain_named
 from lightning_edge.samples.world.frames import MIN_SIZE_PX, WORLD_VERSION, check_at_least, render_snippet
 from lightning_edge.samples.world.labels import palette
 from lightning_edge.samples.writing import run_jobs, write_map, write_rgb
@@ -28,6 +29,7 @@ class _Snippet:
     sequence: int
     frame0: int
     world_seed: int
+    domain: str
 
 
 def sample_cityscapes(
@@ -35,7 +37,7 @@ def sample_cityscapes(
     num_val: int = 40,
     height: int = 128,
     width: int = 256,
-    domain: str = "day",
+    domains: Sequence[str] = ("day",),
     seed: int = 0,
     sequences: bool = True,
 ) -> Path:
@@ -50,30 +52,34 @@ def sample_cityscapes(
         num_val: Number of validation snippets.
         height: Height of an image, in pixels.
         width: Width of an image, in pixels.
-        domain: Name of the light and weather conditions, one of ``lightning_edge.samples.world.domains.DOMAINS``.
+        domains: Names of light and weather conditions from ``lightning_edge.samples.world.domains.DOMAINS``, which the
+            snippets of a split have in turn.
         seed: Seed of the worlds.
         sequences: Whether to write the snippets too.
 
     Raises:
         ValueError: An argument is out of range.
     """
-    domain_named(domain)
+    if not domains:
+        raise ValueError(f"expected domains among {list(DOMAINS)}, got none")
+    for domain in domains:
+        domain_named(domain)
     limits = {"num_train": (num_train, 1), "num_val": (num_val, 1), "height": (height, MIN_SIZE_PX),
               "width": (width, MIN_SIZE_PX), "seed": (seed, 0)}  # fmt: skip
     for name, (value, least) in limits.items():
         check_at_least(name, value, least)
-    arguments = {"num_train": num_train, "num_val": num_val, "height": height, "width": width, "domain": domain,
-                 "seed": seed, "sequences": sequences}  # fmt: skip
-    jobs = [*_snippets("train", num_train, seed), *_snippets("val", num_val, seed)]
+    arguments = {"num_train": num_train, "num_val": num_val, "height": height, "width": width,
+                 "domains": list(domains), "seed": seed, "sequences": sequences}  # fmt: skip
+    jobs = [*_snippets("train", num_train, domains, seed), *_snippets("val", num_val, domains, seed)]
 
     def write(root: Path) -> None:
-        work = partial(_write_snippet, root=root, height=height, width=width, domain=domain, sequences=sequences)
+        work = partial(_write_snippet, root=root, height=height, width=width, sequences=sequences)
         run_jobs(work, jobs, "cityscapes sample")
 
     return make_once("cityscapes", WORLD_VERSION, arguments, write)
 
 
-def _snippets(split: str, count: int, seed: int) -> list[_Snippet]:
+def _snippets(split: str, count: int, domains: Sequence[str], seed: int) -> list[_Snippet]:
     """Snippets, distributed over the cities. Their worlds depend only on the seed, the split and the index."""
     cities = CITIES[split]
     made = []
@@ -82,14 +88,16 @@ def _snippets(split: str, count: int, seed: int) -> list[_Snippet]:
         world_seed = int(state.generate_state(1)[0])
         # as in the real data, the first snippet of every other city does not start at frame 0
         frame0 = 0 if number % len(cities) == 0 else 30 * (number // len(cities)) + 7
-        made.append(_Snippet(split, cities[number % len(cities)], number // len(cities), frame0, world_seed))
+        city, domain = cities[number % len(cities)], domains[number % len(domains)]
+        made.append(_Snippet(split, city, number // len(cities), frame0, world_seed, domain))
     return made
 
 
-def _write_snippet(snippet: _Snippet, root: Path, height: int, width: int, domain: str, sequences: bool) -> None:
+def _write_snippet(snippet: _Snippet, root: Path, height: int, width: int, sequences: bool) -> None:
     count = SNIPPET_FRAMES if sequences else LABELLED_FRAME + 1
     folder = Path(snippet.split) / snippet.city
-    for index, frame in enumerate(render_snippet(snippet.world_seed, count, height=height, width=width, domain=domain)):
+    frames = render_snippet(snippet.world_seed, count, height=height, width=width, domain=snippet.domain)
+    for index, frame in enumerate(frames):
         stem = f"{snippet.city}_{snippet.sequence:06d}_{snippet.frame0 + index:06d}"
         if sequences:
             write_rgb(root / "leftImg8bit_sequence" / folder / f"{stem}_leftImg8bit.png", frame.image)

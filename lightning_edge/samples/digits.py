@@ -15,7 +15,7 @@ from lightning_edge.samples.writing import write_rgb
 
 DIGITS_VERSION = 1
 """Version of the images. It is increased when they change, which invalidates numbers that were measured on them."""
-COLOURED_SIZE_PX = 32
+COLORED_SIZE_PX = 32
 NUM_CLASSES = 10
 
 
@@ -72,7 +72,7 @@ def _on_a_patch(digit: np.ndarray, rng: np.random.Generator) -> UInt8[np.ndarray
 
     As in the files of MNIST-M, every pixel that is not black belongs completely to the digit.
     """
-    mask = np.pad(digit, (COLOURED_SIZE_PX - SIZE_PX) // 2) > 0
+    mask = np.pad(digit, (COLORED_SIZE_PX - SIZE_PX) // 2) > 0
     patch = _patch(rng)
     return np.where(mask[..., None], 255 - patch, patch)
 
@@ -82,11 +82,11 @@ def _patch(rng: np.random.Generator) -> UInt8[np.ndarray, "32 32 3"]:
 
     As in natural images, amplitudes fall with frequency (Field, 1987), and light varies more than color.
     """
-    patch = np.full((COLOURED_SIZE_PX, COLOURED_SIZE_PX, 3), rng.uniform(30, 225) + rng.normal(0, 30, 3), np.float32)
+    patch = np.full((COLORED_SIZE_PX, COLORED_SIZE_PX, 3), rng.uniform(30, 225) + rng.normal(0, 30, 3), np.float32)
     strength = rng.uniform(10, 60)
     for num_blotches in (2, 4, 8, 16, 32):
         light = rng.normal(0, 1, (num_blotches, num_blotches, 1))
-        colour = rng.normal(0, 0.3, (num_blotches, num_blotches, 3))
-        blotches = cv2.resize((light + colour).astype(np.float32), patch.shape[:2], interpolation=cv2.INTER_CUBIC)
+        color = rng.normal(0, 0.3, (num_blotches, num_blotches, 3))
+        blotches = cv2.resize((light + color).astype(np.float32), patch.shape[:2], interpolation=cv2.INTER_CUBIC)
         patch = patch + blotches * strength * (2 / num_blotches) ** 0.5
     return np.rint(np.clip(patch, 0, 255)).astype(np.uint8)

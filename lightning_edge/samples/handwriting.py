@@ -27,10 +27,10 @@ def _line(*points: tuple[float, float]) -> _Stroke:
     return np.stack([np.interp(steps, np.arange(len(points)), axis) for axis in corners.T], 1)
 
 
-def _arc(centre: tuple[float, float], radius: tuple[float, float], begin_deg: float, end_deg: float) -> _Stroke:
+def _arc(center: tuple[float, float], radius: tuple[float, float], begin_deg: float, end_deg: float) -> _Stroke:
     """Part of an ellipse; 0 is at its right, and 90 at its bottom."""
     angle = np.radians(np.linspace(begin_deg, end_deg, 30))
-    return np.stack([centre[0] + radius[0] * np.cos(angle), centre[1] + radius[1] * np.sin(angle)], 1)
+    return np.stack([center[0] + radius[0] * np.cos(angle), center[1] + radius[1] * np.sin(angle)], 1)
 
 
 _WAYS: tuple[tuple[list[_Stroke], ...], ...] = (

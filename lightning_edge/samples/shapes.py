@@ -23,9 +23,9 @@ _Outline = list[np.ndarray]
 _Coordinates = Float[np.ndarray, "height width"]
 
 
-def _circle(radius: float, centre: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
+def _circle(radius: float, center: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    return np.stack([centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle)], 1)
+    return np.stack([center[0] + radius * np.cos(angle), center[1] + radius * np.sin(angle)], 1)
 
 
 def _crescent() -> np.ndarray:
@@ -90,7 +90,7 @@ def draw_shape(
         pattern: One of ``PATTERN_NAMES``; a random one if ``None``.
         rng: Random generator of everything else.
     """
-    ground, thing = _colours(rng)
+    ground, thing = _colors(rng)
     behind = _paint(str(rng.choice(_BACKGROUNDS)), ground, rng)
     before = _paint(pattern or str(rng.choice(PATTERN_NAMES)), thing, rng)
     mask = _mask(_OUTLINES[outline], rng)[..., None]
@@ -100,23 +100,23 @@ def draw_shape(
     return np.rint(np.clip(_photograph(image, rng), 0, 255)).astype(np.uint8)
 
 
-def _colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _colors(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Two colors of the background and two of the object, which is brighter in most images."""
     sign = 1 if rng.random() < 0.85 else -1
     while True:
-        colours = rng.uniform(10, 245, (2, 2, 3))
-        colours[:, 1] = colours[:, 0] + rng.uniform(0.35, 0.8) * (colours[:, 1] - colours[:, 0])
-        ground, thing = colours
+        colors = rng.uniform(10, 245, (2, 2, 3))
+        colors[:, 1] = colors[:, 0] + rng.uniform(0.35, 0.8) * (colors[:, 1] - colors[:, 0])
+        ground, thing = colors
         if sign * (thing.mean() - ground.mean()) > 50:
             return ground, thing
 
 
-def _paint(pattern: str, colours: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _paint(pattern: str, colors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     period, angle = rng.uniform(5, 10) * _OVERSAMPLING, rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[:_GRID_PX, :_GRID_PX] / period
     x, y = x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle)
     share = _PATTERNS[pattern](x + rng.uniform(-3, 3), y + rng.uniform(-3, 3))[..., None]
-    return ((1 - share) * colours[0] + share * colours[1]).astype(np.float32)
+    return ((1 - share) * colors[0] + share * colors[1]).astype(np.float32)
 
 
 def _mask(outline: _Outline, rng: np.random.Generator) -> np.ndarray:
@@ -124,8 +124,8 @@ def _mask(outline: _Outline, rng: np.random.Generator) -> np.ndarray:
     angle, radius = rng.uniform(-0.5, 0.5), rng.uniform(8, 13) * _OVERSAMPLING
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     slant = np.array([[1, rng.uniform(-0.35, 0.35)], [0, rng.uniform(0.7, 1.0)]])
-    centre = _GRID_PX / 2 + rng.uniform(-4, 4, 2) * _OVERSAMPLING
-    corners = [(centre + radius * polygon @ slant @ turn) * 2**_FIXED_POINT_BITS for polygon in outline]
+    center = _GRID_PX / 2 + rng.uniform(-4, 4, 2) * _OVERSAMPLING
+    corners = [(center + radius * polygon @ slant @ turn) * 2**_FIXED_POINT_BITS for polygon in outline]
     mask = np.zeros((_GRID_PX, _GRID_PX), np.uint8)
     cv2.fillPoly(mask, [np.rint(polygon).astype(np.int32) for polygon in corners], 1, shift=_FIXED_POINT_BITS)
     return mask.astype(np.float32)
@@ -135,8 +135,8 @@ def _cross_out(image: np.ndarray, rng: np.random.Generator) -> None:
     """Draw a line over half of the images."""
     for _ in range(rng.integers(2)):
         (x0, y0), (x1, y1) = rng.integers(0, _GRID_PX, (2, 2)).tolist()
-        colour = rng.uniform(0, 255, 3).tolist()
-        cv2.line(image, (x0, y0), (x1, y1), colour, int(rng.integers(1, 3)) * _OVERSAMPLING)
+        color = rng.uniform(0, 255, 3).tolist()
+        cv2.line(image, (x0, y0), (x1, y1), color, int(rng.integers(1, 3)) * _OVERSAMPLING)
 
 
 def _photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -15,6 +15,7 @@ import yaml
 
 from lightning_edge.checkpoints import read_checkpoint
 from lightning_edge.model_description import check_description, named_values
+from lightning_edge.renamed import with_new_arguments
 from recipes._cli.config_files import OPTIONS, is_inline, options_of, read_config
 
 _WORDS = ("best", "last", "hpc")
@@ -62,7 +63,9 @@ def _model_of(checkpoint: Path | None) -> dict[str, Any] | None:
     arguments = dict(content.get("hyper_parameters", {}))
     arguments.pop("_instantiator", None)
     name = arguments.pop("_class_path", None)
-    return None if name is None else {"class_path": name, "init_args": arguments}
+    if name is None:
+        return None
+    return {"class_path": name, "init_args": with_new_arguments(name.rpartition(".")[2], arguments)}
 
 
 def _configured_classes(args: Sequence[str], defaults: Path) -> Iterator[str]:

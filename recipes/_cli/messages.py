@@ -35,6 +35,12 @@ _LISTS = ("tuple", "list", "collections.abc.Iterable")
 _RENAMED = {
     "branch_share": "it is now called 'branch_stage_fraction'",
     "begin_anew": "it is now called 'exclude'",
+    "part": "it is now called 'submodule'",
+    "only": "it is now called 'keep_attributes'",
+    "colour": "it is now called 'color'",
+    "sample_domain": "it is now called 'sample_domains', and takes a list",
+    "num_sample_train": "use num_samples=[TRAIN,EVALUATION]",
+    "num_sample_val": "use num_samples=[TRAIN,EVALUATION]",
     "rules": "it is now called 'lr_rules'",
     "on": "it is now called 'backend'",
     "overrides": "pass the options themselves",
@@ -212,8 +218,8 @@ def _last_class(message: str) -> str:
 
 def _close_or_all(name: str, known: Iterable[str]) -> str:
     """The new name of a renamed argument, the closest known name, or all known names if they are few."""
-    if hint := _RENAMED.get(name.rpartition(".")[2]):
-        return f"; {hint}"
+    if hints := [_RENAMED[part] for part in name.split(".") if part in _RENAMED]:
+        return f"; {hints[0]}"
     known = sorted(known)
     few = f"; it takes {', '.join(known)}" if 0 < len(known) <= 20 else ""
     return did_you_mean(name, known) or few

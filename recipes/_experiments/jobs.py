@@ -83,7 +83,7 @@ def _start(job: Job) -> list[str]:
     if job.command != "fit":
         return [f"--ckpt_path={checkpoint}"]
     warm_start = ["--trainer.callbacks+=callbacks.WarmStart", f"--trainer.callbacks.checkpoint={checkpoint}"]
-    exclude = [f"--trainer.callbacks.begin_anew=[{','.join(job.reinitialized)}]"] if job.reinitialized else []
+    exclude = [f"--trainer.callbacks.exclude=[{','.join(job.reinitialized)}]"] if job.reinitialized else []
     return [*warm_start, *exclude]
 
 

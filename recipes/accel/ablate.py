@@ -13,10 +13,10 @@ _DEARER_UPDATE = ("--model.net.update.encoder=resnet18_half", "--model.net.updat
 _DISTILLED = ("--model.distillation_weight=1",)
 
 VARIANTS = {
-    "branches": ("--model.branch_share=1",),  # each branch on its own, trained for as long
+    "branches": ("--model.branch_stage_fraction=1",),  # each branch on its own, trained for as long
     "scores": (),
     "features": ("--model.net.fuse_features=true",),
-    "by_carried": ("--model.reference_weight=0",),
+    "by_propagated": ("--model.reference_weight=0",),
     "fusion_only": ("--model.train_branches_jointly=false",),
     "one_distance": ("--data.train_distances=[4]",),
     "short_clips": ("--data.train_distances=[1,2,3,4]",),
@@ -49,7 +49,7 @@ def ablate(
         folder: Folder of the runs, with a subfolder for each seed.
         num_seeds: Number of runs of each variant.
         variants: The variants to train. ``branches`` trains each branch on its own. ``scores`` and ``features`` name
-            what is fused. In ``by_carried`` the reference branch learns only from its propagated features, whereas
+            what is fused. In ``by_propagated`` the reference branch learns only from its propagated features, whereas
             ``accel/long.yaml`` adds its loss on the labeled frame. ``fusion_only`` freezes the branches.
             ``one_distance`` trains 4 frames from the key frame. ``short_clips`` trains 1 to 4 frames from it, whereas
             ``accel/long.yaml`` has 1 to 9. ``finer_flow`` has a finer optical flow. ``dearer_update`` has a larger
@@ -81,9 +81,9 @@ def _two_stages(names: Sequence[str], first_epochs: int, second_epochs: int, sec
     runs = {}
     for name in names:
         first = f"first_stage_{name}" if name in FIRST_STAGES else "first_stage"
-        begin = (*_epochs(first_epochs), "--model.branch_share=1", *FIRST_STAGES.get(name, ()))
+        begin = (*_epochs(first_epochs), "--model.branch_stage_fraction=1", *FIRST_STAGES.get(name, ()))
         runs.setdefault(first, Variant(begin))
-        go_on = (*_epochs(second_epochs), "--model.branch_share=0", f"--model.optimizer.lr={second_rate}")
+        go_on = (*_epochs(second_epochs), "--model.branch_stage_fraction=0", f"--model.optimizer.lr={second_rate}")
         # the fusion is not trained in the first stage
         second = Variant((*go_on, *VARIANTS[name]), starts_from=first, reinitialized=("net.fusion",))
         runs[name] = second

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from lightning_edge.analysis.keyframe_policies import PolicyTrial, gain_at_equal_cost, try_policies
 from lightning_edge.checkpoints import with_weights
-from lightning_edge.data import CityscapesDataModule, labelled_drive
+from lightning_edge.data import CityscapesDataModule, labeled_drive
 from lightning_edge.samples.world.frames import standing_share
 from lightning_edge.systems.streaming.keyframes import AdaptiveInterval
 from lightning_edge.timing import Estimate, num_samples_needed
@@ -54,7 +54,7 @@ def keyframes(
     adaptive = {f"adaptive_{interval}": AdaptiveInterval(interval) for interval in intervals}
     fixed = {f"fixed_{interval}": interval for interval in _around(intervals)}
     worlds = _worlds(first_world, num_drives, drive_frames, standing)
-    drives = (labelled_drive(world, drive_frames, *size, domain) for world in worlds)
+    drives = (labeled_drive(world, drive_frames, *size, domain) for world in worlds)
     trials = try_policies(
         with_weights(model, ckpt_path).video_nets()[net],
         adaptive | fixed,

@@ -10,6 +10,6 @@ main = partial(
     commands=(
         "example",
         "sweep",
-        "analyse",
+        "analyze",
     ),
 )

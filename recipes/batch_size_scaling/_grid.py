@@ -27,7 +27,7 @@ class Grid:
             with the fewest steps, out of ``tuned_lrs`` and the rates of the other rules except LARS).
         num_seeds: Number of runs with each setting.
         fractions: Shares of the training data, in (0, 1]. They need a data module with ``train_fraction``.
-        target: Loss that ends a run. ``None`` lets each run use all its examples, and ``analyse`` chooses a target.
+        target: Loss that ends a run. ``None`` lets each run use all its examples, and ``analyze`` chooses a target.
         split: Split of the loss, ``train`` or ``val``.
         max_examples: Length of a run that does not reach the target, in examples.
         base_size: Batch size of the base; ``None`` takes that of the configuration.

@@ -232,7 +232,7 @@ def write_plan(sweep: Sweep, folder: Path) -> None:
         for name in (field.name for field in fields(Sweep) if field.name not in _MAY_GROW):
             value, earlier_value = getattr(sweep, name), getattr(earlier, name)
             if value != earlier_value:
-                hint = "; `analyse --target=...` evaluates its runs at other targets" if name == "target" else ""
+                hint = "; `analyze --target=...` evaluates its runs at other targets" if name == "target" else ""
                 raise ValueError(
                     f"expected {folder} to be empty or to have a sweep with {name} {value!r}, got one with "
                     f"{earlier_value!r}: choose another folder, or delete that one{hint}"

@@ -53,7 +53,7 @@ class SweepResults(NamedTuple):
 
 
 def read_results(folder: Path, target: float | None = None, max_cost: float = 2.0) -> SweepResults:
-    """Read the runs of a sweep and compute its curves; arguments and errors as in ``analyse``."""
+    """Read the runs of a sweep and compute its curves; arguments and errors as in ``analyze``."""
     plan = read_plan(folder)
     if target is not None and plan.target is not None and target < plan.target:
         raise ValueError(f"expected target of at least the loss at which the runs ended ({plan.target}), got {target}")

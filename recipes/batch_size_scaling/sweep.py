@@ -16,7 +16,7 @@ from recipes._experiments.jobs import Backend
 from recipes.batch_size_scaling._grid import Grid
 from recipes.batch_size_scaling._plan import Sweep, base_of, one_of_each_kind, write_plan
 from recipes.batch_size_scaling._progress import run_all
-from recipes.batch_size_scaling.analyse import analyse
+from recipes.batch_size_scaling.analyze import analyze
 
 
 def sweep(
@@ -32,7 +32,7 @@ def sweep(
 
     Learning rates are constant, after a warm-up if the rule has one. A schedule that depends on the length of the
     training would influence the number of steps that is measured. A stopped sweep continues when it is started again,
-    and one with more sizes, rules, seeds or shares of the data reuses the existing runs. At the end, ``analyse`` runs.
+    and one with more sizes, rules, seeds or shares of the data reuses the existing runs. At the end, ``analyze`` runs.
 
     Args:
         recipe: Name of the recipe to train, such as ``shift``.
@@ -49,7 +49,7 @@ def sweep(
     write_plan(plan, folder)
     with _grouped(folder.name):
         run_all(plan, folder, backend, ray_address)
-    return analyse(folder, wandb=wandb)
+    return analyze(folder, wandb=wandb)
 
 
 def plan_sweep(recipe: str, fit_arguments: tuple[str, ...], grid: Grid) -> Sweep:

@@ -202,6 +202,6 @@ def _only(datamodule: Any, split: Split) -> dict[str, str]:
     values = datamodule.partition.values_of_domains(datamodule.vocabulary)
     names = [name for name in counts[0] if name in counts[1]]
     return {
-        key: "--data.only=" + json.dumps({attribute: [value] for attribute, value in values[name].items()})
+        key: "--data.keep_attributes=" + json.dumps({attribute: [value] for attribute, value in values[name].items()})
         for key, name in zip(distinct_keys(names, "domain"), names, strict=True)
     }

@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from lightning_edge.contracts import LabelledSplit
+from lightning_edge.contracts import LabeledSplit
 
 
 def domains(datamodule: Any) -> dict[str, float]:
@@ -34,7 +34,7 @@ def domains(datamodule: Any) -> dict[str, float]:
     return {name: float(counts["train"].get(name, 0)) for name in names}
 
 
-def count_images(datamodule: Any, split: LabelledSplit) -> Mapping[str, int]:
+def count_images(datamodule: Any, split: LabeledSplit) -> Mapping[str, int]:
     """Number of images of each domain, in the order of the domains. Domains without images are left out."""
     datamodule.prepare_data()
     assignment = datamodule.partition.assign(split, datamodule.records(split), datamodule.vocabulary)

@@ -5,12 +5,12 @@ from typing import Any
 
 from rich.console import Console
 
-from lightning_edge.contracts import LabelledSplit
+from lightning_edge.contracts import LabeledSplit
 from lightning_edge.data.domains.features import write_features
 from lightning_edge.nn.encoders.frozen_encoder import FrozenEncoder
 from lightning_edge.systems.streaming.known_domains import features_of
 
-_SPLITS: tuple[LabelledSplit, ...] = ("train", "val", "test")
+_SPLITS: tuple[LabeledSplit, ...] = ("train", "val", "test")
 
 
 def embed(

@@ -12,7 +12,7 @@ from lightning_edge.checkpoints import with_weights
 from lightning_edge.contracts import Detections
 from lightning_edge.data.domains.partitions import ImageRecord
 from lightning_edge.data.drive import boxed_drive
-from lightning_edge.data.formats.bdd100k import LabelledFrame
+from lightning_edge.data.formats.bdd100k import LabeledFrame
 from lightning_edge.methods import Detection
 from lightning_edge.metrics.average_precision import ScoredImage, ap50_by_domain, outer_edges
 from lightning_edge.nn.dynamic.conversion import specialize
@@ -33,7 +33,7 @@ class _Frame(NamedTuple):
     domain: int
     """Index of the known domain that its attributes define."""
     image: Tensor
-    truth: LabelledFrame
+    truth: LabeledFrame
 
 
 def stream(

@@ -12,7 +12,7 @@ from rich.table import Table
 from torch import Tensor
 
 from lightning_edge.contracts import IGNORE_INDEX
-from lightning_edge.data import CamVidDataModule, CityscapesDataModule, labelled_drive
+from lightning_edge.data import CamVidDataModule, CityscapesDataModule, labeled_drive
 from lightning_edge.metrics.keyframe_iou import KeyframeIoU
 from lightning_edge.nn import DISFlow
 from lightning_edge.ops.warp import warp
@@ -36,7 +36,7 @@ def camvid() -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def drive(seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    for frame, mask in labelled_drive(seed, DRIVE_FRAMES):
+    for frame, mask in labeled_drive(seed, DRIVE_FRAMES):
         yield frame[None], mask[None]
 
 

@@ -3,7 +3,7 @@
 ``python -m recipes.ddn compare`` trains one net after another, whose steps are hundreds of kernels too small for a GPU.
 Here the whole step of a net, from the draw of images to AdamW, is recorded once as a CUDA graph, and the graphs of all
 nets replay at once: 24 nets took 270 s for 43 epochs on an H200. Nets, losses, rate and schedule are those of the
-recipe; flip, scale, place and colour are changed as there, by other random numbers and on black in place of grey; the
+recipe; flip, scale, place and color are changed as there, by other random numbers and on black in place of gray; the
 precision is bfloat16 by autocast, and there are 2,000 images for training in place of 600, and 500 for validation.
 
 The figures in the docs are of a script before it was put in order as this one, which has not run on a GPU yet.
@@ -67,7 +67,7 @@ class Split:
 
 
 def load():
-    data = BDD100KDataModule(num_sample_train=NUM_TRAIN, num_sample_val=NUM_VAL, num_workers=0)
+    data = BDD100KDataModule(num_samples=(NUM_TRAIN, NUM_VAL), num_workers=0)
     data.prepare_data()
     encoder = FrozenEncoder.from_timm()
     learned = Split(data, "train", encoder)

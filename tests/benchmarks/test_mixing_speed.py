@@ -115,7 +115,7 @@ def make_batch():
 
 
 def make_step(kind, encoder, batch):
-    """One training step of a detector, without the optimiser."""
+    """One training step of a detector, without the optimizer."""
     image, objects, ignored = batch
     body = CenterDetector(encoder, 10)
     net = {
@@ -184,7 +184,7 @@ def memory_of(kind, encoder):
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_a_specialised_net_is_as_fast_as_the_static_one(encoder, capsys):
+def test_a_specialized_net_is_as_fast_as_the_static_one(encoder, capsys):
     torch.manual_seed(0)
     image = torch.rand(1, 3, HEIGHT, WIDTH, device=DEVICE)
     static = CenterDetector(encoder, 10).eval().to(DEVICE)

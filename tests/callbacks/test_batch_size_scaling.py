@@ -217,7 +217,7 @@ def test_a_second_training_begins_anew(tmp_path):
     assert [row.step for row in second.evaluations] == [row.step for row in first.evaluations]
 
 
-def test_manual_optimisation_is_refused(tmp_path):
+def test_manual_optimization_is_refused(tmp_path):
     module = Line()
     module.automatic_optimization = False
     with pytest.raises(ValueError, match="expected automatic optimization, got Line"):

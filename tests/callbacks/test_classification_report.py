@@ -16,7 +16,7 @@ from wandb_offline import read_offline_run
 
 from callbacks.classification_report import ClassificationReport, _Mistake, draw_report
 
-NAMES = ("dark", "grey", "bright")
+NAMES = ("dark", "gray", "bright")
 
 
 class Brightness(LightningModule):

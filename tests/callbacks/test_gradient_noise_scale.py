@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
-from small_net import Small, fit, labelled, per_example, points
+from small_net import Small, fit, labeled, per_example, points
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from toys import make_trainer
@@ -37,7 +37,7 @@ class Mean(LightningModule):
 
 
 def test_parts_of_one_example_give_the_covariance_of_single_examples(tmp_path):
-    module, dataset = Small(rate=0.0), labelled(24)
+    module, dataset = Small(rate=0.0), labeled(24)
     variance, squared = per_example(module, dataset)
     callback = GradientNoiseScale(every_n_steps=1)
     fit(tmp_path, module, dataset, callback, batch_size=1, accumulate_grad_batches=24)
@@ -75,7 +75,7 @@ def test_a_step_of_fewer_batches_than_asked_for_counts_as_it_is(tmp_path):
     found = []
     for accumulate in (4, 6):
         callback = GradientNoiseScale(every_n_steps=1)
-        fit(tmp_path, Small(rate=0.0), labelled(16), callback, batch_size=4, accumulate_grad_batches=accumulate)
+        fit(tmp_path, Small(rate=0.0), labeled(16), callback, batch_size=4, accumulate_grad_batches=accumulate)
         found.append((callback.variance, callback.squared_gradient))
     assert found[0] == pytest.approx(found[1], rel=1e-5)
 
@@ -85,7 +85,7 @@ class Shared(Small):
 
     def train_dataloader(self):
         batches = torch.arange(32).view(-1, 4)[self.trainer.global_rank :: self.trainer.world_size]
-        return DataLoader(labelled(32), batch_sampler=batches.tolist())
+        return DataLoader(labeled(32), batch_sampler=batches.tolist())
 
 
 def test_two_processes_measure_what_one_measures(tmp_path):
@@ -122,7 +122,7 @@ def test_steps_between_are_left_alone(tmp_path, monkeypatch):
         return gradient_noise(*args)
 
     monkeypatch.setattr("callbacks.gradient_noise_scale.gradient_noise", counted)
-    fit(tmp_path, Small(), labelled(32), GradientNoiseScale(every_n_steps=3), batch_size=4)
+    fit(tmp_path, Small(), labeled(32), GradientNoiseScale(every_n_steps=3), batch_size=4)
     assert count == 3  # steps 0, 3 and 6 of 8
 
 
@@ -137,7 +137,7 @@ def test_every_measurement_reaches_the_logger(tmp_path, arguments):
         max_epochs=2,
         **arguments,
     )
-    dataset = labelled(8 * 4 * arguments.get("accumulate_grad_batches", 1))
+    dataset = labeled(8 * 4 * arguments.get("accumulate_grad_batches", 1))
     trainer.fit(Small(), DataLoader(dataset, batch_size=4))
     with (tmp_path / "version_0/metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -147,11 +147,11 @@ def test_every_measurement_reaches_the_logger(tmp_path, arguments):
 
 def test_averages_go_on_after_a_checkpoint(tmp_path):
     callback = GradientNoiseScale(every_n_steps=1)
-    trainer = fit(tmp_path, Small(), labelled(32), callback, batch_size=8)
+    trainer = fit(tmp_path, Small(), labeled(32), callback, batch_size=8)
     trainer.save_checkpoint(tmp_path / "run.ckpt")
     resumed = GradientNoiseScale(every_n_steps=1)
     other = make_trainer(tmp_path, callbacks=[resumed], limit_val_batches=0, max_epochs=1)
-    other.fit(Small(), DataLoader(labelled(32), batch_size=8), ckpt_path=tmp_path / "run.ckpt")
+    other.fit(Small(), DataLoader(labeled(32), batch_size=8), ckpt_path=tmp_path / "run.ckpt")
     assert not math.isnan(callback.variance)
     assert (resumed.variance, resumed.squared_gradient) == (callback.variance, callback.squared_gradient)
 
@@ -180,19 +180,19 @@ def test_arguments_out_of_range_are_named(arguments, message):
         GradientNoiseScale(**arguments)
 
 
-def test_manual_optimisation_is_refused(tmp_path):
+def test_manual_optimization_is_refused(tmp_path):
     module = Small()
     module.automatic_optimization = False
     with pytest.raises(ValueError, match="expected automatic optimization, got Small"):
         Trainer(accelerator="cpu", logger=False, callbacks=[GradientNoiseScale()], default_root_dir=tmp_path).fit(
-            module, DataLoader(labelled(4), batch_size=2)
+            module, DataLoader(labeled(4), batch_size=2)
         )
 
 
 @pytest.mark.parametrize("arguments", [{"accumulate_grad_batches": 4}, {}], ids=["accumulated", "split"])
 @pytest.mark.parametrize("fused", [False, True])
 def test_a_scaled_loss_gives_the_same_noise(tmp_path, arguments, fused):
-    """Float16 multiplies the loss by 65536, so that small gradients do not vanish; fused optimisers undo it late."""
+    """Float16 multiplies the loss by 65536, so that small gradients do not vanish; fused optimizers undo it late."""
 
     class ByAdam(Small):
         def configure_optimizers(self):
@@ -202,7 +202,7 @@ def test_a_scaled_loss_gives_the_same_noise(tmp_path, arguments, fused):
     scaled = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))
     for plugins in ([], [scaled]):
         callback = GradientNoiseScale(every_n_steps=1)
-        fit(tmp_path, ByAdam(), labelled(32), callback, batch_size=8, plugins=plugins, **arguments)
+        fit(tmp_path, ByAdam(), labeled(32), callback, batch_size=8, plugins=plugins, **arguments)
         found.append((callback.variance, callback.squared_gradient))
     assert found[1] == pytest.approx(found[0], rel=0.02)
 
@@ -217,7 +217,7 @@ def test_sharded_gradients_are_refused(kind, callback, tmp_path, monkeypatch):
 
 
 class Head(Small):
-    """Its last layer alone learns, for the optimiser has no other."""
+    """Its last layer alone learns, for the optimizer has no other."""
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.net[-1].parameters(), self.rate)
@@ -241,11 +241,11 @@ class Thawing(Frozen):
 
 
 @pytest.mark.parametrize("arguments", [{"accumulate_grad_batches": 4}, {}], ids=["accumulated", "split"])
-def test_weights_are_those_that_the_optimiser_has(tmp_path, arguments):
+def test_weights_are_those_that_the_optimizer_has(tmp_path, arguments):
     found = []
     for kind in (Frozen, Head):
         callback = GradientNoiseScale(every_n_steps=1)
-        fit(tmp_path, kind(rate=0.0), labelled(32), callback, batch_size=4, **arguments)
+        fit(tmp_path, kind(rate=0.0), labeled(32), callback, batch_size=4, **arguments)
         found.append((callback.variance, callback.squared_gradient))
     assert found[1] == pytest.approx(found[0], rel=1e-5)
 
@@ -254,7 +254,7 @@ def test_weights_are_those_that_the_optimiser_has(tmp_path, arguments):
 def test_what_begins_to_learn_counts_from_the_next_step_on(tmp_path, arguments):
     def measure(kind, num_steps):
         callback = GradientNoiseScale(every_n_steps=1, decay=0.0)
-        fit(tmp_path, kind(rate=0.0), labelled(32), callback, batch_size=4, max_steps=num_steps, **arguments)
+        fit(tmp_path, kind(rate=0.0), labeled(32), callback, batch_size=4, max_steps=num_steps, **arguments)
         return callback.variance, callback.squared_gradient
 
     assert measure(Thawing, 1) == pytest.approx(measure(Frozen, 1), rel=1e-5)  # of parts and of their mean
@@ -269,8 +269,8 @@ def test_a_batch_that_the_step_leaves_out_is_no_part(tmp_path):
 
     found = []
     for kind, dataset in (
-        (Small, torch.utils.data.Subset(labelled(12), [*range(4), *range(8, 12)])),
-        (Skips, labelled(12)),
+        (Small, torch.utils.data.Subset(labeled(12), [*range(4), *range(8, 12)])),
+        (Skips, labeled(12)),
     ):
         callback = GradientNoiseScale(every_n_steps=1)
         num_batches = len(dataset) // 4

@@ -222,7 +222,7 @@ class ManualModule(SlowModule):
         optimizer.step()
 
 
-def test_manual_optimisation(tmp_path: Path, clock: FakeClock) -> None:
+def test_manual_optimization(tmp_path: Path, clock: FakeClock) -> None:
     trainer = make_trainer(tmp_path, LatencyMonitor(warmup_batches=1))
     trainer.fit(ManualModule(clock), DataLoader(SlowRows(clock, 8)))
     report = read_report(tmp_path)["train"]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy
-from small_net import Small, fit, labelled, per_example
+from small_net import Small, fit, labeled, per_example
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader
@@ -116,7 +116,7 @@ NETS = {
 @pytest.mark.parametrize("arguments", [{"accumulate_grad_batches": NUM}, {}], ids=["accumulated", "split"])
 @pytest.mark.parametrize("name", NETS)
 def test_the_noise_is_that_of_gradients_of_single_examples(tmp_path, name, arguments):
-    module, dataset = NETS[name](), labelled(NUM)
+    module, dataset = NETS[name](), labeled(NUM)
     variance, squared = per_example(module, dataset)
     callback = GradientNoiseScale(every_n_steps=1, num_parts=NUM)
     fit(tmp_path, module, dataset, callback, batch_size=1 if arguments else NUM, **arguments)
@@ -129,7 +129,7 @@ class Shared(Equation):
 
     def train_dataloader(self):
         batches = torch.arange(32).view(-1, 4)[self.trainer.global_rank :: self.trainer.world_size]
-        return DataLoader(labelled(32), batch_sampler=batches.tolist())
+        return DataLoader(labeled(32), batch_sampler=batches.tolist())
 
 
 def test_processes_that_accumulate_measure_what_one_measures(tmp_path):
@@ -167,6 +167,6 @@ def test_what_was_there_before_a_step_is_no_part_of_it(tmp_path):
     found = []
     for kind in (Small, Keeps):
         callback = GradientNoiseScale(every_n_steps=1)
-        fit(tmp_path, kind(), labelled(32), callback, batch_size=4, accumulate_grad_batches=2)
+        fit(tmp_path, kind(), labeled(32), callback, batch_size=4, accumulate_grad_batches=2)
         found.append((callback.variance, callback.squared_gradient))
     assert found[1] == pytest.approx(found[0], rel=1e-5)

@@ -16,7 +16,7 @@ from lightning_edge.nn import DomainNet, TimmClassifier
 @pytest.fixture
 def data():
     return DigitsDataModule(
-        num_samples=(60, 40), only={"source": ("inverted",)}, batch_size=5, num_workers=0, eval_batch_size=4
+        num_samples=(60, 40), keep_attributes={"source": ("inverted",)}, batch_size=5, num_workers=0, eval_batch_size=4
     )
 
 

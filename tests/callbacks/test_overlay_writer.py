@@ -33,7 +33,7 @@ def predict(method, frames, folder, **arguments):
     return trainer.predict(method, FramesDataModule(frames))
 
 
-def test_writes_one_overlay_a_frame_in_the_colours_of_the_classes(frames, tmp_path, caplog):
+def test_writes_one_overlay_a_frame_in_the_colors_of_the_classes(frames, tmp_path, caplog):
     caplog.set_level("INFO")
     method = make_segmentation(2)
     method.palette = (RED, RED)

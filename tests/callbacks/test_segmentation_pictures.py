@@ -17,10 +17,10 @@ from wandb_offline import read_offline_run
 
 from callbacks.latency_monitor import LatencyMonitor
 from callbacks.segmentation_pictures import SegmentationPictures
-from lightning_edge.ops.drawing import colour_mask, default_palette, overlay, tile, with_legend
+from lightning_edge.ops.drawing import color_mask, default_palette, overlay, tile, with_legend
 
 PALETTE = ((200, 0, 0), (0, 200, 0), (0, 0, 200))
-NAMES = ("dark", "grey", "bright")
+NAMES = ("dark", "gray", "bright")
 
 
 class BrightnessModule(LightningModule):
@@ -84,8 +84,8 @@ def expected_picture(
         image = sample["image"] if "image" in sample else sample["frames"][-1]
         pixels = (255 * image).round().byte().permute(1, 2, 0).numpy()
         prediction = (3 * image[0]).long().clamp(max=2).numpy()
-        colours = colour_mask(prediction, palette), colour_mask(sample["mask"].numpy(), palette)
-        row = [pixels, *(overlay(pixels, painted, opacity) for painted in colours)]
+        colors = color_mask(prediction, palette), color_mask(sample["mask"].numpy(), palette)
+        row = [pixels, *(overlay(pixels, painted, opacity) for painted in colors)]
         rows.append([np.kron(image, np.ones((40, 40, 1), np.uint8)) for image in row])
         present |= {*prediction.flatten().tolist(), *sample["mask"].flatten().tolist()}
     assert 255 in present
@@ -116,7 +116,7 @@ def test_the_first_images_are_shown_beside_prediction_and_truth(tmp_path: Path, 
     assert np.array_equal(read_png(path), expected_picture(samples[:3]))
 
 
-def test_without_a_data_module_colours_are_the_default(tmp_path: Path) -> None:
+def test_without_a_data_module_colors_are_the_default(tmp_path: Path) -> None:
     samples = make_samples(1)
     trainer = make_trainer(tmp_path, SegmentationPictures(opacity=1.0))
     trainer.validate(BrightnessModule(), DataLoader(samples), verbose=False)
@@ -219,4 +219,4 @@ def test_an_offline_run_of_wandb_holds_masks_latency_and_configuration(tmp_path:
         assert np.array_equal(truth, sample["mask"].numpy())
     labels = [value["value"] for value in run.config["_wandb"]["mask/class_labels"].values()]
     assert labels
-    assert all(label == {"0": "dark", "1": "grey", "2": "bright", "255": "ignored"} for label in labels)
+    assert all(label == {"0": "dark", "1": "gray", "2": "bright", "255": "ignored"} for label in labels)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from small_net import Small, fit, labelled
+from small_net import Small, fit, labeled
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader
@@ -36,7 +36,7 @@ def test_measuring_changes_nothing(tmp_path):
         module.seen = []
         torch.manual_seed(3)
         trainer = make_trainer(tmp_path, callbacks=callbacks, limit_val_batches=0, max_epochs=2)
-        trainer.fit(module, DataLoader(labelled(32), batch_size=8))
+        trainer.fit(module, DataLoader(labeled(32), batch_size=8))
         gradients = {f"gradient {name}": weight.grad for name, weight in module.named_parameters()}
         logged = {"steps": trainer.callback_metrics["steps"], "seen": torch.tensor(len(module.seen))}
         found.append({**module.state_dict(), **gradients, **logged, "random": torch.rand(4)})
@@ -52,14 +52,14 @@ def test_a_batch_too_small_to_split_is_left_out_and_said_once(tmp_path):
     with pytest.warns(
         UserWarning, match=r"gradient noise is not measured for a batch of 1: expected at least num_parts \(2\) "
     ) as said:
-        fit(tmp_path, Small(), labelled(9), callback, batch_size=4, max_epochs=2)  # whose last batch has one
+        fit(tmp_path, Small(), labeled(9), callback, batch_size=4, max_epochs=2)  # whose last batch has one
     assert len([one for one in said if "gradient noise" in str(one.message)]) == 1
     assert not math.isnan(callback.variance)
 
 
 def test_nothing_stays_on_the_module(tmp_path):
     module = Small()
-    fit(tmp_path, module, labelled(16), GradientNoiseScale(), batch_size=8)
+    fit(tmp_path, module, labeled(16), GradientNoiseScale(), batch_size=8)
     assert not any(parameter._post_accumulate_grad_hooks for parameter in module.parameters())
     assert "log" not in vars(module)
 
@@ -74,11 +74,11 @@ def test_a_training_that_failed_leaves_nothing_behind(tmp_path):
     module, callback, fresh = Fails(rate=0.0), GradientNoiseScale(every_n_steps=1), GradientNoiseScale(every_n_steps=1)
     module.fails = True
     with pytest.raises(RuntimeError, match="crash"):
-        fit(tmp_path, module, labelled(32), callback, batch_size=4, accumulate_grad_batches=4)
+        fit(tmp_path, module, labeled(32), callback, batch_size=4, accumulate_grad_batches=4)
     assert not any(parameter._post_accumulate_grad_hooks for parameter in module.parameters())
     module.fails = False
     for one in (callback, fresh):
-        fit(tmp_path, module, labelled(32), one, batch_size=4, accumulate_grad_batches=4)
+        fit(tmp_path, module, labeled(32), one, batch_size=4, accumulate_grad_batches=4)
     assert (callback.variance, callback.squared_gradient) == (fresh.variance, fresh.squared_gradient)
 
 
@@ -92,7 +92,7 @@ def test_a_net_that_computes_its_activations_again_is_measured_alike(tmp_path):
     found = []
     for kind in (Small, Lean):
         callback = GradientNoiseScale(every_n_steps=1)
-        fit(tmp_path, kind(rate=0.0), labelled(32), callback, batch_size=8)
+        fit(tmp_path, kind(rate=0.0), labeled(32), callback, batch_size=8)
         found.append((callback.variance, callback.squared_gradient))
     assert found[1] == pytest.approx(found[0], rel=1e-5)
 
@@ -103,8 +103,8 @@ def test_a_split_batch_that_the_step_leaves_out_is_not_measured(tmp_path):
             return None if batch_idx == 1 else super().training_step(batch, batch_idx)
 
     skipping, all_others = GradientNoiseScale(every_n_steps=1), GradientNoiseScale(every_n_steps=1)
-    fit(tmp_path, Skips(rate=0.0), labelled(12), skipping, batch_size=4)
-    kept = torch.utils.data.Subset(labelled(12), [*range(4), *range(8, 12)])
+    fit(tmp_path, Skips(rate=0.0), labeled(12), skipping, batch_size=4)
+    kept = torch.utils.data.Subset(labeled(12), [*range(4), *range(8, 12)])
     fit(tmp_path, Small(rate=0.0), kept, all_others, batch_size=4)
     assert skipping.variance == pytest.approx(all_others.variance, rel=1e-6)
 
@@ -112,7 +112,7 @@ def test_a_split_batch_that_the_step_leaves_out_is_not_measured(tmp_path):
 @pytest.mark.parametrize("num_parts", [2, 3, 8])
 def test_a_split_batch_is_measured_as_its_parts_would_be(tmp_path, num_parts):
     """Eight examples in parts of 4 and 4, of 2, 3 and 3, and of one."""
-    module, dataset = Small(rate=0.0), labelled(8)
+    module, dataset = Small(rate=0.0), labeled(8)
     parts = [range(part * 8 // num_parts, (part + 1) * 8 // num_parts) for part in range(num_parts)]
     squares, mean = [], 0
     for part in parts:
@@ -141,7 +141,7 @@ def test_tensors_that_are_not_split_are_told_once(tmp_path):
 
     trainer = make_trainer(tmp_path, callbacks=[GradientNoiseScale(every_n_steps=1)], limit_val_batches=0)
     with pytest.warns(UserWarning, match=r"tensors with as many rows as the first one .*\(4\), got \[3\]") as said:
-        trainer.fit(Weighted(), DataLoader(labelled(16), batch_size=4, collate_fn=collate))
+        trainer.fit(Weighted(), DataLoader(labeled(16), batch_size=4, collate_fn=collate))
     assert len([one for one in said if "as many rows" in str(one.message)]) == 1
 
 
@@ -152,12 +152,12 @@ def test_time_of_split_batches_is_counted_and_goes_on(tmp_path, clock):
             return super().training_step(batch, batch_idx)
 
     callback = GradientNoiseScale(every_n_steps=2)
-    trainer = fit(tmp_path, Slow(), labelled(32), callback, batch_size=8)
+    trainer = fit(tmp_path, Slow(), labeled(32), callback, batch_size=8)
     assert callback.seconds == pytest.approx(2 * 0.2)  # two of four steps, in two parts each
     trainer.save_checkpoint(tmp_path / "run.ckpt")
     resumed = GradientNoiseScale(every_n_steps=2)
     other = make_trainer(tmp_path, callbacks=[resumed], limit_val_batches=0, max_epochs=2)
-    other.fit(Slow(), DataLoader(labelled(32), batch_size=8), ckpt_path=tmp_path / "run.ckpt")
+    other.fit(Slow(), DataLoader(labeled(32), batch_size=8), ckpt_path=tmp_path / "run.ckpt")
     assert resumed.seconds == pytest.approx(4 * 0.2)
 
 
@@ -172,8 +172,8 @@ def test_time_after_a_failed_training_is_not_counted(tmp_path, clock):
     module, callback = Fails(), GradientNoiseScale(every_n_steps=1)
     module.fails = True
     with pytest.raises(RuntimeError, match="crash"):
-        fit(tmp_path, module, labelled(8), callback, batch_size=8)
+        fit(tmp_path, module, labeled(8), callback, batch_size=8)
     clock.advance_ms(60_000)
     module.fails = False
-    fit(tmp_path, module, labelled(8), callback, batch_size=8)
+    fit(tmp_path, module, labeled(8), callback, batch_size=8)
     assert callback.seconds == pytest.approx(0.1 + 0.2)

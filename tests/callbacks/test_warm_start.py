@@ -42,14 +42,14 @@ def test_a_training_begins_at_step_0_with_the_weights_of_the_checkpoint(earlier,
     assert f"Loaded {len(begin.weights)} tensors from {path}." in caplog.text
 
 
-def test_parts_that_begin_anew_may_have_other_shapes(earlier):
+def test_parts_that_exclude_may_have_other_shapes(earlier):
     method, path = earlier
     other = make_accel(19)
     other.net.fusion = nn.Conv2d(3, 19, 1)
     own = other.net.fusion.weight.clone()
     other.configure_optimizers = lambda: None
     other.training_step = lambda batch, batch_idx: None
-    begin = _Begin(path, begin_anew=["net.fusion"])
+    begin = _Begin(path, exclude=["net.fusion"])
     fit(other, begin)
     torch.testing.assert_close(begin.weights.pop("net.fusion.weight"), own, rtol=0, atol=0)
     begin.weights.pop("net.fusion.bias")
@@ -75,12 +75,12 @@ def test_a_checkpoint_that_lacks_weights_is_refused(earlier):
         fit(other, WarmStart(path))
     other.more = nn.Linear(2, 2)
     with pytest.raises(ValueError, match=r"has no more.weight, and 1 more"):
-        fit(other, WarmStart(path, begin_anew=["net.fusion"]))
+        fit(other, WarmStart(path, exclude=["net.fusion"]))
 
 
 def test_a_part_that_is_none_is_refused(earlier):
-    with pytest.raises(ValueError, match=r"expected begin_anew to name parts of Accel, got 'net\.fusio'"):
-        fit(make_accel(19), WarmStart(earlier[1], begin_anew=["net.fusio"]))
+    with pytest.raises(ValueError, match=r"expected exclude to name parts of Accel, got 'net\.fusio'"):
+        fit(make_accel(19), WarmStart(earlier[1], exclude=["net.fusio"]))
 
 
 def test_a_module_without_weights_is_refused(earlier):

@@ -34,10 +34,10 @@ def cityscapes_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for position in range(30):
                 name = f"{city}_{snippet:06d}_{position:06d}_leftImg8bit.png"
                 write_image(root / "leftImg8bit_sequence" / split / city / name, 30 * snippet + position)
-            labelled = f"{city}_{snippet:06d}_{19:06d}"
-            write_image(root / "leftImg8bit" / split / city / f"{labelled}_leftImg8bit.png", 30 * snippet + 19)
+            labeled = f"{city}_{snippet:06d}_{19:06d}"
+            write_image(root / "leftImg8bit" / split / city / f"{labeled}_leftImg8bit.png", 30 * snippet + 19)
             ids = np.arange(WIDTH) // 16 * 19 + 7  # road, then car
-            write_mask(root / "gtFine" / split / city / f"{labelled}_gtFine_labelIds.png", ids)
+            write_mask(root / "gtFine" / split / city / f"{labeled}_gtFine_labelIds.png", ids)
     return root
 
 

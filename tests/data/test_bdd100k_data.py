@@ -46,9 +46,9 @@ def test_both_formats_give_the_same(sample):
 
 def test_the_format_of_2020_is_preferred_and_the_other_suffices(tmp_path):
     write(tmp_path, [frame("a", [boxed(1, 2, 9, 8, "person")])], place="labels/bdd100k_labels_images_{}.json")
-    assert make(tmp_path).labelled_images("train")[0].label.tolist() == [0]
+    assert make(tmp_path).labeled_images("train")[0].label.tolist() == [0]
     write(tmp_path, [frame("a", [boxed(1, 2, 9, 8, "truck")])])
-    assert make(tmp_path).labelled_images("train")[0].label.tolist() == [3]
+    assert make(tmp_path).labeled_images("train")[0].label.tolist() == [3]
 
 
 def test_sample_batches(sample):
@@ -70,7 +70,7 @@ def test_domains_are_time_of_day_and_weather(sample):
     assert isinstance(data.partition, ByAttributes)
     assert len(data.domain_names) == data.embedding_features == 4 * 7
     dataset = data.dataset("val")
-    for index, image in enumerate(data.labelled_images("val")):
+    for index, image in enumerate(data.labeled_images("val")):
         attributes = image.record.attributes
         name = data.domain_names[dataset[index]["domain"]]
         assert name == f"{attributes['timeofday']} {attributes['weather']}"
@@ -148,8 +148,8 @@ def test_a_broken_image_is_named_at_setup(tmp_path):
 
 
 def test_only_some_images(sample):
-    night = make(sample, only={"timeofday": ("night",), "scene": ("residential", "highway")})
-    images = night.labelled_images("train")
+    night = make(sample, keep_attributes={"timeofday": ("night",), "scene": ("residential", "highway")})
+    images = night.labeled_images("train")
     assert {image.record.attributes["timeofday"] for image in images} == {"night"}
     assert len(images) == len(night.records("train")) == len(night.dataset("train")) == 1
     assert len(make(sample).records("train")) == 10
@@ -157,18 +157,21 @@ def test_only_some_images(sample):
 
 
 @pytest.mark.parametrize(
-    ("only", "message"),
+    ("wanted", "message"),
     [
-        ({"weather": ("snowy",)}, r"got none of 10 with only=\{'weather': \('snowy',\)\}"),
-        ({"weather": ()}, "got none of 10 with only="),
-        ({"weather": ("hail",)}, r"expected only\['weather'\] as a tuple of \('clear', .*, got \('hail',\)"),
-        ({"weather": "rainy"}, r"expected only\['weather'\] as a tuple .*, got 'rainy'"),
-        ({"season": ("spring",)}, r"expected the attributes of only among \['timeofday', .*\], got 'season'"),
+        ({"weather": ("snowy",)}, r"got none of 10 with keep_attributes=\{'weather': \('snowy',\)\}"),
+        ({"weather": ()}, "got none of 10 with keep_attributes="),
+        ({"weather": ("hail",)}, r"expected keep_attributes\['weather'\] as a tuple of \('clear', .*, got \('hail',\)"),
+        ({"weather": "rainy"}, r"expected keep_attributes\['weather'\] as a tuple .*, got 'rainy'"),
+        (
+            {"season": ("spring",)},
+            r"expected the attributes of keep_attributes among \['timeofday', .*\], got 'season'",
+        ),
     ],
 )
-def test_an_empty_or_unknown_domain_is_named(sample, only, message):
+def test_an_empty_or_unknown_domain_is_named(sample, wanted, message):
     with pytest.raises(ValueError, match=message):
-        make(sample, only=only).setup("fit")
+        make(sample, keep_attributes=wanted).setup("fit")
 
 
 def test_a_file_without_frames_is_named(tmp_path):
@@ -186,13 +189,13 @@ def test_the_command_line_can_say_all_of_it(sample):
     parser = ArgumentParser()
     parser.add_subclass_arguments(BDD100KDataModule, "data")
     arguments = ["--data=lightning_edge.data.BDD100KDataModule", f"--data.root={sample}", "--data.input_size=[72, 96]"]
-    arguments += ["--data.only={timeofday: [night]}", "--data.partition=lightning_edge.data.ByAttributes"]
+    arguments += ["--data.keep_attributes={timeofday: [night]}", "--data.partition=lightning_edge.data.ByAttributes"]
     arguments += ["--data.partition.attributes=[scene]", "--data.embedding=lightning_edge.data.ShuffledEmbedding"]
     data = parser.instantiate(parser.parse_args(arguments)).data
     assert data.input_size == (72, 96)
     assert data.embedding_features == 7
     assert isinstance(data.embedding, ShuffledEmbedding)
-    assert len(data.labelled_images("train")) == 2
+    assert len(data.labeled_images("train")) == 2
 
 
 def test_each_image_is_a_domain_with_features(sample, tmp_path):
@@ -217,7 +220,7 @@ def test_real_files(split):
     data = make(REAL, input_size=(160, 256), train_transform=A.NoOp())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        first, second = data.labelled_images(split)
+        first, second = data.labeled_images(split)
         sample = data.dataset(split)[0]
     assert first.label.tolist() == [8, 8, 9, 9, 2, 2, 9]
     assert second.label.tolist() == [9, 9, 9, 0, 0, 0]
@@ -235,9 +238,9 @@ def test_real_files(split):
 
 @pytest.mark.usefixtures("sample_cache")
 def test_generated_scenes_for_testing_are_those_of_no_other_split():
-    data = make(sample_size=(72, 128), num_sample_train=10, num_sample_val=5)
-    images = {split: [image.path.name for image in data.labelled_images(split)] for split in ("train", "val", "test")}
+    data = make(sample_size=(72, 128), num_samples=(10, 5))
+    images = {split: [image.path.name for image in data.labeled_images(split)] for split in ("train", "val", "test")}
     assert [len(names) for names in images.values()] == [10, 5, 5]
     assert len({name for names in images.values() for name in names}) == 20
-    lights = [image.record.attributes["timeofday"] for image in data.labelled_images("test")]
+    lights = [image.record.attributes["timeofday"] for image in data.labeled_images("test")]
     assert sorted(lights) == ["dawn/dusk", "daytime", "daytime", "daytime", "night"]

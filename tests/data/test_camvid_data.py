@@ -148,7 +148,7 @@ def test_real_labels():
 @pytest.mark.usefixtures("sample_cache")
 def test_sample_data_is_the_default():
     for kind in (CamVidDataModule, CamVidVideoDataModule):
-        data = kind(num_samples=(12, 10, 6), sample_size=(32, 48), batch_size=2, num_workers=0)
+        data = kind(num_samples=(12, 10), sample_size=(32, 48), batch_size=2, num_workers=0)
         data.prepare_data()
         data.setup("fit")
         for loader in (data.train_dataloader(), data.val_dataloader()):

@@ -290,7 +290,7 @@ def test_arguments_are_checked(arguments: dict[str, Any], message: str):
 @pytest.mark.usefixtures("sample_cache")
 @pytest.mark.parametrize("kind", _MODULES)
 def test_sample_data_is_the_default(kind: Any):
-    data = kind(sample_size=(32, 64), num_sample_train=2, num_sample_val=1, batch_size=1, num_workers=0)
+    data = kind(sample_size=(32, 64), num_samples=(2, 1), batch_size=1, num_workers=0)
     data.prepare_data()
     data.setup()
     assert (len(data.dataset("train")), len(data.dataset("val"))) == (2, 1)
@@ -307,7 +307,7 @@ def test_prediction_is_referred_to_plain_frames(cityscapes_root: Path):
 @pytest.mark.usefixtures("sample_cache")
 @pytest.mark.parametrize("kind", [CityscapesDataModule, CityscapesVideoDataModule])
 def test_generated_scenes_for_testing_are_those_of_no_other_split(kind):
-    data = kind(sample_size=(32, 64), num_sample_train=3, num_sample_val=2, num_workers=0)
+    data = kind(sample_size=(32, 64), num_samples=(3, 2), num_workers=0)
     contents = {split: [clip.mask.read_bytes() for clip in data.clips(split)] for split in ("train", "val", "test")}
     assert [len(masks) for masks in contents.values()] == [3, 2, 2]
     assert len({mask for masks in contents.values() for mask in masks}) == 7

@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from lightning_edge.contracts import check_batch
 from lightning_edge.data import DetectionAugmentation, DetectionDataModule
-from lightning_edge.data.detection import LEAST_LEFT_BY_CROP, LabelledImage
+from lightning_edge.data.detection import LEAST_LEFT_BY_CROP, LabeledImage
 from lightning_edge.data.domains.partitions import ImageRecord
 from lightning_edge.data.loading import SampleRequest
 
@@ -38,9 +38,9 @@ class Rectangles(DetectionDataModule):
             number, nothing = np.array([index % 3]), np.zeros(0, np.int64)
             counts = index < len(boxes)
             objects = (some, number, none, nothing) if counts else (none, nothing, some, number)
-            self.images.append(LabelledImage(path, ImageRecord(path.name, {"light": "day"}), *objects))
+            self.images.append(LabeledImage(path, ImageRecord(path.name, {"light": "day"}), *objects))
 
-    def labelled_images(self, split):
+    def labeled_images(self, split):
         return self.images
 
 
@@ -133,14 +133,14 @@ def test_a_transform_of_another_size_is_named(tmp_path):
 
 def test_a_split_without_images_is_named(tmp_path):
     with pytest.raises(
-        ValueError, match=r"expected labelled_images\('train'\) of Rectangles to return images, got none"
+        ValueError, match=r"expected labeled_images\('train'\) of Rectangles to return images, got none"
     ):
         Rectangles(tmp_path, []).setup("fit")
 
 
 def test_augmentation_is_mild_and_keeps_the_size():
     image = np.full((HEIGHT, WIDTH, 3), (200, 100, 50), np.uint8)
-    transform = DetectionAugmentation(HEIGHT, WIDTH, scale=(1, 1), colour=0.1)
+    transform = DetectionAugmentation(HEIGHT, WIDTH, scale=(1, 1), color=0.1)
     transform.set_random_seed(0)
     made = [transform(image=image)["image"] for _ in range(50)]
     assert {item.shape for item in made} == {image.shape}

@@ -58,17 +58,17 @@ def digits_of(data, split):
 @pytest.mark.parametrize("split", SPLITS)
 def test_images_are_what_their_names_say(split, sample):
     data = make(sample)
-    dataset, coloured = data.dataset(split), sample / "mnist_m/mnist_m_test"
+    dataset, colored = data.dataset(split), sample / "mnist_m/mnist_m_test"
     mnist = {part: read_mnist(sample / "mnist", part) for part in ("train", "t10k")}
     for index, (file, number, source) in enumerate(origins(data, split)):
         item = dataset[index]
-        grey = np.pad(mnist[file].images[number], 2)
+        gray = np.pad(mnist[file].images[number], 2)
         if source == "mnist_m":
-            expected = cv2.imread(str(coloured / f"{number:08d}.png"))[..., ::-1]
+            expected = cv2.imread(str(colored / f"{number:08d}.png"))[..., ::-1]
         elif source == "blurred":
-            expected = gaussian_filter(grey.astype(float), BLUR_SIGMA_PX, mode="mirror")[..., None].repeat(3, 2)
+            expected = gaussian_filter(gray.astype(float), BLUR_SIGMA_PX, mode="mirror")[..., None].repeat(3, 2)
         else:
-            expected = (255 - grey if source == "inverted" else grey)[..., None].repeat(3, 2)
+            expected = (255 - gray if source == "inverted" else gray)[..., None].repeat(3, 2)
         difference = item["image"].permute(1, 2, 0).numpy() - expected.astype(float)
         # blurred by a kernel of finite width
         assert np.abs(difference).max() <= (3 if source == "blurred" else 0), (source, number)
@@ -134,12 +134,12 @@ def test_real_images_are_those_that_were_asked_for(real):
 def test_no_real_digit_is_in_two_splits_by_its_pixels(real):
     """The names are not believed here: a digit of MNIST-M is found again by undoing what was done to it."""
     t10k = read_mnist(REAL / "mnist", "t10k").images
-    judged_in_grey = {image.tobytes() for split in ("val", "test") for image in looks(real, split, "mnist")}
-    assert len(judged_in_grey) == 1000
+    judged_in_gray = {image.tobytes() for split in ("val", "test") for image in looks(real, split, "mnist")}
+    assert len(judged_in_gray) == 1000
     for source, undo in (("mnist", lambda image: image), ("inverted", lambda image: 255 - image)):
         trained = {undo(image).tobytes() for image in looks(real, "train", source)}
         assert len(trained) == 4000
-        assert trained.isdisjoint(judged_in_grey), source
+        assert trained.isdisjoint(judged_in_gray), source
     for split in ("train", "test"):
         images = looks(real, split, "mnist_m")[::40]
         numbers = [number for _, number, source in origins(real, split) if source == "mnist_m"][::40]
@@ -153,7 +153,7 @@ def looks(data, split, source):
 
 
 def roughness_without(digits, images):
-    """How much neighbours differ once these digits are taken out of images of MNIST-M: little if they are in them."""
+    """How much neighbors differ once these digits are taken out of images of MNIST-M: little if they are in them."""
     mask = np.pad(digits, ((0, 0), (2, 2), (2, 2)))[..., None] > 0
     undone = np.where(mask, 255 - images.astype(float), images)
     return sum(np.abs(np.diff(undone, axis=axis)).mean((1, 2, 3)) for axis in (1, 2))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_edge.data import boxed_drive, labelled_drive
+from lightning_edge.data import boxed_drive, labeled_drive
 from lightning_edge.ops.cityscapes_labels import LABELS
 from lightning_edge.samples.bdd100k_labels import box_labels
 from lightning_edge.samples.world.camera import bdd100k_camera
@@ -12,7 +12,7 @@ from lightning_edge.samples.world.frames import render_snippet
 def test_a_drive_is_the_snippet_with_train_ids():
     train_id_of = np.array([label.train_id for label in LABELS])
     snippet = list(render_snippet(7, 3, height=48, width=96, domain="night"))
-    drive = list(labelled_drive(7, 3, 48, 96, "night"))
+    drive = list(labeled_drive(7, 3, 48, 96, "night"))
     assert len(drive) == 3
     for (image, mask), frame in zip(drive, snippet, strict=True):
         assert torch.equal((image * 255).round().byte().permute(1, 2, 0), torch.from_numpy(frame.image))
@@ -21,7 +21,7 @@ def test_a_drive_is_the_snippet_with_train_ids():
 
 def test_bad_arguments_are_told_when_the_drive_is_asked_for():
     with pytest.raises(ValueError, match="expected num_frames of at least 1, got 0"):
-        labelled_drive(0, 0)
+        labeled_drive(0, 0)
 
 
 def test_bad_arguments_of_a_boxed_drive_are_told_when_it_is_asked_for():

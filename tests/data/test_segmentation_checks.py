@@ -13,19 +13,19 @@ from lightning_edge.data import DetectionDataModule, SegmentationDataModule, Seg
 from lightning_edge.data import segmentation as segmentation_module
 from lightning_edge.data.base import collate_one_size
 from lightning_edge.data.images.files import label_table
-from lightning_edge.data.segmentation import LabelledClip
+from lightning_edge.data.segmentation import LabeledClip
 
 KINDS = [SegmentationDataModule, SegmentationVideoDataModule]
 
 
-def _write(folder: Path, name: str, size: tuple[int, int] = (16, 24), label: int = 1) -> LabelledClip:
+def _write(folder: Path, name: str, size: tuple[int, int] = (16, 24), label: int = 1) -> LabeledClip:
     paths = folder / f"{name}.png", folder / f"{name}_mask.png"
     cv2.imwrite(str(paths[0]), np.zeros((*size, 3), np.uint8))
     cv2.imwrite(str(paths[1]), np.full(size, label, np.uint8))
-    return LabelledClip((paths[0],) * 3, paths[1])
+    return LabeledClip((paths[0],) * 3, paths[1])
 
 
-def _make(kind: Any, clips: dict[str, list[LabelledClip]] | list[LabelledClip], **others: Any) -> Any:
+def _make(kind: Any, clips: dict[str, list[LabeledClip]] | list[LabeledClip], **others: Any) -> Any:
     """A data module of two classes with these clips, for the class attributes in ``others``."""
     members = {
         "num_classes": 2,
@@ -79,7 +79,7 @@ def test_class_names_of_detection():
     class Twice(DetectionDataModule):
         num_classes, class_names, palette, vocabulary = 2, ("traffic light", "traffic_light"), ((0, 0, 0),) * 2, {}
 
-        def labelled_images(self, split: Any) -> Any:
+        def labeled_images(self, split: Any) -> Any:
             raise AssertionError
 
     with pytest.raises(ValueError, match=r"got 'traffic light' and 'traffic_light', both 'traffic_light'"):
@@ -88,7 +88,7 @@ def test_class_names_of_detection():
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("stage", "split"), [("fit", "train"), ("fit", "val"), ("test", "test")])
-def test_a_split_without_a_labelled_pixel(tmp_path: Path, kind: Any, stage: str, split: str):
+def test_a_split_without_a_labeled_pixel(tmp_path: Path, kind: Any, stage: str, split: str):
     good, void = _write(tmp_path, "a"), [_write(tmp_path, f"void{number}", label=255) for number in range(5)]
     clips = {"train": [good], "val": [good], "test": [good]}
     with pytest.raises(ValueError, match=rf"labeled pixels in the {split} split, got none in 5 of its 5 masks.*void0"):
@@ -96,7 +96,7 @@ def test_a_split_without_a_labelled_pixel(tmp_path: Path, kind: Any, stage: str,
     _make(kind, clips | {split: [*void, good]}).setup(stage)
 
 
-def test_many_masks_without_a_labelled_pixel_are_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_many_masks_without_a_labeled_pixel_are_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(segmentation_module, "_MAX_MASKS", 4)
     void = [_write(tmp_path, f"void{number}", label=255) for number in range(5)]
     with pytest.warns(UserWarning, match=r"labeled pixels in the val split, got none in 4 of its 5 masks"):

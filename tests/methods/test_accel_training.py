@@ -23,7 +23,7 @@ def make_batch(num_frames=3):
 
 def at_step(method, step):
     """A method of two stages of two steps each that believes to be at a step, without a trainer."""
-    method.branch_share = 0.5
+    method.branch_stage_fraction = 0.5
     method._trainer = stub_trainer(num_steps=4, global_step=step)
     return method
 
@@ -40,7 +40,7 @@ def touched(method):
     }
 
 
-def test_first_stage_trains_the_branches_on_the_labelled_frame_only():
+def test_first_stage_trains_the_branches_on_the_labeled_frame_only():
     method = at_step(Accel(make_net(FlowNetS(0.125))), 1)
     batch = make_batch()
     batch["frames"].requires_grad_()
@@ -108,7 +108,7 @@ def test_the_second_stage_is_the_sum_of_its_losses():
         torch.testing.assert_close(at_step(method, 2).loss(batch), expected)
 
 
-def test_deep_feature_flow_may_learn_from_the_labelled_frame_too():
+def test_deep_feature_flow_may_learn_from_the_labeled_frame_too():
     batch, net = make_batch(), AccelNet(DeepLab("resnet10t", 5), flow=FlowNetS(0.125)).eval()
     alone, mixed = (at_step(Accel(net, reference_weight=weight).eval(), 2).loss(batch) for weight in (0.0, 1.0))
     torch.testing.assert_close(mixed - alone, pixel_loss(net.reference(batch["frames"][:, -1]), batch["mask"]))
@@ -171,7 +171,7 @@ def test_data_with_clips_too_short_are_refused_before_training(data, message):
         method.setup("fit")
 
 
-def test_parameters_that_a_callback_registers_are_optimised():
+def test_parameters_that_a_callback_registers_are_optimized():
     method = Accel(make_net())
     method.critic = torch.nn.Linear(2, 2)
     method._trainer = stub_trainer(num_steps=10)
@@ -212,7 +212,7 @@ def test_states_by_distance_equal_the_clip_from_each_key_frame():
     ("arguments", "message"),
     [
         ({"interval": 0}, r"expected interval within 1 and max_interval \(10\), got 0"),
-        ({"branch_share": 1.5}, r"expected branch_share within \[0, 1\], got 1.5"),
+        ({"branch_stage_fraction": 1.5}, r"expected branch_stage_fraction within \[0, 1\], got 1.5"),
         ({"interval": 11}, r"expected interval within 1 and max_interval \(10\), got 11"),
     ],
 )
@@ -246,7 +246,7 @@ def test_distillation_needs_an_update_branch():
         Accel(AccelNet(DeepLab("resnet10t", 5), fuse_features=True), distillation_weight=0.5)
 
 
-def test_distillation_teaches_the_update_branch_alone_and_where_nothing_is_labelled():
+def test_distillation_teaches_the_update_branch_alone_and_where_nothing_is_labeled():
     gradients, losses = [], []
     for weight in (0.0, 1.0, 0.25):
         method = at_step(Accel(make_net(), distillation_weight=weight).eval(), 0)

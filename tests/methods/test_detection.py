@@ -13,7 +13,7 @@ from lightning_edge.nn.dynamic.experts import DomainConv2d
 
 
 def make_data(**arguments):
-    defaults = {"sample_size": (64, 96), "input_size": (64, 96), "num_sample_train": 10, "num_sample_val": 10}
+    defaults = {"sample_size": (64, 96), "input_size": (64, 96), "num_samples": (10, 10)}
     return BDD100KDataModule(**defaults | arguments, batch_size=5, num_workers=0)
 
 
@@ -92,7 +92,7 @@ def test_two_processes_are_scored_together(num_val, tmp_path):
         torch.manual_seed(0)
         method = Detection(CenterDetector("test_resnet", 10, channels=8))
         trainer = make_trainer(tmp_path, **arguments)
-        trainer.validate(method, make_data(num_sample_val=num_val), verbose=False)
+        trainer.validate(method, make_data(num_samples=(10, num_val)), verbose=False)
         scores.append({name: float(value) for name, value in trainer.callback_metrics.items()})
     assert scores[0].keys() == scores[1].keys()
     assert "val/ap50_night_clear" in scores[0]

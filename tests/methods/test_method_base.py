@@ -179,7 +179,7 @@ def test_names_of_the_data_beat_those_of_a_checkpoint(tmp_path):
     assert fresh.palette is None
 
 
-def test_data_with_names_alone_take_the_colours_of_earlier_data_away(tmp_path):
+def test_data_with_names_alone_take_the_colors_of_earlier_data_away(tmp_path):
     method = Segmentation(PlainBranch(4))
     method.class_names, method.palette = ("v", "w", "x", "y", "z"), ((1, 2, 3),) * CLASSES
     make_trainer(tmp_path).test(method, ToyImages().test_dataloader(), verbose=False)  # tells nothing of its classes

@@ -66,7 +66,7 @@ def expected_scores(net, batches, stage, class_names):
 
 
 @pytest.mark.parametrize(("run", "stage"), [(Trainer.test, "test"), (Trainer.validate, "val")])
-def test_scores_are_those_of_all_labelled_pixels(run, stage, tmp_path):
+def test_scores_are_those_of_all_labeled_pixels(run, stage, tmp_path):
     method, data = make_method(), ToyImages()
     [logged] = run(make_trainer(tmp_path), method, data, verbose=False)
     expected = expected_scores(method.net, data.batches, stage, CLASS_NAMES)
@@ -98,8 +98,8 @@ def test_an_interrupted_evaluation_leaves_nothing_behind(run, stage, tmp_path):
     with pytest.raises(ValueError, match="expected a batch with 'image' and 'mask'"):
         make_trainer(tmp_path).validate(method, DataLoader(torn, batch_size=None), verbose=False)
     run(make_trainer(tmp_path), method, data, verbose=False)
-    num_labelled = sum(int((batch["mask"] != 255).sum()) for batch in data.batches)
-    assert method.confusion.compute().sum() == num_labelled
+    num_labeled = sum(int((batch["mask"] != 255).sum()) for batch in data.batches)
+    assert method.confusion.compute().sum() == num_labeled
 
 
 def test_predictions_are_the_classes_of_the_highest_scores():

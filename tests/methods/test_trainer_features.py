@@ -57,12 +57,11 @@ def test_compiled_method_trains(tmp_path):
 
 SMALL = [
     "--data.sample_size=[64,128]",
-    "--data.num_sample_train=8",
-    "--data.num_sample_val=2",
+    "--data.num_samples=[8,2]",
     "--data.batch_size=2",
     "--data.num_workers=0",
     "--model.net.reference.encoder=resnet10t",
-    "--model.branch_share=0.5",
+    "--model.branch_stage_fraction=0.5",
     "--trainer.max_epochs=4",
     "--trainer.check_val_every_n_epoch=4",
     "--trainer.callbacks+=callbacks.TradeoffReport",

@@ -17,7 +17,7 @@ def weights(tmp_path):
     return net.state_dict(), str(tmp_path / "weights.pth")
 
 
-def test_a_classifier_normalises():
+def test_a_classifier_normalizes():
     net = TimmClassifier(NAME, num_classes=4).eval()
     image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     mean, std = (torch.tensor(net.net.default_cfg[key]).view(3, 1, 1) for key in ("mean", "std"))

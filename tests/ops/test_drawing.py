@@ -1,37 +1,37 @@
 import numpy as np
 import pytest
 
-from lightning_edge.ops.drawing import colour_mask, draw_boxes, overlay, tile, with_legend
+from lightning_edge.ops.drawing import color_mask, draw_boxes, overlay, tile, with_legend
 
 PALETTE = ((10, 20, 30), (40, 50, 60))
 
 
-def test_colour_mask_paints_classes_and_leaves_ignored_pixels_black() -> None:
+def test_color_mask_paints_classes_and_leaves_ignored_pixels_black() -> None:
     mask = np.array([[0, 1], [255, 0]], np.uint8)
     expected = [[PALETTE[0], PALETTE[1]], [(0, 0, 0), PALETTE[0]]]
-    assert colour_mask(mask, PALETTE).tolist() == np.array(expected).tolist()
+    assert color_mask(mask, PALETTE).tolist() == np.array(expected).tolist()
 
 
-def test_colour_mask_of_ignored_pixels_alone_is_black() -> None:
-    assert not colour_mask(np.full((3, 2), 255), PALETTE).any()
+def test_color_mask_of_ignored_pixels_alone_is_black() -> None:
+    assert not color_mask(np.full((3, 2), 255), PALETTE).any()
 
 
 @pytest.mark.parametrize("label", [2, -1])
-def test_colour_mask_refuses_a_class_without_colour(label: int) -> None:
+def test_color_mask_refuses_a_class_without_color(label: int) -> None:
     with pytest.raises(ValueError, match=f"expected classes within 0 and 1, got {label} to {label}"):
-        colour_mask(np.full((2, 2), label), PALETTE)
+        color_mask(np.full((2, 2), label), PALETTE)
 
 
 def test_overlay_mixes_by_opacity() -> None:
-    image, colours = np.full((2, 2, 3), 100, np.uint8), np.full((2, 2, 3), 200, np.uint8)
-    assert np.array_equal(overlay(image, colours, 0.0), image)
-    assert np.array_equal(overlay(image, colours, 1.0), colours)
-    assert np.array_equal(overlay(image, colours, 0.25), np.full((2, 2, 3), 125))
+    image, colors = np.full((2, 2, 3), 100, np.uint8), np.full((2, 2, 3), 200, np.uint8)
+    assert np.array_equal(overlay(image, colors, 0.0), image)
+    assert np.array_equal(overlay(image, colors, 1.0), colors)
+    assert np.array_equal(overlay(image, colors, 0.25), np.full((2, 2, 3), 125))
 
 
 def test_tile_sets_each_image_into_its_cell() -> None:
-    black, grey = np.zeros((2, 3, 3), np.uint8), np.full((4, 1, 3), 9, np.uint8)
-    table = tile([[black, grey], [grey]], gap_px=1)
+    black, gray = np.zeros((2, 3, 3), np.uint8), np.full((4, 1, 3), 9, np.uint8)
+    table = tile([[black, gray], [gray]], gap_px=1)
     assert table.shape == (2 * 5 - 1, 2 * 4 - 1, 3)
     expected = np.full((9, 7), 255)
     expected[0:2, 0:3] = 0
@@ -42,14 +42,14 @@ def test_tile_sets_each_image_into_its_cell() -> None:
 
 @pytest.mark.parametrize("width", [40, 60])
 def test_titles_stand_above_their_columns(width: int) -> None:
-    grey = np.full((30, width, 3), 99, np.uint8)
-    table, titled = tile([[grey, grey]]), tile([[grey, grey]], titles=("prediction", ""))
+    gray = np.full((30, width, 3), 99, np.uint8)
+    table, titled = tile([[gray, gray]]), tile([[gray, gray]], titles=("prediction", ""))
     heading, below = titled[: -len(table)], titled[-len(table) :]
     assert np.array_equal(below, table)
     assert heading[:, :width].min() < 150
     assert heading[:, width:].min() == 255
     with pytest.raises(ValueError, match=r"expected 2 titles, got \['one'\]"):
-        tile([[grey, grey]], titles=("one",))
+        tile([[gray, gray]], titles=("one",))
 
 
 def test_tile_refuses_nothing() -> None:
@@ -98,9 +98,9 @@ def test_edges_outside_are_drawn_at_the_border() -> None:
 
 def test_the_surest_box_is_drawn_over_the_others() -> None:
     boxes, labels = boxes_and_labels((10, 30, 70, 50), (10, 30, 70, 50))
-    for scores, colour in (((0.9, 0.3), PALETTE[0]), ((0.3, 0.9), PALETTE[1])):
+    for scores, color in (((0.9, 0.3), PALETTE[0]), ((0.3, 0.9), PALETTE[1])):
         drawn = draw_boxes(np.zeros((60, 80, 3), np.uint8), boxes, labels, PALETTE, ["a", "b"], np.array(scores))
-        assert tuple(drawn[49, 40]) == colour
+        assert tuple(drawn[49, 40]) == color
 
 
 def test_a_score_follows_the_name() -> None:
@@ -178,7 +178,7 @@ def test_no_boxes_leave_the_image_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(("palette", "names"), [(PALETTE, ["a"]), (PALETTE[:1], ["a", "b"])])
-def test_draw_boxes_refuses_a_class_without_colour_or_name(palette: tuple, names: list[str]) -> None:
+def test_draw_boxes_refuses_a_class_without_color_or_name(palette: tuple, names: list[str]) -> None:
     boxes, labels = boxes_and_labels((0, 0, 1, 1), (0, 0, 1, 1))
     with pytest.raises(ValueError, match="expected labels within 0 and 0, got 0 to 1"):
         draw_boxes(np.zeros((6, 8, 3), np.uint8), boxes, labels, palette, names)

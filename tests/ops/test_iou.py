@@ -90,5 +90,5 @@ def test_a_label_that_is_no_class_is_told():
 def test_what_would_count_in_another_cell_is_refused(prediction, mask, message):
     with pytest.raises(ValueError, match=message):
         confusion_matrix(torch.tensor(prediction), torch.tensor(mask), 3)
-    unlabelled = torch.full((2,), 255)
-    assert confusion_matrix(torch.tensor(prediction), unlabelled, 3).sum() == 0
+    unlabeled = torch.full((2,), 255)
+    assert confusion_matrix(torch.tensor(prediction), unlabeled, 3).sum() == 0

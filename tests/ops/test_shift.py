@@ -63,7 +63,7 @@ def test_any_offsets_follow_the_definition():
     for _ in range(200):
         (batch, channels), (height, width) = draw(1, 8, 2), draw(1, 6, 2)
         shifts = shifts_of_offsets([tuple(offset) for offset in draw(-7, 7, channels, 2)])
-        # a view into a larger tensor, whose neighbours must not leak in
+        # a view into a larger tensor, whose neighbors must not leak in
         image = random_image(batch + 2, channels, height, width)[1:-1]
         expected = torch.zeros_like(image)
         offsets = [(dy, dx) for num, dy, dx in shifts for _ in range(num)]

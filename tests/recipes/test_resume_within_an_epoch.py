@@ -12,7 +12,7 @@ from recipes import accel, anodev2, ddn, segmentation, shift
 QUIET = ["--trainer.logger=false", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 WITHOUT_EVALUATION = ["--trainer.limit_val_batches=0", "--trainer.max_epochs=2"]
 IMAGES = ["--data.num_samples=[44,10]", "--data.val_fraction=0", "--data.batch_size=4", "--data.num_workers=0"]
-STREETS = ["--data.sample_size=[64,96]", "--data.num_sample_train=6", "--data.num_sample_val=1", "--data.batch_size=1"]
+STREETS = ["--data.sample_size=[64,96]", "--data.num_samples=[6,1]", "--data.batch_size=1"]
 STREETS += ["--data.num_workers=0"]
 SHIFT = ["--model.net.model_options.expansion=1"]
 

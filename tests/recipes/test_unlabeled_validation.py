@@ -20,11 +20,11 @@ SHORT = [
     "--data.num_workers=0",
 ]
 NARROW = [f"--model.net.{branch}.encoder=test_resnet" for branch in ("reference", "update")]
-FEW_BOXES = ["--data.sample_size=[64,96]", "--data.input_size=[64,96]", "--data.num_sample_train=10"]
+FEW_BOXES = ["--data.sample_size=[64,96]", "--data.input_size=[64,96]", "--data.num_samples=[10,5]"]
 RECIPES = {
-    "segmentation": (segmentation, CityscapesDataModule, [*SMALL[:4], "--model.net.encoder=test_resnet"]),
-    "accel": (accel, CityscapesVideoDataModule, [*SMALL[:4], *NARROW]),
-    "ddn": (ddn, BDD100KDataModule, [*FEW_BOXES, "--data.num_sample_val=5", "--data.batch_size=5"]),
+    "segmentation": (segmentation, CityscapesDataModule, [*SMALL[:3], "--model.net.encoder=test_resnet"]),
+    "accel": (accel, CityscapesVideoDataModule, [*SMALL[:3], *NARROW]),
+    "ddn": (ddn, BDD100KDataModule, [*FEW_BOXES, "--data.batch_size=5"]),
 }
 
 

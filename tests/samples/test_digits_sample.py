@@ -26,11 +26,11 @@ REAL = Path(__file__).parents[3] / "shared/data"
 def snapshot():
     """Thumbnails of every digit and of some images of the data sets, 4x4 pixels."""
     root = sample_digits(60, 40)
-    grey, coloured = read_mnist(root / "mnist", "train").images, read_mnist_m(root / "mnist_m").images
+    gray, colored = read_mnist(root / "mnist", "train").images, read_mnist_m(root / "mnist_m").images
     record = {"version": DIGITS_VERSION}
     record |= {f"digit {digit}": thumbnail(draw_digit(digit, np.random.default_rng(1))) for digit in range(10)}
-    record |= {f"mnist, image {index}": thumbnail(grey[index]) for index in (0, 17, 59)}
-    return record | {f"mnist_m, image {index}": thumbnail(coloured[index]) for index in (0, 17, 39)}
+    record |= {f"mnist, image {index}": thumbnail(gray[index]) for index in (0, 17, 59)}
+    return record | {f"mnist_m, image {index}": thumbnail(colored[index]) for index in (0, 17, 39)}
 
 
 def thumbnail(image):
@@ -103,10 +103,10 @@ def test_digits_have_mnists_size_and_place(root):
 
 def test_an_image_of_mnist_m_is_that_of_mnist_on_a_patch(root):
     """Where the digit is not, the patch is as it was; undoing it where it is leaves no trace of the digit."""
-    grey, coloured = read_mnist(root / "mnist", "t10k"), read_mnist_m(root / "mnist_m")
-    assert coloured.labels.tolist() == grey.labels.tolist()
-    mask = np.pad(grey.images, ((0, 0), (2, 2), (2, 2)))[..., None] > 0
-    images = coloured.images.astype(float)
+    gray, colored = read_mnist(root / "mnist", "t10k"), read_mnist_m(root / "mnist_m")
+    assert colored.labels.tolist() == gray.labels.tolist()
+    mask = np.pad(gray.images, ((0, 0), (2, 2), (2, 2)))[..., None] > 0
+    images = colored.images.astype(float)
     roughness = {
         name: sum(np.abs(np.diff(pixels, axis=axis)).mean((1, 2, 3)) for axis in (1, 2))
         for name, pixels in {
@@ -115,33 +115,33 @@ def test_an_image_of_mnist_m_is_that_of_mnist_on_a_patch(root):
             "undone by another": np.where(np.roll(mask, 1, 0), 255 - images, images),
         }.items()
     }
-    # on patches of middle grey a digit hardly shows, as in the real ones
+    # on patches of middle gray a digit hardly shows, as in the real ones
     assert (roughness["undone"] < roughness["as it is"]).mean() > 0.8
     assert (roughness["undone"] < roughness["undone by another"]).mean() > 0.9
-    colours = images[:, 0, 0]
-    assert (colours.std(0) > 40).all()
-    assert np.ptp(colours, axis=1).mean() > 20
+    colors = images[:, 0, 0]
+    assert (colors.std(0) > 40).all()
+    assert np.ptp(colors, axis=1).mean() > 20
 
 
 def test_a_linear_model_finds_them_as_hard_as_the_real_ones(root):
-    """The same fit to the first thousand real ones is right about 80 % of grey and 23 % of coloured digits."""
-    grey, test = (read_mnist(root / "mnist", part) for part in ("train", "t10k"))
-    coloured = read_mnist_m(root / "mnist_m").images.mean(3)
-    inputs = np.pad(grey.images, ((0, 0), (2, 2), (2, 2)))
+    """The same fit to the first thousand real ones is right about 80 % of gray and 23 % of colored digits."""
+    gray, test = (read_mnist(root / "mnist", part) for part in ("train", "t10k"))
+    colored = read_mnist_m(root / "mnist_m").images.mean(3)
+    inputs = np.pad(gray.images, ((0, 0), (2, 2), (2, 2)))
     torch.manual_seed(0)
     model = nn.Linear(32 * 32, 10)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     for _ in range(200):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(flat(inputs)), torch.from_numpy(grey.labels)).backward()
+        nn.functional.cross_entropy(model(flat(inputs)), torch.from_numpy(gray.labels)).backward()
         optimizer.step()
     truth = torch.from_numpy(test.labels)
-    on_grey, on_colours = (
+    on_gray, on_colors = (
         (model(flat(images)).argmax(1) == truth).float().mean().item()
-        for images in (np.pad(test.images, ((0, 0), (2, 2), (2, 2))), coloured)
+        for images in (np.pad(test.images, ((0, 0), (2, 2), (2, 2))), colored)
     )
-    assert 0.7 < on_grey < 0.9, on_grey
-    assert 0.13 < on_colours < 0.33, on_colours
+    assert 0.7 < on_gray < 0.9, on_gray
+    assert 0.13 < on_colors < 0.33, on_colors
 
 
 def flat(images):

@@ -39,9 +39,9 @@ def names(root, pattern):
 def test_cityscapes_layout(cache):
     root = sample_cityscapes(3, 2, **SMALL)
     for split, count in (("train", 3), ("val", 2)):
-        labelled = names(root / "leftImg8bit" / split, "*/*_leftImg8bit.png")
-        assert len(labelled) == count
-        for name in labelled:
+        labeled = names(root / "leftImg8bit" / split, "*/*_leftImg8bit.png")
+        assert len(labeled) == count
+        for name in labeled:
             stem = name.removesuffix("_leftImg8bit.png")
             city, sequence, frame = Path(stem).name.split("_")
             assert Path(stem).parent.name == city
@@ -51,8 +51,8 @@ def test_cityscapes_layout(cache):
             instances = read(truth / f"{stem}_gtFine_instanceIds.png")
             assert instances.dtype == np.uint16
             np.testing.assert_array_equal(np.where(instances >= 1000, instances // 1000, instances), labels)
-            colours = read(truth / f"{stem}_gtFine_color.png")[..., ::-1]
-            np.testing.assert_array_equal(colours, palette()[labels])
+            colors = read(truth / f"{stem}_gtFine_color.png")[..., ::-1]
+            np.testing.assert_array_equal(colors, palette()[labels])
             snippet = names(root / "leftImg8bit_sequence" / split / city, f"{city}_{sequence}_*.png")
             first = int(frame) - 19
             assert snippet == [f"{city}_{sequence}_{first + i:06d}_leftImg8bit.png" for i in range(30)]
@@ -61,7 +61,7 @@ def test_cityscapes_layout(cache):
     assert not set(names(root / "gtFine/train", "*")) & set(names(root / "gtFine/val", "*"))
 
 
-def test_labelled_frames_do_not_depend_on_sequences(cache):
+def test_labeled_frames_do_not_depend_on_sequences(cache):
     alone, among = (sample_cityscapes(1, 1, **SMALL, sequences=value) for value in (False, True))
     assert not (alone / "leftImg8bit_sequence").exists()
     for name in names(alone, "gtFine/*/*/*.png"):
@@ -107,7 +107,7 @@ def test_made_once_and_announced(cache, caplog, monkeypatch):
 
 
 def test_arguments_have_folders_of_their_own(cache):
-    changes = ({}, {"domain": "fog"}, {"seed": 1})
+    changes = ({}, {"domains": ("fog",)}, {"seed": 1})
     roots = {sample_cityscapes(1, 1, **SMALL, sequences=False, **change) for change in changes}
     assert len(roots) == 3
 
@@ -189,7 +189,7 @@ def test_a_failing_second_process_is_noticed():
         ({"num_val": -1}, "expected num_val of at least 1, got -1"),
         ({"height": 16}, "expected height of at least 32, got 16"),
         ({"seed": -1}, "expected seed of at least 0, got -1"),
-        ({"domain": "snow"}, "expected domain to be one of .*, got 'snow'"),
+        ({"domains": ("snow",)}, "expected domain to be one of .*, got 'snow'"),
     ],
 )
 def test_bad_arguments_write_nothing(cache, arguments, message):

@@ -14,7 +14,7 @@ from lightning_edge.ops.center_targets import PaddedBoxes
 
 WARM_UP = 3
 SCALE = (0.8, 1.25)
-COLOUR = 0.1
+COLOR = 0.1
 MIN_VISIBLE = 0.3
 
 
@@ -45,7 +45,7 @@ class Changes(NamedTuple):
     scale: Tensor
     shift: Tensor
     """``[steps, batch, 2]``, within [0, 1], of the room that the scale leaves."""
-    colour: Tensor
+    color: Tensor
     """``[steps, batch, 3]``: factors of brightness, contrast and saturation."""
 
 
@@ -159,13 +159,13 @@ def draw(
         uniform[..., 0] < 0.5,
         (low + (high - low) * uniform[..., 1]).exp(),
         uniform[..., 2:4],
-        1 + COLOUR * (2 * uniform[..., 4:] - 1),
+        1 + COLOR * (2 * uniform[..., 4:] - 1),
     )
     return chosen, changes
 
 
 def changed(data: Images, chosen: Tensor, changes: Changes) -> tuple[Tensor, PaddedBoxes, PaddedBoxes]:
-    """Images in [0, 1] after flip, scale, shift and changes of colour, with their boxes."""
+    """Images in [0, 1] after flip, scale, shift and changes of color, with their boxes."""
     image = data.image[chosen].float() / 255
     size = data.size
     zoom = changes.scale[:, None]
@@ -173,24 +173,24 @@ def changed(data: Images, chosen: Tensor, changes: Changes) -> tuple[Tensor, Pad
     corner = changes.shift * size * (1 - zoom)
     mirror = torch.where(changes.is_flipped, -1.0, 1.0)
     # where a pixel of the result comes from, in the units of grid_sample
-    centre = 2 * (size / 2 - corner) / (zoom * size) - 1
+    center = 2 * (size / 2 - corner) / (zoom * size) - 1
     theta = image.new_zeros(len(image), 2, 3)
     theta[:, 0, 0], theta[:, 1, 1] = mirror / changes.scale, 1 / changes.scale
-    theta[:, 0, 2], theta[:, 1, 2] = mirror * centre[:, 0], centre[:, 1]
+    theta[:, 0, 2], theta[:, 1, 2] = mirror * center[:, 0], center[:, 1]
     grid = F.affine_grid(theta, list(image.shape), align_corners=False)
     image = F.grid_sample(image, grid, align_corners=False, padding_mode="zeros")
-    image = _coloured(image, changes.colour)
+    image = _colored(image, changes.color)
     objects, ignored = (_picked(boxes, chosen) for boxes in (data.objects, data.ignored))
     moved = [_moved(boxes, changes, corner, size) for boxes in (objects, ignored)]
     return image, *moved
 
 
-def _coloured(image: Tensor, colour: Tensor) -> Tensor:
-    brightness, contrast, saturation = (colour[:, index, None, None, None] for index in range(3))
+def _colored(image: Tensor, color: Tensor) -> Tensor:
+    brightness, contrast, saturation = (color[:, index, None, None, None] for index in range(3))
     image = image * brightness
     image = (image - image.mean((1, 2, 3), keepdim=True)) * contrast + image.mean((1, 2, 3), keepdim=True)
-    grey = image.mean(1, keepdim=True)
-    return ((image - grey) * saturation + grey).clamp(0, 1)
+    gray = image.mean(1, keepdim=True)
+    return ((image - gray) * saturation + gray).clamp(0, 1)
 
 
 def _picked(boxes: PaddedBoxes, chosen: Tensor) -> PaddedBoxes:

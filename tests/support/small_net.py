@@ -29,7 +29,7 @@ def points(count, size=8):
     return 2 * torch.randn(count, size, generator=generator)
 
 
-def labelled(count):
+def labeled(count):
     return TensorDataset(points(count), torch.arange(count) % 3)
 
 

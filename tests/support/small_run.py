@@ -2,8 +2,7 @@
 
 SMALL = [
     "--data.sample_size=[64,96]",
-    "--data.num_sample_train=2",
-    "--data.num_sample_val=1",
+    "--data.num_samples=[2,1]",
     "--data.batch_size=1",
     "--data.num_workers=0",
     "--trainer.logger=[{'class_path':'CSVLogger','init_args':{'save_dir':'runs','name':'accel'}}]",

@@ -1,4 +1,4 @@
-"""A step that a CUDA graph may hold changes boxes with their images, and does what PyTorch's own optimiser does."""
+"""A step that a CUDA graph may hold changes boxes with their images, and does what PyTorch's own optimizer does."""
 
 import copy
 

@@ -132,7 +132,9 @@ def portable(make_net):
 def fit_in_float64(folder, batch_size, **arguments):
     """Two epochs of Accel, one in each stage: the method, and the loss of each step."""
     net = portable(lambda: AccelNet(PlainBranch(16), PlainBranch(4), FlowNetS(width=0.125)))
-    method = Accel(net, plain_sgd, branch_share=0.5, interval=2, max_interval=3, schedule=PolynomialDecay(0, 0))
+    method = Accel(
+        net, plain_sgd, branch_stage_fraction=0.5, interval=2, max_interval=3, schedule=PolynomialDecay(0, 0)
+    )
     losses = Losses()
     trainer = make_float64_trainer(folder, losses, max_epochs=2, **arguments)
     trainer.fit(method, ToyClips(batch_size=batch_size, num_workers=0))

@@ -12,7 +12,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 import numpy as np
 from jaxtyping import Float32
 
-from lightning_edge.contracts import LabelledSplit
+from lightning_edge.contracts import LabeledSplit
 from lightning_edge.data.files import open_file
 from lightning_edge.data.shown import shown_name
 
@@ -26,7 +26,7 @@ _ALWAYS_UNPACKED_BYTES = 2**26
 """Arrays up to this size are unpacked whatever the ratio is."""
 
 
-def write_features(path: Path, features: Mapping[LabelledSplit, tuple[Sequence[str], Features]]) -> None:
+def write_features(path: Path, features: Mapping[LabeledSplit, tuple[Sequence[str], Features]]) -> None:
     """Write names and features of the images of several splits. The file is replaced atomically.
 
     Raises:
@@ -52,7 +52,7 @@ def write_features(path: Path, features: Mapping[LabelledSplit, tuple[Sequence[s
             partial.unlink(missing_ok=True)
 
 
-def read_features(path: Path, split: LabelledSplit, names: Sequence[str] | None = None) -> Features:
+def read_features(path: Path, split: LabeledSplit, names: Sequence[str] | None = None) -> Features:
     """Features of the named images of a split, in the order of ``names``; of all images, in file order, if ``None``.
 
     Raises:
@@ -78,7 +78,7 @@ def num_features(path: Path) -> int:
     return read_features(path, "train").shape[1]
 
 
-def _read_arrays(path: Path, split: LabelledSplit) -> tuple[list[str], Features]:
+def _read_arrays(path: Path, split: LabeledSplit) -> tuple[list[str], Features]:
     with open_file(path, _MAX_FILE_BYTES, _REMEDY) as file:
         try:
             max_bytes = max(_ALWAYS_UNPACKED_BYTES, _MAX_RATIO * os.fstat(file.fileno()).st_size)
@@ -116,7 +116,7 @@ def _read_array(archive: ZipFile, name: str, kinds: str, num_axes: int, max_byte
     return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
-def _check(path: Path, split: LabelledSplit, names: Sequence[str], features: Features) -> None:
+def _check(path: Path, split: LabeledSplit, names: Sequence[str], features: Features) -> None:
     if len(names) != len(features) or not features.size:
         raise ValueError(
             f"{path}: expected features of each image of the {split} split, got {len(names)} names and features of "

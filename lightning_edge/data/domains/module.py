@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_edge.contracts import LabelledSplit
+from lightning_edge.contracts import LabeledSplit
 from lightning_edge.data.base import EdgeDataModule
 from lightning_edge.data.domains.embeddings import Description, DomainEmbedding, OneHotEmbedding
 from lightning_edge.data.domains.partitions import Assignment, ByAttributes, ImageRecord, Partition, Vocabulary
@@ -25,7 +25,8 @@ class DomainDataModule(EdgeDataModule):
     Args:
         partition: Assigns each image to a domain.
         embedding: Describes a domain by a vector. It also decides what is known of an image at inference.
-        only: Keeps only images with the given values of some attributes, such as ``{"timeofday": ("night",)}``.
+        keep_attributes: Keeps only images with the given values of some attributes, such as
+            ``{"timeofday": ("night",)}``.
         batch_size: Number of images in a training batch of one process.
         eval_batch_size: Number of images in a validation or test batch; ``batch_size`` if ``None``.
         num_workers: Number of processes that read images, for each data loader.
@@ -38,7 +39,7 @@ class DomainDataModule(EdgeDataModule):
         self,
         partition: Partition | None = None,
         embedding: DomainEmbedding | None = None,
-        only: Mapping[str, Sequence[str]] | None = None,
+        keep_attributes: Mapping[str, Sequence[str]] | None = None,
         batch_size: int = 8,
         eval_batch_size: int | None = None,
         num_workers: int = 2,
@@ -47,15 +48,15 @@ class DomainDataModule(EdgeDataModule):
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
         self.partition = ByAttributes(tuple(self.vocabulary)) if partition is None else partition
         self.embedding = OneHotEmbedding() if embedding is None else embedding
-        self.only = _checked(only or {}, self.vocabulary)
+        self.keep_attributes = _checked(keep_attributes or {}, self.vocabulary)
 
     @abstractmethod
-    def records(self, split: LabelledSplit) -> Sequence[ImageRecord]:
+    def records(self, split: LabeledSplit) -> Sequence[ImageRecord]:
         """Names and attributes of the images of a split, in the order of its dataset."""
 
     def is_wanted(self, attributes: Mapping[str, str]) -> bool:
-        """Whether ``only`` keeps an image with these attributes. A subclass must leave out all other images."""
-        return all(attributes[attribute] in values for attribute, values in self.only.items())
+        """Whether ``keep_attributes`` keeps an image with these attributes; a subclass must leave out all others."""
+        return all(attributes[attribute] in values for attribute, values in self.keep_attributes.items())
 
     @property
     def embedding_features(self) -> int:
@@ -69,7 +70,7 @@ class DomainDataModule(EdgeDataModule):
             return None
         return self.partition.assign("train", [], self.vocabulary).domain_names
 
-    def domain_lookup(self, split: LabelledSplit) -> "DomainLookup":
+    def domain_lookup(self, split: LabeledSplit) -> "DomainLookup":
         """Domains of the images of a split and their embeddings."""
         num_features = self.embedding_features  # raises an error if the embedding does not support the partition
         of_training = self.partition.assign("train", self.records("train"), self.vocabulary)
@@ -85,7 +86,7 @@ class DomainDataModule(EdgeDataModule):
             )
         return DomainLookup(of_split, description)
 
-    def images_in_order(self, split: LabelledSplit) -> DataLoader:
+    def images_in_order(self, split: LabeledSplit) -> DataLoader:
         """All images of a split, in the order of :meth:`records` and without augmentation.
 
         Here they all belong to one domain, because a partition or an embedding may need features of these images first.
@@ -107,13 +108,15 @@ def _check(assignment: Assignment, partition: str, description: Description, emb
             )
 
 
-def _checked(only: Mapping[str, Sequence[str]], vocabulary: Vocabulary) -> dict[str, tuple[str, ...]]:
-    for attribute, values in only.items():
+def _checked(keep_attributes: Mapping[str, Sequence[str]], vocabulary: Vocabulary) -> dict[str, tuple[str, ...]]:
+    for attribute, values in keep_attributes.items():
         if attribute not in vocabulary:
-            raise ValueError(f"expected the attributes of only among {list(vocabulary)}, got {attribute!r}")
+            raise ValueError(f"expected the attributes of keep_attributes among {list(vocabulary)}, got {attribute!r}")
         if not isinstance(values, Collection) or any(value not in vocabulary[attribute] for value in values):
-            raise ValueError(f"expected only[{attribute!r}] as a tuple of {vocabulary[attribute]}, got {values!r}")
-    return {attribute: tuple(values) for attribute, values in only.items()}
+            raise ValueError(
+                f"expected keep_attributes[{attribute!r}] as a tuple of {vocabulary[attribute]}, got {values!r}"
+            )
+    return {attribute: tuple(values) for attribute, values in keep_attributes.items()}
 
 
 class DomainLookup:

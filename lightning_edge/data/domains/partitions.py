@@ -13,7 +13,7 @@ from scipy.cluster.vq import kmeans2
 from scipy.spatial.distance import cdist
 from typing_extensions import override
 
-from lightning_edge.contracts import LabelledSplit
+from lightning_edge.contracts import LabeledSplit
 from lightning_edge.data.domains.features import read_features
 from lightning_edge.samples.world.frames import check_at_least
 
@@ -33,7 +33,7 @@ class ImageRecord(NamedTuple):
 class Assignment(NamedTuple):
     """The images of a split and the domain of each."""
 
-    split: LabelledSplit
+    split: LabeledSplit
     images: Sequence[ImageRecord]
     domain_names: tuple[str, ...]
     domain: Int64[np.ndarray, " images"]
@@ -48,7 +48,7 @@ class Partition(ABC):
         """Number of domains, also of those without images; ``None`` if each image is a domain of its own."""
 
     @abstractmethod
-    def assign(self, split: LabelledSplit, images: Sequence[ImageRecord], vocabulary: Vocabulary) -> Assignment:
+    def assign(self, split: LabeledSplit, images: Sequence[ImageRecord], vocabulary: Vocabulary) -> Assignment:
         """Assign each image to a domain."""
 
 
@@ -68,7 +68,7 @@ class ByAttributes(Partition):
         return len(self._names(vocabulary))
 
     @override
-    def assign(self, split: LabelledSplit, images: Sequence[ImageRecord], vocabulary: Vocabulary) -> Assignment:
+    def assign(self, split: LabeledSplit, images: Sequence[ImageRecord], vocabulary: Vocabulary) -> Assignment:
         names = self._names(vocabulary)
         index = {name: number for number, name in enumerate(names)}
         values = ([image.attributes[attribute] for attribute in self.attributes] for image in images)
@@ -108,7 +108,7 @@ class RandomDomains(Partition):
         return self._num_domains
 
     @override
-    def assign(self, split: LabelledSplit, images: Sequence[ImageRecord], vocabulary: Vocabulary) -> Assignment:
+    def assign(self, split: LabeledSplit, images: Sequence[ImageRecord], vocabulary: Vocabulary) -> Assignment:
         domain = draw_by_name(images, self._num_domains, self.seed)
         return Assignment(split, images, _numbered(self._num_domains), domain)
 
@@ -121,7 +121,7 @@ class EachImage(Partition):
         return None
 
     @override
-    def assign(self, split: LabelledSplit, images: Sequence[ImageRecord], vocabulary: Vocabulary) -> Assignment:
+    def assign(self, split: LabeledSplit, images: Sequence[ImageRecord], vocabulary: Vocabulary) -> Assignment:
         return Assignment(split, images, tuple(image.name for image in images), np.arange(len(images)))
 
 
@@ -148,7 +148,7 @@ class ByClusters(Partition):
         return self._num_domains
 
     @override
-    def assign(self, split: LabelledSplit, images: Sequence[ImageRecord], vocabulary: Vocabulary) -> Assignment:
+    def assign(self, split: LabeledSplit, images: Sequence[ImageRecord], vocabulary: Vocabulary) -> Assignment:
         of_images = read_features(self.features, split, [image.name for image in images])
         domain = cdist(of_images, self._centers).argmin(1)
         return Assignment(split, images, _numbered(self._num_domains), domain)

@@ -44,7 +44,7 @@ _MAX_SIDE_PX = 2**24
 """Largest coordinate: up to it ``float32`` represents every whole number exactly."""
 
 
-class LabelledFrame(NamedTuple):
+class LabeledFrame(NamedTuple):
     """Labels of an image. Boxes are declared by pixel edges and have an area."""
 
     name: str
@@ -55,7 +55,7 @@ class LabelledFrame(NamedTuple):
     ignored_label: Int64[np.ndarray, " ignored"]
 
 
-def read_labels(path: Path) -> list[LabelledFrame]:
+def read_labels(path: Path) -> list[LabeledFrame]:
     """Read the frames of a file, and warn once of invalid boxes.
 
     Labels without a box, such as lanes, are skipped. Boxes of crowds and of a category in ``IGNORED`` are returned as
@@ -72,18 +72,18 @@ def read_labels(path: Path) -> list[LabelledFrame]:
                 f"{path}: expected each image once, got {shown_name(name)} twice; remove one of its frames"
             )
     faults: dict[str, list[str]] = {"without four valid coordinates": [], "without an area": []}
-    read = [_labelled(path, name, frame, faults) for name, frame in zip(names, frames, strict=True)]
+    read = [_labeled(path, name, frame, faults) for name, frame in zip(names, frames, strict=True)]
     _warn_of_faults(path, faults)
     return read
 
 
-def labelled_frame(frame: dict[str, Any], source: Path = Path("a frame")) -> LabelledFrame:
+def labeled_frame(frame: dict[str, Any], source: Path = Path("a frame")) -> LabeledFrame:
     """Labels of one frame of a file. Invalid boxes are removed without a warning.
 
     Raises:
         ValueError: A category or an attribute has an unknown value.
     """
-    return _labelled(
+    return _labeled(
         source, _name(source, 0, frame), frame, {"without four valid coordinates": [], "without an area": []}
     )
 
@@ -123,7 +123,7 @@ def _name(path: Path, index: int, frame: Any) -> str:
     return frame["name"]
 
 
-def _labelled(path: Path, name: str, frame: dict[str, Any], faults: dict[str, list[str]]) -> LabelledFrame:
+def _labeled(path: Path, name: str, frame: dict[str, Any], faults: dict[str, list[str]]) -> LabeledFrame:
     counted, ignored = [], []
     for label in _boxed(path, name, frame):
         where = f"label {shown_name(label.get('id'))} of {shown_name(name)}"
@@ -139,7 +139,7 @@ def _labelled(path: Path, name: str, frame: dict[str, Any], faults: dict[str, li
             faults["without an area"].append(where)
         else:
             (ignored if is_ignored else counted).append((box, _LABEL_OF_CATEGORY[category]))
-    return LabelledFrame(name, _attributes(path, name, frame), *_arrays(counted), *_arrays(ignored))
+    return LabeledFrame(name, _attributes(path, name, frame), *_arrays(counted), *_arrays(ignored))
 
 
 def _boxed(path: Path, name: str, frame: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from lightning_edge.data.files import names_in, read_file
 from lightning_edge.data.formats.data_pickle import ByteArray, NotDataError, load_data
-from lightning_edge.data.labelled_images import LabelledImages
+from lightning_edge.data.labeled_images import LabeledImages
 from lightning_edge.data.shown import shown
 
 NumClasses = Literal[10, 100]
@@ -46,7 +46,7 @@ _VERSIONS: dict[NumClasses, tuple[_Version, _Version]] = {
 }
 
 
-def read_cifar(root: Path, num_classes: NumClasses, split: Literal["train", "test"]) -> LabelledImages:
+def read_cifar(root: Path, num_classes: NumClasses, split: Literal["train", "test"]) -> LabeledImages:
     """Read all images of a split.
 
     Args:
@@ -66,7 +66,7 @@ def read_cifar(root: Path, num_classes: NumClasses, split: Literal["train", "tes
         raise FileNotFoundError(f"{folder}: expected the files {list(names)}, but {missing} are missing; see {_SOURCE}")
     read = _read_binary if version.label_bytes else _read_python
     parts = [read(folder / name, version, num_classes) for name in names]
-    return LabelledImages(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    return LabeledImages(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
 def _find(root: Path, num_classes: NumClasses) -> tuple[Path, _Version]:
@@ -83,7 +83,7 @@ def _find(root: Path, num_classes: NumClasses) -> tuple[Path, _Version]:
     )
 
 
-def _read_python(path: Path, version: _Version, num_classes: NumClasses) -> LabelledImages:
+def _read_python(path: Path, version: _Version, num_classes: NumClasses) -> LabeledImages:
     content = _unpickle(path)
     pixels, labels = (content.get("data"), content.get(version.label)) if isinstance(content, dict) else (None, None)
     if not isinstance(pixels, ByteArray) or not isinstance(labels, list) or pixels.shape != (len(labels), _IMAGE_BYTES):
@@ -102,7 +102,7 @@ def _read_python(path: Path, version: _Version, num_classes: NumClasses) -> Labe
     return _checked(path, values, labels, num_classes)
 
 
-def _read_binary(path: Path, version: _Version, num_classes: NumClasses) -> LabelledImages:
+def _read_binary(path: Path, version: _Version, num_classes: NumClasses) -> LabeledImages:
     content = np.frombuffer(read_file(path, _MAX_FILE_BYTES, _REMEDY), np.uint8)
     record = version.label_bytes + _IMAGE_BYTES
     if len(content) % record:
@@ -114,7 +114,7 @@ def _read_binary(path: Path, version: _Version, num_classes: NumClasses) -> Labe
     return _checked(path, records[:, version.label_bytes :], labels, num_classes)
 
 
-def _checked(path: Path, pixels: np.ndarray, labels: list[int], num_classes: NumClasses) -> LabelledImages:
+def _checked(path: Path, pixels: np.ndarray, labels: list[int], num_classes: NumClasses) -> LabeledImages:
     if not labels:
         raise ValueError(f"{path}: expected one image or more, got none; copy or download it again")
     least, largest = min(labels), max(labels)
@@ -124,7 +124,7 @@ def _checked(path: Path, pixels: np.ndarray, labels: list[int], num_classes: Num
             "is this another data set?"
         )
     images = pixels.reshape(-1, 3, SIZE_PX, SIZE_PX).transpose(0, 2, 3, 1)
-    return LabelledImages(np.ascontiguousarray(images), np.array(labels, np.int64))
+    return LabeledImages(np.ascontiguousarray(images), np.array(labels, np.int64))
 
 
 def _describe(content: Any) -> str:

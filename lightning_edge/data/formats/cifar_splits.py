@@ -8,9 +8,9 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Int64
 
-from lightning_edge.contracts import LabelledSplit
+from lightning_edge.contracts import LabeledSplit
 from lightning_edge.data.formats.cifar import NumClasses, read_cifar
-from lightning_edge.data.labelled_images import LabelledImages
+from lightning_edge.data.labeled_images import LabeledImages
 from lightning_edge.samples.cifar import CLASS_NAMES, sample_cifar
 from lightning_edge.samples.world.frames import check_pair
 
@@ -46,7 +46,7 @@ class CIFARSplits:
         num_classes: 10 or 100.
         val_fraction: Share of the training images that is used for validation. With 0, validation uses the test images.
         train_fraction: Share of the remaining images that is used for training.
-        num_samples: Numbers of generated images for training and testing.
+        num_samples: Numbers of generated images for training and for testing.
 
     Raises:
         ValueError: An argument is out of range.
@@ -73,7 +73,7 @@ class CIFARSplits:
         self.val_fraction = val_fraction
         self.train_fraction = train_fraction
         self.num_samples = num_samples
-        self._parts: dict[CIFARPart, LabelledImages] = {}
+        self._parts: dict[CIFARPart, LabeledImages] = {}
 
     def folder(self) -> Path:
         """Folder of the archive. Without ``root``, it is generated on the first call."""
@@ -81,17 +81,17 @@ class CIFARSplits:
             return sample_cifar(*self.num_samples, self.num_classes)
         return Path(self.root).expanduser()
 
-    def part_of(self, split: LabelledSplit) -> CIFARPart:
+    def part_of(self, split: LabeledSplit) -> CIFARPart:
         """Part of the archive that a split is taken from."""
         return "test" if split == "test" or (split == "val" and not self.val_fraction) else "train"
 
-    def read(self, part: CIFARPart) -> LabelledImages:
+    def read(self, part: CIFARPart) -> LabeledImages:
         """All images of a part, in the order of its files."""
         if part not in self._parts:
             self._parts[part] = read_cifar(self.folder(), self.num_classes, part)
         return self._parts[part]
 
-    def indices(self, split: LabelledSplit) -> Int64[np.ndarray, " images"]:
+    def indices(self, split: LabeledSplit) -> Int64[np.ndarray, " images"]:
         """Indices of the images of a split in their part, in ascending order."""
         labels = self.read(self.part_of(split)).labels
         if self.part_of(split) == "test":

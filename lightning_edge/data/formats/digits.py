@@ -16,7 +16,7 @@ from jaxtyping import Int64, UInt8
 
 from lightning_edge.data.files import names_in, read_file
 from lightning_edge.data.images.files import read_image
-from lightning_edge.data.labelled_images import LabelledImages
+from lightning_edge.data.labeled_images import LabeledImages
 
 MNISTPart = Literal["train", "t10k"]
 """Parts in which MNIST is published, as they are named in its files."""
@@ -65,7 +65,7 @@ def read_mnist(root: Path, part: MNISTPart) -> Digits:
     return Digits(images, labels.astype(np.int64))
 
 
-def read_mnist_m(root: Path) -> LabelledImages:
+def read_mnist_m(root: Path) -> LabeledImages:
     """Read the test part of MNIST-M, or as many images as its text file lists.
 
     Args:
@@ -91,7 +91,7 @@ def read_mnist_m(root: Path) -> LabelledImages:
         if image.shape != row.shape:
             raise ValueError(f"{path}: expected an image of {row.shape[:2]} pixels, got {image.shape[:2]}")
         row[:] = image
-    return LabelledImages(images, labels)
+    return LabeledImages(images, labels)
 
 
 def _read_idx(path: Path, item_shape: tuple[int, ...]) -> UInt8[np.ndarray, "num *item"]:

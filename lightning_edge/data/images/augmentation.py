@@ -25,11 +25,11 @@ class StreetAugmentation(A.Compose):
         height: Height of the crop, in pixels.
         width: Width of the crop, in pixels.
         scale: Smallest and largest scale factor.
-        colour: Largest relative change of brightness, contrast and saturation.
+        color: Largest relative change of brightness, contrast and saturation.
     """
 
-    def __init__(self, height: int, width: int, scale: tuple[float, float] = (0.75, 1.5), colour: float = 0.2) -> None:
-        around_one = (1 - colour, 1 + colour)
+    def __init__(self, height: int, width: int, scale: tuple[float, float] = (0.75, 1.5), color: float = 0.2) -> None:
+        around_one = (1 - color, 1 + color)
         super().__init__(
             [
                 # plain INTER_NEAREST would move the mask by up to half a pixel against the image
@@ -83,11 +83,11 @@ class DetectionAugmentation(A.Compose):
         height: Height of the images, in pixels. It does not change.
         width: Width of the images, in pixels. It does not change.
         scale: Smallest and largest scale factor. A smaller image is padded with gray, a larger one is cropped.
-        colour: Largest relative change of brightness, contrast and saturation.
+        color: Largest relative change of brightness, contrast and saturation.
     """
 
-    def __init__(self, height: int, width: int, scale: tuple[float, float] = (0.8, 1.25), colour: float = 0.1) -> None:
-        around_one = (1 - colour, 1 + colour)
+    def __init__(self, height: int, width: int, scale: tuple[float, float] = (0.8, 1.25), color: float = 0.1) -> None:
+        around_one = (1 - color, 1 + color)
         super().__init__(
             [
                 A.RandomScale((scale[0] - 1, scale[1] - 1), interpolation=cv2.INTER_LINEAR, p=1.0),

@@ -13,17 +13,19 @@ class ConvertedNet(nn.Module):
 
     Args:
         body: A classifier or a detector.
-        part: Name of the submodule of the body that is converted; the whole body if empty.
+        submodule: Name of the submodule of the body that is converted; the whole body if empty.
 
     Raises:
         ValueError: The body has no submodule of that name.
     """
 
-    def __init__(self, body: nn.Module, part: str) -> None:
+    def __init__(self, body: nn.Module, submodule: str) -> None:
         super().__init__()
-        if part not in dict(body.named_modules()):
+        if submodule not in dict(body.named_modules()):
             names = list(dict(body.named_children()))
-            raise ValueError(f"expected part to be the name of a submodule of the net, such as {names}, got {part!r}")
+            raise ValueError(
+                f"expected submodule to be the name of a submodule of the net, such as {names}, got {submodule!r}"
+            )
         self.body = body
         self.num_classes: int = body.num_classes  # pyright: ignore
 

@@ -14,13 +14,13 @@ class DomainNet(ConvertedNet):
         body: The net to convert. It is changed in place.
         num_features: Length of the embedding that describes a domain.
         num_experts: Number of weight sets of each convolution, 2 or 4 in the paper.
-        part: Name of the submodule that gets experts, such as ``encoder``; the whole net if empty. The paper leaves
-            heads static.
+        submodule: Name of the submodule that gets experts, such as ``encoder``; the whole net if empty. The paper
+            leaves heads static.
         gate: ``sigmoid`` as in the paper, or ``softmax``.
         temperature: Divisor of the router's outputs before the gate function.
 
     Raises:
-        ValueError: The net has no submodule ``part``, or a number is out of range.
+        ValueError: The net has no submodule ``submodule``, or a number is out of range.
     """
 
     def __init__(
@@ -28,12 +28,12 @@ class DomainNet(ConvertedNet):
         body: nn.Module,
         num_features: int,
         num_experts: int = 4,
-        part: str = "",
+        submodule: str = "",
         gate: Gate = "sigmoid",
         temperature: float = 1.0,
     ) -> None:
-        super().__init__(body, part)
-        convert_to_domains(body.get_submodule(part), num_experts, num_features, gate, temperature)
+        super().__init__(body, submodule)
+        convert_to_domains(body.get_submodule(submodule), num_experts, num_features, gate, temperature)
 
 
 class CondConvNet(ConvertedNet):
@@ -42,12 +42,12 @@ class CondConvNet(ConvertedNet):
     Args:
         body: The net to convert. It is changed in place.
         num_experts: Number of weight sets of each convolution.
-        part: See :class:`DomainNet`.
+        submodule: See :class:`DomainNet`.
 
     Raises:
-        ValueError: The net has no submodule ``part``, or a number is out of range.
+        ValueError: The net has no submodule ``submodule``, or a number is out of range.
     """
 
-    def __init__(self, body: nn.Module, num_experts: int = 4, part: str = "") -> None:
-        super().__init__(body, part)
-        convert_to_condconv(body.get_submodule(part), num_experts)
+    def __init__(self, body: nn.Module, num_experts: int = 4, submodule: str = "") -> None:
+        super().__init__(body, submodule)
+        convert_to_condconv(body.get_submodule(submodule), num_experts)

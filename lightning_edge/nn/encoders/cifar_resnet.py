@@ -81,7 +81,7 @@ class CIFARResNet(ImageClassifier):
         self.stage2 = _stage(make_block, num_blocks, widths[0], widths[1], 2)
         self.stage3 = _stage(make_block, num_blocks, widths[1], widths[2], 2)
         self.fc = self.make_classifier()
-        initialise(self)
+        initialize(self)
 
     def forward_features(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch c h w"]:
         """Features of the last stage, at a quarter of the image's size."""
@@ -162,7 +162,7 @@ def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     return nn.Sequential(conv(in_channels, out_channels, 1, stride), nn.BatchNorm2d(out_channels))
 
 
-def initialise(net: nn.Module) -> None:
+def initialize(net: nn.Module) -> None:
     """Initialize all convolutions by the normal distribution of He et al. (arXiv:1502.01852)."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d):

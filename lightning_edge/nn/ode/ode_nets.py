@@ -24,7 +24,7 @@ from jaxtyping import Float
 from timm.models import register_model
 from torch import Tensor, nn
 
-from lightning_edge.nn.encoders.cifar_resnet import ResidualBlock, cifar_configs, conv, initialise
+from lightning_edge.nn.encoders.cifar_resnet import ResidualBlock, cifar_configs, conv, initialize
 from lightning_edge.nn.image_classifier import ImageClassifier, build_net
 from lightning_edge.nn.ode.anodev2 import ODEBlock
 from lightning_edge.nn.ode.weight_evolution import ReactionDiffusionAdvection, WeightEvolution
@@ -131,7 +131,7 @@ class ODEResNet(ImageClassifier):
         self.cells = nn.AvgPool2d(_CELL_PX)
         self.feature_info.append({"num_chs": before, "reduction": _CELL_PX * 2 ** (num_widths - 1), "module": "cells"})
         self.fc = self.make_classifier()
-        initialise(self)
+        initialize(self)
 
     def forward_features(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch c h w"]:
         """Features of the last stage."""
@@ -169,7 +169,7 @@ class ODEAlexNet(ImageClassifier):
             {"num_chs": 64, "reduction": reduction, "module": module}
             for reduction, module in ((1, "stem"), (2, "equation"), (4, "quarter"))
         ]
-        initialise(self)
+        initialize(self)
 
     def forward_features(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch c h w"]:
         """Features after the equation, at a quarter of the image's size."""

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from timm.models import generate_default_cfgs, register_model
 from torch import Tensor, nn
 
-from lightning_edge.nn.encoders.cifar_resnet import conv, initialise
+from lightning_edge.nn.encoders.cifar_resnet import conv, initialize
 from lightning_edge.nn.image_classifier import ImageClassifier, build_net
 from lightning_edge.nn.shift.shift import Shift2d, ShiftConv2d
 
@@ -149,7 +149,7 @@ class ShiftNet(ImageClassifier):
         self.group1, self.group2, self.group3, self.group4 = groups
         self.norm = nn.Sequential(*_activation(channels))
         self.fc = self.make_classifier()
-        initialise(self)
+        initialize(self)
 
     def forward_features(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch c h w"]:
         """Features after the last group, normalized."""

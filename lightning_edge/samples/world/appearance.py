@@ -14,7 +14,7 @@ from lightning_edge.samples.world.sensor import Sensor
 from lightning_edge.samples.world.textures import LEVEL_PX, LEVEL_X, LEVELS, Texture, atlas, atlas_y
 
 Array = np.ndarray
-LAMP_COLOUR = np.array([1.0, 0.84, 0.58], np.float32)
+LAMP_COLOR = np.array([1.0, 0.84, 0.58], np.float32)
 CLOUD_MEAN = np.array([0.75, 0.82, 0.94], np.float32)
 HOOD_TINT = (0.16, 0.17, 0.19)
 LAMP_REACH_M = 10.0
@@ -47,10 +47,10 @@ class Appearance:
 
     def draw(self, now: Buffers, geometry: Geometry) -> Array:
         """The picture: uint8 ``[height, width, 3]``, RGB."""
-        *colours, glow = cv2.split(self._sample(geometry))
+        *colors, glow = cv2.split(self._sample(geometry))
         picture: Array = np.empty((3, *glow.shape), np.float32)
-        for plane, colour in zip(picture, colours, strict=True):
-            np.multiply(colour, np.float32(1 / 255), out=plane)
+        for plane, color in zip(picture, colors, strict=True):
+            np.multiply(color, np.float32(1 / 255), out=plane)
         sky = np.flatnonzero(now.surface == self.renderer.sky)
         clouds = np.take(picture.reshape(3, -1), sky, axis=1)
         picture *= self._light(now, geometry)
@@ -82,7 +82,7 @@ class Appearance:
         light = np.array(domain.ambient) * (0.86 + 0.14 * normal[:, 2:])
         light = light + np.maximum(normal @ self.sun, 0.0)[:, None] * np.array(domain.sun)
         if domain.lamps:
-            light = light + 0.45 * domain.lamps * self._lamp_share(now, visible)[:, None] * LAMP_COLOUR
+            light = light + 0.45 * domain.lamps * self._lamp_share(now, visible)[:, None] * LAMP_COLOR
         on_surface = light * self._tint[visible]
         planes = _spread(on_surface, geometry)
         if domain.headlights:
@@ -113,13 +113,13 @@ class Appearance:
         picture[:, top:] *= light
         if domain.lamps:
             pools = lamp_pools(self.renderer, now)[top:] * (POOL_LIGHT * domain.lamps / domain.ambient[0])
-            picture[:, top:] *= 1 + np.where(is_ground, pools, 0).astype(np.float32) * LAMP_COLOUR[:, None, None]
+            picture[:, top:] *= 1 + np.where(is_ground, pools, 0).astype(np.float32) * LAMP_COLOR[:, None, None]
 
     def _add_lamps(self, picture: Array, glow: Array, geometry: Geometry) -> None:
         """Lit windows, signals and lamps of vehicles."""
         visible = geometry.visible
         picture += _spread(self.domain.lamps * self._glow[visible, None] * self._tint[visible], geometry)
-        picture += glow * LAMP_COLOUR[:, None, None] * np.float32(0.75 * self.domain.lamps / 255)
+        picture += glow * LAMP_COLOR[:, None, None] * np.float32(0.75 * self.domain.lamps / 255)
 
     def _add_air(self, picture: Array, geometry: Geometry) -> None:
         """Koschmieder: what is seen fades by exp(-coefficient * distance) into the color of the air."""
@@ -128,9 +128,9 @@ class Appearance:
         distance = 1 / np.maximum(np.abs(geometry.inverse_depth), 1e-4)
         left = cv2.exp(np.float32(-self.domain.extinction_per_m) * distance)
         air = 1 - left
-        for plane, colour in zip(picture, self.domain.horizon, strict=True):
+        for plane, color in zip(picture, self.domain.horizon, strict=True):
             plane *= left
-            plane += np.float32(colour) * air
+            plane += np.float32(color) * air
 
     def _draw_sky(self, picture: Array, pixels: Array, clouds: Array, geometry: Geometry) -> None:
         """Clouds above, the color of the air towards the horizon."""

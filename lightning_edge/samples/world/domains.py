@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Domain:
     """
 
     name: str
-    ambient: Colour
-    sun: Colour
+    ambient: Color
+    sun: Color
     sun_elevation_deg: tuple[float, float]
-    sky_tint: Colour
+    sky_tint: Color
     sky_contrast: float
-    horizon: Colour
+    horizon: Color
     haze: float
     extinction_per_m: float
     shadow: float

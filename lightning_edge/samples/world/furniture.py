@@ -42,20 +42,20 @@ def _green(rng: np.random.Generator) -> Vector:
     return tuple((tone * rng.uniform((0.7, 0.85, 0.6), (1.25, 1.1, 1.0))).tolist())
 
 
-def _foliage(rng: np.random.Generator, centre: Vector, radius: float, half_height: float, tint: Vector) -> Panel:
+def _foliage(rng: np.random.Generator, center: Vector, radius: float, half_height: float, tint: Vector) -> Panel:
     offset = tuple(rng.random(2).tolist())
     outline = blob(rng, radius, half_height)
     return Panel(
-        Label.VEGETATION, Texture.LEAVES, tint, (outline,), centre, tile_m=(2.2, 2.2), offset=offset, is_limb=True
+        Label.VEGETATION, Texture.LEAVES, tint, (outline,), center, tile_m=(2.2, 2.2), offset=offset, is_limb=True
     )
 
 
 def lamp_post(rng: np.random.Generator) -> Shape:
     """A street lamp whose arm reaches over the road, to the front of the object."""
     height, reach = rng.uniform(5.5, 8.5), rng.uniform(0.8, 2.0)
-    grey = _grey(rng)
-    post = limb(Label.POLE, Texture.ROD, grey, (0, 0, 0), (0, 0, height), 0.17, 0.11)
-    arm = limb(Label.POLE, Texture.ROD, grey, (0, 0, height - 0.05), (reach, 0, height), 0.1)
+    gray = _gray(rng)
+    post = limb(Label.POLE, Texture.ROD, gray, (0, 0, 0), (0, 0, height), 0.17, 0.11)
+    arm = limb(Label.POLE, Texture.ROD, gray, (0, 0, height - 0.05), (reach, 0, height), 0.1)
     lamp = limb(
         Label.POLE, Texture.PLAIN, LAMP_LIGHT, (reach - 0.3, 0, height - 0.08), (reach + 0.4, 0, height - 0.08), 0.16
     )
@@ -64,17 +64,17 @@ def lamp_post(rng: np.random.Generator) -> Shape:
 
 def bollard(rng: np.random.Generator) -> Shape:
     """A low post at the kerb."""
-    return Shape([limb(Label.POLE, Texture.ROD, _grey(rng), (0, 0, 0), (0, 0, rng.uniform(0.8, 1.1)), 0.13)])
+    return Shape([limb(Label.POLE, Texture.ROD, _gray(rng), (0, 0, 0), (0, 0, rng.uniform(0.8, 1.1)), 0.13)])
 
 
-def _grey(rng: np.random.Generator) -> Vector:
+def _gray(rng: np.random.Generator) -> Vector:
     return tuple((np.array(STEEL) * rng.uniform(0.5, 1.2)).tolist())
 
 
 def traffic_light(rng: np.random.Generator) -> Shape:
     """Signals for traffic that comes towards the front of the object."""
     height = rng.uniform(2.3, 2.8)
-    post = limb(Label.POLE, Texture.ROD, _grey(rng), (0, 0, 0), (0, 0, height + 0.9), 0.14)
+    post = limb(Label.POLE, Texture.ROD, _gray(rng), (0, 0, 0), (0, 0, height + 0.9), 0.14)
     panels = [post, *_signal(rng, 0.0, height)]
     if rng.random() < 0.5:
         high = 5.2
@@ -89,8 +89,8 @@ def _signal(rng: np.random.Generator, y: float, z: float) -> list[Panel]:
                  (0.0, 1.0, 0.0), is_two_sided=True)  # fmt: skip
     lit = int(rng.choice([0, 2], p=[0.45, 0.55]))
     panels = [case]
-    for index, colour in enumerate(((0.95, 0.12, 0.1), (0.9, 0.6, 0.1), (0.1, 0.85, 0.45))):
-        tint = colour if index == lit else tuple((0.25 * np.array(colour)).tolist())
+    for index, color in enumerate(((0.95, 0.12, 0.1), (0.9, 0.6, 0.1), (0.1, 0.85, 0.45))):
+        tint = color if index == lit else tuple((0.25 * np.array(color)).tolist())
         disc = (ellipse(0, 0.83 - 0.33 * index, 0.12, 0.12, 8),)
         glow = 1.5 if index == lit else 0.0
         panels.append(replace(case, tint=tint, outlines=disc, origin=(0.12, y, z), is_two_sided=False, glow=glow))
@@ -101,7 +101,7 @@ def traffic_sign(rng: np.random.Generator) -> Shape:
     """One or two plates on a thin post, read from the front."""
     low = rng.uniform(2.0, 2.4)
     plates = 1 + int(rng.random() < 0.35)
-    post = limb(Label.POLE, Texture.ROD, _grey(rng), (0, 0, 0), (0, 0, low + 0.8 * plates), 0.08)
+    post = limb(Label.POLE, Texture.ROD, _gray(rng), (0, 0, 0), (0, 0, low + 0.8 * plates), 0.08)
     panels = [post]
     for index in range(plates):
         panels += _plate(rng, low + 0.78 * index)
@@ -110,10 +110,10 @@ def traffic_sign(rng: np.random.Generator) -> Shape:
 
 def direction_sign(rng: np.random.Generator) -> Shape:
     """A big board on two posts."""
-    width, colour = rng.uniform(1.4, 2.6), ((0.15, 0.3, 0.6), (0.85, 0.75, 0.2), (0.9, 0.9, 0.9))[int(rng.integers(3))]
+    width, color = rng.uniform(1.4, 2.6), ((0.15, 0.3, 0.6), (0.85, 0.75, 0.2), (0.9, 0.9, 0.9))[int(rng.integers(3))]
     posts = [limb(Label.POLE, Texture.ROD, STEEL, (0, y, 0), (0, y, 3.2), 0.1) for y in (-0.35 * width, 0.35 * width)]
     outline = rectangle(-width / 2, 1.9, width / 2, 3.3)
-    board = Panel(Label.TRAFFIC_SIGN, Texture.BOARD, colour, (outline,), (0.06, 0, 0), (0.0, 1.0, 0.0),
+    board = Panel(Label.TRAFFIC_SIGN, Texture.BOARD, color, (outline,), (0.06, 0, 0), (0.0, 1.0, 0.0),
                   tile_m=(width, 1.4), offset=(0.5, -1.9 / 1.4), is_two_sided=True)  # fmt: skip
     return Shape([*posts, board])
 
@@ -139,7 +139,7 @@ def _plate(rng: np.random.Generator, z: float) -> list[Panel]:
 
 def fence(rng: np.random.Generator, length_m: float) -> Shape:
     """A railing along x."""
-    height, tint = rng.uniform(0.9, 1.5), _grey(rng)
+    height, tint = rng.uniform(0.9, 1.5), _gray(rng)
     return Shape([_screen(Label.FENCE, Texture.BARS, tint, length_m, height, (1.6, height))])
 
 

@@ -17,10 +17,10 @@ def add_ground(
     builder: SceneBuilder, street: Street, profile: Profile, crossings: list[Crossing], rng: Generator
 ) -> None:
     """All that lies flat, as one body."""
-    grey = rng.uniform(0.85, 1.15)
+    gray = rng.uniform(0.85, 1.15)
     paving = Texture.PAVING if rng.random() < 0.7 else Texture.COBBLE
     grass = tuple(rng.uniform((0.8, 0.85, 0.7), (1.25, 1.1, 1.2)).tolist())
-    asphalt = (grey, grey, grey * rng.uniform(0.97, 1.06))
+    asphalt = (gray, gray, gray * rng.uniform(0.97, 1.06))
     white = (0.95, 0.95, 0.9)
     left, right = profile.kerb_m(1), profile.kerb_m(-1)
     edge = profile.lanes_edge_m
@@ -63,9 +63,9 @@ def _side_street(street: Street, middle: float, width: float, margin: float) -> 
     pose = street.to_world(middle, 0.0)
     along = np.array([np.cos(pose.heading), np.sin(pose.heading)]) * (width / 2 + margin)
     across = np.array([-np.sin(pose.heading), np.cos(pose.heading)]) * 70
-    centre = np.array([float(pose.x), float(pose.y)])
+    center = np.array([float(pose.x), float(pose.y)])
     return np.array(
-        [centre - along - across, centre + along - across, centre + along + across, centre - along + across]
+        [center - along - across, center + along - across, center + along + across, center - along + across]
     )
 
 

@@ -46,5 +46,5 @@ def palette() -> np.ndarray:
     """Color of every ``labelId`` in ``gtFine_color`` images: uint8 ``[256, 3]``, RGB, black where there is none."""
     table = np.zeros((256, 3), np.uint8)
     for label in LABELS:
-        table[label.label_id] = label.colour
+        table[label.label_id] = label.color
     return table

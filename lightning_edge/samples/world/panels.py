@@ -78,10 +78,10 @@ def rectangle(u0: float, v0: float, u1: float, v1: float) -> Outline:
     return np.array([(u0, v0), (u1, v0), (u1, v1), (u0, v1)], float)
 
 
-def ellipse(centre_u: float, centre_v: float, radius_u: float, radius_v: float, corners: int = 10) -> Outline:
+def ellipse(center_u: float, center_v: float, radius_u: float, radius_v: float, corners: int = 10) -> Outline:
     """Corners of a polygon on an ellipse."""
     angle = np.arange(corners) * 2 * np.pi / corners
-    return np.stack([centre_u + radius_u * np.cos(angle), centre_v + radius_v * np.sin(angle)], axis=1)
+    return np.stack([center_u + radius_u * np.cos(angle), center_v + radius_v * np.sin(angle)], axis=1)
 
 
 def blob(rng: np.random.Generator, radius_u: float, radius_v: float, corners: int = 14) -> Outline:

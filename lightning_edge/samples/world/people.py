@@ -48,9 +48,9 @@ def rider(rng: np.random.Generator) -> Shape:
     return Shape([*legs, arms[0], body, arms[1], *_head(rng, Label.RIDER, (0.07, 0, 1.64), 0.125)])
 
 
-def _pick(rng: np.random.Generator, colours: tuple[Vector, ...]) -> Vector:
-    colour = np.multiply(colours[int(rng.integers(len(colours)))], rng.uniform(0.8, 1.2, 3))
-    return tuple(colour.tolist())
+def _pick(rng: np.random.Generator, colors: tuple[Vector, ...]) -> Vector:
+    color = np.multiply(colors[int(rng.integers(len(colors)))], rng.uniform(0.8, 1.2, 3))
+    return tuple(color.tolist())
 
 
 def _swinging(
@@ -61,9 +61,9 @@ def _swinging(
     return replace(rod, swing_rad=swing_rad, swing_phase_rad=float(phase_rad))
 
 
-def _head(rng: np.random.Generator, label: Label, centre: Vector, radius: float) -> list[Panel]:
+def _head(rng: np.random.Generator, label: Label, center: Vector, radius: float) -> list[Panel]:
     skin, hair = _pick(rng, SKIN), _pick(rng, HAIR)
-    face = Panel(label, Texture.CLOTH, skin, (ellipse(0, 0, 0.78 * radius, radius),), centre,
+    face = Panel(label, Texture.CLOTH, skin, (ellipse(0, 0, 0.78 * radius, radius),), center,
                  tile_m=(2 * radius, 1.0), offset=(0.5, 0.0), is_limb=True)  # fmt: skip
     angle = np.linspace(0.0, np.pi, 7)
     cap = np.stack([0.84 * radius * np.cos(angle), radius * (0.15 + 0.95 * np.sin(angle))], axis=1)

@@ -79,8 +79,8 @@ def noise(rng: np.random.Generator, octaves: tuple[int, ...], size: int = TILE_P
     return total / total.std()
 
 
-def _fill(tile: np.ndarray, colour: tuple[float, float, float], grain: np.ndarray, strength: float) -> None:
-    tile[..., :3] = np.asarray(colour, np.float32) * (1 + strength * grain[..., None])
+def _fill(tile: np.ndarray, color: tuple[float, float, float], grain: np.ndarray, strength: float) -> None:
+    tile[..., :3] = np.asarray(color, np.float32) * (1 + strength * grain[..., None])
 
 
 def _plain(tile: np.ndarray, rng: np.random.Generator) -> None:
@@ -175,8 +175,8 @@ def _shop(tile: np.ndarray, rng: np.random.Generator) -> None:
     while left < TILE_PX - 12:
         width = int(rng.integers(22, 44))
         right = min(left + width, TILE_PX) - 3
-        colour = rng.uniform(0.15, 0.75, 3)
-        tile[96:118, left + 2 : right, :3] = colour
+        color = rng.uniform(0.15, 0.75, 3)
+        tile[96:118, left + 2 : right, :3] = color
         glow = rng.uniform(0.3, 1.0) if rng.random() < 0.7 else 0.0
         tile[14:92, left + 4 : right - 2] = (*(rng.uniform(0.14, 0.32) * np.array([1, 1.03, 1.1])), glow)
         for _ in range(5):

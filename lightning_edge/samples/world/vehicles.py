@@ -12,7 +12,7 @@ from lightning_edge.samples.world.labels import Label
 from lightning_edge.samples.world.panels import Panel, Shape, Vector, ellipse, extrude, limb, rectangle, sides
 from lightning_edge.samples.world.textures import Texture
 
-CAR_COLOURS: tuple[Vector, ...] = (
+CAR_COLORS: tuple[Vector, ...] = (
     (0.92, 0.92, 0.93), (0.10, 0.10, 0.11), (0.30, 0.31, 0.33), (0.62, 0.63, 0.65), (0.75, 0.76, 0.78),
     (0.14, 0.18, 0.34), (0.45, 0.09, 0.10), (0.18, 0.28, 0.22), (0.55, 0.48, 0.36), (0.20, 0.36, 0.58),
 )  # fmt: skip
@@ -41,12 +41,12 @@ def car(rng: np.random.Generator) -> Shape:
         (_VAN, (4.8, 1.86, 1.90), [(-0.10, 0.62), (-0.10, 0.9), (0.26, 0.9), (0.36, 0.62)]),
     )[build]
     scale = np.multiply(size, rng.uniform(0.96, 1.04, 3))
-    paint: Vector = CAR_COLOURS[int(rng.choice(len(CAR_COLOURS), p=_COLOUR_SHARES))]
+    paint: Vector = CAR_COLORS[int(rng.choice(len(CAR_COLORS), p=_COLOR_SHARES))]
     front_glass = len(profile) - 5 if build != 3 else 4
     return _body(Label.CAR, paint, profile, scale, {2 if build != 0 else 3, front_glass}, np.array(window))
 
 
-_COLOUR_SHARES = np.array([0.17, 0.19, 0.18, 0.12, 0.11, 0.08, 0.06, 0.03, 0.03, 0.03])
+_COLOR_SHARES = np.array([0.17, 0.19, 0.18, 0.12, 0.11, 0.08, 0.06, 0.03, 0.03, 0.03])
 
 
 def _body(
@@ -80,14 +80,14 @@ def _ends(label: Label, length: float, width: float, top: float) -> list[Panel]:
     low = (rectangle(-half, 0.22, half, 0.42),)
     plate = (rectangle(-0.26, 0.45, 0.26, 0.56),)
     panels = []
-    for x, axis_u, colour, glow in (
+    for x, axis_u, color, glow in (
         (-length / 2, (0.0, -1.0, 0.0), RED, 0.7),
         (length / 2, (0.0, 1.0, 0.0), WHITE, 2.5),
     ):
         origin = (x + np.sign(x) * 0.01, 0.0, 0.0)
         panels.append(Panel(label, Texture.PLAIN, (0.09, 0.09, 0.1), low, origin, axis_u))
         panels.append(Panel(label, Texture.PLAIN, (0.95, 0.95, 0.8), plate, origin, axis_u))
-        panels.append(Panel(label, Texture.PLAIN, colour, pair, origin, axis_u, glow=glow))
+        panels.append(Panel(label, Texture.PLAIN, color, pair, origin, axis_u, glow=glow))
     return panels
 
 
@@ -96,9 +96,9 @@ def _wheels(label: Label, length: float, width: float, radius: float) -> list[Pa
     panels = []
     for x, panel in ((x, p) for x in (-0.31, 0.31) for p in sides(label, Texture.WHEEL, (1, 1, 1), outlines, width)):
         own = tuple(o for o in panel.outlines if abs(o[:, 0].mean() - x * length * panel.axis_u[0]) < 0.01)
-        centre = x * length * panel.axis_u[0]
+        center = x * length * panel.axis_u[0]
         tile = 2.0 * radius
-        panels.append(replace(panel, outlines=own, tile_m=(tile, tile), offset=(0.5 - centre / tile, 0.0)))
+        panels.append(replace(panel, outlines=own, tile_m=(tile, tile), offset=(0.5 - center / tile, 0.0)))
     return panels
 
 
@@ -107,7 +107,7 @@ def lorry(rng: np.random.Generator) -> Shape:
     size = np.array([rng.uniform(6.0, 8.5), rng.uniform(2.2, 2.5), rng.uniform(2.9, 3.6)])
     length, width, height = size.tolist()
     box: Vector = ((0.9, 0.9, 0.9), (0.75, 0.78, 0.8), (0.8, 0.65, 0.2), (0.25, 0.4, 0.62))[int(rng.integers(4))]
-    cab: Vector = CAR_COLOURS[int(rng.integers(len(CAR_COLOURS)))]
+    cab: Vector = CAR_COLORS[int(rng.integers(len(CAR_COLORS)))]
     window = np.array([(0.29, 0.52), (0.29, 0.76), (0.42, 0.76), (0.46, 0.52)])
     shape = _body(Label.TRUCK, box, _LORRY, size, {4}, window)
     front = np.array([(0.25, 0.16), (0.25, 0.84), (0.42, 0.84), (0.49, 0.46), (0.5, 0.16)]) * (length, height)
@@ -143,14 +143,14 @@ def bicycle(rng: np.random.Generator) -> Shape:
     ))  # fmt: skip
     ahead = [limb(label, Texture.ROD, black, (x, 0, 0), (x, 0, 0.7), 0.06) for x in (-0.52, 0.52)]
     bar = limb(label, Texture.ROD, black, (0.36, -0.27, 1.0), (0.36, 0.27, 1.0), 0.05)
-    flat = [Panel(label, Texture.PLAIN, colour, outlines, is_two_sided=True)
-            for colour, outlines in ((black, rings), (paint, tubes))]  # fmt: skip
+    flat = [Panel(label, Texture.PLAIN, color, outlines, is_two_sided=True)
+            for color, outlines in ((black, rings), (paint, tubes))]  # fmt: skip
     return Shape([*ahead, *flat, bar])
 
 
 def motorcycle(rng: np.random.Generator) -> Shape:
     """A scooter or motorcycle."""
-    paint: Vector = CAR_COLOURS[int(rng.integers(len(CAR_COLOURS)))]
+    paint: Vector = CAR_COLORS[int(rng.integers(len(CAR_COLORS)))]
     profile = np.array([(-0.85, 0.45), (-0.9, 0.75), (-0.3, 0.78), (0.1, 0.95), (0.45, 1.1), (0.6, 0.8), (0.3, 0.25)])
     label = Label.MOTORCYCLE
     wheels = tuple(ellipse(x, 0.3, 0.3, 0.3, 12) for x in (-0.65, 0.68))

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lightning_edge.contracts import LabelledSplit
+from lightning_edge.contracts import LabeledSplit
 from lightning_edge.nn.encoders.frozen_encoder import FrozenEncoder, TimmEncoder
 from lightning_edge.ops.discriminant import discriminant_map
 
@@ -24,11 +24,11 @@ class DomainData(Protocol):
         """Make sure that the files exist."""
         ...
 
-    def records(self, split: LabelledSplit) -> Any:
+    def records(self, split: LabeledSplit) -> Any:
         """Names and attributes of the images of a split, as records."""
         ...
 
-    def images_in_order(self, split: LabelledSplit) -> Any:
+    def images_in_order(self, split: LabeledSplit) -> Any:
         """Loader of all images of a split, in the order of ``records``."""
         ...
 
@@ -136,7 +136,7 @@ class KnownDomains(NamedTuple):
         return self.names.index(name)
 
 
-def features_of(encoder: nn.Module, datamodule: DomainData, split: LabelledSplit) -> Float[Tensor, "images features"]:
+def features_of(encoder: nn.Module, datamodule: DomainData, split: LabeledSplit) -> Float[Tensor, "images features"]:
     """Compute the features of all images of a split, in the order of the data module's records."""
     from rich.progress import track
 

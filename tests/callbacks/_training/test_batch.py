@@ -50,7 +50,7 @@ def test_mappings_and_data_classes_stay_what_they_are():
 def test_what_is_not_cut_is_told():
     assert rows_left_whole((torch.zeros(4, 2), torch.zeros(7), torch.tensor(3.0), "text"), 4) == {7}
     images, targets = [torch.zeros(3, 8, 8)] * 4, [{"boxes": torch.zeros(5, 4)}] * 4
-    size = batch_size_of((images, targets))  # 3, wrongly: nothing tells rows of colours from examples
+    size = batch_size_of((images, targets))  # 3, wrongly: nothing tells rows of colors from examples
     assert rows_left_whole((images, targets), size) == {5}
 
 

@@ -38,7 +38,7 @@ def test_a_method_of_the_library_is_recorded_on_samples_that_no_seed_changes(tmp
             assert torch.equal(one["image"], other["image"])
 
 
-def test_training_samples_are_normalised_by_themselves_and_nothing_is_kept(tmp_path):
+def test_training_samples_are_normalized_by_themselves_and_nothing_is_kept(tmp_path):
     class Normed(Line):
         def __init__(self):
             super().__init__()

@@ -74,9 +74,9 @@ def test_what_varies_within_a_domain_does_not_decide_on_it(tmp_path):
 
 
 def test_in_training_domains_are_not_estimated(path):
-    mislabelled = assigned("train", TRAIN[::-1])
-    expected = OneHotEmbedding().describe(mislabelled, mislabelled)
-    found = EstimatedEmbedding(path).describe(mislabelled, mislabelled)
+    mislabeled = assigned("train", TRAIN[::-1])
+    expected = OneHotEmbedding().describe(mislabeled, mislabeled)
+    found = EstimatedEmbedding(path).describe(mislabeled, mislabeled)
     assert np.array_equal(found.table[found.row], expected.table[expected.row])
 
 

@@ -51,7 +51,7 @@ def idx(values, magic=None):
 
 IMAGES = "mnist/train-images-idx3-ubyte.gz"
 LABELS = "mnist/t10k-labels-idx1-ubyte.gz"
-COLOURED = "mnist_m/mnist_m_test_labels.txt"
+COLORED = "mnist_m/mnist_m_test_labels.txt"
 FAULTS = {
     "cut short": (IMAGES, lambda old: old[: len(old) // 2], r"train-images.*cannot be unpacked .* download it again"),
     "damaged": (IMAGES, lambda old: old[:500] + bytes(50) + old[550:], "train-images.*cannot be unpacked"),
@@ -122,31 +122,31 @@ FAULTS = {
         "mnist_m: expected image k to be image k of MNIST's t10k, got other classes",
     ),
     "a line of another kind": (
-        COLOURED,
+        COLORED,
         lambda old: old.replace(b"00000002.png ", b"00000002.png;"),
         "mnist_m_test_labels.txt, line 3: expected '00000002.png' and a class within .* got '00000002.png;",
     ),
     "a line left out": (
-        COLOURED,
+        COLORED,
         lambda old: b"\n".join(old.split(b"\n")[1:]),
         "mnist_m_test_labels.txt, line 1: expected '00000000.png' .* got '00000001.png",
     ),
     "a class too many": (
-        COLOURED,
+        COLORED,
         lambda old: old.replace(b"7.png 1", b"7.png 11"),
         r"within \[0, 10\), got .*7.png 11'",
     ),
     "a long line": (
-        COLOURED,
+        COLORED,
         lambda old: b"0" * 10**6,
         "mnist_m_test_labels.txt, line 1: expected '00000000.png' .* got '0{80}'$",
     ),
     "a class in other digits": (
-        COLOURED,
+        COLORED,
         lambda old: re.sub(rb"1.png \d", "1.png ³".encode(), old, count=1),
         r"mnist_m_test_labels.txt, line 2: expected '00000001.png' and a class .*³'$",
     ),
-    "no line": (COLOURED, lambda old: b"", "mnist_m: expected ten images or more, to split them, got 0"),
+    "no line": (COLORED, lambda old: b"", "mnist_m: expected ten images or more, to split them, got 0"),
     "an image cut short": (
         "mnist_m/mnist_m_test/00000007.png",
         lambda old: old[:40],
@@ -195,13 +195,13 @@ def test_too_few_images_to_part_are_named(copy):
 
 
 def test_a_domain_that_is_not_wanted_leaves_images(copy):
-    with pytest.raises(ValueError, match=r"expected images, got none with only=\{'source': \(\)\}"):
-        DigitsDataModule(copy, num_workers=0, only={"source": ()}).setup("fit")
+    with pytest.raises(ValueError, match=r"expected images, got none with keep_attributes=\{'source': \(\)\}"):
+        DigitsDataModule(copy, num_workers=0, keep_attributes={"source": ()}).setup("fit")
 
 
 def test_a_byte_order_mark_and_line_ends_of_windows_are_no_fault(copy):
     before = read_mnist_m(copy / "mnist_m").labels
-    labels = copy / COLOURED
+    labels = copy / COLORED
     labels.write_bytes(b"\xef\xbb\xbf" + labels.read_bytes().replace(b"\n", b"\r\n"))
     assert read_mnist_m(copy / "mnist_m").labels.tolist() == before.tolist()
 
@@ -211,7 +211,7 @@ def test_a_byte_order_mark_and_line_ends_of_windows_are_no_fault(copy):
     [
         (IMAGES, "train-images-idx3-ubyte.gz: there is no such file; download it from https://"),
         (LABELS, "t10k-labels-idx1-ubyte.gz: there is no such file"),
-        (COLOURED, "mnist_m_test_labels.txt: there is no such file; download it from http://yaroslav.ganin.net"),
+        (COLORED, "mnist_m_test_labels.txt: there is no such file; download it from http://yaroslav.ganin.net"),
         ("mnist_m/mnist_m_test/00000007.png", "expected the 100 images .* got no 00000007.png$"),
     ],
 )

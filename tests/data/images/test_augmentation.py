@@ -70,7 +70,7 @@ def test_the_default_scales_mask_and_image_about_the_same_point():
     """Where a border lies in the image and in the mask, over many scales: neither is moved against the other."""
     mask = (np.arange(64) >= 21).astype(np.uint8)[:, None].repeat(64, 1)
     image = (200 * mask)[..., None].repeat(3, 2)
-    transform = StreetAugmentation(64, 64, scale=(1.0, 1.5), colour=0.0)
+    transform = StreetAugmentation(64, 64, scale=(1.0, 1.5), color=0.0)
     shifts = []
     for seed in range(60):
         sample = apply_seeded(transform, seed, image=image, mask=mask)
@@ -80,7 +80,7 @@ def test_the_default_scales_mask_and_image_about_the_same_point():
 
 
 def test_the_default_keeps_the_size_and_ignores_what_it_pads():
-    transform = StreetAugmentation(48, 96, scale=(0.5, 0.5), colour=0.0)
+    transform = StreetAugmentation(48, 96, scale=(0.5, 0.5), color=0.0)
     sample = apply_seeded(transform, 0, image=np.full_like(_IMAGE, 200), mask=_MASK)
     assert sample["image"].shape == (48, 96, 3)
     padded = sample["mask"] == 255

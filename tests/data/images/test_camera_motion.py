@@ -14,8 +14,8 @@ STILL = RandomCameraMotion(max_zoom=0, pan=0, roll_deg=0)
 def scene(height: int = 96, width: int = 160) -> tuple[np.ndarray, np.ndarray]:
     """A smooth picture whose mask is its brightness in four steps."""
     noise = torch.rand(1, 1, 8, 12, generator=torch.Generator().manual_seed(0))
-    grey = torch.nn.functional.interpolate(noise, (height, width), mode="bicubic")[0, 0].clamp(0, 1).numpy()
-    return np.repeat((255 * grey)[..., None], 3, axis=2).astype(np.uint8), np.minimum(4 * grey, 3).astype(np.uint8)
+    gray = torch.nn.functional.interpolate(noise, (height, width), mode="bicubic")[0, 0].clamp(0, 1).numpy()
+    return np.repeat((255 * gray)[..., None], 3, axis=2).astype(np.uint8), np.minimum(4 * gray, 3).astype(np.uint8)
 
 
 def test_without_motion_every_frame_is_the_still():
@@ -75,8 +75,8 @@ def test_pixels_move_by_about_a_hundredth_of_the_width_a_frame():
 @pytest.mark.parametrize(
     ("kind", "samples"),
     [
-        (CamVidVideoDataModule, {"num_samples": (10, 10, 10)}),
-        (CityscapesVideoDataModule, {"num_sample_train": 2, "num_sample_val": 1}),
+        (CamVidVideoDataModule, {"num_samples": (10, 10)}),
+        (CityscapesVideoDataModule, {"num_samples": (2, 1)}),
     ],
 )
 def test_training_clips_are_made_of_stills(kind, samples):
@@ -93,7 +93,7 @@ def test_training_clips_are_made_of_stills(kind, samples):
 
 
 def test_stills_need_no_sequences(tmp_path):
-    sample = CityscapesVideoDataModule(sample_size=(64, 96), num_sample_train=2, num_sample_val=1)
+    sample = CityscapesVideoDataModule(sample_size=(64, 96), num_samples=(2, 1))
     sample.prepare_data()
     root = sample.clips("train")[0].mask.parents[3]
     for part in ("gtFine", "leftImg8bit"):

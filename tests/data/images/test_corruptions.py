@@ -56,8 +56,8 @@ def test_it_gets_worse(corruption):
 
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_noise_has_its_deviation_and_no_mean(severity):
-    grey = np.full((400, 400, 3), 128, np.uint8)
-    noise = run("noise", severity, grey).astype(float) - 128
+    gray = np.full((400, 400, 3), 128, np.uint8)
+    noise = run("noise", severity, gray).astype(float) - 128
     assert noise.std() == pytest.approx(255 * DEGREES["noise"][severity - 1], rel=0.01)
     assert abs(noise.mean()) < 0.3
     channels = noise.reshape(-1, 3).T

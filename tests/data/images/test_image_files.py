@@ -190,7 +190,7 @@ def test_a_jpeg_that_ends_in_the_middle(tmp_path: Path):
 class Nothing(DetectionDataModule):
     num_classes, class_names, vocabulary = 1, ("a",), {}
 
-    def labelled_images(self, split: Any) -> list[Any]:
+    def labeled_images(self, split: Any) -> list[Any]:
         return []
 
 

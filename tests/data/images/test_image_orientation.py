@@ -10,11 +10,11 @@ import torch
 from PIL import Image, ImageOps
 
 from lightning_edge.data import CamVidDataModule, DetectionDataModule, FramesDataModule, SegmentationDataModule
-from lightning_edge.data.detection import LabelledImage
+from lightning_edge.data.detection import LabeledImage
 from lightning_edge.data.domains.partitions import ImageRecord
 from lightning_edge.data.images.files import label_table, read_image, read_mask
 from lightning_edge.data.images.headers import stored_size
-from lightning_edge.data.segmentation import LabelledClip
+from lightning_edge.data.segmentation import LabeledClip
 
 ORIENTATIONS = range(1, 9)
 FORMATS = {"jpg": ("JPEG", {"quality": 100, "subsampling": 0}), "png": ("PNG", {}), "tif": ("TIFF", {}),
@@ -60,9 +60,9 @@ class Fields(SegmentationDataModule):
 
     def __init__(self, image: Path, mask: Path) -> None:
         super().__init__(A.NoOp(), batch_size=1, num_workers=0)
-        self.files = [LabelledClip((image,), mask)]
+        self.files = [LabeledClip((image,), mask)]
 
-    def clips(self, split: Any) -> list[LabelledClip]:
+    def clips(self, split: Any) -> list[LabeledClip]:
         return self.files
 
 
@@ -87,9 +87,9 @@ class Box(DetectionDataModule):
         super().__init__((32, 48), A.NoOp(), num_workers=0, batch_size=1)
         nothing, some = np.zeros((0, 4), np.float32), np.array([box], np.float32)
         record = ImageRecord(path.name, {})
-        self.image = LabelledImage(path, record, some, np.array([0]), nothing, np.zeros(0, np.int64))
+        self.image = LabeledImage(path, record, some, np.array([0]), nothing, np.zeros(0, np.int64))
 
-    def labelled_images(self, split: Any) -> list[LabelledImage]:
+    def labeled_images(self, split: Any) -> list[LabeledImage]:
         return [self.image]
 
 

@@ -26,7 +26,7 @@ def test_images_are_rgb(tmp_path: Path, noise: np.ndarray):
     np.testing.assert_array_equal(read_image(path), noise[..., ::-1])
 
 
-def test_grey_images_get_three_channels(tmp_path: Path, noise: np.ndarray):
+def test_gray_images_get_three_channels(tmp_path: Path, noise: np.ndarray):
     assert read_image(_write(tmp_path / "a.png", noise[..., 0])).shape == (12, 20, 3)
 
 
@@ -79,7 +79,7 @@ def test_unknown_label_ids(tmp_path: Path):
         read_mask(path, _TABLE)
 
 
-def test_a_mask_of_colours(tmp_path: Path, noise: np.ndarray):
+def test_a_mask_of_colors(tmp_path: Path, noise: np.ndarray):
     with pytest.raises(ValueError, match=r"a\.png: expected a mask with one 8-bit label id.*uint8 \(12, 20, 3\)"):
         read_mask(_write(tmp_path / "a.png", noise), _TABLE)
 

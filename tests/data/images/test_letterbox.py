@@ -35,7 +35,7 @@ def test_bdd100k_at_a_fifth_has_no_padding():
     ("shape", "picture"),
     [((10, 40), (16, 64)), ((40, 10), (48, 12)), ((96, 96), (48, 48)), ((1, 1000), (1, 64)), ((2000, 1), (48, 1))],
 )
-def test_padding_is_grey_and_at_the_right_or_at_the_bottom(shape, picture):
+def test_padding_is_gray_and_at_the_right_or_at_the_bottom(shape, picture):
     made = letterbox(np.zeros((*shape, 3), np.uint8), (48, 64))
     is_picture = np.zeros((48, 64), bool)
     is_picture[: picture[0], : picture[1]] = True

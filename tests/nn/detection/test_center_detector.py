@@ -27,7 +27,7 @@ def make_batch(image, boxes, labels):
 
 @pytest.fixture
 def batch():
-    """Two images with bright and dark rectangles on grey."""
+    """Two images with bright and dark rectangles on gray."""
     image = torch.full((2, 3, 64, 96), 0.5)
     boxes = [torch.tensor([[8.0, 12, 40, 44], [60, 20, 84, 32]]), torch.tensor([[30.0, 4, 50, 60]])]
     labels = [torch.tensor([0, 1]), torch.tensor([1])]
@@ -209,7 +209,7 @@ def test_a_coarser_map_starts_at_its_stage():
     assert net(torch.rand(2, 3, 64, 96)).heat.shape == (2, 2, 8, 12)
 
 
-def test_only_the_highest_of_neighbours_is_a_middle():
+def test_only_the_highest_of_neighbors_is_a_middle():
     """Though boxes of two cells each way share a third only, in cells side by side."""
     net = CenterDetector(ENCODER, 2)
     (found,) = net.decode(maps_of((0, 4, 2), (0, 4, 3), (0, 5, 3), (1, 4, 3)), 32, 32)

@@ -104,7 +104,7 @@ def test_no_boxes_in_images_of_odd_sizes(name):
 
 
 def test_images_reach_the_detector_as_they_are(batch, monkeypatch):
-    """Neither scaled nor normalised nor padded anew, for all that is done before."""
+    """Neither scaled nor normalized nor padded anew, for all that is done before."""
     net, seen = MAKERS["FCOS"](), []
     forward = net.backbone.forward
     monkeypatch.setattr(net.backbone, "forward", lambda image: seen.append(image) or forward(image))

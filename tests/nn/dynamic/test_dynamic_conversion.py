@@ -33,7 +33,7 @@ def shapes(net):
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_a_specialised_net_is_the_dynamic_one_at_the_cost_of_the_static_one(name):
+def test_a_specialized_net_is_the_dynamic_one_at_the_cost_of_the_static_one(name):
     static, dynamic = make_net(name)
     image = torch.rand(2, 3, 64, 64)
     embeddings = torch.eye(FEATURES)[[0, 3]]
@@ -72,7 +72,7 @@ def test_the_dynamic_net_stays_and_shares_no_memory():
     assert torch.equal(with_bias[0].bias, before)
 
 
-def test_specialising_neither_rounds_nor_draws():
+def test_specializing_neither_rounds_nor_draws():
     _, dynamic = make_net("test_resnet")
     state, embedding = torch.get_rng_state(), torch.randn(FEATURES, generator=torch.Generator().manual_seed(1))
     expected = specialize(dynamic, embedding).state_dict()
@@ -96,22 +96,22 @@ def test_weights_of_a_domain_are_all_that_differs():
     assert all(torch.equal(value, other[name]) for name, value in plain.state_dict().items())
 
 
-@pytest.mark.parametrize("part", ["", "encoder"])
-def test_a_net_for_yaml_gives_its_body_back(part):
+@pytest.mark.parametrize("submodule", ["", "encoder"])
+def test_a_net_for_yaml_gives_its_body_back(submodule):
     body = CenterDetector("test_resnet", 3, channels=8)
-    convolutions = sum(isinstance(module, nn.Conv2d) for module in body.get_submodule(part).modules())
-    net = DomainNet(body, FEATURES, 2, part)
+    convolutions = sum(isinstance(module, nn.Conv2d) for module in body.get_submodule(submodule).modules())
+    net = DomainNet(body, FEATURES, 2, submodule)
     assert sum(isinstance(module, ExpertConv2d) for module in net.modules()) == convolutions
-    assert sum(isinstance(module, nn.Conv2d) for module in net.modules()) == (0 if part == "" else 9)
+    assert sum(isinstance(module, nn.Conv2d) for module in net.modules()) == (0 if submodule == "" else 9)
     assert net.num_classes == 3
     assert type(specialize(net, torch.zeros(FEATURES))) is CenterDetector
     with pytest.raises(
-        ValueError, match=r"expected part to be the name of a submodule of the net, such as \['encoder'"
+        ValueError, match=r"expected submodule to be the name of a submodule of the net, such as \['encoder'"
     ):
-        DomainNet(CenterDetector("test_resnet", 3), FEATURES, part="backbone")
+        DomainNet(CenterDetector("test_resnet", 3), FEATURES, submodule="backbone")
 
 
-def test_what_cannot_be_specialised_is_refused():
+def test_what_cannot_be_specialized_is_refused():
     net = CondConvNet(CenterDetector("test_resnet", 3, channels=8), 2, "encoder")
     with pytest.raises(ValueError, match="expected a net with DomainConv2d layers, got CondConvNet without any"):
         specialize(net, torch.zeros(FEATURES))

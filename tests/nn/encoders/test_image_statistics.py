@@ -1,4 +1,4 @@
-"""Statistics of light and colour against a loop over cells."""
+"""Statistics of light and color against a loop over cells."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from lightning_edge.nn.encoders.image_statistics import ImageStatistics
 
 
 def cells(picture, rows, columns):
-    """Cells of a picture, row by row; as in adaptive pooling, neighbours share a line where sides do not divide."""
+    """Cells of a picture, row by row; as in adaptive pooling, neighbors share a line where sides do not divide."""
     height, width = picture.shape
     for i in range(rows):
         for j in range(columns):
@@ -17,10 +17,10 @@ def cells(picture, rows, columns):
 
 
 def by_loop(image, rows, columns):
-    mean = [cell.mean() for colour in image for cell in cells(colour, rows, columns)]
-    deviation = [cell.std(correction=0) for colour in image for cell in cells(colour, rows, columns)]
-    grey = image.mean(0)
-    down, across = (grey[1:] - grey[:-1]).abs(), (grey[:, 1:] - grey[:, :-1]).abs()
+    mean = [cell.mean() for color in image for cell in cells(color, rows, columns)]
+    deviation = [cell.std(correction=0) for color in image for cell in cells(color, rows, columns)]
+    gray = image.mean(0)
+    down, across = (gray[1:] - gray[:-1]).abs(), (gray[:, 1:] - gray[:, :-1]).abs()
     rough = [cell.mean() for steps in (down, across) for cell in cells(steps, rows, columns)]
     return torch.stack(mean + deviation + rough)
 
@@ -35,7 +35,7 @@ def test_statistics_are_those_of_a_loop(grid, size):
     torch.testing.assert_close(found, torch.stack([by_loop(one, *grid) for one in image]), rtol=1e-9, atol=1e-9)
 
 
-def test_an_even_image_has_its_colour_and_no_more():
+def test_an_even_image_has_its_color_and_no_more():
     """The root must not be of a number below 0, as a mean of squares of single precision less a square may be."""
     values = torch.linspace(0, 1, 101)
     mean, rest = ImageStatistics()(values.view(-1, 1, 1, 1).expand(-1, 3, 30, 50)).split([12, 20], 1)

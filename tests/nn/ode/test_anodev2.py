@@ -206,7 +206,7 @@ def test_batch_norms_may_note_each_time_on_its_own(step, error):
     trained = by_time(state)
     torch.testing.assert_close(shared(state), trained, rtol=0, atol=0)
     for name, noted in by_time.named_buffers():
-        if name.endswith("running_var"):  # noted as an estimate, by one value fewer than it is normalised by
+        if name.endswith("running_var"):  # noted as an estimate, by one value fewer than it is normalized by
             noted.mul_(1 - 1 / (4 * 6 * 6))
     # two evaluations of RK4 at each middle share statistics
     torch.testing.assert_close(by_time.eval()(state), trained, rtol=0, atol=error)

@@ -69,7 +69,7 @@ def test_a_file_of_other_weights_is_refused(tmp_path):
         DeepLab("resnet10t", 5, weights=str(tmp_path / "others.pth"))
 
 
-def test_normalisation_is_that_of_the_encoder():
+def test_normalization_is_that_of_the_encoder():
     net = DeepLab("resnet10t", 5)
     image = net.normalize.mean.expand(-1, 8, 8)[None]
     torch.testing.assert_close(net.normalize(image), torch.zeros_like(image))

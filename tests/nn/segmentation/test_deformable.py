@@ -19,7 +19,7 @@ def test_without_displacement_it_is_the_convolution(groups, stride, dilation, bi
     torch.testing.assert_close(DeformableConv2d(conv, groups)(features), conv(features), rtol=1e-5, atol=1e-5)
 
 
-def test_equal_displacements_by_a_cell_read_the_neighbour():
+def test_equal_displacements_by_a_cell_read_the_neighbor():
     conv = nn.Conv2d(3, 5, 3, padding=1)
     deformable = DeformableConv2d(conv)
     with torch.no_grad():

@@ -16,7 +16,7 @@ NO_LOGGER = "--trainer.logger=false"
 _SHORT = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"]
 _FEW = [*_SHORT, "--data.num_workers=0", "--data.batch_size=2", "--trainer.check_val_every_n_epoch=1"]
 _PICTURES = [*_FEW, "--data.num_samples=[20,10]"]
-_SCENES = [*_FEW, "--data.num_sample_train=2", "--data.num_sample_val=1", "--data.sample_size=[64,96]"]
+_SCENES = [*_FEW, "--data.num_samples=[2,1]", "--data.sample_size=[64,96]"]
 _NEAR = [
     "--data.batch_size=1",
     "--data.max_distance=1",

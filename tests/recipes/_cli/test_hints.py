@@ -8,7 +8,7 @@ import pytest
 from outside import tiny
 
 from lightning_edge import data
-from recipes import accel, segmentation, shift
+from recipes import accel, ddn, segmentation, shift
 from recipes._cli.messages import explain
 
 
@@ -103,6 +103,9 @@ def test_a_missing_value_is_named_as_it_is_typed(capsys):
     [
         ("--model.branch_share=1", "'branch_share'; it is now called 'branch_stage_fraction'"),
         ("--model.init_args.begin_anew=[net]", "'begin_anew'; it is now called 'exclude'"),
+        ("--data.only={a: [b]}", "'only.a'; it is now called 'keep_attributes'"),
+        ("--data.sample_domain=night", "'sample_domain'; it is now called 'sample_domains', and takes a list"),
+        ("--data.num_sample_train=3", "'num_sample_train'; use num_samples=[TRAIN,EVALUATION]"),
         ("--rules=[fixed]", "'rules'; it is now called 'lr_rules'"),
         ("--on=ray", "'on'; it is now called 'backend'"),
         ("--overrides=[--data.count=3]", "'overrides'; pass the options themselves"),
@@ -110,6 +113,11 @@ def test_a_missing_value_is_named_as_it_is_typed(capsys):
 )
 def test_an_argument_of_an_earlier_version_is_answered_with_its_new_name(argument, hint, capsys):
     assert refusal(capsys, tiny.main, "fit", argument).endswith(hint)
+
+
+def test_an_argument_of_a_nested_class_is_answered_with_its_new_name(capsys):
+    said = refusal(capsys, ddn.main, "fit", "--model.net.part=encoder")
+    assert said == "lightning_edge.nn.DomainNet has no argument 'part'; it is now called 'submodule'"
 
 
 @pytest.mark.parametrize("name", ["accel_log", "tiny"])

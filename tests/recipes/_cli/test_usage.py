@@ -48,7 +48,7 @@ def test_a_recipe_without_a_command_prints_its_usage(recipe, type_command):
         assert (bare.returncode, bare.stderr) == (0, "")
         assert bare.stdout.startswith(f"usage: {start} COMMAND [options]\n")
         assert bare.stdout == asked.stdout
-    commands = ["sweep", "analyse"] if recipe == "batch_size_scaling" else ["fit", "validate", "test", "predict"]
+    commands = ["sweep", "analyze"] if recipe == "batch_size_scaling" else ["fit", "validate", "test", "predict"]
     assert all(f"\n  {command} " in bare.stdout for command in commands)
 
 

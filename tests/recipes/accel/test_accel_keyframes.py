@@ -12,7 +12,7 @@ SMALL = [*SMALL_RUN, "--trainer.callbacks=null"]
 CAMVID = [
     "--data=CamVidVideoDataModule",
     "--data.sample_size=[48,64]",
-    "--data.num_samples=[10,10,10]",
+    "--data.num_samples=[10,10]",
     "--data.num_workers=0",
     "--trainer.logger=false",
     "--trainer.callbacks=null",

@@ -17,7 +17,7 @@ SMALL = [
     "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
 ]
-JOINT = ["--model.branch_share=0", "--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1"]
+JOINT = ["--model.branch_stage_fraction=0", "--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1"]
 
 
 def weights(folder, part):
@@ -69,10 +69,10 @@ def test_variants_begin_with_one_first_stage(capsys):
 
 @pytest.mark.slow
 def test_variants_of_the_losses_learn_other_weights():
-    folder = ablate(["scores", "by_carried", "distilled"])
+    folder = ablate(["scores", "by_propagated", "distilled"])
     branches = weights(folder / "first_stage", "net.update")
     assert not same(branches, weights(folder / "first_stage_distilled", "net.update"))
-    assert not same(*(weights(folder / name, "net.reference") for name in ("scores", "by_carried")))
+    assert not same(*(weights(folder / name, "net.reference") for name in ("scores", "by_propagated")))
 
 
 @pytest.mark.slow

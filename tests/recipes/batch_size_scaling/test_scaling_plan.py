@@ -117,10 +117,10 @@ def test_a_folder_keeps_what_earlier_sweeps_of_it_consist_of(tmp_path):
 
 def test_a_folder_without_a_sweep_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"expected folder to have a sweep with the file sweep\.json"):
-        batch_size_scaling.main(["analyse", f"--folder={tmp_path}"])
+        batch_size_scaling.main(["analyze", f"--folder={tmp_path}"])
     (tmp_path / "sweep.json").write_text('{"recipe": "shi')
     with pytest.raises(ValueError, match=r"sweep\.json as `sweep` writes it"):
-        batch_size_scaling.main(["analyse", f"--folder={tmp_path}"])
+        batch_size_scaling.main(["analyze", f"--folder={tmp_path}"])
 
 
 @pytest.mark.parametrize(

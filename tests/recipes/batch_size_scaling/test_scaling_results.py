@@ -97,7 +97,7 @@ def test_other_targets_are_read_off_the_same_runs(finished):
 def test_the_analysis_is_logged_to_wandb(finished, monkeypatch, caplog):
     folder, _ = finished
     monkeypatch.setenv("WANDB_MODE", "offline")
-    found = batch_size_scaling.main(["analyse", f"--folder={folder}", "--wandb=true"]).metrics
+    found = batch_size_scaling.main(["analyze", f"--folder={folder}", "--wandb=true"]).metrics
     run = read_offline_run(folder)
     assert run.summary["target"] == pytest.approx(found["target"])
     assert run.summary["scaling/table/nrows"] == 4
@@ -126,6 +126,6 @@ def test_unfinished_runs_are_counted_and_left_out(finished, tmp_path, capsys):
         (copy / "fraction_1" / name).symlink_to(folder / "fraction_1" / name)
     assert read_results(copy).num_missing == 0
     (copy / "sweep.json").write_text(json.dumps({**plan, "num_seeds": 3}))
-    found = batch_size_scaling.main(["analyse", f"--folder={copy}"]).metrics
+    found = batch_size_scaling.main(["analyze", f"--folder={copy}"]).metrics
     assert found["num_missing"] == 3
     assert "3 runs of this grid have not finished and are left out." in capsys.readouterr().out

@@ -97,9 +97,9 @@ def test_a_run_with_a_target_ends_there(tmp_path, capsys):
     with pytest.raises(
         ValueError, match=r"expected target of at least the loss at which the runs ended \(2.36\), got 2"
     ):
-        batch_size_scaling.main(["analyse", f"--folder={tmp_path}/sweep", "--target=2"])
+        batch_size_scaling.main(["analyze", f"--folder={tmp_path}/sweep", "--target=2"])
     with pytest.raises(ValueError, match=r"expected target below the train loss at the start"):
-        batch_size_scaling.main(["analyse", f"--folder={tmp_path}/sweep", "--target=2.5"])
+        batch_size_scaling.main(["analyze", f"--folder={tmp_path}/sweep", "--target=2.5"])
 
 
 def test_a_target_that_is_met_from_the_start_is_refused(tmp_path):

@@ -22,8 +22,7 @@ from recipes.ddn.stream import _delays
 SMALL = [
     "--data.sample_size=[64,96]",
     "--data.input_size=[64,96]",
-    "--data.num_sample_train=10",
-    "--data.num_sample_val=5",
+    "--data.num_samples=[10,5]",
     "--data.batch_size=2",
     "--data.num_workers=0",
 ]
@@ -54,7 +53,7 @@ def test_features_are_standardised_and_in_the_order_of_the_images(features):
     np.testing.assert_allclose(of_training.std(0), 1, atol=1e-3)
     data = main(["domains", *SMALL]).datamodule
     night = [index for index, record in enumerate(data.records("train")) if record.attributes["timeofday"] == "night"]
-    # the first numbers are means of colours
+    # the first numbers are means of colors
     assert of_training[night, :12].mean() < -0.5
     assert read_features(features, "val").shape == read_features(features, "test").shape == (5, 32)
 
@@ -95,7 +94,7 @@ def test_a_net_is_made_for_as_many_features_as_the_data_give(features):
 
 
 def test_domains_are_counted(capsys):
-    counts = main(["domains", *SMALL, '--data.only={"timeofday":["daytime"]}']).result
+    counts = main(["domains", *SMALL, '--data.keep_attributes={"timeofday":["daytime"]}']).result
     assert counts == {"daytime clear": 2, "daytime rainy": 2, "daytime foggy": 2}
     assert "daytime foggy" in capsys.readouterr().out
 
@@ -163,8 +162,8 @@ def test_nets_are_trained_on_with_a_domain_of_any_data(tmp_path):
     assert 0 <= found["fine_tuned_accuracy"] <= 100
     plans = [json.loads(path.read_text()) for path in tmp_path.glob("seed_0/fine_tuned/*/run.json")]
     assert sorted(plan["command"] for plan in plans) == 4 * ["fit"] + 4 * ["test"]
-    assert {argument for plan in plans for argument in plan["arguments"] if "only" in argument} == {
-        f'--data.only={{"source": ["{name}"]}}' for name in ("mnist", "mnist_m", "inverted", "blurred")
+    assert {argument for plan in plans for argument in plan["arguments"] if "keep_attributes" in argument} == {
+        f'--data.keep_attributes={{"source": ["{name}"]}}' for name in ("mnist", "mnist_m", "inverted", "blurred")
     }
 
 

@@ -10,7 +10,7 @@ def test_labels_are_the_official_ones():
     official = {label.label_id: label for label in LABELS}
     for label in Label:
         assert official[label].name.replace(" ", "_").upper() == label.name
-        assert tuple(palette()[label]) == official[label].colour
+        assert tuple(palette()[label]) == official[label].color
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ COUNT = 200
 
 
 def images(seed):
-    """Grey images of any light, of which every other one is a little warmer: that is its domain."""
+    """Gray images of any light, of which every other one is a little warmer: that is its domain."""
     generator = torch.Generator().manual_seed(seed)
     light = torch.rand(COUNT, 1, 1, 1, generator=generator) * 0.6 + 0.2
     warmth = (torch.arange(COUNT) % 2).view(-1, 1, 1, 1) * torch.tensor([0.05, 0, -0.05]).view(1, 3, 1, 1)

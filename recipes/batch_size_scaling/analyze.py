@@ -14,7 +14,7 @@ from recipes.batch_size_scaling._report import in_words, print_results, recommen
 from recipes.batch_size_scaling._results import SweepResults, read_results
 
 
-def analyse(
+def analyze(
     folder: Path = Path("runs/batch_size_scaling"),
     target: float | None = None,
     max_cost: float = 2.0,

@@ -15,18 +15,18 @@ from lightning_edge.data.images.batch_augmentation import augment_batch
 from lightning_edge.data.loading import SampleRequest
 
 
-class LabelledImages(NamedTuple):
+class LabeledImages(NamedTuple):
     """RGB images and the class of each."""
 
     images: UInt8[np.ndarray, "num 32 32 3"]
     labels: Int64[np.ndarray, " num"]
 
-    def at(self, index: Any) -> "LabelledImages":
+    def at(self, index: Any) -> "LabeledImages":
         """The images and labels at the given indices."""
-        return LabelledImages(self.images[index], self.labels[index])
+        return LabeledImages(self.images[index], self.labels[index])
 
 
-class LabelledImageDataset(Dataset[dict[str, Tensor]]):
+class LabeledImageDataset(Dataset[dict[str, Tensor]]):
     """Dataset of items with ``image`` and ``label`` and, if given, the fields of their domains.
 
     Args:
@@ -37,7 +37,7 @@ class LabelledImageDataset(Dataset[dict[str, Tensor]]):
     """
 
     def __init__(
-        self, data: LabelledImages, transform: Transform | None = None, domains: DomainLookup | None = None
+        self, data: LabeledImages, transform: Transform | None = None, domains: DomainLookup | None = None
     ) -> None:
         self.images, self.labels = data
         self.transform = transform
