@@ -162,7 +162,8 @@ def _wandb_data(boxes: Boxes, class_labels: dict[int, str]) -> list[dict[str, An
 def _check(outputs: Any, batch: Any) -> None:
     keys = set(batch) if isinstance(batch, dict) else set()
     if not DetectionBatch.__required_keys__ <= keys:
-        raise ValueError(f"expected batches as DetectionBatch, got {sorted(keys) or type(batch).__name__}")
+        got = sorted(keys) or type(batch).__name__
+        raise ValueError(f"DetectionPictures expected batches as DetectionBatch, got {got}")
     num_images = len(batch["image"])
     if not are_detections(outputs) or len(outputs) != num_images:
         kind = f"{len(outputs)} of them" if are_detections(outputs) else type(outputs).__name__

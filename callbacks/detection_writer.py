@@ -66,7 +66,9 @@ class DetectionWriter(BasePredictionWriter):
             return
         keys = set(batch) if isinstance(batch, dict) else set()
         if not FrameBatch.__required_keys__ <= keys:
-            raise ValueError(f"expected batches as FrameBatch, got {sorted(keys) or type(batch).__name__}")
+            raise ValueError(
+                f"DetectionWriter expected batches as FrameBatch, got {sorted(keys) or type(batch).__name__}"
+            )
         if not self._num_written:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._path.unlink(missing_ok=True)

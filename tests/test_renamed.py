@@ -72,8 +72,8 @@ def test_a_checkpoint_with_old_arguments_is_loaded_as_it_was_saved(monkeypatch, 
     assert all("net.layer1" in name for name in names)
     method = Classification.load_from_checkpoint("old.ckpt", map_location="cpu")
     assert [name for name in method.state_dict() if "router" in name] == names
-    test = ["test", "-c", "digits.yaml", *small, "--trainer.limit_test_batches=1", "--trainer.logger=false"]
-    tested = ddn.main([*test, "--ckpt_path=old.ckpt"]).model
+    test = ["test", "--data=DigitsDataModule", *small, "--trainer.limit_test_batches=1", "--trainer.callbacks=null"]
+    tested = ddn.main([*test, "--trainer.logger=false", "--ckpt_path=old.ckpt"]).model
     assert [name for name in tested.state_dict() if "router" in name] == names
 
 

@@ -4,8 +4,10 @@ import inspect
 from abc import ABC, abstractmethod
 from collections import UserDict
 from collections.abc import Callable, Collection, Iterable, Mapping
+from io import BytesIO
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
@@ -128,11 +130,15 @@ class Method(LightningModule, ABC):
         with local_file(checkpoint_path) as path:
             content = read_checkpoint(path, "checkpoint_path", LIGHTNING)
             saved = dict(content.get(cls.CHECKPOINT_HYPER_PARAMS_KEY) or {})
-            current = with_new_arguments(cls.__name__, saved)
-            described = {name: value for name, value in current.items() if name not in {"_instantiator", *kwargs}}
-            check_description(described, str(checkpoint_path), {cls.__module__, *trusted_modules})
-            changed = {name: value for name, value in described.items() if name not in saved or saved[name] != value}
-            return super().load_from_checkpoint(path, *args, **changed, **kwargs)
+            arguments = with_new_arguments(cls.__name__, saved)
+            used = {name: value for name, value in arguments.items() if name not in kwargs and name != "_instantiator"}
+            check_description(used, str(checkpoint_path), {cls.__module__, *trusted_modules})
+            if arguments == saved:
+                return super().load_from_checkpoint(path, *args, **kwargs)
+            with BytesIO() as file:  # Lightning would drop arguments that have an old name
+                torch.save(content | {cls.CHECKPOINT_HYPER_PARAMS_KEY: arguments}, file)
+                file.seek(0)
+                return super().load_from_checkpoint(file, *args, **kwargs)
 
     @abstractmethod
     def loss(self, batch: Any) -> Tensor:

@@ -181,7 +181,9 @@ def test_other_outputs_are_refused(tmp_path: Path, outputs: Any, got: str) -> No
 def test_other_batches_are_refused(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, callbacks=[DetectionPictures()])
     loader = DataLoader([{"image": torch.zeros(3, 2, 2), "label": 1}])
-    with pytest.raises(ValueError, match=r"expected batches as DetectionBatch, got \['image', 'label'\]"):
+    with pytest.raises(
+        ValueError, match=r"DetectionPictures expected batches as DetectionBatch, got \['image', 'label'\]"
+    ):
         trainer.test(Told(), loader, verbose=False)
 
 

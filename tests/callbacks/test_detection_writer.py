@@ -109,7 +109,7 @@ def test_other_predictions_are_left_alone(frames, tmp_path):
 def test_detections_of_other_batches_are_refused(tmp_path):
     loader = torch.utils.data.DataLoader([{"image": torch.zeros(3, 8, 8)}])
     trainer = make_trainer(tmp_path, callbacks=[DetectionWriter()])
-    with pytest.raises(ValueError, match=r"expected batches as FrameBatch, got \['image'\]"):
+    with pytest.raises(ValueError, match=r"DetectionWriter expected batches as FrameBatch, got \['image'\]"):
         trainer.predict(Told(), loader)
 
 
