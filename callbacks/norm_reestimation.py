@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from typing_extensions import override
 
 from lightning_edge.contracts import input_key
-from lightning_edge.nn.dynamic.experts import in_domain
+from lightning_edge.nn.conditioning import in_domain
 from lightning_edge.nn.encoders.norm_statistics import reestimate_norms
 
 

@@ -9,7 +9,7 @@ A value whose size differs between samples is a list with one item for each samp
 independent of those of other items. A value that only some data sets have is ``NotRequired``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import (
     Any,
     Literal,
@@ -174,6 +174,18 @@ def _check_numbers(value: Any, key: str, name: str) -> None:
         raise ValueError(f"expected {name} to be finite, got NaN or infinity")
     if key in IMAGE_KEYS and not 0 <= value.min() <= value.max() <= 1:
         raise ValueError(f"expected {name} within [0, 1], got values from {value.min():.3g} to {value.max():.3g}")
+
+
+class DomainImages(NamedTuple):
+    """The images of a split in a fixed order, without augmentation, and the domain of each."""
+
+    batches: Iterable[Float[Tensor, "batch 3 height width"]]
+    """Images in [0, 1], which are read when they are iterated over."""
+    domain_names: tuple[str, ...]
+    domain: Int64[Tensor, " images"]
+    """Index into ``domain_names``."""
+    embedding: Float[Tensor, "images features"]
+    """What a net receives with each image to describe its domain."""
 
 
 class Detections(NamedTuple):

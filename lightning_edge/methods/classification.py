@@ -12,7 +12,7 @@ from lightning_edge.methods.evaluated import EvaluatedMethod
 from lightning_edge.methods.mean_loss import MeanLoss
 from lightning_edge.methods.schedules import Schedule
 from lightning_edge.metrics.domain_accuracy import DomainAccuracy
-from lightning_edge.nn.dynamic.experts import in_domain
+from lightning_edge.nn.conditioning import in_domain
 from lightning_edge.ops.names import distinct_keys
 
 

@@ -17,7 +17,7 @@ from lightning_edge.metrics.average_precision import (
     gather_images,
     scored_images,
 )
-from lightning_edge.nn.dynamic.experts import in_domain
+from lightning_edge.nn.conditioning import in_domain
 from lightning_edge.ops.names import distinct_keys
 
 

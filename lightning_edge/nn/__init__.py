@@ -3,6 +3,7 @@
 from lightning_edge.metrics.keyframe_iou import KeyframeIoU as KeyframeIoU
 from lightning_edge.nn.accel import AccelNet as AccelNet
 from lightning_edge.nn.classifier import TimmClassifier as TimmClassifier
+from lightning_edge.nn.conditioning import in_domain as in_domain
 from lightning_edge.nn.detection.center_detector import CenterDetector as CenterDetector
 from lightning_edge.nn.detection.torchvision import FasterRCNNDetector as FasterRCNNDetector
 from lightning_edge.nn.detection.torchvision import FCOSDetector as FCOSDetector
@@ -11,7 +12,6 @@ from lightning_edge.nn.dynamic.conversion import convert_to_domains as convert_t
 from lightning_edge.nn.dynamic.conversion import specialize as specialize
 from lightning_edge.nn.dynamic.ddn import CondConvNet as CondConvNet
 from lightning_edge.nn.dynamic.ddn import DomainNet as DomainNet
-from lightning_edge.nn.dynamic.experts import in_domain as in_domain
 from lightning_edge.nn.encoders.image_statistics import ImageStatistics as ImageStatistics
 from lightning_edge.nn.encoders.normalize import Normalize as Normalize
 from lightning_edge.nn.encoders.timm_backbone import TimmBackbone as TimmBackbone

@@ -35,7 +35,7 @@ def convolve_each(
     image: Float[Tensor, "batch in height width"],
     experts: Float[Tensor, "experts out in_group kernel_height kernel_width"],
     gates: Float[Tensor, "domains experts"],
-    row: Int64[Tensor, " batch"],
+    domain_index: Int64[Tensor, " batch"],
     stride: Pair = (1, 1),
     padding: Pair | str = (0, 0),
     dilation: Pair = (1, 1),
@@ -47,7 +47,7 @@ def convolve_each(
         image: Images in any order.
         experts: Weights of each expert.
         gates: Gates of each domain.
-        row: Index of the domain of each image.
+        domain_index: Index of the domain of each image.
         stride: Stride of the convolution, as in ``torch.nn.functional.conv2d``.
         padding: Zero padding, as in ``torch.nn.functional.conv2d``.
         dilation: Dilation of the kernel, as in ``torch.nn.functional.conv2d``.
@@ -61,12 +61,12 @@ def convolve_each(
         is_domain_shared = len(gates) < len(image)
         per_activation = experts[0].numel() / image.shape[1:].numel()
         if is_domain_shared and per_activation >= _MANY:
-            return convolve_by_domain(image, mix_experts(gates, experts), row, *settings)
+            return convolve_by_domain(image, mix_experts(gates, experts), domain_index, *settings)
         places = image.shape[2:].numel() / (stride[0] * stride[1])  # positions of the output, except for its edges
         are_places_few = per_activation >= _VERY_MANY and places * len(experts) <= _FEW
         if not is_domain_shared and groups == 1 and are_places_few:
-            return convolve_by_expert(image, experts, gates[row], *settings)
-    return convolve_by_image(image, mix_experts(gates, experts)[row], *settings)
+            return convolve_by_expert(image, experts, gates[domain_index], *settings)
+    return convolve_by_image(image, mix_experts(gates, experts)[domain_index], *settings)
 
 
 def convolve_by_image(
@@ -86,15 +86,15 @@ def convolve_by_image(
 def convolve_by_domain(
     image: Float[Tensor, "batch in height width"],
     weight: Float[Tensor, "domains out in_group kernel_height kernel_width"],
-    row: Int64[Tensor, " batch"],
+    domain_index: Int64[Tensor, " batch"],
     stride: Pair = (1, 1),
     padding: Pair | str = (0, 0),
     dilation: Pair = (1, 1),
     groups: int = 1,
 ) -> Float[Tensor, "batch out new_height new_width"]:
     """Convolve each image with the weights of its domain, with one call for all images of a domain."""
-    order = row.argsort(stable=True)
-    counts = row.bincount(minlength=len(weight)).tolist()
+    order = domain_index.argsort(stable=True)
+    counts = domain_index.bincount(minlength=len(weight)).tolist()
     parts = [
         F.conv2d(part, of_domain, None, stride, padding, dilation, groups)
         for part, of_domain in zip(image[order].split(counts), weight, strict=True)

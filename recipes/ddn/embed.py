@@ -33,7 +33,7 @@ def embed(
     """
     net = FrozenEncoder.from_timm(encoder, weights)
     datamodule.prepare_data()
-    features = {split: features_of(net, datamodule, split) for split in _SPLITS}
+    features = {split: features_of(net, datamodule.images_in_order(split), f"{split} images") for split in _SPLITS}
     net.standardize(features["train"])
     names = {split: [record.name for record in datamodule.records(split)] for split in _SPLITS}
     write_features(file, {split: (names[split], net.scaled(features[split]).numpy()) for split in _SPLITS})

@@ -38,7 +38,7 @@ def export(
         raise ValueError(f"expected num_images of at least 1, got {num_images}")
     check_detection(datamodule)
     net = with_weights(model, ckpt_path).net
-    known = KnownDomains.from_datamodule(datamodule)
+    known = KnownDomains.from_images(datamodule.domain_images("train"))
     embeddings = dict(zip(distinct_keys(known.names, "domain"), known.embeddings, strict=True))
     height, width = datamodule.input_size
     files = export_domains(net, embeddings, folder, height, width)

@@ -83,7 +83,7 @@ def stream(
 
     check_detection(datamodule)
     net = with_weights(model, ckpt_path).net
-    known = KnownDomains.from_datamodule(datamodule, encoder, weights)
+    known = KnownDomains.from_images(datamodule.domain_images("train"), encoder, weights)
     streams = [_domain_stream(net, known, layers_per_frame) for _ in range(num_drives)]
     runners = _runners(net, known, streams, None if static is None else _static_net(static))
     drives = [_drive(_SEED + 100 * number, domains, num_frames, datamodule, known) for number in range(num_drives)]
@@ -144,7 +144,7 @@ def _drive(
     for part, domain in enumerate(domains):
         frames = boxed_drive(seed + part, num_frames, height, width, domain)
         for number, (image, truth) in enumerate(frames):
-            index = known.index_of(datamodule, ImageRecord(truth.name, truth.attributes))
+            index = known.index_of(datamodule.domain_of(ImageRecord(truth.name, truth.attributes)))
             yield _Frame(part * num_frames + number, index, image, truth)
 
 

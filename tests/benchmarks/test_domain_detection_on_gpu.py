@@ -25,9 +25,9 @@ from lightning_edge.analysis.intervals import mean_with_interval
 from lightning_edge.data import BDD100KDataModule
 from lightning_edge.methods import PolynomialDecay
 from lightning_edge.metrics.average_precision import ScoredImage, ap50_by_domain, average_precision, outer_edges
+from lightning_edge.nn.conditioning import in_domain
 from lightning_edge.nn.detection.center_detector import CenterDetector
 from lightning_edge.nn.dynamic.ddn import CondConvNet, DomainNet
-from lightning_edge.nn.dynamic.experts import in_domain
 from lightning_edge.nn.encoders.frozen_encoder import FrozenEncoder
 from lightning_edge.nn.encoders.norm_statistics import reestimate_norms
 from lightning_edge.ops.center_targets import pad_boxes

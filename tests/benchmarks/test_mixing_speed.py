@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_edge.machine import peak_memory_bytes
+from lightning_edge.nn.conditioning import in_domain
 from lightning_edge.nn.detection.center_detector import CenterDetector
 from lightning_edge.nn.dynamic.conversion import specialize
 from lightning_edge.nn.dynamic.ddn import CondConvNet, DomainNet
-from lightning_edge.nn.dynamic.experts import in_domain
 from lightning_edge.ops.center_targets import pad_boxes
 from lightning_edge.ops.expert_convolution import (
     convolve_by_domain,

@@ -58,7 +58,7 @@ def test_a_net_is_told_the_domain_of_each_image(tmp_path):
 
     class Watched(DomainConv2d):
         def gates_of(self, image):
-            seen.append((self.domains.embedding.shape, self.domains.row))
+            seen.append((self.domains.embeddings.shape, self.domains.domain_index))
             return super().gates_of(image)
 
     torch.manual_seed(0)
@@ -68,7 +68,7 @@ def test_a_net_is_told_the_domain_of_each_image(tmp_path):
     trainer = make_trainer(tmp_path, num_sanity_val_steps=0)
     trainer.fit(Detection(net), make_data())
     assert len(seen) == 4  # two batches of each split
-    assert all(shape[1] == 28 and shape[0] > 1 and len(row) == 5 for shape, row in seen)
+    assert all(shape[1] == 28 and shape[0] > 1 and len(index) == 5 for shape, index in seen)
     assert layer.domains is None
 
 

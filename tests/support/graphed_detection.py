@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightning_edge.nn.conditioning import in_domain
 from lightning_edge.nn.detection.center_detector import CenterMaps
-from lightning_edge.nn.dynamic.experts import in_domain
 from lightning_edge.ops.center_targets import PaddedBoxes
 
 WARM_UP = 3

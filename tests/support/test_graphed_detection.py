@@ -6,9 +6,9 @@ import pytest
 import torch
 from graphed_detection import Changes, Images, Told, Training, changed, draw
 
+from lightning_edge.nn.conditioning import in_domain
 from lightning_edge.nn.detection.center_detector import CenterDetector
 from lightning_edge.nn.dynamic.ddn import DomainNet
-from lightning_edge.nn.dynamic.experts import in_domain
 from lightning_edge.ops.center_targets import pad_boxes
 
 HEIGHT, WIDTH, NUM = 64, 96, 8

@@ -18,9 +18,9 @@ from lightning_edge.ops.discriminant import discriminant_map
 class Description(NamedTuple):
     """Embeddings of the domains of a split's images."""
 
-    table: Float32[np.ndarray, "rows features"]
-    row: Int64[np.ndarray, " images"]
-    """Row of ``table`` for each image."""
+    embeddings: Float32[np.ndarray, "domains features"]
+    domain_index: Int64[np.ndarray, " images"]
+    """Row of ``embeddings`` for each image. An embedding may distinguish other domains than the partition does."""
 
 
 class DomainEmbedding(ABC):
@@ -116,15 +116,15 @@ class EstimatedEmbedding(DomainEmbedding):
 
     @override
     def describe(self, of_split: Assignment, of_training: Assignment) -> Description:
-        table = self.embedding.describe(of_training, of_training).table
+        embeddings = self.embedding.describe(of_training, of_training).embeddings
         if of_split.split == "train":
-            return Description(table, of_split.domain)
+            return Description(embeddings, of_split.domain)
         known = np.unique(of_training.domain)
         learned = read_features(self.features, "train", [image.name for image in of_training.images])
         projection = discriminant_map(torch.from_numpy(learned), torch.from_numpy(of_training.domain)).numpy().T
         means = _means(learned @ projection, of_training.domain, len(of_training.domain_names))[known]
         features = read_features(self.features, of_split.split, [image.name for image in of_split.images])
-        return Description(table, known[cdist(features @ projection, means).argmin(1)])
+        return Description(embeddings, known[cdist(features @ projection, means).argmin(1)])
 
 
 class ShuffledEmbedding(DomainEmbedding):
@@ -150,14 +150,14 @@ class ShuffledEmbedding(DomainEmbedding):
         description = self.embedding.describe(of_split, of_training)
         if of_split.split == "train":
             return description
-        rows = np.unique(description.row)
+        rows = np.unique(description.domain_index)
         if len(rows) < 2:
             raise ValueError(f"expected two domains or more in the {of_split.split} split to shuffle, got {len(rows)}")
         # one cycle through all domains, so that none keeps its own embedding
         cycle = np.random.default_rng(self.seed).permutation(rows)
-        other = np.arange(len(description.table))
+        other = np.arange(len(description.embeddings))
         other[cycle] = np.roll(cycle, 1)
-        return Description(description.table, other[description.row])
+        return Description(description.embeddings, other[description.domain_index])
 
 
 class RandomEmbedding(DomainEmbedding):
@@ -181,8 +181,8 @@ class RandomEmbedding(DomainEmbedding):
     @override
     def describe(self, of_split: Assignment, of_training: Assignment) -> Description:
         description = self.embedding.describe(of_split, of_training)
-        rows = np.unique(description.row)
-        return Description(description.table, rows[draw_by_name(of_split.images, len(rows), self.seed)])
+        rows = np.unique(description.domain_index)
+        return Description(description.embeddings, rows[draw_by_name(of_split.images, len(rows), self.seed)])
 
 
 def _means(features: np.ndarray, domain: np.ndarray, num_domains: int) -> np.ndarray:

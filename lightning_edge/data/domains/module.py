@@ -2,15 +2,16 @@
 
 import copy
 from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_edge.contracts import LabeledSplit
+from lightning_edge.contracts import DomainImages, LabeledSplit
 from lightning_edge.data.base import EdgeDataModule
 from lightning_edge.data.domains.embeddings import Description, DomainEmbedding, OneHotEmbedding
 from lightning_edge.data.domains.partitions import Assignment, ByAttributes, ImageRecord, Partition, Vocabulary
@@ -79,27 +80,55 @@ class DomainDataModule(EdgeDataModule):
             of_split = self.partition.assign(split, self.records(split), self.vocabulary)
         description = self.embedding.describe(of_split, of_training)
         _check(of_split, type(self.partition).__name__, description, type(self.embedding).__name__)
-        if description.table.shape[1:] != (num_features,):
+        if description.embeddings.shape[1:] != (num_features,):
             raise ValueError(
                 f"expected {type(self.embedding).__name__} to embed domains with its num_features ({num_features}), "
-                f"got a table of shape {description.table.shape}"
+                f"got embeddings of shape {description.embeddings.shape}"
             )
         return DomainLookup(of_split, description)
 
-    def images_in_order(self, split: LabeledSplit) -> DataLoader:
+    def domain_of(self, image: ImageRecord) -> str:
+        """Name of the domain to which an image belongs by its attributes."""
+        assigned = self.partition.assign("val", [image], self.vocabulary)
+        return assigned.domain_names[assigned.domain[0]]
+
+    def domain_images(self, split: LabeledSplit) -> DomainImages:
+        """All images of a split, in the order of :meth:`records` and without augmentation, with their domains."""
+        lookup = self.domain_lookup(split)
+        return DomainImages(self.images_in_order(split), lookup.names, lookup.domain, lookup.embedding)
+
+    def images_in_order(self, split: LabeledSplit) -> "ImageBatches":
         """All images of a split, in the order of :meth:`records` and without augmentation.
 
-        Here they all belong to one domain, because a partition or an embedding may need features of these images first.
+        This does not need their domains, because a partition or an embedding may need features of these images first.
         """
         undivided = copy.copy(self)
         undivided.partition, undivided.embedding, undivided._datasets = ByAttributes(()), OneHotEmbedding(), {}
-        return undivided._eval_loader(split)
+        return ImageBatches(undivided._eval_loader(split), self.on_after_batch_transfer)
+
+
+class ImageBatches(Sized, Iterable[Tensor]):
+    """The images alone of a loader's batches, as floats in [0, 1].
+
+    Args:
+        loader: Loader of batches with the key ``image``.
+        convert: Hook of the data module that converts bytes to floats.
+    """
+
+    def __init__(self, loader: DataLoader, convert: Callable[[Any, int], Any]) -> None:
+        self._loader, self._convert = loader, convert
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self._convert(batch, 0)["image"] for batch in self._loader)
 
 
 def _check(assignment: Assignment, partition: str, description: Description, embedding: str) -> None:
     for maker, what, numbers, limit in (
         (partition, "domain", assignment.domain, len(assignment.domain_names)),
-        (embedding, "row", description.row, len(description.table)),
+        (embedding, "domain_index", description.domain_index, len(description.embeddings)),
     ):
         if numbers.shape != (len(assignment.images),) or not ((numbers >= 0) & (numbers < limit)).all():
             raise ValueError(
@@ -128,9 +157,15 @@ class DomainLookup:
     """
 
     def __init__(self, assignment: Assignment, description: Description) -> None:
+        self.names = assignment.domain_names
         self.domain = torch.from_numpy(assignment.domain)
-        self._table, self._row = torch.from_numpy(description.table), description.row
+        self._embeddings, self._domain_index = torch.from_numpy(description.embeddings), description.domain_index
+
+    @property
+    def embedding(self) -> Float[Tensor, "images features"]:
+        """Embedding of the domain of each image."""
+        return self._embeddings[self._domain_index]
 
     def sample_fields(self, index: int) -> dict[str, Tensor]:
         """``domain`` and ``domain_embedding`` of an image."""
-        return {"domain": self.domain[index], "domain_embedding": self._table[self._row[index]]}
+        return {"domain": self.domain[index], "domain_embedding": self._embeddings[self._domain_index[index]]}

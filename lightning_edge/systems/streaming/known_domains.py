@@ -1,40 +1,17 @@
 """Domains of the training data, and an encoder to recognize them, for a device that runs a domain-aware net."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
+from rich.progress import track
 from torch import Tensor, nn
 
-from lightning_edge.contracts import LabeledSplit
+from lightning_edge.contracts import DomainImages
 from lightning_edge.nn.encoders.frozen_encoder import FrozenEncoder, TimmEncoder
 from lightning_edge.ops.discriminant import discriminant_map
-
-
-@runtime_checkable
-class DomainData(Protocol):
-    """Interface of the data module that is needed here; every ``DomainDataModule`` has it."""
-
-    partition: Any
-    embedding: Any
-    vocabulary: Any
-
-    def prepare_data(self) -> None:
-        """Make sure that the files exist."""
-        ...
-
-    def records(self, split: LabeledSplit) -> Any:
-        """Names and attributes of the images of a split, as records."""
-        ...
-
-    def images_in_order(self, split: LabeledSplit) -> Any:
-        """Loader of all images of a split, in the order of ``records``."""
-        ...
-
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Convert bytes to floats."""
-        ...
 
 
 class KnownDomains(NamedTuple):
@@ -49,43 +26,39 @@ class KnownDomains(NamedTuple):
     """Encoder that computes the features, scaled so that they vary equally within a domain (``ops.discriminant``)."""
 
     @classmethod
-    def from_datamodule(
-        cls, datamodule: DomainData, encoder: str | None = None, weights: str | None = None
+    def from_images(
+        cls, images: DomainImages, encoder: str | None = None, weights: str | None = None
     ) -> "KnownDomains":
-        """Compute features and embeddings of all training images.
+        """Compute the features of all training images, and their mean in each domain.
 
         Args:
-            datamodule: Data module with which the net was trained, a ``DomainDataModule``.
+            images: Training images of the net, from ``DomainDataModule.domain_images("train")``.
             encoder: Name of a timm model. ``None`` means simple statistics of brightness and color.
             weights: File of weights for this model. ``None`` means random weights.
         """
         net = FrozenEncoder.from_timm(encoder, weights)
-        datamodule.prepare_data()
-        features = features_of(net, datamodule, "train")
+        features = features_of(net, images.batches, "training images")
         net.standardize(features)
         features = net.scaled(features)
-        assigned = datamodule.partition.assign("train", datamodule.records("train"), datamodule.vocabulary)
-        described = datamodule.embedding.describe(assigned, assigned)
-        domain, row = torch.from_numpy(assigned.domain), torch.from_numpy(described.row)
-        present = domain.unique().tolist()
+        domain = images.domain
         discriminant = nn.Linear(features.shape[1], features.shape[1], bias=False).requires_grad_(False)
         discriminant.weight.copy_(discriminant_map(features, domain))
         features = discriminant(features)
+        present = domain.unique().tolist()
         centers = torch.stack([features[domain == index].mean(0) for index in present])
-        table = torch.from_numpy(described.table)
-        embeddings = torch.stack([table[row[domain == index]].mean(0) for index in present])
-        names = tuple(assigned.domain_names[index] for index in present)
+        embeddings = torch.stack([images.embedding[domain == index].mean(0) for index in present])
+        names = tuple(images.domain_names[index] for index in present)
         return cls(names, centers, embeddings, nn.Sequential(net, discriminant).eval())
 
     def save(self, path: Path | str) -> None:
         """Write tensors and names to a file, for a device that has no training images.
 
         Raises:
-            ValueError: The encoder was not made by :meth:`from_datamodule`, so a file could not describe it.
+            ValueError: The encoder was not made by :meth:`from_images`, so a file could not describe it.
         """
         frozen, discriminant = (*self.encoder, None)[:2] if isinstance(self.encoder, nn.Sequential) else (None, None)
         if not (isinstance(frozen, FrozenEncoder) and isinstance(discriminant, nn.Linear)):
-            raise ValueError(f"expected the encoder of KnownDomains.from_datamodule, got {type(self.encoder).__name__}")
+            raise ValueError(f"expected the encoder of KnownDomains.from_images, got {type(self.encoder).__name__}")
         is_timm = isinstance(frozen.encoder, TimmEncoder)
         content = {"names": list(self.names), "model": frozen.encoder.model if is_timm else None}
         content |= {"centers": self.centers, "embeddings": self.embeddings}
@@ -119,27 +92,19 @@ class KnownDomains(NamedTuple):
             ) from None
         return cls(names, centers, embeddings, nn.Sequential(net, discriminant).eval())
 
-    def index_of(self, datamodule: DomainData, image: Any) -> int:
-        """Number of the domain to which an image belongs by its attributes.
-
-        Args:
-            datamodule: Data module of the image.
-            image: Record of the image.
+    def index_of(self, name: str) -> int:
+        """Number of the domain of a name.
 
         Raises:
             ValueError: No training image belongs to that domain.
         """
-        assigned = datamodule.partition.assign("val", [image], datamodule.vocabulary)
-        name = assigned.domain_names[assigned.domain[0]]
         if name not in self.names:
             raise ValueError(f"expected an image of a training domain, {list(self.names)}, got one of {name!r}")
         return self.names.index(name)
 
 
-def features_of(encoder: nn.Module, datamodule: DomainData, split: LabeledSplit) -> Float[Tensor, "images features"]:
-    """Compute the features of all images of a split, in the order of the data module's records."""
-    from rich.progress import track
-
-    loader = datamodule.images_in_order(split)
-    batches = (datamodule.on_after_batch_transfer(batch, 0)["image"] for batch in loader)
-    return torch.cat([encoder(image) for image in track(batches, f"{split} images", total=len(loader), transient=True)])
+def features_of(
+    encoder: nn.Module, batches: Iterable[Float[Tensor, "batch 3 height width"]], description: str
+) -> Float[Tensor, "images features"]:
+    """Features of all images in some batches, in [0, 1]; a progress bar with the description is shown meanwhile."""
+    return torch.cat([encoder(image) for image in track(batches, description, transient=True)])

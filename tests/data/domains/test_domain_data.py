@@ -6,6 +6,7 @@ import torch
 from lights import TRAIN, VAL, VOCABULARY, records, write
 from torch.utils.data import Dataset
 
+from lightning_edge.contracts import ClassificationBatch
 from lightning_edge.data import ByAttributes, EachImage, EstimatedEmbedding, MeanFeatureEmbedding, OneHotEmbedding
 from lightning_edge.data.domains.embeddings import Description
 from lightning_edge.data.domains.module import DomainDataModule, DomainLookup
@@ -19,7 +20,7 @@ def path(tmp_path):
 class Plain(DomainDataModule):
     """Images that are but their domains."""
 
-    batch_type = dict
+    batch_type = ClassificationBatch
     vocabulary = VOCABULARY
     asked = ()
 
@@ -38,7 +39,11 @@ class Lights(Dataset):
         return self.count
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return self.domains.sample_fields(index)
+        return {"image": Lights.image(index), **self.domains.sample_fields(index)}
+
+    @staticmethod
+    def image(index: int) -> torch.Tensor:
+        return torch.full((3, 1, 1), 50 * index, dtype=torch.uint8)
 
 
 def test_a_data_module_tells_the_domain_of_each_image(path):
@@ -58,18 +63,22 @@ def test_a_data_module_tells_the_domain_of_each_image(path):
 def test_images_may_be_looked_at_before_their_features_are_known(tmp_path):
     waiting = {"partition": EachImage(), "embedding": MeanFeatureEmbedding(tmp_path / "none.npz")}
     data = Plain(**waiting, batch_size=2, num_workers=0)
-    assert sum(len(batch["domain"]) for batch in data.images_in_order("train")) == len(TRAIN)
+    assert [len(images) for images in data.images_in_order("train")] == [2, 2, 1]
+    assert len(data.images_in_order("train")) == 3
     assert {name: getattr(data, name) for name in waiting} == waiting
     known = Plain(batch_size=2, num_workers=0)
-    assert sum(len(batch["domain"]) for batch in known.images_in_order("val")) == len(VAL)
+    images = known.domain_images("val")
+    assert torch.equal(torch.cat(list(images.batches)), torch.stack([Lights.image(index) for index in range(3)]) / 255)
+    assert [images.domain_names[index] for index in images.domain] == list(VAL)
+    assert images.embedding.tolist() == np.eye(3)[[2, 0, 1]].tolist()
     assert [int(known.dataset("val")[index]["domain"]) for index in range(3)] == [2, 0, 1]
 
 
 class Faulty(OneHotEmbedding):
     """Describes domains as it is told to."""
 
-    def __init__(self, table, row):
-        self.described = Description(np.array(table, np.float32), np.array(row))
+    def __init__(self, embeddings, domain_index):
+        self.described = Description(np.array(embeddings, np.float32), np.array(domain_index))
 
     def describe(self, of_split, of_training):
         return self.described
@@ -88,23 +97,23 @@ class Beyond(ByAttributes):
     [
         (
             {"embedding": Faulty(np.eye(3), [0, 0])},
-            r"expected Faulty to give each of 5 images a row .* got shape \(2,\)",
+            r"expected Faulty to give each of 5 images a domain_index .* got shape \(2,\)",
         ),
         (
             {"embedding": Faulty(np.eye(3), [0, 1, 2, 3, 0])},
-            r"row of at least 0 and below 3, got shape \(5,\) from 0 to 3",
+            r"domain_index of at least 0 and below 3, got shape \(5,\) from 0 to 3",
         ),
         (
             {"embedding": Faulty(np.eye(3), [0, 1, 2, -1, 0])},
-            r"row of at least 0 and below 3, got shape \(5,\) from -1 to 2",
+            r"domain_index of at least 0 and below 3, got shape \(5,\) from -1 to 2",
         ),
         (
             {"embedding": Faulty(np.ones(3), [0] * 5)},
-            r"its num_features \(3\), got a table of shape \(3,\)",
+            r"its num_features \(3\), got embeddings of shape \(3,\)",
         ),
         (
             {"embedding": Faulty(np.eye(4), [0] * 5)},
-            r"its num_features \(3\), got a table of shape \(4, 4\)",
+            r"its num_features \(3\), got embeddings of shape \(4, 4\)",
         ),
         (
             {"partition": Beyond(("light",))},

@@ -24,9 +24,9 @@ def path(tmp_path):
 
 def told(embedding, of_split=OF_VAL):
     description = embedding.describe(of_split, OF_TRAINING)
-    assert description.table.dtype == np.float32
-    assert description.table.shape[1] == embedding.num_features(PARTITION, VOCABULARY)
-    return description.table[description.row].tolist()
+    assert description.embeddings.dtype == np.float32
+    assert description.embeddings.shape[1] == embedding.num_features(PARTITION, VOCABULARY)
+    return description.embeddings[description.domain_index].tolist()
 
 
 def test_one_hot_says_which_domain():
@@ -47,8 +47,8 @@ def test_mean_features_are_those_of_a_domain_in_its_own_split(path):
 
 
 def test_the_table_of_mean_features_is_zero_where_no_image_is(path):
-    table = MeanFeatureEmbedding(path).describe(OF_TRAINING, OF_TRAINING).table
-    assert table.tolist() == [[1, 0], [0, 0], [9, 9]]
+    embeddings = MeanFeatureEmbedding(path).describe(OF_TRAINING, OF_TRAINING).embeddings
+    assert embeddings.tolist() == [[1, 0], [0, 0], [9, 9]]
 
 
 def test_an_estimated_domain_is_the_training_domain_that_looks_most_alike(path):
@@ -67,7 +67,7 @@ def test_what_varies_within_a_domain_does_not_decide_on_it(tmp_path):
         features[split] = (np.stack([common + night, 2.5 * common], 1) + noise).astype(np.float32)
     of = {split: assigned(split, lights[split]) for split in lights}
     write_features(path, {s: ([image.name for image in of[s].images], features[s]) for s in of})
-    right = EstimatedEmbedding(path).describe(of["val"], of["train"]).row == of["val"].domain
+    right = EstimatedEmbedding(path).describe(of["val"], of["train"]).domain_index == of["val"].domain
     means = [features["train"][of["train"].domain == domain].mean(0) for domain in (0, 2)]
     nearest = 2 * np.linalg.norm(features["val"][:, None] - np.stack(means), axis=2).argmin(1)
     assert right.mean() > 0.8 > 0.7 > (nearest == of["val"].domain).mean()
@@ -77,7 +77,7 @@ def test_in_training_domains_are_not_estimated(path):
     mislabeled = assigned("train", TRAIN[::-1])
     expected = OneHotEmbedding().describe(mislabeled, mislabeled)
     found = EstimatedEmbedding(path).describe(mislabeled, mislabeled)
-    assert np.array_equal(found.table[found.row], expected.table[expected.row])
+    assert np.array_equal(found.embeddings[found.domain_index], expected.embeddings[expected.domain_index])
 
 
 def test_a_domain_without_training_images_is_never_estimated(path):
@@ -90,7 +90,7 @@ def test_a_domain_without_training_images_is_never_estimated(path):
 def test_estimates_of_images_that_are_each_a_domain(path):
     of_training, of_val = (EachImage().assign(made.split, made.images, VOCABULARY) for made in (OF_TRAINING, OF_VAL))
     description = EstimatedEmbedding(path, MeanFeatureEmbedding(path)).describe(of_val, of_training)
-    assert description.table[description.row].tolist() == [[2, 0], [0, 0], [8, 8]]
+    assert description.embeddings[description.domain_index].tolist() == [[2, 0], [0, 0], [8, 8]]
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -111,7 +111,7 @@ def test_seeds_shuffle_differently():
     many = [f"l{number}" for number in range(8)]
     names = tuple(many)
     assignment = Assignment("val", records(many, "val"), names, np.arange(8))
-    rows = {tuple(ShuffledEmbedding(seed=seed).describe(assignment, assignment).row) for seed in range(10)}
+    rows = {tuple(ShuffledEmbedding(seed=seed).describe(assignment, assignment).domain_index) for seed in range(10)}
     assert len(rows) == 10
 
 
@@ -167,11 +167,11 @@ def test_features_of_the_image_are_its_own(path):
 
 def test_a_domain_at_random_is_one_that_occurs_and_is_alike_in_each_run():
     many = assigned("train", ["day", "night"] * 50)
-    table, row = RandomEmbedding(seed=1).describe(many, many)
-    assert table.tolist() == np.eye(3).tolist()
-    assert set(row.tolist()) == {0, 2}  # no image is of dusk
-    assert 30 < (row == 0).sum() < 70
-    assert 30 < (row == many.domain).sum() < 70
-    again = RandomEmbedding(seed=1).describe(many, many).row
-    assert (row == again).all()
-    assert (row != RandomEmbedding(seed=2).describe(many, many).row).any()
+    embeddings, domain_index = RandomEmbedding(seed=1).describe(many, many)
+    assert embeddings.tolist() == np.eye(3).tolist()
+    assert set(domain_index.tolist()) == {0, 2}  # no image is of dusk
+    assert 30 < (domain_index == 0).sum() < 70
+    assert 30 < (domain_index == many.domain).sum() < 70
+    again = RandomEmbedding(seed=1).describe(many, many).domain_index
+    assert (domain_index == again).all()
+    assert (domain_index != RandomEmbedding(seed=2).describe(many, many).domain_index).any()

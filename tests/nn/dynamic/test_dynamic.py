@@ -7,7 +7,8 @@ import torch
 from timm.layers import Conv2dSame
 from torch import nn
 
-from lightning_edge.nn.dynamic.experts import CondConv2d, DomainConv2d, in_domain
+from lightning_edge.nn.conditioning import in_domain
+from lightning_edge.nn.dynamic.experts import CondConv2d, DomainConv2d
 
 FEATURES = 3
 
@@ -129,7 +130,7 @@ def test_wrong_embeddings_are_named():
     with pytest.raises(ValueError, match=r"expected one domain embedding for each image \(2\), got 3"):
         run(layer, torch.rand(2, 4, 7, 7), torch.randn(3, FEATURES))
     with pytest.raises(
-        ValueError, match=r"expected embedding of floats, got torch\.int64: pass indices of domains as row"
+        ValueError, match=r"expected embedding of floats, got torch\.int64: pass indices of domains as domain_index"
     ):
         run(layer, torch.rand(3, 4, 7, 7), torch.tensor([0, 1, 2]))
 

@@ -6,10 +6,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from lightning_edge.nn.conditioning import in_domain
 from lightning_edge.nn.detection.center_detector import CenterDetector
 from lightning_edge.nn.dynamic.conversion import convert_to_condconv, convert_to_domains, domain_weights, specialize
 from lightning_edge.nn.dynamic.ddn import CondConvNet, DomainNet
-from lightning_edge.nn.dynamic.experts import DomainConv2d, ExpertConv2d, in_domain
+from lightning_edge.nn.dynamic.experts import DomainConv2d, ExpertConv2d
 
 FEATURES = 5
 NETS = ["test_resnet", "resnet18", "mobilenetv3_small_050", "efficientnet_b0", "tf_efficientnet_lite0"]

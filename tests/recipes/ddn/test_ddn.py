@@ -11,8 +11,8 @@ import torch
 
 from lightning_edge.checkpoints import last_checkpoint
 from lightning_edge.data.domains.features import read_features
+from lightning_edge.nn.conditioning import in_domain
 from lightning_edge.nn.dynamic.conversion import specialize
-from lightning_edge.nn.dynamic.experts import in_domain
 from lightning_edge.systems import KnownDomains
 from recipes._cli.run_config import run_config
 from recipes.ddn import main
@@ -224,7 +224,7 @@ def test_the_exported_graph_takes_the_weights_of_each_domain(tmp_path):
 
 def test_what_a_domain_is_told_is_the_mean_of_its_images(features):
     arguments = ["--data.embedding=ImageFeatureEmbedding", f"--data.embedding.features={features}"]
-    known = KnownDomains.from_datamodule(main(["domains", *SMALL, *arguments]).datamodule)
+    known = KnownDomains.from_images(main(["domains", *SMALL, *arguments]).datamodule.domain_images("train"))
     _, apart = known.encoder
     torch.testing.assert_close(apart(known.embeddings), known.centers, rtol=1e-3, atol=1e-3)
 

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from lightning_edge.nn import CenterDetector, DomainNet
+from lightning_edge.nn.conditioning import in_domain
 from lightning_edge.nn.dynamic.conversion import convert_to_domains, specialize
-from lightning_edge.nn.dynamic.experts import DomainConv2d, in_domain
+from lightning_edge.nn.dynamic.experts import DomainConv2d
 
 pytest.importorskip("onnxscript")
 from lightning_edge.systems.onnx.domains import OnnxDomains, export_domains

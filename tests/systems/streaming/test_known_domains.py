@@ -4,13 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
-from lightning_edge.data import ByAttributes, OneHotEmbedding
-from lightning_edge.data.domains.module import DomainDataModule
-from lightning_edge.data.domains.partitions import ImageRecord
+from lightning_edge.contracts import DomainImages
 from lightning_edge.systems import KnownDomains
-from lightning_edge.systems.streaming.known_domains import DomainData
 
 COUNT = 200
 
@@ -23,24 +19,10 @@ def images(seed):
     return light + warmth + 0.01 * torch.randn(COUNT, 3, 8, 8, generator=generator)
 
 
-class Warmth:
-    """Data of two domains, and a third that no image is of."""
-
-    def __init__(self):
-        self.partition, self.embedding = ByAttributes("warmth"), OneHotEmbedding()
-        self.vocabulary = {"warmth": ("cold", "mild", "warm")}
-
-    def prepare_data(self):
-        pass
-
-    def records(self, split):
-        return [ImageRecord(str(index), {"warmth": ("cold", "warm")[index % 2]}) for index in range(COUNT)]
-
-    def images_in_order(self, split):
-        return DataLoader([{"image": image} for image in images(0)], batch_size=7)
-
-    def on_after_batch_transfer(self, batch, dataloader_idx):
-        return batch
+def training_images():
+    """Images of two domains; no image belongs to a third one."""
+    domain = torch.arange(COUNT) % 2 * 2
+    return DomainImages(images(0).split(7), ("cold", "mild", "warm"), domain, torch.eye(3)[domain])
 
 
 def nearest(known, features):
@@ -48,7 +30,7 @@ def nearest(known, features):
 
 
 def test_domains_are_told_apart_by_what_varies_little_within_them():
-    known = KnownDomains.from_datamodule(Warmth())
+    known = KnownDomains.from_images(training_images())
     assert known.names == ("cold", "warm")
     assert known.embeddings.tolist() == [[1, 0, 0], [0, 0, 1]]
     domain = torch.arange(COUNT) % 2
@@ -60,7 +42,7 @@ def test_domains_are_told_apart_by_what_varies_little_within_them():
 
 @pytest.mark.parametrize("encoder", [None, "test_resnet"])
 def test_it_can_be_kept_for_a_device_without_images(encoder, tmp_path):
-    known = KnownDomains.from_datamodule(Warmth(), encoder)
+    known = KnownDomains.from_images(training_images(), encoder)
     known.save(tmp_path / "known.pt")
     assert set(torch.load(tmp_path / "known.pt", weights_only=True)) >= {"names", "centers", "embeddings"}
     again = KnownDomains.load(tmp_path / "known.pt")
@@ -89,10 +71,15 @@ def test_files_of_strangers_are_refused_and_never_run(content, tmp_path, monkeyp
 
 
 def test_an_encoder_that_no_file_can_describe_is_not_saved(tmp_path):
-    known = KnownDomains.from_datamodule(Warmth())._replace(encoder=torch.nn.Flatten())
-    with pytest.raises(ValueError, match=r"expected the encoder of KnownDomains.from_datamodule, got Flatten"):
+    known = KnownDomains.from_images(training_images())._replace(encoder=torch.nn.Flatten())
+    with pytest.raises(ValueError, match=r"expected the encoder of KnownDomains.from_images, got Flatten"):
         known.save(tmp_path / "known.pt")
 
 
-def test_data_modules_with_domains_are_such_data():
-    assert all(hasattr(DomainDataModule, name) for name in vars(DomainData) if not name.startswith("_"))
+def test_a_domain_without_training_images_is_unknown():
+    known = KnownDomains.from_images(training_images())
+    assert [known.index_of(name) for name in ("cold", "warm")] == [0, 1]
+    with pytest.raises(
+        ValueError, match=r"expected an image of a training domain, \['cold', 'warm'\], got one of 'mild'"
+    ):
+        known.index_of("mild")
