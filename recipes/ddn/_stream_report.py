@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,9 +58,11 @@ def draw_stream(scores: Sequence[StreamScore], domains: Sequence[str], num_frame
     """Average precision of each net over time, with the domains above."""
     figure = Figure(figsize=(8, 4.4), layout="constrained")
     axes = figure.add_subplot()
-    for net in dict.fromkeys(score.net for score in scores):
+    # nets that are equal most of the time stay visible under each other
+    for net, style in zip(dict.fromkeys(score.net for score in scores), cycle(("o-", "s-", "x--")), strict=False):
         of_net = [score for score in scores if score.net == net]
-        axes.plot([score.frame for score in of_net], [score.ap50 for score in of_net], "o-", markersize=3, label=net)
+        frames, ap50 = [score.frame for score in of_net], [score.ap50 for score in of_net]
+        axes.plot(frames, ap50, style, markersize=4, label=net.replace("_", " "))
     is_crowded = len(domains) * max(map(len, domains)) > _MAX_LETTERS
     for part, domain in enumerate(domains):
         axes.axvline(part * num_frames, color="gray", linewidth=0.8)

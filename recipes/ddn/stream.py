@@ -88,18 +88,18 @@ def stream(
     runners = _runners(net, known, streams, None if static is None else _static_net(static))
     drives = [_drive(_SEED + 100 * number, domains, num_frames, datamodule, known) for number in range(num_drives)]
     scored: dict[str, list[list[ScoredImage]]] = {name: [] for name in runners}
-    noticed, truth = [], []
+    detected, truth = [], []
     for frames in track(zip(*drives, strict=True), "frames", total=num_frames * len(domains), transient=True):
         for name, run in runners.items():
             scored[name].append([_scored(frame, run(number, frame)) for number, frame in enumerate(frames)])
-        noticed.append([one.domain for one in streams])
+        detected.append([one.domain for one in streams])
         truth.append([frame.domain for frame in frames])
     scores = [
         StreamScore(name, begin, _ap50(images[begin : begin + window]))
         for name, images in scored.items()
         for begin in range(0, len(images), window)
     ]
-    return report_stream(scores, _delays(noticed, truth, num_frames), streams, domains, num_frames, folder)
+    return report_stream(scores, _delays(detected, truth, num_frames), streams, domains, num_frames, folder)
 
 
 def _domain_stream(net: Any, known: KnownDomains, layers_per_frame: int) -> DomainStream:
@@ -119,8 +119,8 @@ def _runners(
     runners: dict[str, Callable[[int, _Frame], Detections]] = {}
     if static is not None:
         runners["static"] = lambda number, frame: detect(static, frame)
-    runners["told"] = lambda number, frame: detect(specialists[frame.domain], frame)
-    runners["notices"] = lambda number, frame: streams[number](frame.image)
+    runners["domain_known"] = lambda number, frame: detect(specialists[frame.domain], frame)
+    runners["domain_detected"] = lambda number, frame: streams[number](frame.image)
     return runners
 
 
@@ -165,13 +165,13 @@ def _ap50(frames: Sequence[Sequence[ScoredImage]]) -> float:
 
 
 def _delays(
-    noticed: Sequence[Sequence[int | None]], truth: Sequence[Sequence[int]], num_frames: int
+    detected: Sequence[Sequence[int | None]], truth: Sequence[Sequence[int]], num_frames: int
 ) -> list[list[int | None]]:
     """For each sequence, frames from each change of domain until its net is used; ``None`` if that never happens."""
     begins = range(num_frames, len(truth), num_frames)
     return [
         [
-            next((step for step in range(num_frames) if noticed[begin + step][drive] == truth[begin][drive]), None)
+            next((step for step in range(num_frames) if detected[begin + step][drive] == truth[begin][drive]), None)
             for begin in begins
         ]
         for drive in range(len(truth[0]))

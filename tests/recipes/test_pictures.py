@@ -35,9 +35,10 @@ def test_comparisons_of_many_long_names(num_variants, monkeypatch):
 )
 def test_streams_through_many_domains_name_each(domains, monkeypatch):
     frames = range(0, 60 * len(domains), 10)
-    scores = [StreamScore(net, frame, float(frame % 50)) for net in ("static", "told", "notices") for frame in frames]
+    nets = ("static", "domain_known", "domain_detected")
+    scores = [StreamScore(net, frame, float(frame % 50)) for net in nets for frame in frames]
     shown = check(draw_stream(scores, domains, 60), monkeypatch)
-    assert {*domains, "static", "told", "notices"} <= set(shown)
+    assert {*domains, "static", "domain known", "domain detected"} <= set(shown)
 
 
 @pytest.mark.parametrize(

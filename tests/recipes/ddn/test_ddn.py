@@ -197,7 +197,7 @@ def test_a_stream_is_driven_and_reported(tmp_path, capsys, monkeypatch):
     with (tmp_path / "stream.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["net"], int(row["frame"])) for row in rows] == [
-        (net, frame) for net in ("told", "notices") for frame in range(0, 12, 2)
+        (net, frame) for net in ("domain_known", "domain_detected") for frame in range(0, 12, 2)
     ]
     assert (tmp_path / "stream.png").is_file()
     assert result["watching_ms"] > 0
