@@ -73,15 +73,15 @@ class Segmentation(EvaluatedMethod):
 
 
 def pixel_loss(
-    scores: Float[Tensor, "batch classes height width"], mask: Int64[Tensor, "batch height width"]
+    logits: Float[Tensor, "batch classes height width"], mask: Int64[Tensor, "batch height width"]
 ) -> Tensor:
     """Mean cross-entropy over the labeled pixels; zero (with a gradient of zero) if there are none.
 
     Args:
-        scores: Logits of the classes.
+        logits: Logits of the classes.
         mask: Class of each pixel; pixels with ``IGNORE_INDEX`` do not count.
     """
-    if scores.dtype.itemsize < 4:  # the sum over all pixels of a batch overflows in half precision
-        scores = scores.float()
-    total = F.cross_entropy(scores, mask, ignore_index=IGNORE_INDEX, reduction="sum")
+    if logits.dtype.itemsize < 4:  # the sum over all pixels of a batch overflows in half precision
+        logits = logits.float()
+    total = F.cross_entropy(logits, mask, ignore_index=IGNORE_INDEX, reduction="sum")
     return total / (mask != IGNORE_INDEX).sum().clamp(min=1)

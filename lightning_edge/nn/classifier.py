@@ -37,7 +37,7 @@ class TimmClassifier(nn.Module):
             self.net = make_timm_model("model", model, {**(model_options or {}), "num_classes": num_classes})
         else:
             self.net = load_timm_classifier("model", model, weights, num_classes, model_options or {})
-        self.normalize = Normalize.of_timm(self.net)
+        self.normalize = Normalize.from_timm(self.net)
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
         """Class logits of images in [0, 1]."""

@@ -6,10 +6,10 @@ from torch import Tensor
 
 
 def resize_logits(
-    scores: Float[Tensor, "batch classes height width"], like: Tensor
+    logits: Float[Tensor, "batch classes height width"], like: Tensor
 ) -> Float[Tensor, "batch classes h w"]:
     """Interpolate logits bilinearly to the height and width of ``like``, an image or a mask."""
-    return F.interpolate(scores, like.shape[-2:], mode="bilinear", align_corners=False)
+    return F.interpolate(logits, like.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def resize_flow(flow: Float[Tensor, "batch 2 height width"], like: Tensor) -> Float[Tensor, "batch 2 h w"]:

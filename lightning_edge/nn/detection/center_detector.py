@@ -69,7 +69,7 @@ class CenterDetector(nn.Module):
         super().__init__()
         self.num_classes, self.stride, self.max_detections = num_classes, stride, max_detections
         self.encoder = make_encoder(encoder, weights, encoder_options or {})
-        self.normalize = Normalize.of_timm(self.encoder)
+        self.normalize = Normalize.from_timm(self.encoder)
         info = self.encoder.feature_info
         if stride not in info.reduction():  # pyright: ignore
             raise ValueError(f"expected stride to be one of {info.reduction()} for {encoder}, got {stride}")  # pyright: ignore

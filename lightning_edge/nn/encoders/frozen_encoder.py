@@ -32,7 +32,7 @@ class TimmEncoder(nn.Module):
             self.net = make_timm_model("model", model, {"num_classes": 0})
         else:
             self.net = load_timm_classifier("model", model, weights, 0, {})
-        self.normalize = Normalize.of_timm(self.net)
+        self.normalize = Normalize.from_timm(self.net)
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch features"]:
         """Features of images in [0, 1]."""

@@ -22,7 +22,7 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
 
     @classmethod
-    def of_timm(cls, model: nn.Module) -> "Normalize":
+    def from_timm(cls, model: nn.Module) -> "Normalize":
         """Normalization with the statistics that a timm model was (or would be) trained with."""
         config = resolve_model_data_config(model)
         return cls(config["mean"], config["std"])

@@ -60,7 +60,7 @@ class TimmBackbone(nn.Module):
         indices = tuple(index_of[stride] for stride in self.strides)
         self.encoder = make_encoder(encoder, weights, {**options, "out_indices": indices})
         _check_strides(self.encoder, encoder, self.strides)
-        self.normalize = Normalize.of_timm(self.encoder)
+        self.normalize = Normalize.from_timm(self.encoder)
         widths: list[int] = self.encoder.feature_info.channels()  # pyright: ignore
         self.out_channels = widths[0] if len(widths) == 1 else channels
         self.pyramid = None

@@ -61,7 +61,7 @@ class DeepLab(SegmentationBranch):
                 f"expected an encoder with one feature map, of output_stride {output_stride}, got {encoder} with "
                 f"encoder_options {encoder_options}, whose feature maps have the strides {strides}"
             )
-        self.normalize = Normalize.of_timm(self.encoder)
+        self.normalize = Normalize.from_timm(self.encoder)
         if freeze_norm:
             if weights is None:
                 warnings.warn(

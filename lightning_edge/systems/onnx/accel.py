@@ -18,7 +18,7 @@ from lightning_edge.ops.resize import resize_flow
 from lightning_edge.ops.warp import warp
 from lightning_edge.systems.onnx.graph import InferenceSession, export_graph, open_session, run_session
 
-KEY, CARRIED, FLOW = "key.onnx", "carried.onnx", "flow.onnx"
+KEYFRAME, NON_KEYFRAME, FLOW = "keyframe.onnx", "non_keyframe.onnx", "flow.onnx"
 """Files of the graphs for key frames, for all other frames, and for a flow with weights."""
 
 
@@ -28,15 +28,15 @@ class OnnxState(NamedTuple):
     features: Float[Tensor, "1 channels h w"]
     anchor: Float[Tensor, "1 3 height width"]
     """Frame with which the features are aligned."""
-    scores: Float[Tensor, "1 classes height width"]
+    logits: Float[Tensor, "1 classes height width"]
     """Logits of the classes on the current frame."""
 
 
 def export_accel(net: AccelNet, folder: Path, height: int, width: int) -> list[Path]:
-    """Export a net to ONNX files for frames of one size: ``key.onnx``, ``carried.onnx``, and possibly ``flow.onnx``.
+    """Export a net to ONNX files for frames of one size.
 
-    ``key.onnx`` processes key frames. ``carried.onnx`` takes the features, the frame and the flow. It outputs the
-    logits and, if features are warped from frame to frame, the propagated features. A flow with weights becomes
+    ``keyframe.onnx`` processes key frames. ``non_keyframe.onnx`` takes the features, the frame and the flow. It outputs
+    the logits and, if features are warped from frame to frame, the propagated features. A flow with weights becomes
     ``flow.onnx``. A flow without weights, such as OpenCV's, is not exported; pass it to ``OnnxAccel``.
 
     Args:
@@ -55,12 +55,12 @@ def export_accel(net: AccelNet, folder: Path, height: int, width: int) -> list[P
     if net.training:
         raise ValueError("expected a net in evaluation mode for export, got training mode: call net.eval()")
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (KEY, CARRIED, FLOW):  # a file of an earlier export would be mistaken for part of this one
+    for name in (KEYFRAME, NON_KEYFRAME, FLOW):  # a file of an earlier export would be mistaken for part of this one
         (folder / name).unlink(missing_ok=True)
     frame, earlier = torch.zeros(2, 1, 3, height, width)
     with torch.no_grad():
         features = net.reference.features(frame)
-        files = [export_graph(_Key(net), {"frame": frame}, ("features", "scores"), folder / KEY)]
+        files = [export_graph(_Key(net), {"frame": frame}, ("features", "logits"), folder / KEYFRAME)]
         inputs = {"features": features, "frame": frame}
         if net.flow is not None:
             inputs["flow"] = net.flow(frame, earlier)
@@ -68,8 +68,8 @@ def export_accel(net: AccelNet, folder: Path, height: int, width: int) -> list[P
                 pair = {"current": frame, "previous": earlier}
                 files.append(export_graph(net.flow, pair, ("flow",), folder / FLOW))
         outputs_features = net.flow is not None and not net.direct
-        outputs = ("scores", "carried") if outputs_features else ("scores",)
-        files.append(export_graph(_NonKeyframe(net, outputs_features), inputs, outputs, folder / CARRIED))
+        outputs = ("logits", "propagated") if outputs_features else ("logits",)
+        files.append(export_graph(_NonKeyframe(net, outputs_features), inputs, outputs, folder / NON_KEYFRAME))
     return files
 
 
@@ -89,13 +89,13 @@ class OnnxAccel:
 
     def __init__(self, folder: Path, flow: nn.Module | None = None, num_threads: int | None = None) -> None:
         num_threads = torch.get_num_threads() if num_threads is None else num_threads
-        self._key, self._non_keyframe = (open_session(folder / name, num_threads) for name in (KEY, CARRIED))
+        self._key, self._non_keyframe = (open_session(folder / name, num_threads) for name in (KEYFRAME, NON_KEYFRAME))
         self._flow = flow
         if flow is None and (folder / FLOW).is_file():
             self._flow = _OnnxFlow(open_session(folder / FLOW, num_threads))
         self._takes_flow = "flow" in [node.name for node in self._non_keyframe.get_inputs()]
         if self._takes_flow and self._flow is None:
-            raise ValueError(f"expected a flow for {folder / CARRIED}, such as DISFlow(), got None")
+            raise ValueError(f"expected a flow for {folder / NON_KEYFRAME}, such as DISFlow(), got None")
 
     def start(self, frame: Float[Tensor, "1 3 height width"]) -> OnnxState:
         """State after a key frame.
@@ -107,19 +107,19 @@ class OnnxAccel:
         if list(frame.shape) != expected:
             raise ValueError(f"expected a frame of the shape of the export, {expected}, got {list(frame.shape)}")
         outputs = run_session(self._key, frame=frame)
-        return OnnxState(outputs["features"], frame, outputs["scores"])
+        return OnnxState(outputs["features"], frame, outputs["logits"])
 
     def advance(self, state: OnnxState, frame: Float[Tensor, "1 3 height width"]) -> OnnxState:
         """State after the next frame."""
         motion = {"flow": self._flow(frame, state.anchor)} if self._takes_flow and self._flow is not None else {}
         outputs = run_session(self._non_keyframe, features=state.features, frame=frame, **motion)
-        if "carried" in outputs:
-            return OnnxState(outputs["carried"], frame, outputs["scores"])
-        return state._replace(scores=outputs["scores"])
+        if "propagated" in outputs:
+            return OnnxState(outputs["propagated"], frame, outputs["logits"])
+        return state._replace(logits=outputs["logits"])
 
     def logits(self, state: OnnxState) -> Float[Tensor, "1 classes height width"]:
         """Logits of the classes on the current frame."""
-        return state.scores
+        return state.logits
 
 
 class Parity(NamedTuple):

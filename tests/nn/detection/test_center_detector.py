@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from detection_batch import make_batch
 
 from lightning_edge.metrics.average_precision import average_precision, scored_images
 from lightning_edge.nn.detection.center_detector import CenterDetector, CenterMaps
@@ -9,20 +10,6 @@ from lightning_edge.ops.center_targets import cell_centers, center_targets, pad_
 from lightning_edge.ops.focal import center_focal_loss
 
 ENCODER = "test_resnet"
-
-
-def make_batch(image, boxes, labels):
-    nothing = [torch.zeros(0, 4)] * len(image), [torch.zeros(0).long()] * len(image)
-    return {
-        "image": image,
-        "boxes_xyxy": boxes,
-        "label": labels,
-        "ignored_xyxy": nothing[0],
-        "ignored_label": nothing[1],
-        "scale": torch.ones(len(image)),
-        "original_size": torch.tensor([image.shape[-2:]] * len(image)),
-        "image_id": torch.arange(len(image)),
-    }
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_center_detector import make_batch
+from detection_batch import make_batch
 
 from lightning_edge.contracts import Detector
 from lightning_edge.nn.detection.torchvision import FasterRCNNDetector, FCOSDetector, RetinaNetDetector

@@ -3,7 +3,7 @@
 import pytest
 import timm
 import torch
-from test_center_detector import make_batch
+from detection_batch import make_batch
 from timm.models import register_model
 
 from lightning_edge.nn import CenterDetector, DeepLab, TimmBackbone

@@ -27,7 +27,7 @@ def test_exported_net_agrees_and_no_run_is_left(flow, capsys, tmp_path):
     assert found["largest_difference"] < 1e-4
     assert found["share_equal"] >= 0.999
     assert "5 frames: the scores differ by at most" in capsys.readouterr().out
-    assert Path("runs/accel_export/key.onnx").is_file()
+    assert Path("runs/accel_export/keyframe.onnx").is_file()
     assert Path("runs/accel_export/flow.onnx").is_file() is bool(flow)
     assert {path.name for path in Path("runs").iterdir()} == {"accel_export", "accel"}
     assert not list(Path("runs/accel").iterdir())

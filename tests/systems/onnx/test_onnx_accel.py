@@ -33,17 +33,21 @@ def clips():
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
-        ({"flow": DISFlow()}, ["carried.onnx", "key.onnx"]),
+        ({"flow": DISFlow()}, ["keyframe.onnx", "non_keyframe.onnx"]),
         pytest.param(
-            {"flow": FlowNetS(width=0.125)}, ["carried.onnx", "flow.onnx", "key.onnx"], marks=pytest.mark.slow
+            {"flow": FlowNetS(width=0.125)}, ["flow.onnx", "keyframe.onnx", "non_keyframe.onnx"], marks=pytest.mark.slow
         ),
-        pytest.param({"flow": DISFlow(), "direct": True}, ["carried.onnx", "key.onnx"], marks=pytest.mark.slow),
-        ({"flow": DISFlow(), "fuse_features": True}, ["carried.onnx", "key.onnx"]),
         pytest.param(
-            {"flow": RAFTFlow(num_updates=2)}, ["carried.onnx", "flow.onnx", "key.onnx"], marks=pytest.mark.slow
+            {"flow": DISFlow(), "direct": True}, ["keyframe.onnx", "non_keyframe.onnx"], marks=pytest.mark.slow
         ),
-        ({"flow": DISFlow(), "deformable_groups": 2}, ["carried.onnx", "key.onnx"]),
-        ({}, ["carried.onnx", "key.onnx"]),
+        ({"flow": DISFlow(), "fuse_features": True}, ["keyframe.onnx", "non_keyframe.onnx"]),
+        pytest.param(
+            {"flow": RAFTFlow(num_updates=2)},
+            ["flow.onnx", "keyframe.onnx", "non_keyframe.onnx"],
+            marks=pytest.mark.slow,
+        ),
+        ({"flow": DISFlow(), "deformable_groups": 2}, ["keyframe.onnx", "non_keyframe.onnx"]),
+        ({}, ["keyframe.onnx", "non_keyframe.onnx"]),
     ],
     ids=["score fusion", "flow that learns", "direct", "feature fusion", "RAFT", "deformable", "no flow"],
 )
@@ -84,7 +88,7 @@ def test_the_streaming_runtime_runs_it(clips, exported):
 
 
 def test_another_export_takes_the_place_of_the_first(clips, tmp_path):
-    for name in ("flow.onnx", "key.onnx", "carried.onnx"):
+    for name in ("flow.onnx", "keyframe.onnx", "non_keyframe.onnx"):
         (tmp_path / name).write_bytes(b"of a net whose flow learns")
     net = make_net(flow=DISFlow())
     export_accel(net, tmp_path, 64, 96)
@@ -106,7 +110,7 @@ def test_frames_of_another_size_are_refused(exported):
 
 
 def test_errors_name_what_is_missing(exported, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"expected key\.onnx in "):
+    with pytest.raises(FileNotFoundError, match=r"expected keyframe\.onnx in "):
         OnnxAccel(tmp_path)
     with pytest.raises(ValueError, match="expected a net in evaluation mode"):
         export_accel(make_net().train(), tmp_path, 64, 96)
