@@ -1,3 +1,5 @@
+import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -31,9 +33,36 @@ def test_a_card_belongs_to_a_recipe_and_fits_110_lines(card):
     assert len(card.read_text().splitlines()) <= 110
 
 
-def test_every_public_module_stands_in_the_reference():
-    rooms = ("lightning_edge", "callbacks")
-    files = [path.relative_to(ROOT).with_suffix("") for room in rooms for path in (ROOT / room).rglob("*.py")]
-    modules = {".".join(path.parts) for path in files if not any(part.startswith("_") for part in path.parts)}
+PACKAGES = ["callbacks", *(f"lightning_edge.{name}" for name in ("data", "methods", "nn", "systems"))]
+LINK = re.compile(r"\{(?:class|func|meth|mod|attr)\}`~?([\w.]+)`")
+
+
+def exported(package):
+    """Modules that define the names of a package, such as ``callbacks.warm_start`` of ``callbacks.WarmStart``."""
+    values = vars(importlib.import_module(package)).items()
+    return {value.__module__ for name, value in values if not name.startswith("_") and hasattr(value, "__qualname__")}
+
+
+def documented():
     pages = "".join(path.read_text() for path in (ROOT / "docs/reference").glob("*.md"))
-    assert {module for module in modules if f".. automodule:: {module}\n" not in pages} == set()
+    return set(re.findall(r"^\.\. automodule:: (\S+)$", pages, re.M))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_a_package_exports_is_in_the_reference(package):
+    modules = {module for module in exported(package) if module.startswith(("lightning_edge", "callbacks"))}
+    assert len(modules) > 2
+    assert modules - documented() - {"lightning_edge.renamed"} == set()
+
+
+def test_links_of_the_pages_lead_to_the_reference():
+    links = [link for path in (ROOT / "docs").rglob("*.md") for link in LINK.findall(path.read_text())]
+    assert len(links) > 10
+    modules = documented()
+    assert [link for link in links if link not in modules and link.rpartition(".")[0] not in modules] == []
+
+
+def test_the_reference_names_existing_public_modules():
+    for module in documented():
+        assert not any(part.startswith("_") for part in module.split("."))
+        importlib.import_module(module)
