@@ -16,7 +16,7 @@ NET_TITLES = {
     "update": "update net, every frame",
     "copy": "features copied",
     "dff": "Deep Feature Flow",
-    "trained_dff": "Deep Feature Flow, trained as itself",
+    "trained_dff": "Deep Feature Flow, trained separately",
     "accel": "Accel",
 }
 _CAPTION = "worst: on the last frame before the next key frame. x reference: time divided by its time, 95 % interval"
