@@ -37,7 +37,7 @@ def write_picture(path: Path, picture: UInt8[np.ndarray, "height width *channels
     """Write an RGB or gray picture in the format of the file's suffix, also if its name is not valid UTF-8.
 
     Raises:
-        OSError: if the file cannot be written; the error names the file.
+        OSError: The file cannot be written; the error names it.
     """
     _, encoded = cv2.imencode(path.suffix, picture[..., ::-1] if picture.ndim == 3 else picture)
     try:
