@@ -53,8 +53,8 @@ def config_name(path: Path) -> str:
 
 def examples(path: Path) -> list[tuple[str, str]]:
     """Language and text of the blocks of a text that are run."""
-    found = re.findall(r"^```(\w+)\n(.*?)^```", path.read_text(encoding="utf-8"), re.M | re.S)
-    return [(language, block) for language, block in found if language in ("python", "bash")]
+    actual = re.findall(r"^```(\w+)\n(.*?)^```", path.read_text(encoding="utf-8"), re.M | re.S)
+    return [(language, block) for language, block in actual if language in ("python", "bash")]
 
 
 def smoke_arguments(recipe: str, args: list[str]) -> list[str]:

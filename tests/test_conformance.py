@@ -59,8 +59,8 @@ def test_classes_that_a_package_does_not_export_are_found(tmp_path, monkeypatch)
         "class Abstract(EdgeDataModule): ...\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    found = concrete_classes(import_module("extra_data"), LightningDataModule)
-    assert {c.__name__ for c in found} == {"Hidden"}
+    actual = concrete_classes(import_module("extra_data"), LightningDataModule)
+    assert {c.__name__ for c in actual} == {"Hidden"}
 
 
 def test_every_method_has_data():

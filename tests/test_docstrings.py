@@ -15,7 +15,7 @@ START = re.compile(r"[A-Z0-9`]|:\w+:`|timm\b")
 
 def entries(docstring):
     """Section, name and text of each described argument and error."""
-    found, section = [], None
+    actual, section = [], None
     for line in docstring.splitlines():
         if heading := SECTION.fullmatch(line):
             section = heading[1]
@@ -24,10 +24,10 @@ def entries(docstring):
         elif section in ("Args", "Raises") and line.strip():
             entry = ENTRY.fullmatch(line)
             if entry:
-                found.append([section, entry[1], entry[2]])
+                actual.append([section, entry[1], entry[2]])
             else:
-                found[-1][2] += f" {line.strip()}"
-    return found
+                actual[-1][2] += f" {line.strip()}"
+    return actual
 
 
 def faults(path):
@@ -48,7 +48,8 @@ def test_arguments_and_errors_are_described_by_sentences(package):
 def test_fragments_are_found(tmp_path):
     module = tmp_path / "module.py"
     module.write_text(
-        'def run(a, b, c):\n    """Run.\n\n    Args:\n        a: of order\n            and augmentation.\n        b: Fine.\n'
+        'def run(a, b, c):\n    """Run.\n\n    Args:\n        a: of order\n            and augmentation.\n'
+        "        b: Fine.\n"
         '        c: No period\n\n    Raises:\n        ValueError: if a is wrong.\n    """\n'
     )
     assert [fault.partition(": run, ")[2] for fault in faults(module)] == [

@@ -54,8 +54,8 @@ def test_the_wheel_has_every_module_and_configuration(wheel):
 @pytest.mark.slow
 def test_a_recipe_runs_from_a_foreign_folder(installed, tmp_path):
     where = f"import {', '.join(PACKAGES)}; print({', '.join(f'{name}.__file__' for name in PACKAGES)})"
-    found = call(sys.executable, "-P", "-c", where, folder=tmp_path, python_path=str(installed)).split()
-    assert all(Path(file).is_relative_to(installed) for file in found)
+    actual = call(sys.executable, "-P", "-c", where, folder=tmp_path, python_path=str(installed)).split()
+    assert all(Path(file).is_relative_to(installed) for file in actual)
     smoke = (installed / "recipes/accel/default.yaml").read_text().splitlines()[4].removeprefix("# smoke: ").split()
     command = [sys.executable, "-P", "-m", "recipes.accel", "fit", *smoke]
     call(*command, folder=tmp_path, python_path=str(installed))

@@ -26,14 +26,14 @@ class ScoredImage(NamedTuple):
 
     image_id: int
     domain: int | None
-    found: Detections
+    detections: Detections
     boxes_xyxy: Float[Tensor, "boxes 4"]
     label: Int64[Tensor, " boxes"]
     is_ignored: Int64[Tensor, " boxes"]
     """1 for an object whose detection counts neither for nor against the detector, else 0."""
 
 
-def scored_images(batch: DetectionBatch, found: Sequence[Detections]) -> list[ScoredImage]:
+def scored_images(batch: DetectionBatch, detections: Sequence[Detections]) -> list[ScoredImage]:
     """Combine detections with the labels of a batch, both scaled back to pixels of the files.
 
     Detections are clipped to the image. If ``has_inclusive_edges`` is true in the batch, detections and labels are then
@@ -41,17 +41,17 @@ def scored_images(batch: DetectionBatch, found: Sequence[Detections]) -> list[Sc
     """
     inclusive = batch.get("has_inclusive_edges")
     images = []
-    for index, detections in enumerate(found):
+    for index, of_image in enumerate(detections):
         scale = float(batch["scale"][index])
         boxes = _in_file(torch.cat([batch["boxes_xyxy"][index], batch["ignored_xyxy"][index]]), scale)
         labels = torch.cat([batch["label"][index], batch["ignored_label"][index]]).cpu()
         is_ignored = torch.arange(len(labels)) >= len(batch["label"][index])
         height, width = batch["original_size"][index].tolist()
         limit = boxes.new_tensor([width, height, width, height])
-        clipped = _in_file(detections.boxes_xyxy, scale).clamp(min=0).minimum(limit)
+        clipped = _in_file(of_image.boxes_xyxy, scale).clamp(min=0).minimum(limit)
         if inclusive is not None and inclusive[index]:
             boxes, clipped = outer_edges(boxes), outer_edges(clipped)
-        on_cpu = Detections(clipped, detections.score.float().cpu(), detections.label.cpu())
+        on_cpu = Detections(clipped, of_image.score.float().cpu(), of_image.label.cpu())
         domain = int(batch["domain"][index]) if "domain" in batch else None
         images.append(ScoredImage(int(batch["image_id"][index]), domain, on_cpu, boxes, labels, is_ignored.long()))
     return images
@@ -125,7 +125,7 @@ def ap50_by_domain(images: Sequence[ScoredImage], domain_names: Sequence[str]) -
 
 def _check_labels(images: Sequence[ScoredImage], num_classes: int) -> None:
     for image in images:
-        for label in (image.label, image.found.label):
+        for label in (image.label, image.detections.label):
             if len(label) and not 0 <= label.min() <= label.max() < num_classes:
                 raise ValueError(
                     f"expected labels from 0 to {num_classes - 1}, one for each class name, got {label.tolist()} in "
@@ -139,7 +139,9 @@ def _evaluate(images: Sequence[ScoredImage], iou_thresholds: Sequence[float] = (
     if not classes:
         return None
     truth = _annotations((image.boxes_xyxy, image.label, image.is_ignored) for image in images)
-    detections = _annotations((image.found.boxes_xyxy, image.found.label, image.found.score) for image in images)
+    detections = _annotations(
+        (image.detections.boxes_xyxy, image.detections.label, image.detections.score) for image in images
+    )
     header = {"images": [{"id": number} for number in range(len(images))], "categories": [{"id": c} for c in classes]}
     evaluation = COCOeval_faster(
         COCO(header | {"annotations": truth}), COCO(header | {"annotations": detections}), "bbox"

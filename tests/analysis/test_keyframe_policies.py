@@ -42,20 +42,20 @@ def drive(seed, num_frames=8, moves=True):
 def test_drives_are_counted_one_by_one_and_begin_with_a_key_frame():
     policies = {"every": 1, "third": 3}
     drives = [list(drive(0)), list(drive(1)), list(drive(2, moves=False))]
-    found = try_policies(HoldsItsKeyFrame(), policies, drives, NUM_CLASSES)
-    assert found["every"].num_keyframes.tolist() == found["every"].num_frames.tolist() == [8, 8, 8]
-    assert found["third"].num_keyframes.tolist() == [3, 3, 3]  # the ninth frame does not wait for the tenth
-    assert found["every"].miou == 1
-    assert found["third"].keyframe_share == pytest.approx(3 / 8)
+    actual = try_policies(HoldsItsKeyFrame(), policies, drives, NUM_CLASSES)
+    assert actual["every"].num_keyframes.tolist() == actual["every"].num_frames.tolist() == [8, 8, 8]
+    assert actual["third"].num_keyframes.tolist() == [3, 3, 3]  # the ninth frame does not wait for the tenth
+    assert actual["every"].miou == 1
+    assert actual["third"].keyframe_share == pytest.approx(3 / 8)
     predicted, true = [], []
     for each in drives:
         stream = VideoStream(HoldsItsKeyFrame(), 3)
         predicted.extend(stream(frame) for frame, _ in each)
         true.extend(mask for _, mask in each)
     expected = multiclass_jaccard_index(torch.stack(predicted), torch.stack(true), NUM_CLASSES, ignore_index=255)
-    assert found["third"].miou == pytest.approx(expected.item())
-    assert found["third"].mious(np.array([[0, 0, 1]]))[0] == 1  # nothing moves in the third
-    assert found["third"].mious(np.array([[1, 0, 1]]))[0] < 1
+    assert actual["third"].miou == pytest.approx(expected.item())
+    assert actual["third"].mious(np.array([[0, 0, 1]]))[0] == 1  # nothing moves in the third
+    assert actual["third"].mious(np.array([[1, 0, 1]]))[0] < 1
 
 
 def test_drives_that_look_alike_do_not_run_into_each_other():

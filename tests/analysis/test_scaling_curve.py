@@ -10,7 +10,7 @@ from lightning_edge.analysis.scaling_run import ScalingRun, read_run, write_run
 
 def scaling_curve(runs, target, split, **options):
     """Of one setting for each size."""
-    settings = {size: {"only": found} for size, found in runs.items()}
+    settings = {size: {"only": actual} for size, actual in runs.items()}
     return scaling.scaling_curve(settings, target, split, **options)
 
 
@@ -133,7 +133,7 @@ def test_what_diverged_bounds_the_critical_size_from_above():
     assert curve.points[-1].regime == "diverged"
     assert curve.critical_batch_size_cost == expected.critical_batch_size_cost
     assert curve.fit == pytest.approx(expected.fit, rel=0.02)
-    early = {size: [diverged(run) for run in found] if size > 64 else found for size, found in make_runs().items()}
+    early = {size: [diverged(run) for run in actual] if size > 64 else actual for size, actual in make_runs().items()}
     assert (
         scaling_curve(early, 1.0, "train", num_resamples=0).critical_batch_size_cost.value == 128
     )  # the first that fails
@@ -169,14 +169,14 @@ def test_noise_counts_up_to_the_target_at_the_size_of_the_run():
     curve = scaling_curve({64: [ScalingRun(run.metadata, tuple(loud))]}, 1.0, "train")
     assert curve.points[0].critical_batch_size_noise == pytest.approx(200)
     rising = [row._replace(noise_scale=100.0 if row.step <= 50 else 900.0) for row in run.evaluations]
-    found = (
+    actual = (
         scaling_curve({64: [ScalingRun(run.metadata, tuple(rising))]}, 1.0, "train").points[0].critical_batch_size_noise
     )
     before, after = (
         sum(0 < row.step <= 100 and (row.step <= 50) is is_first for row in rising) for is_first in (True, False)
     )
     progress = before / (1 + 100 / 64) + after / (1 + 900 / 64)
-    assert found == pytest.approx(64 * (before + after - progress) / progress)
+    assert actual == pytest.approx(64 * (before + after - progress) / progress)
 
 
 def test_one_of_three_that_diverged_does_not_bound_the_median():
@@ -207,7 +207,7 @@ def test_the_best_setting_is_chosen_in_every_resample():
     """Of settings that differ in nothing but luck the interval reaches below what the luckiest alone tells."""
     lucky = {"a": [make_run(64, steps, every=1) for steps in (90, 100, 150)]}
     both = {**lucky, "b": [make_run(64, steps, every=1) for steps in (80, 110, 120)]}
-    alone, chosen = (scaling.scaling_curve({64: found}, 1.0, "train").points[0] for found in (lucky, both))
+    alone, chosen = (scaling.scaling_curve({64: actual}, 1.0, "train").points[0] for actual in (lucky, both))
     assert alone.steps.value == chosen.steps.value == pytest.approx(100)
     assert alone.steps.low == pytest.approx(90)
     assert chosen.steps.low == pytest.approx(80)

@@ -84,9 +84,9 @@ def test_accuracies(recipe, net, names, num_seeds, epochs, batch_size, rate, cap
         print_table(accuracies, PAIRS[recipe], title)
     OUTPUT.mkdir(parents=True, exist_ok=True)
     sizes = {name: sum(value.numel() for value in trainings[name, 0].parameters) for name in names}
-    rows = {f"{name}, {sizes[name]:,} parameters": found for name, found in accuracies.items()}
+    rows = {f"{name}, {sizes[name]:,} parameters": actual for name, actual in accuracies.items()}
     draw_comparison(rows).savefig(OUTPUT / f"{net or recipe}.png", dpi=120)
-    assert min(min(found) for found in accuracies.values()) > 50
+    assert min(min(actual) for actual in accuracies.values()) > 50
 
 
 def load(split: str, device: str) -> tuple[Tensor, Tensor]:
@@ -112,12 +112,12 @@ def make_net(recipe: str, name: str, net: str | None) -> nn.Module:
 
 def print_table(accuracies: dict[str, list[float]], pairs: Sequence[tuple[str, str]], title: str) -> None:
     table = Table("", "mean", "min", "max", title=f"Accuracy %, {title}")
-    for name, found in accuracies.items():
-        table.add_row(name, mean_with_interval(found), f"{min(found):.1f}", f"{max(found):.1f}")
+    for name, actual in accuracies.items():
+        table.add_row(name, mean_with_interval(actual), f"{min(actual):.1f}", f"{max(actual):.1f}")
     differences = Table("seed by seed", "difference")
     for one, other in pairs:
-        found = [a - b for a, b in zip(accuracies[one], accuracies[other], strict=True)]
-        differences.add_row(f"{one} - {other}", mean_with_interval(found))
+        actual = [a - b for a, b in zip(accuracies[one], accuracies[other], strict=True)]
+        differences.add_row(f"{one} - {other}", mean_with_interval(actual))
     console = Console(width=120)
     console.print(table)
     console.print(differences)

@@ -52,5 +52,5 @@ def test_a_training_step(capsys):
 
 def _step(name, options, more):
     call = [sys.executable, "-c", STEPS, name, json.dumps(options)]
-    found = subprocess.run(call, env=os.environ | more, capture_output=True, text=True, check=True)
-    return float(found.stdout)
+    actual = subprocess.run(call, env=os.environ | more, capture_output=True, text=True, check=True)
+    return float(actual.stdout)

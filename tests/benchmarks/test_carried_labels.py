@@ -68,11 +68,11 @@ def print_scores(title: str, iou: dict[str, KeyframeIoU]) -> dict[str, tuple[flo
     table = Table(
         "labels", *map(str, range(1, NUM_DISTANCES)), "n = 5", title=f"{title}: mIoU % by frames since the label"
     )
-    scores = {name: found.compute() for name, found in iou.items()}
-    for name, found in scores.items():
-        table.add_row(name, *(f"{100 * value:.1f}" for value in (*found.by_distance[1:], found.by_interval[4])))
+    scores = {name: actual.compute() for name, actual in iou.items()}
+    for name, actual in scores.items():
+        table.add_row(name, *(f"{100 * value:.1f}" for value in (*actual.by_distance[1:], actual.by_interval[4])))
     Console(width=120).print(table)
-    return {name: found.by_distance for name, found in scores.items()}
+    return {name: actual.by_distance for name, actual in scores.items()}
 
 
 @pytest.mark.parametrize(

@@ -122,8 +122,8 @@ def scored(net, judged, told=None, indices=None):
     images = []
     for part in indices.split(100):
         with nullcontext() if told is None else in_domain(net, told.table, told.row[part]):
-            found = net.detect(judged.images.image[part].float() / 255)
-        for index, detections in zip(part.tolist(), found, strict=True):
+            actual = net.detect(judged.images.image[part].float() / 255)
+        for index, detections in zip(part.tolist(), actual, strict=True):
             truth, number = judged.samples[index], len(judged.samples[index]["label"])
             boxes = torch.cat([truth["boxes_xyxy"], truth["ignored_xyxy"]])
             labels = torch.cat([truth["label"], truth["ignored_label"]])
@@ -186,7 +186,7 @@ def test_average_precision(capsys, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
     data, learned, judged = load()
     nets = train_all(learned, judged)
-    found: dict[str, list[Mapping[str, float]]] = {}
+    actual: dict[str, list[Mapping[str, float]]] = {}
     for seed in range(SEEDS):
         images = {
             f"{name} {label}".strip(): scored(nets[name, seed], judged, told)
@@ -198,12 +198,12 @@ def test_average_precision(capsys, monkeypatch):
         images["norms"] = of_each_domain(renormed(static, learned), judged)
         for name, of_net in images.items():
             scores = average_precision(of_net, data.class_names) | ap50_by_domain(of_net, judged.names)
-            found.setdefault(name, []).append({key: 100 * value for key, value in scores.items()})
+            actual.setdefault(name, []).append({key: 100 * value for key, value in scores.items()})
     table = Table(title=f"mean of {SEEDS} seeds with 95 % interval, percent; -static: AP50, seed by seed")
     for heading in ("net", "AP", "AP50", "-static", *judged.names):
         table.add_column(heading)
-    for name, scores in found.items():
-        gains = [own["ap50"] - other["ap50"] for own, other in zip(scores, found["static"], strict=True)]
+    for name, scores in actual.items():
+        gains = [own["ap50"] - other["ap50"] for own, other in zip(scores, actual["static"], strict=True)]
         cells = [[score[key] for score in scores] for key in ("ap", "ap50")]
         of_domains = [np.mean([score[key] for score in scores]) for key in judged.names]
         table.add_row(name, *map(mean_with_interval, [*cells, gains]), *(f"{value:.1f}" for value in of_domains))

@@ -62,8 +62,8 @@ def print_errors(title: str, pairs: list[Pair]) -> dict[str, float]:
     for name, flow in flows.items():
         errors, fast = [], []
         for pair in pairs:
-            found = resize_flow(flow(pair.current, pair.previous), pair.current)[0].permute(1, 2, 0).numpy()
-            distance = np.linalg.norm(found - pair.flow, axis=-1)
+            actual = resize_flow(flow(pair.current, pair.previous), pair.current)[0].permute(1, 2, 0).numpy()
+            distance = np.linalg.norm(actual - pair.flow, axis=-1)
             errors.append(distance[pair.counts].mean())
             fast.extend(distance[pair.counts & (np.linalg.norm(pair.flow, axis=-1) > 3)])
         means[name] = float(np.mean(errors))

@@ -68,10 +68,10 @@ def test_ways_to_convolve(num_domains, capsys):
     rows = []
     for convolution in CONVOLUTIONS:
         channels, height, width, kernel, stride, groups = convolution
-        found = interleave(make_ways(*convolution, num_domains), 30, device=DEVICE)
-        ratios = [f"{ratio(found[name], found['static']).value:.2f}" for name in WAYS[1:]]
+        actual = interleave(make_ways(*convolution, num_domains), 30, device=DEVICE)
+        ratios = [f"{ratio(actual[name], actual['static']).value:.2f}" for name in WAYS[1:]]
         name = f"{channels}, {height}x{width}, {kernel}x{kernel}/{stride}" + (", depthwise" if groups > 1 else "")
-        rows.append((name, f"{found['static'].percentile(50).value:.2f} ms", *ratios))
+        rows.append((name, f"{actual['static'].percentile(50).value:.2f} ms", *ratios))
     with capsys.disabled():
         title = f"forward and backward of {BATCH} images of {num_domains} domains, of the static convolution, {DEVICE}"
         print_table(title, ("convolution", *WAYS), rows)
@@ -151,12 +151,12 @@ KINDS = ("static", "DDN", "DDN, image by image", "CondConv")
 def test_training_step(encoder, capsys):
     torch.manual_seed(0)
     batch = make_batch()
-    found = interleave({kind: make_step(kind, encoder, batch) for kind in KINDS}, 15, device=DEVICE)
+    actual = interleave({kind: make_step(kind, encoder, batch) for kind in KINDS}, 15, device=DEVICE)
     memory = {kind: memory_of(kind, encoder) for kind in KINDS}
     rows = []
     for kind in KINDS:
-        times = ratio(found[kind], found["static"])
-        per_s = found[kind].throughput_per_s(BATCH)
+        times = ratio(actual[kind], actual["static"])
+        per_s = actual[kind].throughput_per_s(BATCH)
         rows.append(
             (kind, f"{per_s:.0f}", f"{times.value:.2f} [{times.low:.2f}, {times.high:.2f}]", f"{memory[kind]:.0f}")
         )
@@ -198,13 +198,13 @@ def test_a_specialized_net_is_as_fast_as_the_static_one(encoder, capsys):
 
     with torch.inference_mode():
         nets = {"static": lambda: static(image), "specialized": lambda: plain(image), "mixing": mixing}
-        found = interleave(nets, 400, warmup=20, device=DEVICE)
+        actual = interleave(nets, 400, warmup=20, device=DEVICE)
         switch = interleave({"specialize": lambda: specialize(dynamic, embedding)}, 30, device=DEVICE)["specialize"]
     rows = []
     for name in nets:
-        times = ratio(found[name], found["static"])
+        times = ratio(actual[name], actual["static"])
         rows.append(
-            (name, f"{found[name].percentile(50).value:.2f}", f"{times.value:.3f} [{times.low:.3f}, {times.high:.3f}]")
+            (name, f"{actual[name].percentile(50).value:.2f}", f"{times.value:.3f} [{times.low:.3f}, {times.high:.3f}]")
         )
     with capsys.disabled():
         title = f"one image of {HEIGHT}x{WIDTH}, {encoder}, {DEVICE}; specialize: {switch.percentile(50).value:.1f} ms"

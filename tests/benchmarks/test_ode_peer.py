@@ -68,9 +68,9 @@ def gradients(solve, field, state):
     return torch.autograd.grad(solve(field, state).square().mean(), list(field.parameters()))
 
 
-def relative_error(found, exact):
-    found, exact = (torch.cat([part.flatten() for part in parts]) for parts in (found, exact))
-    return ((found - exact).norm() / exact.norm()).item()
+def relative_error(actual, exact):
+    actual, exact = (torch.cat([part.flatten() for part in parts]) for parts in (actual, exact))
+    return ((actual - exact).norm() / exact.norm()).item()
 
 
 def show(table, capsys):
@@ -89,13 +89,13 @@ def test_error_of_state_and_gradient(capsys):
     )  # fmt: skip
     for step in STEPS:
         for num_steps in (1, 2, 4, 8, 16, 32):
-            found = solvers(torchdiffeq, step, num_steps)
+            actual = solvers(torchdiffeq, step, num_steps)
             with torch.no_grad():
-                ends = [found[name](field, state) for name in ("ours, backprop", "torchdiffeq, odeint")]
+                ends = [actual[name](field, state) for name in ("ours, backprop", "torchdiffeq, odeint")]
             errors = [((end - truth).norm() / truth.norm()).item() for end in ends]
-            exact = gradients(found["ours, backprop"], field, state)
+            exact = gradients(actual["ours, backprop"], field, state)
             of_gradients = [
-                relative_error(gradients(found[name], field, state), exact)
+                relative_error(gradients(actual[name], field, state), exact)
                 for name in ("ours, block_checkpoint", "ours, continuous_adjoint", "torchdiffeq, odeint_adjoint")
             ]
             assert of_gradients[0] == 0

@@ -54,13 +54,13 @@ def test_a_loss_that_is_no_number_ends_the_run_and_is_said(tmp_path):
 
 
 def test_evaluations_lie_at_the_same_examples_for_all_batch_sizes(tmp_path):
-    found = {}
+    actual = {}
     for size, num_steps in ((2, 40), (4, 20), (16, 5)):
         fit(tmp_path / str(size), Line(), BatchSizeScaling(every_n_examples=10), batch_size=size, num_steps=num_steps)
-        found[size] = [row.examples for row in read_run(tmp_path / str(size)).evaluations]
-    assert found[2] == [0, 10, 20, 30, 40, 50, 60, 70, 80]
-    assert found[4] == [0, 12, 20, 32, 40, 52, 60, 72, 80]  # the first step at or after each
-    assert found[16] == [0, 16, 32, 48, 64, 80]  # every step
+        actual[size] = [row.examples for row in read_run(tmp_path / str(size)).evaluations]
+    assert actual[2] == [0, 10, 20, 30, 40, 50, 60, 70, 80]
+    assert actual[4] == [0, 12, 20, 32, 40, 52, 60, 72, 80]  # the first step at or after each
+    assert actual[16] == [0, 16, 32, 48, 64, 80]  # every step
 
 
 def test_accumulated_batches_are_one_step(tmp_path):
@@ -113,8 +113,8 @@ def test_a_stopped_run_goes_on_with_its_evaluations(tmp_path):
     loader = DataLoader(torch.ones(200, 1), batch_size=4)
     trainer.fit(Line(), loader, ckpt_path=tmp_path / "parts" / "last.ckpt")
     parts = read_run(tmp_path / "parts")
-    expected, found = ([row[:3] + row[4:5] for row in run.evaluations] for run in (whole, parts))
-    assert found == expected  # but for seconds
+    expected, actual = ([row[:3] + row[4:5] for row in run.evaluations] for run in (whole, parts))
+    assert actual == expected  # but for seconds
     seconds = parts.columns["seconds"]
     assert (np.diff(seconds) >= 0).all()
 

@@ -29,16 +29,16 @@ TRUE_BOX, IGNORED_BOX = torch.tensor([[5.0, 9, 21, 25]]), torch.tensor([[40.0, 2
 
 
 class Told(LightningModule):
-    def __init__(self, found: Any = FOUND) -> None:
+    def __init__(self, actual: Any = FOUND) -> None:
         super().__init__()
-        self.found = found
+        self.detections = actual
         self.weight = nn.Parameter(torch.zeros(()))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         return self.weight * batch["image"].mean()
 
     def validation_step(self, batch: Any, batch_idx: int) -> Any:
-        return [self.found] * len(batch["image"]) if isinstance(self.found, Detections) else self.found
+        return [self.detections] * len(batch["image"]) if isinstance(self.detections, Detections) else self.detections
 
     test_step = validation_step
 
@@ -89,10 +89,10 @@ def shown_image(sample: dict[str, Any]) -> np.ndarray:
 def expected_row(sample: dict[str, Any], title: str = "prediction") -> np.ndarray:
     image = cv2.resize(shown_image(sample), None, fx=10, fy=10, interpolation=cv2.INTER_NEAREST)
     sure = 10 * BOXES[:2].numpy(), np.array([0, 1])
-    found = draw_boxes(image, *sure, PALETTE, NAMES, np.float32([0.9, 0.5]), thickness=2)
+    actual = draw_boxes(image, *sure, PALETTE, NAMES, np.float32([0.9, 0.5]), thickness=2)
     truth = draw_boxes(image, 10 * IGNORED_BOX.numpy(), np.array([0]), (GRAY,), ("",), thickness=2)
     truth = draw_boxes(truth, 10 * TRUE_BOX.numpy(), np.array([1]), PALETTE, NAMES, thickness=2)
-    return tile([[found, truth]], titles=(title, "truth"))
+    return tile([[actual, truth]], titles=(title, "truth"))
 
 
 def expected_picture(*rows: np.ndarray) -> np.ndarray:

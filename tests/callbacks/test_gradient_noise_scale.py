@@ -72,12 +72,12 @@ def test_parts_of_unequal_size_are_weighed(tmp_path):
 
 def test_a_step_of_fewer_batches_than_asked_for_counts_as_it_is(tmp_path):
     """Lightning divides by accumulate_grad_batches also where an epoch leaves fewer."""
-    found = []
+    actual = []
     for accumulate in (4, 6):
         callback = GradientNoiseScale(every_n_steps=1)
         fit(tmp_path, Small(rate=0.0), labeled(16), callback, batch_size=4, accumulate_grad_batches=accumulate)
-        found.append((callback.variance, callback.squared_gradient))
-    assert found[0] == pytest.approx(found[1], rel=1e-5)
+        actual.append((callback.variance, callback.squared_gradient))
+    assert actual[0] == pytest.approx(actual[1], rel=1e-5)
 
 
 class Shared(Small):
@@ -89,7 +89,7 @@ class Shared(Small):
 
 
 def test_two_processes_measure_what_one_measures(tmp_path):
-    found = []
+    actual = []
     for name, options in {
         "one": {"accumulate_grad_batches": 2},
         "two": {"strategy": "ddp_fork", "devices": 2},
@@ -107,8 +107,8 @@ def test_two_processes_measure_what_one_measures(tmp_path):
         trainer.fit(Shared())
         with (tmp_path / name / "version_0/metrics.csv").open() as file:
             rows = list(csv.DictReader(file))
-        found.append([float(row[key]) for row in rows for key in ("noise/variance", "noise/squared_gradient")])
-    one, two = found
+        actual.append([float(row[key]) for row in rows for key in ("noise/variance", "noise/squared_gradient")])
+    one, two = actual
     assert len(one) == 16  # two of each of eight steps
     assert two == pytest.approx(one, rel=1e-4, abs=1e-6)
 
@@ -198,13 +198,13 @@ def test_a_scaled_loss_gives_the_same_noise(tmp_path, arguments, fused):
         def configure_optimizers(self):
             return torch.optim.Adam(self.parameters(), 0.0, fused=fused)
 
-    found = []
+    actual = []
     scaled = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))
     for plugins in ([], [scaled]):
         callback = GradientNoiseScale(every_n_steps=1)
         fit(tmp_path, ByAdam(), labeled(32), callback, batch_size=8, plugins=plugins, **arguments)
-        found.append((callback.variance, callback.squared_gradient))
-    assert found[1] == pytest.approx(found[0], rel=0.02)
+        actual.append((callback.variance, callback.squared_gradient))
+    assert actual[1] == pytest.approx(actual[0], rel=0.02)
 
 
 @pytest.mark.parametrize("kind", [DeepSpeedStrategy, FSDPStrategy])
@@ -242,12 +242,12 @@ class Thawing(Frozen):
 
 @pytest.mark.parametrize("arguments", [{"accumulate_grad_batches": 4}, {}], ids=["accumulated", "split"])
 def test_weights_are_those_that_the_optimizer_has(tmp_path, arguments):
-    found = []
+    actual = []
     for kind in (Frozen, Head):
         callback = GradientNoiseScale(every_n_steps=1)
         fit(tmp_path, kind(rate=0.0), labeled(32), callback, batch_size=4, **arguments)
-        found.append((callback.variance, callback.squared_gradient))
-    assert found[1] == pytest.approx(found[0], rel=1e-5)
+        actual.append((callback.variance, callback.squared_gradient))
+    assert actual[1] == pytest.approx(actual[0], rel=1e-5)
 
 
 @pytest.mark.parametrize("arguments", [{"accumulate_grad_batches": 4}, {}], ids=["accumulated", "split"])
@@ -267,7 +267,7 @@ def test_a_batch_that_the_step_leaves_out_is_no_part(tmp_path):
         def training_step(self, batch, batch_idx):
             return None if batch_idx == 1 else super().training_step(batch, batch_idx)
 
-    found = []
+    actual = []
     for kind, dataset in (
         (Small, torch.utils.data.Subset(labeled(12), [*range(4), *range(8, 12)])),
         (Skips, labeled(12)),
@@ -275,5 +275,5 @@ def test_a_batch_that_the_step_leaves_out_is_no_part(tmp_path):
         callback = GradientNoiseScale(every_n_steps=1)
         num_batches = len(dataset) // 4
         fit(tmp_path, kind(rate=0.0), dataset, callback, batch_size=4, accumulate_grad_batches=num_batches)
-        found.append(callback.variance)
-    assert found[1] == pytest.approx(found[0], rel=1e-5)
+        actual.append(callback.variance)
+    assert actual[1] == pytest.approx(actual[0], rel=1e-5)

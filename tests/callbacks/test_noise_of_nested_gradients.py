@@ -133,7 +133,7 @@ class Shared(Equation):
 
 
 def test_processes_that_accumulate_measure_what_one_measures(tmp_path):
-    found = []
+    actual = []
     in_buckets = DDPStrategy(start_method="fork", gradient_as_bucket_view=True)  # the mean is put in their place
     for name, options in {
         "one": {"accumulate_grad_batches": 4},
@@ -151,8 +151,8 @@ def test_processes_that_accumulate_measure_what_one_measures(tmp_path):
         trainer.fit(Shared(rate=0.1))
         with (tmp_path / name / "version_0/metrics.csv").open() as file:
             rows = list(csv.DictReader(file))
-        found.append([float(row[key]) for row in rows for key in ("noise/variance", "noise/squared_gradient")])
-    one, two = found
+        actual.append([float(row[key]) for row in rows for key in ("noise/variance", "noise/squared_gradient")])
+    one, two = actual
     assert len(one) == 4  # two of each of two steps
     assert two == pytest.approx(one, rel=1e-4, abs=1e-6)
 
@@ -164,9 +164,9 @@ def test_what_was_there_before_a_step_is_no_part_of_it(tmp_path):
         def optimizer_zero_grad(self, epoch, batch_idx, optimizer):
             optimizer.zero_grad(set_to_none=False)
 
-    found = []
+    actual = []
     for kind in (Small, Keeps):
         callback = GradientNoiseScale(every_n_steps=1)
         fit(tmp_path, kind(), labeled(32), callback, batch_size=4, accumulate_grad_batches=2)
-        found.append((callback.variance, callback.squared_gradient))
-    assert found[1] == pytest.approx(found[0], rel=1e-5)
+        actual.append((callback.variance, callback.squared_gradient))
+    assert actual[1] == pytest.approx(actual[0], rel=1e-5)

@@ -30,7 +30,7 @@ def test_measuring_changes_nothing(tmp_path):
         def on_before_zero_grad(self, optimizer):
             self.seen.append([weight.grad for weight in self.parameters()])
 
-    found = []
+    actual = []
     for callbacks in ([], [GradientNoiseScale(every_n_steps=1)]):
         module = Counts()
         module.seen = []
@@ -39,12 +39,12 @@ def test_measuring_changes_nothing(tmp_path):
         trainer.fit(module, DataLoader(labeled(32), batch_size=8))
         gradients = {f"gradient {name}": weight.grad for name, weight in module.named_parameters()}
         logged = {"steps": trainer.callback_metrics["steps"], "seen": torch.tensor(len(module.seen))}
-        found.append({**module.state_dict(), **gradients, **logged, "random": torch.rand(4)})
-    assert found[0]["steps"] == 4
-    assert found[0]["count"] == 8
-    assert found[0].keys() == found[1].keys()
-    for name, value in found[0].items():
-        torch.testing.assert_close(found[1][name], value, rtol=0, atol=0)
+        actual.append({**module.state_dict(), **gradients, **logged, "random": torch.rand(4)})
+    assert actual[0]["steps"] == 4
+    assert actual[0]["count"] == 8
+    assert actual[0].keys() == actual[1].keys()
+    for name, value in actual[0].items():
+        torch.testing.assert_close(actual[1][name], value, rtol=0, atol=0)
 
 
 def test_a_batch_too_small_to_split_is_left_out_and_said_once(tmp_path):
@@ -89,12 +89,12 @@ def test_a_net_that_computes_its_activations_again_is_measured_alike(tmp_path):
             first = checkpoint(self.net[0], points.requires_grad_(), use_reentrant=True)
             return nn.functional.cross_entropy(self.net[1:](first), labels)
 
-    found = []
+    actual = []
     for kind in (Small, Lean):
         callback = GradientNoiseScale(every_n_steps=1)
         fit(tmp_path, kind(rate=0.0), labeled(32), callback, batch_size=8)
-        found.append((callback.variance, callback.squared_gradient))
-    assert found[1] == pytest.approx(found[0], rel=1e-5)
+        actual.append((callback.variance, callback.squared_gradient))
+    assert actual[1] == pytest.approx(actual[0], rel=1e-5)
 
 
 def test_a_split_batch_that_the_step_leaves_out_is_not_measured(tmp_path):

@@ -181,9 +181,9 @@ def test_coordinates_are_exact_under_any_precision(precision, dtype, tmp_path):
     assert batch["image"].dtype == batch["domain_embedding"].dtype == dtype
     order = batch["image_id"].tolist()
     for key, image, box in (("boxes_xyxy", 0, [1003, 901, 1335, 1001]), ("ignored_xyxy", 1, [3, 5, 1001, 999])):
-        found = batch[key][order.index(image)]
-        assert found.dtype == torch.float32
-        assert found[0].tolist() == pytest.approx(box, abs=1e-3)
+        actual = batch[key][order.index(image)]
+        assert actual.dtype == torch.float32
+        assert actual[0].tolist() == pytest.approx(box, abs=1e-3)
     assert batch["scale"].dtype == torch.float32
 
 

@@ -179,9 +179,9 @@ def test_training_images_are_shifted_and_follow_from_the_seed(sample):
         assert torch.equal(dataset[SampleRequest(index, 7, 0)]["image"], seen[7])
         padded = np.pad(dataset.images[index], ((2, 2), (2, 2), (0, 0)), "edge").transpose(2, 0, 1)
         windows = {padded[:, y : y + 32, x : x + 32].tobytes() for y in range(5) for x in range(5)}
-        found = {image.numpy().tobytes() for image in seen}
-        assert found <= windows
-        assert len(found) > 15
+        actual = {image.numpy().tobytes() for image in seen}
+        assert actual <= windows
+        assert len(actual) > 15
     plain = make(sample, train_transform=A.NoOp()).dataset("train")
     assert np.array_equal(plain[SampleRequest(3, 7, 0)]["image"].permute(1, 2, 0), dataset.images[3])
 

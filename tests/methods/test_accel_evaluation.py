@@ -67,11 +67,11 @@ def test_scores_are_those_of_each_net_run_from_each_key_frame(tmp_path):
     distinct = [f"test/{name}_miou_d{distance}" for name in nets for distance in (1, 2)]
     assert len({logged[key] for key in distinct}) == len(distinct), "expected nets and distances to differ"
 
-    found = {(net, interval): (average, worst) for net, interval, average, worst in method.interval_scores}
-    assert set(found) == {("reference", 1), ("update", 1), *((name, n) for name in nets for n in (1, 2, 3))}
+    actual = {(net, interval): (average, worst) for net, interval, average, worst in method.interval_scores}
+    assert set(actual) == {("reference", 1), ("update", 1), *((name, n) for name in nets for n in (1, 2, 3))}
     for name, net in nets.items():
         for n in (1, 2, 3):
-            assert found[name, n] == pytest.approx((score(net, batches, range(n)), score(net, batches, (n - 1,))))
+            assert actual[name, n] == pytest.approx((score(net, batches, range(n)), score(net, batches, (n - 1,))))
 
 
 def test_an_interrupted_evaluation_leaves_nothing_behind(tmp_path):
@@ -82,8 +82,8 @@ def test_an_interrupted_evaluation_leaves_nothing_behind(tmp_path):
     fresh, disturbed = make_method(), make_method()
     with pytest.raises(ValueError, match="expected clips of max_interval"):
         trainer.validate(disturbed, torn_loader, verbose=False)
-    found = [trainer.test(method, whole_loader, verbose=False) for method in (disturbed, fresh)]
-    assert found[0] == found[1]
+    actual = [trainer.test(method, whole_loader, verbose=False) for method in (disturbed, fresh)]
+    assert actual[0] == actual[1]
 
 
 @pytest.mark.parametrize(("keyframes", "expected"), [(None, [0, 2, 4]), (FixedInterval(3), [0, 3])])

@@ -31,14 +31,14 @@ class Perfect(nn.Module):
         return {"nothing": 0 * self.weight, "less": 0 * self.weight}
 
     def detect(self, image):
-        found = []
+        actual = []
         for _ in image:
             truth = self.data.dataset("val")[self.next]
             is_night = self.data.domain_names[truth["domain"]].startswith("night")
             boxes = truth["boxes_xyxy"][: 0 if is_night else None]
-            found.append(Detections(boxes, torch.ones(len(boxes)), truth["label"][: len(boxes)]))
+            actual.append(Detections(boxes, torch.ones(len(boxes)), truth["label"][: len(boxes)]))
             self.next += 1
-        return found
+        return actual
 
 
 def test_scores_are_logged_by_class_and_domain(tmp_path):

@@ -158,8 +158,8 @@ def test_each_class_has_a_score_beside_those_of_the_sizes(names, tmp_path):
 def test_a_class_is_taken_for_no_size():
     """What is called small is large, and missed."""
     boxes, labels = torch.tensor([[0.0, 0, 10, 10], [50, 50, 250, 250]]), torch.tensor([1, 0])
-    found = Detections(boxes[:1], torch.tensor([0.9]), labels[:1])
-    scores = average_precision([ScoredImage(0, 0, found, boxes, labels, torch.tensor([0, 0]))], ["small", "large"])
+    actual = Detections(boxes[:1], torch.tensor([0.9]), labels[:1])
+    scores = average_precision([ScoredImage(0, 0, actual, boxes, labels, torch.tensor([0, 0]))], ["small", "large"])
     assert scores["ap_small"] == 1
     assert scores["ap_large"] == 0
     assert scores["ap_small_class"] == 0

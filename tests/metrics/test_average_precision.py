@@ -23,10 +23,10 @@ def detections(boxes, scores, labels):
     )
 
 
-def image(number, found, boxes, labels, ignored=(), domain=0):
+def image(number, actual, boxes, labels, ignored=(), domain=0):
     is_ignored = torch.tensor([0] * (len(boxes) - len(ignored)) + [1] * len(ignored))
     truth = torch.tensor(boxes).reshape(-1, 4).float()
-    return ScoredImage(number, domain, found, truth, torch.tensor(labels).long(), is_ignored)
+    return ScoredImage(number, domain, actual, truth, torch.tensor(labels).long(), is_ignored)
 
 
 def make_batch(size, scale=1.0, seed=0):
@@ -38,11 +38,11 @@ def make_batch(size, scale=1.0, seed=0):
 
     truth = [boxes(6) for _ in range(size)]
     labels = [torch.randint(0, 3, (6,), generator=generator) for _ in range(size)]
-    found = []
+    actual = []
     for of_image, of_labels in zip(truth, labels, strict=True):
         noisy = of_image + 4 * torch.randn(6, 4, generator=generator)
         noisy[:, 2:] = noisy[:, 2:].maximum(noisy[:, :2] + 1)
-        found.append(Detections(scale * noisy.clamp(0, 200), torch.rand(6, generator=generator), of_labels))
+        actual.append(Detections(scale * noisy.clamp(0, 200), torch.rand(6, generator=generator), of_labels))
     batch = {
         "image": torch.zeros(size, 3, 8, 8),
         "boxes_xyxy": [scale * one[:4] for one in truth],
@@ -54,13 +54,13 @@ def make_batch(size, scale=1.0, seed=0):
         "image_id": torch.arange(size),
         "domain": torch.arange(size) % 2,
     }
-    return batch, found, truth, labels
+    return batch, actual, truth, labels
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5, 2.0])
 def test_scores_are_torchmetrics_in_pixels_of_the_files(scale):
-    batch, found, truth, labels = make_batch(8, scale)
-    scores = average_precision(scored_images(batch, found), NAMES)
+    batch, actual, truth, labels = make_batch(8, scale)
+    scores = average_precision(scored_images(batch, actual), NAMES)
     metric = MeanAveragePrecision(
         backend="faster_coco_eval",
         class_metrics=True,
@@ -68,7 +68,7 @@ def test_scores_are_torchmetrics_in_pixels_of_the_files(scale):
         rec_thresholds=np.linspace(0, 1, 101).tolist(),
     )
     metric.update(
-        [{"boxes": one.boxes_xyxy / scale, "scores": one.score, "labels": one.label} for one in found],
+        [{"boxes": one.boxes_xyxy / scale, "scores": one.score, "labels": one.label} for one in actual],
         [
             {"boxes": boxes, "labels": of_image, "iscrowd": torch.tensor([0, 0, 0, 0, 1, 1])}
             for boxes, of_image in zip(truth, labels, strict=True)
@@ -84,20 +84,20 @@ def test_scores_are_torchmetrics_in_pixels_of_the_files(scale):
 
 
 def test_boxes_are_cut_at_the_border_of_the_file():
-    batch, found, *_ = make_batch(1)
+    batch, actual, *_ = make_batch(1)
     batch["original_size"] = torch.tensor([[50, 120]])
-    (scored,) = scored_images(batch, found)
-    assert scored.found.boxes_xyxy[:, [0, 2]].max() <= 120
-    assert scored.found.boxes_xyxy[:, [1, 3]].max() <= 50
+    (scored,) = scored_images(batch, actual)
+    assert scored.detections.boxes_xyxy[:, [0, 2]].max() <= 120
+    assert scored.detections.boxes_xyxy[:, [1, 3]].max() <= 50
 
 
 def test_what_is_found_in_an_ignored_region_is_no_mistake():
     box, region = [10, 10, 30, 30], [50, 50, 90, 90]
-    found = detections([region, [55, 55, 70, 70], box], [0.9, 0.8, 0.5], [0, 0, 0])
-    with_region = image(0, found, [box, region], [0, 0], ignored=[1])
+    actual = detections([region, [55, 55, 70, 70], box], [0.9, 0.8, 0.5], [0, 0, 0])
+    with_region = image(0, actual, [box, region], [0, 0], ignored=[1])
     assert average_precision([with_region], NAMES)["ap"] == pytest.approx(1)
     # of another class it is one
-    of_another = image(0, found, [box, region], [0, 1], ignored=[1])
+    of_another = image(0, actual, [box, region], [0, 1], ignored=[1])
     assert average_precision([of_another], NAMES)["ap"] == pytest.approx(1 / 3, abs=0.01)
 
 
@@ -140,23 +140,23 @@ def test_small_and_large_are_in_pixels_of_the_file(side, size, scale):
     box = torch.tensor([[10.0, 10, 10 + side, 10 + side]])
     batch |= {"boxes_xyxy": [scale * box], "label": [torch.tensor([0])]}
     batch |= {"ignored_xyxy": [torch.zeros(0, 4)], "ignored_label": [torch.zeros(0).long()]}
-    found = [Detections(scale * box, torch.tensor([0.5]), torch.tensor([0]))]
-    scores = average_precision(scored_images(batch, found), NAMES)
+    actual = [Detections(scale * box, torch.tensor([0.5]), torch.tensor([0]))]
+    scores = average_precision(scored_images(batch, actual), NAMES)
     assert {name for name in scores if name in ("ap_small", "ap_medium", "ap_large")} == {f"ap_{size}"}
 
 
 def test_each_image_has_its_own_scale_and_number():
-    batch, found, *_ = make_batch(2)
+    batch, actual, *_ = make_batch(2)
     batch["scale"], batch["image_id"] = torch.tensor([1.0, 0.25]), torch.tensor([7, 3])
-    first, second = scored_images(batch, found)
+    first, second = scored_images(batch, actual)
     assert (first.image_id, second.image_id, first.domain, second.domain) == (7, 3, 0, 1)
     torch.testing.assert_close(first.boxes_xyxy[:4], batch["boxes_xyxy"][0])
     torch.testing.assert_close(second.boxes_xyxy[:4], 4 * batch["boxes_xyxy"][1])
     torch.testing.assert_close(second.boxes_xyxy[4:], 4 * batch["ignored_xyxy"][1])
-    torch.testing.assert_close(second.found.boxes_xyxy, (4 * found[1].boxes_xyxy).clamp(0, 200))
+    torch.testing.assert_close(second.detections.boxes_xyxy, (4 * actual[1].boxes_xyxy).clamp(0, 200))
     assert first.is_ignored.tolist() == [0, 0, 0, 0, 1, 1]
     del batch["domain"]
-    assert [one.domain for one in scored_images(batch, found)] == [None, None]
+    assert [one.domain for one in scored_images(batch, actual)] == [None, None]
 
 
 def test_nothing_at_all_is_no_score():
@@ -208,4 +208,4 @@ def test_edges_on_whole_pixels_are_so_again_after_the_letterbox(scale):
     batch |= {"ignored_xyxy": [torch.zeros(0, 4)], "ignored_label": [torch.zeros(0).long()]}
     (scored,) = scored_images(batch, [Detections(scaled, torch.ones(len(boxes)), batch["label"][0])])
     assert torch.equal(scored.boxes_xyxy, boxes)
-    assert torch.equal(scored.found.boxes_xyxy, boxes)
+    assert torch.equal(scored.detections.boxes_xyxy, boxes)

@@ -54,9 +54,9 @@ def as_tensors(image_id, truths, founds, domain=0):
     def labels(items):
         return torch.tensor([item.label for item in items], dtype=torch.long)
 
-    found = Detections(boxes(founds), torch.tensor([one.score for one in founds]), labels(founds))
+    actual = Detections(boxes(founds), torch.tensor([one.score for one in founds]), labels(founds))
     is_ignored = torch.tensor([int(truth.is_ignored) for truth in truths], dtype=torch.long)
-    return ScoredImage(image_id, domain, found, boxes(truths), labels(truths), is_ignored)
+    return ScoredImage(image_id, domain, actual, boxes(truths), labels(truths), is_ignored)
 
 
 @pytest.mark.parametrize("whole_pixels", [False, True])
@@ -72,7 +72,7 @@ def test_all_figures_are_those_of_coco(seed, whole_pixels):
 
 def test_a_class_has_a_hundred_detections_in_an_image():
     images = random_images(0, whole_pixels=False, most_found=120)
-    assert max(sum(found.label == 0 for found in founds) for _, founds in images) > 100
+    assert max(sum(actual.label == 0 for actual in founds) for _, founds in images) > 100
     scored = [as_tensors(number, *image) for number, image in enumerate(images)]
     assert average_precision(scored, ["0", "1", "2"]) == pytest.approx(twelve_figures(images, NUM_CLASSES), abs=1e-9)
 
@@ -87,16 +87,16 @@ def test_each_domain_has_the_ap50_of_coco(seed):
 
 def test_three_of_five_objects():
     """Precision 1 up to the recall 0.6, which is among the thresholds: 61 of 101, and not 60."""
-    truth, found = Truth((0, 0, 50, 50), 0, False), Found((0, 0, 50, 50), 0, 0.5)
-    images = [as_tensors(number, [truth], [found] * (number < 3)) for number in range(5)]
+    truth, actual = Truth((0, 0, 50, 50), 0, False), Found((0, 0, 50, 50), 0, 0.5)
+    images = [as_tensors(number, [truth], [actual] * (number < 3)) for number in range(5)]
     assert average_precision(images, ["a"])["ap50"] == pytest.approx(61 / 101, abs=1e-12)
     assert ap50_by_domain(images, ["day"])["day"] == pytest.approx(61 / 101, abs=1e-12)
 
 
 @pytest.mark.parametrize(("width", "num_thresholds"), [(55, 2), (60, 3), (80, 7), (85, 8), (54, 1)])
 def test_a_box_at_an_iou_threshold_is_found(width, num_thresholds):
-    truth, found = Truth((0, 0, 100, 100), 0, False), Found((0, 0, width, 100), 0, 0.5)
-    assert average_precision([as_tensors(0, [truth], [found])], ["a"])["ap"] == pytest.approx(num_thresholds / 10)
+    truth, actual = Truth((0, 0, 100, 100), 0, False), Found((0, 0, width, 100), 0, 0.5)
+    assert average_precision([as_tensors(0, [truth], [actual])], ["a"])["ap"] == pytest.approx(num_thresholds / 10)
 
 
 class Replays(nn.Module):

@@ -27,9 +27,9 @@ def test_a_classifier_normalizes():
 @pytest.mark.parametrize("num_classes", [10, 4])
 def test_weights_of_a_file_are_loaded_but_for_another_number_of_classes(weights, num_classes):
     state, path = weights
-    found = TimmClassifier(NAME, num_classes, weights=path).net.state_dict()
+    actual = TimmClassifier(NAME, num_classes, weights=path).net.state_dict()
     for name, value in state.items():
-        assert torch.equal(value, found[name]) == (num_classes == 10 or not name.startswith("fc.")), name
+        assert torch.equal(value, actual[name]) == (num_classes == 10 or not name.startswith("fc.")), name
 
 
 @pytest.mark.parametrize("in_file", [4, 0])
@@ -37,9 +37,9 @@ def test_the_number_of_classes_is_that_of_the_file(tmp_path, in_file):
     """And not that of timm's own weights."""
     net = timm.create_model(NAME, num_classes=in_file)
     torch.save(net.state_dict(), tmp_path / "weights.pth")
-    found = TimmClassifier(NAME, 4, weights=str(tmp_path / "weights.pth")).net.state_dict()
-    assert all(torch.equal(value, found[name]) for name, value in net.state_dict().items())
-    assert found["fc.weight"].shape == (4, 64)
+    actual = TimmClassifier(NAME, 4, weights=str(tmp_path / "weights.pth")).net.state_dict()
+    assert all(torch.equal(value, actual[name]) for name, value in net.state_dict().items())
+    assert actual["fc.weight"].shape == (4, 64)
 
 
 @pytest.mark.parametrize("num_classes", [10, 4])

@@ -47,9 +47,9 @@ def test_the_curve_is_recovered_and_is_the_known_relation():
     truth = StepsBySize(min_steps=120.0, min_examples=24_000.0)
     sizes = np.array([16.0, 64, 256, 1024])
     steps = truth.steps(sizes)
-    found = fit_steps(sizes, steps, np.zeros(4, bool))
-    assert found == pytest.approx(truth, rel=1e-4)
-    assert found.critical_size == pytest.approx(200, rel=1e-4)
+    actual = fit_steps(sizes, steps, np.zeros(4, bool))
+    assert actual == pytest.approx(truth, rel=1e-4)
+    assert actual.critical_size == pytest.approx(200, rel=1e-4)
     examples = steps * sizes
     np.testing.assert_allclose((steps / truth.min_steps - 1) * (examples / truth.min_examples - 1), 1)
 
@@ -60,9 +60,9 @@ def test_censored_runs_bound_the_curve_from_below():
     short, long = steps.copy(), steps.copy()
     short[-1], long[-1] = 100, 300  # a training that would have needed 143 was given so many
     assert fit_steps(sizes, short, is_censored) == pytest.approx(StepsBySize(120.0, 24_000.0), rel=1e-4)
-    found = fit_steps(sizes, long, is_censored)
-    assert found is not None
-    assert found.min_steps > 150
+    actual = fit_steps(sizes, long, is_censored)
+    assert actual is not None
+    assert actual.min_steps > 150
     assert fit_steps(sizes[2:], steps[2:], is_censored[2:]) is None  # one size alone
 
 

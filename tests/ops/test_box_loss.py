@@ -29,6 +29,6 @@ def test_boxes_without_an_area_give_finite_gradients():
 
 def test_any_axes_before_the_sides():
     boxes = torch.tensor([[[0.0, 0, 2, 2]], [[4, 0, 6, 2]]])
-    found = generalized_iou_loss(boxes, torch.tensor([0.0, 0, 2, 2]).expand(2, 1, 4))
+    actual = generalized_iou_loss(boxes, torch.tensor([0.0, 0, 2, 2]).expand(2, 1, 4))
     # alike: 0; apart: of a hull of 12, 4 are in neither
-    torch.testing.assert_close(found, torch.tensor([[0.0], [1 + 4 / 12]]))
+    torch.testing.assert_close(actual, torch.tensor([[0.0], [1 + 4 / 12]]))

@@ -61,40 +61,40 @@ def draw(counts, seed=0):
 @pytest.mark.parametrize("seed", range(4))
 def test_targets_are_those_of_a_loop(seed):
     boxes, labels = draw((6, 0, 1), seed)
-    found = center_targets(pad_boxes(boxes, labels), CLASSES, HEIGHT, WIDTH, STRIDE)
+    actual = center_targets(pad_boxes(boxes, labels), CLASSES, HEIGHT, WIDTH, STRIDE)
     for image in range(3):
         heat, target, weight = by_loop(boxes[image], labels[image])
-        torch.testing.assert_close(found.heat[image], heat)
-        torch.testing.assert_close(found.boxes_xyxy[image], target)
-        torch.testing.assert_close(found.weight[image], weight)
+        torch.testing.assert_close(actual.heat[image], heat)
+        torch.testing.assert_close(actual.boxes_xyxy[image], target)
+        torch.testing.assert_close(actual.weight[image], weight)
 
 
 def test_each_object_that_is_seen_weighs_one():
     boxes, labels = draw((5,), 1)
-    found = center_targets(pad_boxes(boxes, labels), CLASSES, HEIGHT, WIDTH, STRIDE)
-    num_seen = len(found.boxes_xyxy[found.weight > 0].unique(dim=0))
-    assert found.weight.sum().item() == pytest.approx(num_seen, rel=1e-4)
+    actual = center_targets(pad_boxes(boxes, labels), CLASSES, HEIGHT, WIDTH, STRIDE)
+    num_seen = len(actual.boxes_xyxy[actual.weight > 0].unique(dim=0))
+    assert actual.weight.sum().item() == pytest.approx(num_seen, rel=1e-4)
 
 
 def test_the_smaller_of_two_objects_has_the_cell():
     boxes = [torch.tensor([[0.0, 0, 60, 44], [24, 16, 36, 28]])]
-    found = center_targets(pad_boxes(boxes, [torch.tensor([0, 1])]), CLASSES, HEIGHT, WIDTH, STRIDE)
-    assert found.boxes_xyxy[0, 5, 7].tolist() == [24, 16, 36, 28]
-    assert found.boxes_xyxy[0, 5, 4].tolist() == [0, 0, 60, 44]
+    actual = center_targets(pad_boxes(boxes, [torch.tensor([0, 1])]), CLASSES, HEIGHT, WIDTH, STRIDE)
+    assert actual.boxes_xyxy[0, 5, 7].tolist() == [24, 16, 36, 28]
+    assert actual.boxes_xyxy[0, 5, 4].tolist() == [0, 0, 60, 44]
 
 
 def test_an_object_of_less_than_a_cell_has_one():
-    found = center_targets(
+    actual = center_targets(
         pad_boxes([torch.tensor([[9.0, 9, 10, 10]])], [torch.tensor([2])]), CLASSES, HEIGHT, WIDTH, STRIDE
     )
-    assert found.heat[0, 2].nonzero().tolist() == [[2, 2]]
-    assert found.weight[0, 2, 2] == 1
+    assert actual.heat[0, 2].nonzero().tolist() == [[2, 2]]
+    assert actual.weight[0, 2, 2] == 1
 
 
 def test_cells_within_boxes_are_of_their_class():
     boxes = pad_boxes([torch.tensor([[4.0, 4, 12, 8]]), torch.zeros(0, 4)], [torch.tensor([1]), torch.zeros(0).long()])
-    found = cells_within(boxes, CLASSES, HEIGHT, WIDTH, STRIDE)
-    assert found.nonzero().tolist() == [[0, 1, 1, 1], [0, 1, 1, 2]]
+    actual = cells_within(boxes, CLASSES, HEIGHT, WIDTH, STRIDE)
+    assert actual.nonzero().tolist() == [[0, 1, 1, 1], [0, 1, 1, 2]]
 
 
 def test_boxes_are_padded_to_one_at_least():
@@ -137,7 +137,7 @@ def test_a_middle_counts_even_where_it_is_ignored():
 
 def test_an_object_that_smaller_ones_hide_is_in_the_heat_only():
     boxes = [torch.tensor([[8.0, 8, 12, 12], [9.0, 9, 11, 11]])]
-    found = center_targets(pad_boxes(boxes, [torch.tensor([0, 1])]), CLASSES, HEIGHT, WIDTH, STRIDE)
-    assert found.heat[0, :, 2, 2].tolist() == [1, 1, 0]
-    assert found.boxes_xyxy[0, 2, 2].tolist() == [9, 9, 11, 11]
-    assert found.weight.sum() == 1
+    actual = center_targets(pad_boxes(boxes, [torch.tensor([0, 1])]), CLASSES, HEIGHT, WIDTH, STRIDE)
+    assert actual.heat[0, :, 2, 2].tolist() == [1, 1, 0]
+    assert actual.boxes_xyxy[0, 2, 2].tolist() == [9, 9, 11, 11]
+    assert actual.weight.sum() == 1

@@ -61,7 +61,7 @@ def test_all_ways_are_a_loop_over_images(way, name, row):
     ours, theirs = WAYS[way](*drawn, row, *settings), loop(*drawn, row, *settings)
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
     factor = torch.rand(ours.shape, dtype=torch.float64)
-    gradients = [torch.autograd.grad((found * factor).sum(), drawn) for found in (ours, theirs)]
+    gradients = [torch.autograd.grad((actual * factor).sum(), drawn) for actual in (ours, theirs)]
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
 
 

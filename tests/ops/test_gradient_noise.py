@@ -23,7 +23,7 @@ def test_estimates_average_to_the_truth_of_the_examples(bounds):
     generator = torch.Generator().manual_seed(0)
     gradients = torch.randn(5, 3, generator=generator, dtype=torch.float64) + 1
     variance = gradients.var(0).sum()
-    found = [estimate(gradients[list(order)], bounds) for order in permutations(range(5))]
+    actual = [estimate(gradients[list(order)], bounds) for order in permutations(range(5))]
     squared = gradients.mean(0).square().sum() - variance / 5
-    assert torch.stack([noise.variance for noise in found]).mean() == pytest.approx(float(variance))
-    assert torch.stack([noise.squared_gradient for noise in found]).mean() == pytest.approx(float(squared))
+    assert torch.stack([noise.variance for noise in actual]).mean() == pytest.approx(float(variance))
+    assert torch.stack([noise.squared_gradient for noise in actual]).mean() == pytest.approx(float(squared))

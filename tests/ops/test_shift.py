@@ -152,10 +152,10 @@ def test_it_is_compiled_in_one_piece(without_type_checks):
 def test_a_transform_within_is_compiled_too(transform, without_type_checks):
     shifts, image = grid_shifts(9), random_image(1, 9, 5, 4)
 
-    def found(values):
+    def actual(values):
         return TRANSFORMS[transform](lambda x: shift_module.shift2d(x, shifts), values)
 
-    compiled = torch.compile(found, fullgraph=True, backend="aot_eager")(image)
+    compiled = torch.compile(actual, fullgraph=True, backend="aot_eager")(image)
     expected = TRANSFORMS[transform](lambda x: one_hot_convolution(x, shifts), image)
     torch.testing.assert_close(compiled, expected)
 
@@ -234,8 +234,8 @@ def test_no_tangent_is_lost_at_any_size(mode, batch, with_tangent, memory_format
         return F.conv2d(one_hot_convolution(image, shifts), weight[..., None, None], bias)
 
     with mode():
-        found = tangent_of(lambda image, *rest: shift_pointwise(image, shifts, *rest), inputs, tangents)
-        torch.testing.assert_close(found, tangent_of(expected, inputs, tangents), rtol=1e-5, atol=1e-5)
+        actual = tangent_of(lambda image, *rest: shift_pointwise(image, shifts, *rest), inputs, tangents)
+        torch.testing.assert_close(actual, tangent_of(expected, inputs, tangents), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
@@ -243,8 +243,8 @@ def test_out_receives_the_tangent_too(memory_format):
     image, tangent, shifts = random_image(2, 9, 5, 7), random_image(2, 9, 5, 7) + 1, grid_shifts(9)
     image = image.to(memory_format=memory_format)
     with torch.no_grad():
-        found = tangent_of(lambda values: shift2d(values, shifts, torch.empty_like(image)), [image], [tangent])
-    assert torch.equal(found, one_hot_convolution(tangent, shifts))
+        actual = tangent_of(lambda values: shift2d(values, shifts, torch.empty_like(image)), [image], [tangent])
+    assert torch.equal(actual, one_hot_convolution(tangent, shifts))
 
 
 TRANSFORMS = {
@@ -264,20 +264,20 @@ def test_transforms_see_a_one_hot_convolution(transform, with_product):
     shifts, weight = grid_shifts(9), random_image(2, 9, dtype=torch.float64)
     image = random_image(1, 9, 2, 3, dtype=torch.float64)
 
-    def found(values):
+    def actual(values):
         return shift_pointwise(values, shifts, weight) if with_product else shift2d(values, shifts)
 
     def expected(values):
         shifted = one_hot_convolution(values, shifts)
         return F.conv2d(shifted, weight[..., None, None]) if with_product else shifted
 
-    torch.testing.assert_close(transform(found, image), transform(expected, image))
+    torch.testing.assert_close(transform(actual, image), transform(expected, image))
 
 
 def test_each_image_of_a_batch_has_a_weight_of_its_own_under_vmap():
     image, shifts, weights = random_image(2, 9, 5, 7), grid_shifts(9), random_image(4, 3, 9)
-    found = torch.vmap(lambda weight: shift_pointwise(image, shifts, weight))(weights)
-    torch.testing.assert_close(found, torch.stack([shift_pointwise(image, shifts, weight) for weight in weights]))
+    actual = torch.vmap(lambda weight: shift_pointwise(image, shifts, weight))(weights)
+    torch.testing.assert_close(actual, torch.stack([shift_pointwise(image, shifts, weight) for weight in weights]))
 
 
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])

@@ -18,9 +18,9 @@ def test_a_checkpoint_is_evaluated_and_predicts(main):
     main(["fit", *SMALL, *QUIET, "--trainer.max_epochs=1", "--trainer.limit_train_batches=2"])
     checkpoint = f"--ckpt_path={next(Path('runs').rglob('last.ckpt'))}"
     for stage, name in (("validate", "val"), ("test", "test")):
-        found = main([stage, *SMALL, *QUIET, checkpoint]).metrics
-        assert 0 <= found[f"{name}/accuracy"] <= 1
-        assert found[f"{name}/flops_per_sample"] > 0
+        actual = main([stage, *SMALL, *QUIET, checkpoint]).metrics
+        assert 0 <= actual[f"{name}/accuracy"] <= 1
+        assert actual[f"{name}/flops_per_sample"] > 0
     Path("pictures").mkdir()
     for number in range(3):
         cv2.imwrite(f"pictures/{number}.png", np.full((40 + number, 50, 3), 60 * number, np.uint8))

@@ -55,8 +55,8 @@ def test_sweeps_over_many_sizes(sizes, tmp_path, monkeypatch):
         return make_run(planned.size, steps_of(planned.size) * (1 + planned.setting.learning_rate), budget)
 
     changes = {"sizes": sizes, "base_size": sizes[0], "micro_batch_size": sizes[-1], "tuned_lrs": (0.1, 0.2)}
-    found = results(tmp_path, make, lr_rules=("fixed", "linear", "sqrt", "tuned"), max_examples=2**21, **changes)
-    shown = check(draw_results(found), monkeypatch)
+    actual = results(tmp_path, make, lr_rules=("fixed", "linear", "sqrt", "tuned"), max_examples=2**21, **changes)
+    shown = check(draw_results(actual), monkeypatch)
     for name in ("fixed", "linear", "sqrt", "tuned", "fit", "not reached", "95 % interval"):
         assert shown.count(name) == 1  # in one legend for all plots
     first, last = str(sizes[0]), str(sizes[-1])
@@ -65,8 +65,8 @@ def test_sweeps_over_many_sizes(sizes, tmp_path, monkeypatch):
 
 
 def test_a_legend_of_a_plot_hides_no_rule(tmp_path, monkeypatch):
-    found = results(tmp_path, lr_rules=("fixed", "linear"), make=lambda run: make_run(run.size, steps_of(run.size)))
-    figure = draw_results(found)
+    actual = results(tmp_path, lr_rules=("fixed", "linear"), make=lambda run: make_run(run.size, steps_of(run.size)))
+    figure = draw_results(actual)
     check(figure, monkeypatch)
     for axis in figure.axes:
         legend = axis.get_legend()

@@ -135,8 +135,8 @@ def test_what_is_small_or_hidden_is_left_out_or_ignored():
     names |= {Label.BICYCLE: ("bicycle", "other vehicle"), Label.TRUCK: ("truck", "other vehicle")}
     for (box, visible), expected in cases.items():
         for label, (sure, other) in names.items():
-            found = [made["category"] for made in box_labels(frame_with([thing(label, box, visible)]))]
-            assert found == {None: [], "other": [other], "sure": [sure]}[expected]
+            actual = [made["category"] for made in box_labels(frame_with([thing(label, box, visible)]))]
+            assert actual == {None: [], "other": [other], "sure": [sure]}[expected]
 
 
 def test_occluded_and_truncated():

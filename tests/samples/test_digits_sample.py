@@ -46,11 +46,11 @@ def root(tmp_path_factory):
 
 def test_the_images_are_those_of_this_version(tmp_path, monkeypatch):
     monkeypatch.setenv("LIGHTNING_EDGE_CACHE", str(tmp_path))
-    golden, found = json.loads(GOLDEN.read_text()), snapshot()
-    assert found.keys() == golden.keys()
+    golden, actual = json.loads(GOLDEN.read_text()), snapshot()
+    assert actual.keys() == golden.keys()
     for name, values in golden.items():
         # drawing may differ by a rounding between processors
-        assert np.abs(np.subtract(found[name], values)).max() <= 1, name
+        assert np.abs(np.subtract(actual[name], values)).max() <= 1, name
 
 
 def test_it_is_laid_out_as_the_real_data(root):

@@ -37,11 +37,11 @@ def thumbnail(image):
 
 
 def test_the_pictures_are_those_of_this_version():
-    golden, found = json.loads(GOLDEN.read_text()), snapshot()
-    assert found.keys() == golden.keys()
+    golden, actual = json.loads(GOLDEN.read_text()), snapshot()
+    assert actual.keys() == golden.keys()
     for name, values in golden.items():
         # drawing may differ by a rounding between processors
-        assert np.abs(np.subtract(found[name], values)).max() <= 1, name
+        assert np.abs(np.subtract(actual[name], values)).max() <= 1, name
 
 
 def test_a_linear_model_learns_a_third():

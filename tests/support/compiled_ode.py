@@ -28,16 +28,16 @@ def make_block(gradient, evolves):
 def used(block, run):
     """All that two passes of a training and one of an evaluation leave behind."""
     *training, evaluated = torch.randn(3, 2, 3, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    found = []
+    actual = []
     for state in training:
         state.requires_grad_()
         end = run(state)
         end.square().sum().backward()
-        found += [end.detach(), state.grad]
-    found += [weight.grad for weight in block.parameters()] + [value.clone() for value in block.buffers()]
+        actual += [end.detach(), state.grad]
+    actual += [weight.grad for weight in block.parameters()] + [value.clone() for value in block.buffers()]
     with torch.no_grad():
         block.eval()
-        return [*found, run(evaluated), *block.buffers()]
+        return [*actual, run(evaluated), *block.buffers()]
 
 
 def difference(gradient, evolves, backend):
@@ -55,5 +55,5 @@ if __name__ == "__main__":
     if "all" in backends:
         backends.remove("all")
         blocks += [*itertools.product(CHECKPOINTS, (True,)), ("backprop", True), ("continuous_adjoint", False)]
-    found = [(*block, backend, difference(*block, backend)) for block in blocks for backend in backends]
-    json.dump(found, sys.stdout)
+    actual = [(*block, backend, difference(*block, backend)) for block in blocks for backend in backends]
+    json.dump(actual, sys.stdout)

@@ -64,9 +64,9 @@ class Training:
     def accuracy(self, images: Tensor, labels: Tensor) -> float:
         """Share of right answers on other images."""
         self.net.eval()
-        found = torch.cat([self._scores(part).argmax(1) for part in images.split(500)])
+        actual = torch.cat([self._scores(part).argmax(1) for part in images.split(500)])
         self.net.train()
-        return (found == labels).double().mean().item()
+        return (actual == labels).double().mean().item()
 
     def _scores(self, images: Tensor) -> Tensor:
         with torch.autocast("cuda", torch.bfloat16, enabled=images.is_cuda, cache_enabled=False):

@@ -29,14 +29,14 @@ def area_of(box):
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def overlap(found, truth):
+def overlap(actual, truth):
     """IoU; of an ignored region, the share of the detection that lies in it."""
-    width = min(found.box[2], truth.box[2]) - max(found.box[0], truth.box[0])
-    height = min(found.box[3], truth.box[3]) - max(found.box[1], truth.box[1])
+    width = min(actual.box[2], truth.box[2]) - max(actual.box[0], truth.box[0])
+    height = min(actual.box[3], truth.box[3]) - max(actual.box[1], truth.box[1])
     if width <= 0 or height <= 0:
         return 0.0
     shared = width * height
-    whole = area_of(found.box)
+    whole = area_of(actual.box)
     return shared / (whole if truth.is_ignored else whole + area_of(truth.box) - shared)
 
 
@@ -50,19 +50,19 @@ def judge(truths, founds, threshold, area):
     objects.sort(key=lambda pair: pair[1])  # what counts comes first
     taken = set()
     judged = []
-    for found in founds:
+    for actual in founds:
         best, match = threshold - 1e-12, None
         for number, (truth, passed_over) in enumerate(objects):
             if number in taken and not truth.is_ignored:
                 continue
             if match is not None and not objects[match][1] and passed_over:
                 break  # an object that counts is preferred to any that does not
-            if overlap(found, truth) >= best:
-                best, match = overlap(found, truth), number
+            if overlap(actual, truth) >= best:
+                best, match = overlap(actual, truth), number
         if match is not None:
             taken.add(match)
-        counts = not objects[match][1] if match is not None else not is_outside(found.box)
-        judged.append((found.score, match is not None, counts))
+        counts = not objects[match][1] if match is not None else not is_outside(actual.box)
+        judged.append((actual.score, match is not None, counts))
     return judged, sum(not passed_over for _, passed_over in objects)
 
 

@@ -16,16 +16,16 @@ from lightning_edge.analysis.scaling_run import read_run
 
 def test_a_method_of_the_library_is_recorded_on_samples_that_no_seed_changes(tmp_path):
     """On both splits, in evaluation mode, without a trace in what is trained."""
-    found = []
+    actual = []
     for seed, callbacks in ((0, [BatchSizeScaling(every_n_examples=8, num_samples=10)]), (0, [])):
         torch.manual_seed(0)
         module, data = make_classification(10), make_cifar()
         data.seed = seed
         trainer = make_trainer(tmp_path, logger=CSVLogger(tmp_path), callbacks=callbacks, max_steps=6, max_epochs=-1)
         trainer.fit(module, data)
-        found.append(module.state_dict())
-    for name, value in found[0].items():
-        torch.testing.assert_close(found[1][name], value, rtol=0, atol=0)
+        actual.append(module.state_dict())
+    for name, value in actual[0].items():
+        torch.testing.assert_close(actual[1][name], value, rtol=0, atol=0)
     run = read_run(tmp_path)
     assert np.isfinite(run.columns["train_loss"]).all()
     assert np.isfinite(run.columns["val_loss"]).all()
@@ -113,8 +113,8 @@ def test_dropout_is_off_and_the_precision_is_that_of_the_trainer(tmp_path):
             self.kinds = set()
 
         def loss(self, batch):
-            found = self.layer(self.drop(batch))
-            self.kinds.add(found.dtype)
+            actual = self.layer(self.drop(batch))
+            self.kinds.add(actual.dtype)
             return super().loss(self.drop(batch))
 
     module = Drops()

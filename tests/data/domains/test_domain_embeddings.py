@@ -76,8 +76,8 @@ def test_what_varies_within_a_domain_does_not_decide_on_it(tmp_path):
 def test_in_training_domains_are_not_estimated(path):
     mislabeled = assigned("train", TRAIN[::-1])
     expected = OneHotEmbedding().describe(mislabeled, mislabeled)
-    found = EstimatedEmbedding(path).describe(mislabeled, mislabeled)
-    assert np.array_equal(found.embeddings[found.domain_index], expected.embeddings[expected.domain_index])
+    actual = EstimatedEmbedding(path).describe(mislabeled, mislabeled)
+    assert np.array_equal(actual.embeddings[actual.domain_index], expected.embeddings[expected.domain_index])
 
 
 def test_a_domain_without_training_images_is_never_estimated(path):
@@ -103,8 +103,8 @@ def test_shuffled_gives_each_domain_that_of_another(seed):
 
 
 def test_shuffled_is_alike_for_all_images_of_a_domain_and_uses_no_absent_one():
-    found = told(ShuffledEmbedding(), assigned("val", ["day", "night", "day", "night"]))
-    assert found == [[0, 0, 1], [1, 0, 0], [0, 0, 1], [1, 0, 0]]
+    actual = told(ShuffledEmbedding(), assigned("val", ["day", "night", "day", "night"]))
+    assert actual == [[0, 0, 1], [1, 0, 0], [0, 0, 1], [1, 0, 0]]
 
 
 def test_seeds_shuffle_differently():

@@ -84,9 +84,9 @@ def test_features_of_other_programs_are_read(make, compression, tmp_path):
         for name, array in (("names", np.array(["a", "b"])), ("features", features)):
             with archive.open(f"train_{name}.npy", "w") as file:
                 np.lib.format.write_array(file, array)
-    found = read_features(path, "train", ["b", "a"])
-    assert found.dtype == np.float32
-    assert found.tolist() == [[4, 5, 6], [1, 2, 3]]
+    actual = read_features(path, "train", ["b", "a"])
+    assert actual.dtype == np.float32
+    assert actual.tolist() == [[4, 5, 6], [1, 2, 3]]
 
 
 @pytest.mark.parametrize("which", ["names", "features"])

@@ -49,10 +49,10 @@ def test_frames_may_stand_in_a_dict(tmp_path):
 def test_attributes_that_are_missing_are_undefined(tmp_path):
     frames = [frame("a"), frame("b") | {"attributes": None}, {"name": "c.jpg"}, frame("d", weather=None)]
     frames[0]["attributes"].pop("scene")
-    found = [item.attributes for item in read(tmp_path, frames)]
-    assert found[0] == {"timeofday": "daytime", "weather": "clear", "scene": "undefined"}
-    assert set(found[1].values()) == set(found[2].values()) == {"undefined"}
-    assert found[3]["weather"] == "undefined"
+    actual = [item.attributes for item in read(tmp_path, frames)]
+    assert actual[0] == {"timeofday": "daytime", "weather": "clear", "scene": "undefined"}
+    assert set(actual[1].values()) == set(actual[2].values()) == {"undefined"}
+    assert actual[3]["weather"] == "undefined"
 
 
 def test_boxes_that_are_none_are_left_out_and_told_of_once(tmp_path):

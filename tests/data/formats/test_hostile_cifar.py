@@ -173,9 +173,9 @@ def test_pickles_of_every_protocol_are_read_as_by_python(protocol, order, optimi
     }  # fmt: skip
     pickled = pickle.dumps(content, protocol)
     pickled = pickletools.optimize(pickled) if optimized else pickled
-    found = load_data(pickled)
-    assert np.array_equal(found.pop("data").values(), content.pop("data"))
-    assert found == content
+    actual = load_data(pickled)
+    assert np.array_equal(actual.pop("data").values(), content.pop("data"))
+    assert actual == content
     (tmp_path / "test_batch").write_bytes(pickled)
     images, labels = read_cifar(tmp_path, 10, "test")
     assert np.array_equal(images, ROWS.reshape(2, 3, 32, 32).transpose(0, 2, 3, 1))

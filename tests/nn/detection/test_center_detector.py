@@ -38,8 +38,8 @@ def test_it_learns_a_batch(batch):
             module.reset_running_stats()
     with torch.no_grad():
         net(batch["image"])
-        found = net.eval().detect(batch["image"])
-    scores = average_precision(scored_images(batch, found), ["dark", "bright"])
+        actual = net.eval().detect(batch["image"])
+    scores = average_precision(scored_images(batch, actual), ["dark", "bright"])
     assert scores["ap50"] > 0.9
     assert scores["ap75"] > 0.6
 
@@ -51,12 +51,12 @@ def test_maps_that_say_the_targets_are_decoded_to_the_boxes(batch):
     center = cell_centers(height, width, 4, targets.boxes_xyxy)
     sides = torch.cat([center - targets.boxes_xyxy[..., :2], targets.boxes_xyxy[..., 2:] - center], -1)
     maps = CenterMaps(20 * targets.heat - 10, (sides.clamp(min=1e-3) / 4).log().movedim(-1, 1))
-    for found, boxes, labels in zip(net.decode(maps, 64, 96), batch["boxes_xyxy"], batch["label"], strict=True):
-        sure = found.score > 0.99
-        order = found.label[sure].argsort(stable=True)
-        torch.testing.assert_close(found.boxes_xyxy[sure][order], boxes, rtol=1e-4, atol=1e-3)
-        assert found.label[sure][order].tolist() == labels.tolist()
-        assert found.score.tolist() == sorted(found.score.tolist(), reverse=True)
+    for actual, boxes, labels in zip(net.decode(maps, 64, 96), batch["boxes_xyxy"], batch["label"], strict=True):
+        sure = actual.score > 0.99
+        order = actual.label[sure].argsort(stable=True)
+        torch.testing.assert_close(actual.boxes_xyxy[sure][order], boxes, rtol=1e-4, atol=1e-3)
+        assert actual.label[sure][order].tolist() == labels.tolist()
+        assert actual.score.tolist() == sorted(actual.score.tolist(), reverse=True)
 
 
 def test_ignored_regions_do_not_count(batch):
@@ -85,10 +85,10 @@ def test_images_of_any_size_and_without_boxes(size):
     sum(losses.values()).backward()
     assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in net.parameters())
     with torch.no_grad():
-        (found,) = net.eval().detect(batch["image"])
-    assert len(found.score) <= 7
-    assert (found.boxes_xyxy >= 0).all()
-    assert (found.boxes_xyxy <= torch.tensor([size[1], size[0]] * 2)).all()
+        (actual,) = net.eval().detect(batch["image"])
+    assert len(actual.score) <= 7
+    assert (actual.boxes_xyxy >= 0).all()
+    assert (actual.boxes_xyxy <= torch.tensor([size[1], size[0]] * 2)).all()
 
 
 def test_at_first_hardly_anything_is_found():
@@ -158,8 +158,8 @@ def test_an_image_is_found_in_alone_as_in_a_batch(batch):
         alone = [net.detect(image[None])[0] for image in batch["image"]]
     for ours, theirs in zip(together, alone, strict=True):
         assert len(ours.score) > 0
-        for found, expected in zip(ours, theirs, strict=True):
-            torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+        for actual, expected in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-3)
 
 
 def maps_of(*places, size=(8, 8), classes=2):
@@ -174,20 +174,20 @@ def test_of_boxes_that_overlap_the_surest_of_a_class_stays():
     net = CenterDetector(ENCODER, 2)
     maps = maps_of((0, 4, 2), (0, 4, 4), (1, 4, 2))
     maps.sides[:] = torch.log(torch.tensor(8.0))  # 16 cells each way: two cells aside, boxes share 7 / 9
-    (found,) = net.decode(maps, 10_000, 10_000)
-    sure = found.score > 0.5
-    assert found.label[sure].tolist() == [0, 1]
+    (actual,) = net.decode(maps, 10_000, 10_000)
+    sure = actual.score > 0.5
+    assert actual.label[sure].tolist() == [0, 1]
     apart = maps_of((0, 4, 1), (0, 4, 6), (1, 4, 1))
-    (found,) = net.decode(apart, 32, 32)
-    assert found.label[found.score > 0.5].tolist() == [0, 0, 1]
-    assert found.boxes_xyxy[0].tolist() == [2, 14, 10, 22]  # x 1.5 cells, y 4.5 cells, a cell to each side
+    (actual,) = net.decode(apart, 32, 32)
+    assert actual.label[actual.score > 0.5].tolist() == [0, 0, 1]
+    assert actual.boxes_xyxy[0].tolist() == [2, 14, 10, 22]  # x 1.5 cells, y 4.5 cells, a cell to each side
 
 
 def test_no_more_boxes_than_asked_and_the_surest():
     net = CenterDetector(ENCODER, 2, max_detections=2)
-    (found,) = net.decode(maps_of((0, 1, 1), (1, 5, 5), (0, 1, 5)), 32, 32)
-    assert found.label.tolist() == [0, 1]
-    torch.testing.assert_close(found.score, torch.tensor([5.0, 4.0]).sigmoid())
+    (actual,) = net.decode(maps_of((0, 1, 1), (1, 5, 5), (0, 1, 5)), 32, 32)
+    assert actual.label.tolist() == [0, 1]
+    torch.testing.assert_close(actual.score, torch.tensor([5.0, 4.0]).sigmoid())
 
 
 def test_a_coarser_map_starts_at_its_stage():
@@ -199,8 +199,8 @@ def test_a_coarser_map_starts_at_its_stage():
 def test_only_the_highest_of_neighbors_is_a_middle():
     """Though boxes of two cells each way share a third only, in cells side by side."""
     net = CenterDetector(ENCODER, 2)
-    (found,) = net.decode(maps_of((0, 4, 2), (0, 4, 3), (0, 5, 3), (1, 4, 3)), 32, 32)
-    assert (found.score > 0).all()
-    sure = found.score > 0.5
-    assert found.label[sure].tolist() == [0, 1]
-    assert found.boxes_xyxy[sure].tolist() == [[6, 14, 14, 22], [10, 14, 18, 22]]
+    (actual,) = net.decode(maps_of((0, 4, 2), (0, 4, 3), (0, 5, 3), (1, 4, 3)), 32, 32)
+    assert (actual.score > 0).all()
+    sure = actual.score > 0.5
+    assert actual.label[sure].tolist() == [0, 1]
+    assert actual.boxes_xyxy[sure].tolist() == [[6, 14, 14, 22], [10, 14, 18, 22]]

@@ -35,9 +35,9 @@ def test_losses_and_detections(name, batch):
     assert all(value.isfinite() for value in losses.values())
     assert next(net.backbone.encoder.parameters()).grad.abs().sum() > 0
     with torch.no_grad():
-        found = net.eval().detect(batch["image"])
-    assert len(found) == 2
-    assert all(((one.label >= 0) & (one.label < 3)).all() for one in found)
+        actual = net.eval().detect(batch["image"])
+    assert len(actual) == 2
+    assert all(((one.label >= 0) & (one.label < 3)).all() for one in actual)
 
 
 @pytest.mark.parametrize(("name", "first"), [("FCOS", 0), ("RetinaNet", 0), ("pyramid", 1)])
@@ -93,8 +93,8 @@ def test_no_boxes_in_images_of_odd_sizes(name):
         elif hasattr(net.detector, attribute):
             net.detector.roi_heads.score_thresh = 0.0
     with torch.no_grad():
-        found = net.eval().detect(batch["image"])
-    for one in found:
+        actual = net.eval().detect(batch["image"])
+    for one in actual:
         assert len(one.score) > 0
         assert len(one.score) <= (5 if name in ONE_MAP else 100)
         assert (one.boxes_xyxy >= 0).all()

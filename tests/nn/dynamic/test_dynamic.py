@@ -119,8 +119,8 @@ def test_an_unknown_domain_is_one_of_zeros_and_said():
     _, layer = make_layer()
     image = torch.rand(2, 4, 7, 7)
     with pytest.warns(UserWarning, match="No domain embedding given"):
-        found = layer(image)
-    torch.testing.assert_close(found, run(layer, image, torch.zeros(FEATURES)))
+        actual = layer(image)
+    torch.testing.assert_close(actual, run(layer, image, torch.zeros(FEATURES)))
 
 
 def test_wrong_embeddings_are_named():
@@ -166,8 +166,8 @@ def test_other_types_and_memory_formats():
     double = copy.deepcopy(layer).double()
     torch.testing.assert_close(run(double, image.double(), embedding), expected.double(), rtol=1e-5, atol=1e-5)
     with torch.autocast("cpu", torch.bfloat16):
-        found = run(layer, image, embedding)
-    torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.05)
+        actual = run(layer, image, embedding)
+    torch.testing.assert_close(actual.float(), expected, rtol=0.05, atol=0.05)
 
 
 @pytest.mark.parametrize("rows", [1, 3])
@@ -226,7 +226,7 @@ def test_gradients_of_a_mixed_batch_are_those_of_its_images(kind, gate):
     alone = torch.cat([run(layer, image[i : i + 1], embedding[i]) for i in range(5)])
     torch.testing.assert_close(together, alone, rtol=1e-10, atol=1e-10)
     factor = torch.rand_like(alone)
-    gradients = [torch.autograd.grad((found * factor).sum(), list(layer.parameters())) for found in (together, alone)]
+    gradients = [torch.autograd.grad((actual * factor).sum(), list(layer.parameters())) for actual in (together, alone)]
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
 
 
@@ -259,7 +259,7 @@ def test_an_embedding_may_learn():
     embedding = torch.randn(2, FEATURES, dtype=torch.float64)[[0, 1, 0]].requires_grad_()
     together = run(layer, image, embedding)
     alone = torch.cat([run(layer, image[i : i + 1], embedding[i]) for i in range(3)])
-    gradients = [torch.autograd.grad(found.square().sum(), embedding)[0] for found in (together, alone)]
+    gradients = [torch.autograd.grad(actual.square().sum(), embedding)[0] for actual in (together, alone)]
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
     assert gradients[0].abs().min() > 0
 
@@ -303,9 +303,9 @@ def test_conditional_convolutions_are_as_if_told_what_they_see():
     told = DomainConv2d(nn.Conv2d(4, 6, 3, padding=1), 3, 4).double()
     told.load_state_dict(layer.state_dict())
     image = torch.rand(3, 4, 7, 7, dtype=torch.float64)
-    found, expected = layer(image), run(told, image, image.mean((2, 3)))
-    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
-    for net, output in ((layer, found), (told, expected)):
+    actual, expected = layer(image), run(told, image, image.mean((2, 3)))
+    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
+    for net, output in ((layer, actual), (told, expected)):
         output.square().sum().backward()
         assert net.router.weight.grad.abs().min() > 0
     torch.testing.assert_close(layer.router.weight.grad, told.router.weight.grad, rtol=1e-10, atol=1e-10)

@@ -38,14 +38,14 @@ def test_a_specialized_net_is_the_dynamic_one_at_the_cost_of_the_static_one(name
     static, dynamic = make_net(name)
     image = torch.rand(2, 3, 64, 64)
     embeddings = torch.eye(FEATURES)[[0, 3]]
-    found = []
+    actual = []
     for embedding in embeddings:
         plain = specialize(dynamic, embedding)
         with torch.no_grad(), in_domain(dynamic, embedding):
             expected = dynamic(image)
-            found.append(plain(image))
+            actual.append(plain(image))
         # relative to the largest of the scores
-        assert (found[-1] - expected).abs().max() <= 1e-5 * expected.abs().max()
+        assert (actual[-1] - expected).abs().max() <= 1e-5 * expected.abs().max()
         assert [(key, type(module)) for key, module in plain.named_modules()] == [
             (key, type(module)) for key, module in static.named_modules()
         ]
@@ -56,7 +56,7 @@ def test_a_specialized_net_is_the_dynamic_one_at_the_cost_of_the_static_one(name
                 net(image)
             flops.append(counter.get_total_flops())
         assert flops[0] == flops[1]
-    assert (found[0] - found[1]).abs().max() > 1e-3 * found[0].abs().max()  # domains do differ
+    assert (actual[0] - actual[1]).abs().max() > 1e-3 * actual[0].abs().max()  # domains do differ
 
 
 def test_the_dynamic_net_stays_and_shares_no_memory():
@@ -78,8 +78,8 @@ def test_specializing_neither_rounds_nor_draws():
     state, embedding = torch.get_rng_state(), torch.randn(FEATURES, generator=torch.Generator().manual_seed(1))
     expected = specialize(dynamic, embedding).state_dict()
     with torch.autocast("cpu", torch.bfloat16):
-        found = specialize(dynamic, embedding).state_dict()
-    assert all(torch.equal(value, found[name]) and value.dtype == torch.float32 for name, value in expected.items()
+        actual = specialize(dynamic, embedding).state_dict()
+    assert all(torch.equal(value, actual[name]) and value.dtype == torch.float32 for name, value in expected.items()
                if value.is_floating_point())  # fmt: skip
     assert torch.equal(torch.get_rng_state(), state)
     last = specialize(dynamic.to(memory_format=torch.channels_last), embedding)
@@ -202,8 +202,8 @@ def test_one_expert_under_softmax_is_the_static_net_in_every_domain(name):
             nn.init.normal_(layer.router.weight)
     image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), in_domain(net, torch.eye(FEATURES)[:2]):
-        found, expected = net(image), static(image)
-    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+        actual, expected = net(image), static(image)
+    assert (actual - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "mobilenetv3_small_050", "tf_efficientnet_lite0"])
@@ -212,10 +212,10 @@ def test_a_mixed_batch_is_the_plain_nets_side_by_side(name):
     image = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     embedding = torch.eye(FEATURES)[[2, 0, 2]]
     with torch.no_grad(), in_domain(dynamic, embedding):
-        found = dynamic(image)
+        actual = dynamic(image)
     with torch.no_grad():
         expected = torch.cat([specialize(dynamic, embedding[i])(image[i : i + 1]) for i in range(3)])
-    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+    assert (actual - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
 @pytest.mark.parametrize("name", NETS)

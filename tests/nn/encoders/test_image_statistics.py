@@ -30,9 +30,9 @@ def by_loop(image, rows, columns):
 def test_statistics_are_those_of_a_loop(grid, size):
     image = torch.rand(3, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     statistics = ImageStatistics(grid)
-    found = statistics(image)
-    assert found.shape == (3, statistics.num_features)
-    torch.testing.assert_close(found, torch.stack([by_loop(one, *grid) for one in image]), rtol=1e-9, atol=1e-9)
+    actual = statistics(image)
+    assert actual.shape == (3, statistics.num_features)
+    torch.testing.assert_close(actual, torch.stack([by_loop(one, *grid) for one in image]), rtol=1e-9, atol=1e-9)
 
 
 def test_an_even_image_has_its_color_and_no_more():

@@ -134,8 +134,8 @@ def test_timm_extracts_the_maps_of_a_traced_net(name):
     image, _ = image_for(net)
     nodes = {module: str(index) for index, module in enumerate(expected.feature_info.module_name())}
     maps = create_feature_extractor(net, nodes)(image)
-    for found, wanted in zip(maps.values(), expected(image), strict=True):
-        torch.testing.assert_close(found, wanted)
+    for actual, wanted in zip(maps.values(), expected(image), strict=True):
+        torch.testing.assert_close(actual, wanted)
 
 
 def test_an_unknown_pooling_is_named():

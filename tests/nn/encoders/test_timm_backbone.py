@@ -47,9 +47,9 @@ def test_maps_are_the_deepest_of_the_strides_with_channels_first(name, tmp_path)
     image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     maps = feature_maps(net.encoder, image)
     expected = whole.forward_intermediates(image, indices=list(stage_of.values()), intermediates_only=True)
-    for stride, found, wanted in zip(stage_of, maps, expected, strict=True):
-        assert found.shape[2:] == (side // stride,) * 2, stride
-        torch.testing.assert_close(found, wanted)
+    for stride, actual, wanted in zip(stage_of, maps, expected, strict=True):
+        assert actual.shape[2:] == (side // stride,) * 2, stride
+        torch.testing.assert_close(actual, wanted)
     assert net.strides == tuple(stage_of)
     for (stride, _), feature in zip(stage_of.items(), net(image).values(), strict=False):
         assert feature.shape[1:] == (net.out_channels, side // stride, side // stride)

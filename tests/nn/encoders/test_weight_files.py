@@ -185,16 +185,16 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_the_right_weights_is_loaded(form, loader, state, tmp_path):
     FORMS[form](state, tmp_path / "weights.pth")
-    found = LOADERS[loader](str(tmp_path / "weights.pth")).state_dict()
-    body = {key: value for key, value in found.items() if not key.startswith("fc.")}
+    actual = LOADERS[loader](str(tmp_path / "weights.pth")).state_dict()
+    body = {key: value for key, value in actual.items() if not key.startswith("fc.")}
     assert len(body) > 40
     assert all(torch.equal(value, state[key]) for key, value in body.items())
 
 
 def test_safetensors_are_read(state, tmp_path):
     save_file(state, tmp_path / "weights.safetensors")
-    found = read_weights(str(tmp_path / "weights.safetensors"), "encoder weights")
-    assert all(torch.equal(value, found[key]) for key, value in state.items())
+    actual = read_weights(str(tmp_path / "weights.safetensors"), "encoder weights")
+    assert all(torch.equal(value, actual[key]) for key, value in state.items())
     (tmp_path / "weights.safetensors").write_bytes((tmp_path / "weights.safetensors").read_bytes()[:-9])
     with pytest.raises(ValueError, match=r"weights\.safetensors: it is damaged"):
         read_weights(str(tmp_path / "weights.safetensors"), "encoder weights")

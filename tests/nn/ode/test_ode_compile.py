@@ -24,14 +24,14 @@ def differences(*arguments):
 
 
 def test_blocks_with_checkpoints_are_compiled_whole():
-    found = differences("eager", "aot_eager")
-    assert len(found) == 6
-    assert [row for row in found if not row[-1] < 1e-12] == []
+    actual = differences("eager", "aot_eager")
+    assert len(actual) == 6
+    assert [row for row in actual if not row[-1] < 1e-12] == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["eager", "aot_eager", "inductor"])
 def test_blocks_of_all_kinds_are_compiled(backend):
-    found = differences("all", backend)
-    assert len(found) == 8
-    assert [row for row in found if not row[-1] < 1e-12] == []
+    actual = differences("all", backend)
+    assert len(actual) == 8
+    assert [row for row in actual if not row[-1] < 1e-12] == []

@@ -36,14 +36,14 @@ def accuracies(folder):
 def test_every_variant_has_all_seeds_and_a_difference_by_seed(capsys):
     overrides = ["-c", "cifar10.yaml", *SMALL]
     call = ["compare", "--num_seeds=2", '--variants=["shift1","resnet1"]', *overrides]
-    found = shift.main(call).metrics
+    actual = shift.main(call).metrics
     folder = Path("runs/shift_comparison")
     last, best = {}, {}
     for name in ("shift1", "resnet1"):
         runs = [accuracies(folder / f"seed_{seed}" / name) for seed in (0, 1)]
         assert [len(run) for run in runs] == [2, 2]  # an accuracy for each epoch
         last[name], best[name] = [100 * run[-1] for run in runs], [100 * max(run) for run in runs]
-    assert found == pytest.approx({f"{name}_accuracy": sum(values) / 2 for name, values in last.items()})
+    assert actual == pytest.approx({f"{name}_accuracy": sum(values) / 2 for name, values in last.items()})
     table = rows(folder / "comparison.csv")
     assert [(row["variant"], row["seed"]) for row in table] == [
         (name, f"seed_{seed}") for name in ("shift1", "resnet1") for seed in (0, 1)
@@ -58,7 +58,7 @@ def test_every_variant_has_all_seeds_and_a_difference_by_seed(capsys):
     assert line.split()[3:] == [averages[0], low, high, averages[1], averages[2]]
     assert imread(folder / "comparison.png").shape[1] == 840  # 7 inches
     (folder / "comparison.csv").unlink()
-    assert shift.main(call).metrics == found  # by the runs that are there
+    assert shift.main(call).metrics == actual  # by the runs that are there
     assert len(rows(folder / "comparison.csv")) == 4
 
 
@@ -72,8 +72,8 @@ def test_the_picture_has_every_seed_and_the_mean():
 def test_equations_are_compared():
     variants = ["baseline", "neural_ode_t", "anodev2_1", "anode_by_time"]
     overrides = ["-c", "cifar10.yaml", "--model.net.model=ode_resnet4", *SMALL, "--trainer.max_epochs=1"]
-    found = anodev2.main(["compare", "--num_seeds=1", f"--variants={variants}", *overrides]).metrics
-    assert set(found) == {f"{name}_accuracy" for name in variants}
+    actual = anodev2.main(["compare", "--num_seeds=1", f"--variants={variants}", *overrides]).metrics
+    assert set(actual) == {f"{name}_accuracy" for name in variants}
     sizes = [row["num_parameters"] for row in rows(Path("runs/anodev2_comparison/comparison.csv"))]
     assert sizes == ["7706", "7850", "7714", "7706"]
 
@@ -82,8 +82,8 @@ def test_equations_are_compared():
 @pytest.mark.parametrize(("recipe", "variants"), [(shift, SHIFTS), (anodev2, EQUATIONS)])
 def test_all_variants_run(recipe, variants):
     overrides = ["-c", "cifar10.yaml", *SMALL, "--trainer.max_epochs=1"]
-    found = recipe.main(["compare", "--num_seeds=1", *overrides]).metrics
-    assert set(found) == {f"{name}_accuracy" for name in variants}
+    actual = recipe.main(["compare", "--num_seeds=1", *overrides]).metrics
+    assert set(actual) == {f"{name}_accuracy" for name in variants}
 
 
 def test_a_variant_that_is_none_is_refused():
@@ -94,11 +94,11 @@ def test_a_variant_that_is_none_is_refused():
 def test_a_stopped_run_goes_on_and_one_that_only_lacks_its_mark_is_used():
     overrides = ["-c", "cifar10.yaml", *SMALL]
     call = ["compare", "--num_seeds=1", '--variants=["shift1"]']
-    found = shift.main([*call, *overrides]).metrics
+    actual = shift.main([*call, *overrides]).metrics
     folder = Path("runs/shift_comparison/seed_0/shift1")
     whole = accuracies(folder)
     (folder / "done.json").unlink()  # as if killed after its last checkpoint
-    assert shift.main([*call, *overrides]).metrics == found
+    assert shift.main([*call, *overrides]).metrics == actual
     assert accuracies(folder) == whole
 
 

@@ -23,8 +23,8 @@ def run():
 
 @pytest.mark.usefixtures("run")
 def test_the_best_within_a_budget_is_told(capsys):
-    found = accel.main(["choose", "--budget_ms=15"]).metrics
-    assert (found["on_average_interval"], found["worst_case_miou"]) == (5, 0.3)
+    actual = accel.main(["choose", "--budget_ms=15"]).metrics
+    assert (actual["on_average_interval"], actual["worst_case_miou"]) == (5, 0.3)
     said = capsys.readouterr().out.splitlines()
     assert "Within 15 ms on average: Accel, one key frame in 5: 50.0 % mIoU, 10.4 ms, a key frame 20.0 ms" in said
     assert "Within 15 ms for the median key frame too: update net, every frame: 30.0 % mIoU, 4.0 ms" in said

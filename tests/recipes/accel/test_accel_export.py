@@ -23,9 +23,9 @@ def checkpoint():
 
 @pytest.mark.parametrize("flow", [[], ["--model.net.flow=FlowNetS", "--model.net.flow.width=0.125"]])
 def test_exported_net_agrees_and_no_run_is_left(flow, capsys, tmp_path):
-    found = accel.main(["export", *SMALL, *flow, "--num_clips=1"]).metrics
-    assert found["largest_difference"] < 1e-4
-    assert found["share_equal"] >= 0.999
+    actual = accel.main(["export", *SMALL, *flow, "--num_clips=1"]).metrics
+    assert actual["largest_difference"] < 1e-4
+    assert actual["share_equal"] >= 0.999
     assert "5 frames: the scores differ by at most" in capsys.readouterr().out
     assert Path("runs/accel_export/keyframe.onnx").is_file()
     assert Path("runs/accel_export/flow.onnx").is_file() is bool(flow)

@@ -28,7 +28,7 @@ def test_policies_are_compared_on_the_drives_that_are_asked_for(capsys):
             branch.head[-1].bias[0] += 100  # road everywhere, from key frames and from all others
     cli.trainer.save_checkpoint("road.ckpt")
 
-    found, again, elsewhere, road = (
+    actual, again, elsewhere, road = (
         accel.main(["keyframes", *SMALL, *FEW, *arguments]).metrics
         for arguments in (
             ["--ckpt_path=random.ckpt"],
@@ -38,14 +38,14 @@ def test_policies_are_compared_on_the_drives_that_are_asked_for(capsys):
         )
     )
     names = ("fixed_3", "fixed_4", "fixed_6", "adaptive_4")
-    assert set(found) == {f"{name}_{kind}" for name in names for kind in ("miou", "keyframe_share")} | {
+    assert set(actual) == {f"{name}_{kind}" for name in names for kind in ("miou", "keyframe_share")} | {
         "adaptive_4_gain",
         "adaptive_4_saving",
     }
-    assert -1 < found["adaptive_4_saving"] < 1
-    assert found == again != elsewhere
-    assert found["fixed_4_keyframe_share"] == pytest.approx(1 / 4)
-    assert found["fixed_6_keyframe_share"] <= found["adaptive_4_keyframe_share"] <= found["fixed_3_keyframe_share"]
+    assert -1 < actual["adaptive_4_saving"] < 1
+    assert actual == again != elsewhere
+    assert actual["fixed_4_keyframe_share"] == pytest.approx(1 / 4)
+    assert actual["fixed_6_keyframe_share"] <= actual["adaptive_4_keyframe_share"] <= actual["fixed_3_keyframe_share"]
     assert len({road[f"{name}_miou"] for name in names}) == 1
     assert road["adaptive_4_gain"] == 0
     said = capsys.readouterr().out

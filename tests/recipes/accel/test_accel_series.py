@@ -32,7 +32,7 @@ def mious(folder):
 
 @pytest.mark.parametrize("split", [pytest.param("val", marks=pytest.mark.slow), "test"])
 def test_repeat_averages_the_seeds(split, capsys):
-    found = accel.main(["repeat", "--num_seeds=2", f"--split={split}", *SMALL, *JOINT]).metrics
+    actual = accel.main(["repeat", "--num_seeds=2", f"--split={split}", *SMALL, *JOINT]).metrics
     folder = Path("runs/accel_repeat")
     suffix = "_test" if split == "test" else ""
     first, second = (mious(folder / f"seed_{seed}/accel{suffix}") for seed in (0, 1))
@@ -40,7 +40,7 @@ def test_repeat_averages_the_seeds(split, capsys):
     means = {name: (first[name] + second[name]) / 2 for name in first}
     rivals = [mious(folder / f"seed_{seed}/dff{suffix}") for seed in (0, 1)]
     means |= {f"trained_dff_miou_n{n}": sum(rival[f"accel_miou_n{n}"] for rival in rivals) / 2 for n in (1, 2, 3)}
-    assert found == pytest.approx(means)
+    assert actual == pytest.approx(means)
     trained = weights(folder / "seed_0/dff", "net.")
     assert not any(name.startswith(("net.update", "net.fusion")) for name in trained)
     assert not same(weights(folder / "seed_0/dff", "net.reference"), weights(folder / "seed_0/accel", "net.reference"))
@@ -51,9 +51,9 @@ def test_repeat_averages_the_seeds(split, capsys):
 def ablate(variants):
     lengths = ["--num_seeds=1", "--first_epochs=1", "--second_epochs=1", "--interval=2"]
     long = ["-c", "long.yaml", *SMALL]
-    found = accel.main(["ablate", f"--variants={variants}", *lengths, *long]).metrics
+    actual = accel.main(["ablate", f"--variants={variants}", *lengths, *long]).metrics
     folder = Path("runs/accel_ablation/seed_0")
-    assert found == pytest.approx({f"{name}_miou": mious(folder / name)["accel_miou_n2"] for name in variants})
+    assert actual == pytest.approx({f"{name}_miou": mious(folder / name)["accel_miou_n2"] for name in variants})
     return folder
 
 
@@ -78,8 +78,8 @@ def test_variants_of_the_losses_learn_other_weights():
 @pytest.mark.slow
 def test_all_variants_run():
     lengths = ["--num_seeds=1", "--first_epochs=1", "--second_epochs=1", "--interval=2"]
-    found = accel.main(["ablate", *lengths, *SMALL]).metrics
-    assert set(found) == {f"{name}_miou" for name in VARIANTS}
+    actual = accel.main(["ablate", *lengths, *SMALL]).metrics
+    assert set(actual) == {f"{name}_miou" for name in VARIANTS}
 
 
 def same(one, other):

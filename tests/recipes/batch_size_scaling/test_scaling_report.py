@@ -12,19 +12,19 @@ from recipes.batch_size_scaling._report import in_words, recommend, recommend_he
 
 
 def test_the_advice_is_what_the_runs_amount_to(tmp_path):
-    found = results(tmp_path)
+    actual = results(tmp_path)
     # 64 takes 412.5 steps, 26,400 examples; 16 takes 1,350, 21,600; 256 takes 178, 45,600
-    assert recommend(found) == (
+    assert recommend(actual) == (
         "If several machines share a step, train with a batch of 64 at a learning rate of 0.1 (fixed): a train loss of "
         "1 takes 412 steps, 3.3 times fewer than a batch of 16 with this rule, with 1.22 times the fewest examples of "
         "all runs; a batch of 256 saves 57% of the steps and takes 1.7 times as many examples."
     )
     # a step takes 10 ms at every size
-    assert recommend_here(found) == (
+    assert recommend_here(actual) == (
         "On this machine alone, the fastest was a batch of 1024 at a learning rate of 0.1 (fixed): 1.2 s at "
         "102,400 examples per second; the batch of 64 took 4.12 s."
     )
-    assert in_words(found)[-2:] == [recommend(found), recommend_here(found)]
+    assert in_words(actual)[-2:] == [recommend(actual), recommend_here(actual)]
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,10 @@ def test_the_advice_is_what_the_runs_amount_to(tmp_path):
     ids=["diverged", "not reached", "slower"],
 )
 def test_the_advice_says_what_a_larger_batch_did(tmp_path, make, end):
-    found = results(tmp_path, lambda run: make(run.size) if run.size == 256 else make_run(run.size, steps_of(run.size)))
-    assert recommend(found).endswith(end)
+    actual = results(
+        tmp_path, lambda run: make(run.size) if run.size == 256 else make_run(run.size, steps_of(run.size))
+    )
+    assert recommend(actual).endswith(end)
 
 
 def test_where_nothing_reached_the_target_it_is_said(tmp_path):
@@ -72,24 +74,24 @@ def test_critical_sizes_say_how_much_is_known(tmp_path):
 
 
 def test_the_noise_scale_has_its_share_of_the_examples(tmp_path):
-    found = results(tmp_path)
-    [said] = [line for line in remarks(found) if "noise" in line]
+    actual = results(tmp_path)
+    [said] = [line for line in remarks(actual) if "noise" in line]
     assert said.startswith(
         "The gradient noise scale at batch size 64 predicts a critical batch size of 300 (plain SGD), from "
     )
-    share = 64 * steps_of(64) / found.num_examples
+    share = 64 * steps_of(64) / actual.num_examples
     assert f"from {share:.1%} of the sweep's examples" in said
 
 
 def test_the_picture_shows_every_number(tmp_path):
     rules = ("fixed", "linear")
-    found = results(tmp_path, lr_rules=rules, make=lambda run: make_run(run.size, steps_of(run.size)))
-    steps, cost, contours, seconds, error, noise, examples_per_s = draw_results(found).axes
-    points = found.whole["fixed"].points
+    actual = results(tmp_path, lr_rules=rules, make=lambda run: make_run(run.size, steps_of(run.size)))
+    steps, cost, contours, seconds, error, noise, examples_per_s = draw_results(actual).axes
+    points = actual.whole["fixed"].points
 
     def line(axis, label):
-        [found] = [line for line in axis.lines if line.get_label() == label]
-        return found.get_ydata()
+        [actual] = [line for line in axis.lines if line.get_label() == label]
+        return actual.get_ydata()
 
     for axis, name in ((steps, "steps"), (cost, "cost"), (seconds, "seconds"), (error, "linear_error")):
         expected = [getattr(point, name) for point in points]
@@ -112,8 +114,8 @@ def test_the_picture_shows_shares_of_the_data_and_what_was_not_reached(tmp_path)
     def make(planned):
         return make_run(planned.size, steps_of(planned.size) / planned.fraction, 300)
 
-    found = results(tmp_path, make, fractions=(1.0, 0.5))
-    axes = draw_results(found).axes
+    actual = results(tmp_path, make, fractions=(1.0, 0.5))
+    axes = draw_results(actual).axes
     labels = {line.get_label() for line in axes[5].lines}
     assert {"100% of the data", "50% of the data"} <= labels
     [missed] = [line for line in axes[0].lines if line.get_marker() == "^"]
@@ -121,18 +123,18 @@ def test_the_picture_shows_shares_of_the_data_and_what_was_not_reached(tmp_path)
 
 
 def test_a_finished_run_is_described_in_a_line(tmp_path):
-    found = results(tmp_path, lambda run: make_run(run.size, steps_of(run.size), 300 if run.size > 16 else 500))
-    lines = {run.size: in_a_line(run, found.plan, tmp_path / run.path) for run in found.plan.runs()}
+    actual = results(tmp_path, lambda run: make_run(run.size, steps_of(run.size), 300 if run.size > 16 else 500))
+    lines = {run.size: in_a_line(run, actual.plan, tmp_path / run.path) for run in actual.plan.runs()}
     assert lines[256] == "batch size 256, lr 0.1, seed 0: 1 at step 178, 45,600 examples, 2.12 s"
     assert lines[16].startswith("batch size 16, lr 0.1, seed 0: 1 not reached, lowest loss 1.6")
     assert "(median of 3) in " in lines[16]
 
 
 def test_losses_that_are_no_numbers_leave_the_rest_readable(tmp_path):
-    found = results(
+    actual = results(
         tmp_path,
         lambda run: diverged(make_run(run.size, 90)) if run.size == 1024 else make_run(run.size, steps_of(run.size)),
     )
-    assert found.whole["fixed"].points[-1].regime == "diverged"
-    assert math.isfinite(found.whole["fixed"].critical_batch_size_cost.value)
-    assert "diverged at step" in in_a_line(found.plan.runs()[0], found.plan, tmp_path / found.plan.runs()[0].path)
+    assert actual.whole["fixed"].points[-1].regime == "diverged"
+    assert math.isfinite(actual.whole["fixed"].critical_batch_size_cost.value)
+    assert "diverged at step" in in_a_line(actual.plan.runs()[0], actual.plan, tmp_path / actual.plan.runs()[0].path)

@@ -60,19 +60,19 @@ def test_the_analysis_leaves_a_table_a_picture_and_numbers(finished):
     assert [(row["rule"], row["batch_size"]) for row in rows] == [
         (rule, size) for rule in ("fixed", "linear") for size in ("4", "16")
     ]
-    found = read_results(folder)
+    actual = read_results(folder)
     for row in rows:
         runs = read_runs(read_plan(folder), folder)
         steps = [
-            max(1, run.time_to_target(found.target, "train"))
+            max(1, run.time_to_target(actual.target, "train"))
             for planned, run in runs.items()
             if planned.size == int(row["batch_size"])
-            and planned.setting in found.plan.settings(row["rule"], planned.size)
+            and planned.setting in actual.plan.settings(row["rule"], planned.size)
         ]
         assert float(row["steps"]) == pytest.approx(np.median(steps))
         assert row["num_runs"] == "2"
     assert imread(folder / "scaling.png").shape[1] == 1680
-    assert metrics["target"] == pytest.approx(found.target)
+    assert metrics["target"] == pytest.approx(actual.target)
     assert {"fixed_critical_by_cost", "linear_critical_by_fit", "num_missing"} <= metrics.keys()
 
 
@@ -97,9 +97,9 @@ def test_other_targets_are_read_off_the_same_runs(finished):
 def test_the_analysis_is_logged_to_wandb(finished, monkeypatch, caplog):
     folder, _ = finished
     monkeypatch.setenv("WANDB_MODE", "offline")
-    found = batch_size_scaling.main(["analyze", f"--folder={folder}", "--wandb=true"]).metrics
+    actual = batch_size_scaling.main(["analyze", f"--folder={folder}", "--wandb=true"]).metrics
     run = read_offline_run(folder)
-    assert run.summary["target"] == pytest.approx(found["target"])
+    assert run.summary["target"] == pytest.approx(actual["target"])
     assert run.summary["scaling/table/nrows"] == 4
     assert len(list(run.files.rglob("*.png"))) == 1
     assert "`wandb sync " in caplog.text
@@ -126,6 +126,6 @@ def test_unfinished_runs_are_counted_and_left_out(finished, tmp_path, capsys):
         (copy / "fraction_1" / name).symlink_to(folder / "fraction_1" / name)
     assert read_results(copy).num_missing == 0
     (copy / "sweep.json").write_text(json.dumps({**plan, "num_seeds": 3}))
-    found = batch_size_scaling.main(["analyze", f"--folder={copy}"]).metrics
-    assert found["num_missing"] == 3
+    actual = batch_size_scaling.main(["analyze", f"--folder={copy}"]).metrics
+    assert actual["num_missing"] == 3
     assert "3 runs of this grid have not finished and are left out." in capsys.readouterr().out

@@ -42,8 +42,8 @@ def test_a_rate_that_diverges_is_a_finding_and_no_failure(tmp_path, capsys):
     outcomes = {planned.setting.learning_rate: run.metadata.outcome for planned, run in runs.items()}
     assert outcomes == {0.01: "budget", 1e30: "diverged"}
     assert "diverged at step" in capsys.readouterr().err
-    found = read_results(tmp_path / "sweep")
-    assert [point.learning_rate for point in found.whole["tuned"].points] == [0.01, 0.01]
+    actual = read_results(tmp_path / "sweep")
+    assert [point.learning_rate for point in actual.whole["tuned"].points] == [0.01, 0.01]
 
 
 def test_a_batch_larger_than_the_data_is_named_before_anything_runs(tmp_path):
@@ -73,10 +73,10 @@ def test_ray_gives_the_same_runs_though_a_worker_is_killed(tmp_path, monkeypatch
     finally:
         torch.set_num_threads(threads)
     assert (tmp_path / "spread/fraction_1/size_16/lr_0.01/was_killed").exists()
-    expected, found = losses_below(tmp_path / "here"), losses_below(tmp_path / "spread")
-    assert found.keys() == expected.keys()
+    expected, actual = losses_below(tmp_path / "here"), losses_below(tmp_path / "spread")
+    assert actual.keys() == expected.keys()
     for name, losses in expected.items():
-        np.testing.assert_array_equal(found[name], losses)
+        np.testing.assert_array_equal(actual[name], losses)
 
 
 def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
@@ -131,9 +131,9 @@ def test_a_killed_run_of_accumulated_batches_ends_as_if_it_had_not_been(tmp_path
     else:
         assert torch.load(checkpoint, weights_only=False)["global_step"] == 3
     batch_size_scaling.main(arguments)
-    (expected,), (found,) = (losses_below(tmp_path / name).values() for name in ("whole", "parts"))
+    (expected,), (actual,) = (losses_below(tmp_path / name).values() for name in ("whole", "parts"))
     assert len(expected) == 7
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(actual, expected)
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_ctrl_c_ends_a_sweep_and_tells_how_to_go_on(tmp_path, monkeypatch, capsy
 
 def test_lars_and_shares_of_the_data_run(tmp_path):
     arguments = call("--sizes=[8]", "--lr_rules=['lars']", "--fractions=[1,0.5]", f"--folder={tmp_path}/sweep")
-    found = batch_size_scaling.main([*arguments, "--base_size=4", "--lars_lr=2"]).metrics
+    actual = batch_size_scaling.main([*arguments, "--base_size=4", "--lars_lr=2"]).metrics
     runs = read_runs(read_plan(tmp_path / "sweep"), tmp_path / "sweep")
     assert {planned.fraction: round(96 / run.evaluations[-1].epoch) for planned, run in runs.items()} == {
         1: 70,
@@ -163,4 +163,4 @@ def test_lars_and_shares_of_the_data_run(tmp_path):
     assert {run.metadata.learning_rate for run in runs.values()} == {4.0}  # twice that of the base
     config = next((tmp_path / "sweep").rglob("config.yaml")).read_text()
     assert "class_path: timm.optim.Lars" in config
-    assert {"lars_of_1_critical_by_fit", "lars_of_0.5_critical_by_cost"} <= found.keys()
+    assert {"lars_of_1_critical_by_fit", "lars_of_0.5_critical_by_cost"} <= actual.keys()

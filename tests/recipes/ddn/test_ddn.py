@@ -137,13 +137,13 @@ def test_a_comparison_goes_on_where_it_was(tmp_path, capsys):
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("done.json")}
     assert len(stamps) == 4
     capsys.readouterr()
-    found = main([*arguments, f"--variants={json.dumps(variants)}"]).result
-    assert set(found) == {f"{name}_ap50" for name in variants}
+    actual = main([*arguments, f"--variants={json.dumps(variants)}"]).result
+    assert set(actual) == {f"{name}_ap50" for name in variants}
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
     norms = sorted(path.name.removesuffix("_test") for path in (tmp_path / "seed_0/norms").iterdir())
     assert norms == ["dawn_dusk_clear", "daytime_clear", "daytime_foggy", "daytime_rainy", "night_clear"]
     of_test = json.loads(Path(tmp_path, "seed_0/ddn4_test/done.json").read_text())
-    assert found["ddn4_ap50"] == pytest.approx(
+    assert actual["ddn4_ap50"] == pytest.approx(
         sum(100 * value for name, value in of_test.items() if re.fullmatch("test/ap50_d.*|test/ap50_n.*", name)) / 5
     )
     with (tmp_path / "comparison.csv").open() as file:
@@ -158,8 +158,8 @@ def test_a_comparison_goes_on_where_it_was(tmp_path, capsys):
 def test_nets_are_trained_on_with_a_domain_of_any_data(tmp_path):
     options = [*DIGITS, *SHORT[len(SMALL) :], FEW_CALLBACKS]
     arguments = ["compare", f"--folder={tmp_path}", "--num_seeds=1", *options]
-    found = main([*arguments, '--variants=["fine_tuned"]', "--fine_tuning_epochs=1"]).result
-    assert 0 <= found["fine_tuned_accuracy"] <= 100
+    actual = main([*arguments, '--variants=["fine_tuned"]', "--fine_tuning_epochs=1"]).result
+    assert 0 <= actual["fine_tuned_accuracy"] <= 100
     plans = [json.loads(path.read_text()) for path in tmp_path.glob("seed_0/fine_tuned/*/run.json")]
     assert sorted(plan["command"] for plan in plans) == 4 * ["fit"] + 4 * ["test"]
     assert {argument for plan in plans for argument in plan["arguments"] if "keep_attributes" in argument} == {

@@ -56,9 +56,9 @@ def test_a_stream_in_onnxruntime_agrees_with_torch(arguments, names, clips, tmp_
     files = export_accel(net, tmp_path, 64, 96)
     assert sorted(path.name for path in files) == names
     flow = None if "flow.onnx" in names else net.flow
-    found = compare(net, OnnxAccel(tmp_path, flow), clips)
-    assert found.largest_difference < 1e-4
-    assert found.share_equal >= 0.999
+    actual = compare(net, OnnxAccel(tmp_path, flow), clips)
+    assert actual.largest_difference < 1e-4
+    assert actual.share_equal >= 0.999
 
 
 @pytest.fixture(scope="module")

@@ -35,16 +35,16 @@ def folder(net, tmp_path_factory):
 
 
 def test_the_graph_is_each_domains_net(net, folder):
-    image, found = torch.rand(1, 3, 64, 96), {}
+    image, actual = torch.rand(1, 3, 64, 96), {}
     graph = OnnxDomains(folder, "day")
     for name in ("day", "night", "day"):
         graph.switch_to(name)
         with torch.no_grad(), in_domain(net, EMBEDDINGS[name]):
             expected = net(image)
-        found[name] = graph(image)
-        for ours, theirs in zip(found[name], expected, strict=True):
+        actual[name] = graph(image)
+        for ours, theirs in zip(actual[name], expected, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
-    assert (found["day"][0] - found["night"][0]).abs().max() > 1e-2
+    assert (actual["day"][0] - actual["night"][0]).abs().max() > 1e-2
 
 
 def test_convolutions_with_a_bias_take_the_weights_too(tmp_path):

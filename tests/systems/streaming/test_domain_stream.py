@@ -42,9 +42,9 @@ def test_each_frame_is_served_by_a_whole_net(layers_per_frame):
     served = []
     for number, light in enumerate([0.1] * 4 + [0.9] * 40 + [0.5] * 40):
         image = frame(light, number)
-        found = stream(image)
+        actual = stream(image)
         with torch.inference_mode():
-            torch.testing.assert_close(found, plain[stream.domain](image[None])[0])
+            torch.testing.assert_close(actual, plain[stream.domain](image[None])[0])
         served.append(stream.domain)
     num_layers = sum(isinstance(layer, DomainConv2d) for layer in net.modules())
     delay = 1 + (0 if layers_per_frame == 0 else num_layers // layers_per_frame)  # the second frame is noticed
@@ -100,9 +100,9 @@ def test_a_fault_in_a_frame_loses_nothing():
 
 def test_detectors_give_detections():
     net = DomainNet(CenterDetector("test_resnet", 2, channels=8, max_detections=3), 3, 2, "encoder").eval()
-    found = make_stream(net)(frame(0.5))
-    assert found.boxes_xyxy.shape[1] == 4
-    assert len(found.score) <= 3
+    actual = make_stream(net)(frame(0.5))
+    assert actual.boxes_xyxy.shape[1] == 4
+    assert len(actual.score) <= 3
 
 
 def test_bad_arguments_are_named():
@@ -142,10 +142,10 @@ def test_a_domain_that_comes_back_before_the_next_net_is_whole_goes_on():
     plain = [specialize(net, embedding) for embedding in EMBEDDINGS]
     for number, light in enumerate([0.1] * 3 + [0.9] * 4 + [0.1] * 30 + [0.9] * 40):
         image = frame(light, number)
-        found = stream(image)
+        actual = stream(image)
         assert stream.domain == (2 if stream.num_switches else 0)
         with torch.inference_mode():
-            torch.testing.assert_close(found, plain[stream.domain](image[None])[0])
+            torch.testing.assert_close(actual, plain[stream.domain](image[None])[0])
         if number < 37:
             assert stream.num_switches == 0
     assert stream.num_switches == 1
@@ -159,9 +159,9 @@ def test_one_who_knows_interrupts_the_making_of_a_net():
     stream.switch_to(1)
     plain = specialize(net, EMBEDDINGS[1])
     for number in range(30):
-        found = stream(frame(0.5, number))
+        actual = stream(frame(0.5, number))
         with torch.inference_mode():
-            torch.testing.assert_close(found, plain(frame(0.5, number)[None])[0])
+            torch.testing.assert_close(actual, plain(frame(0.5, number)[None])[0])
     assert (stream.domain, stream.num_switches) == (1, 1)
 
 
@@ -169,9 +169,9 @@ def test_one_who_knows_may_say_so_before_the_first_frame():
     net = make_net()
     stream = make_stream(net)
     stream.switch_to(2)
-    found = stream(frame(0.9))
+    actual = stream(frame(0.9))
     with torch.inference_mode():
-        torch.testing.assert_close(found, specialize(net, EMBEDDINGS[2])(frame(0.9)[None])[0])
+        torch.testing.assert_close(actual, specialize(net, EMBEDDINGS[2])(frame(0.9)[None])[0])
     assert (stream.domain, stream.num_switches) == (2, 0)
 
 
@@ -191,9 +191,9 @@ def test_a_reset_gives_up_the_net_under_way():
     for light in [0.1] * 3 + [0.9] * 4:
         stream(frame(light))
     stream.reset()
-    found = stream(frame(0.5))
+    actual = stream(frame(0.5))
     with torch.inference_mode():
-        torch.testing.assert_close(found, specialize(net, EMBEDDINGS[1])(frame(0.5)[None])[0])
+        torch.testing.assert_close(actual, specialize(net, EMBEDDINGS[1])(frame(0.5)[None])[0])
     assert (stream.domain, stream.num_switches, stream.num_frames) == (1, 0, 1)
 
 
@@ -209,13 +209,13 @@ def test_a_detector_is_served_as_its_plain_nets_detect(layers_per_frame):
     served = set()
     for number, light in enumerate([0.1] * 3 + [0.9] * 25):
         image = frame(light, number)
-        found = stream(image)
+        actual = stream(image)
         with torch.inference_mode():
             expected = plain[stream.domain].detect(image[None])[0]
             other = plain[2 - stream.domain].detect(image[None])[0]
-        for ours, theirs in zip(found, expected, strict=True):
+        for ours, theirs in zip(actual, expected, strict=True):
             torch.testing.assert_close(ours, theirs)
-        assert found.score[0] != other.score[0]
+        assert actual.score[0] != other.score[0]
         served.add(stream.domain)
     assert served == {0, 2}
 

@@ -17,11 +17,11 @@ def test_the_first_frame_decides():
 
 
 def test_a_change_that_lasts_is_noticed():
-    found = follow(DomainWatcher(CENTERS, momentum=0.5, patience=3), [(0, 0)] * 5 + [(10, 0)] * 8)
-    assert found[:5] == [0] * 5
-    first = found.index(1) - 5
+    actual = follow(DomainWatcher(CENTERS, momentum=0.5, patience=3), [(0, 0)] * 5 + [(10, 0)] * 8)
+    assert actual[:5] == [0] * 5
+    first = actual.index(1) - 5
     assert 2 <= first <= 5  # two frames of patience, and the mean must come over first
-    assert set(found[5 + first :]) == {1}
+    assert set(actual[5 + first :]) == {1}
 
 
 def test_strange_frames_change_nothing():
@@ -45,9 +45,9 @@ def test_somebody_who_knows_is_believed_until_it_is_clear_that_it_is_otherwise()
     watcher.reset_to(1)
     assert follow(watcher, [(10, 0)] * 5) == [1] * 5
     watcher.reset_to(2)
-    found = follow(watcher, [(10, 0)] * 9)
-    assert found[:3] == [2] * 3
-    assert found[-1] == 1
+    actual = follow(watcher, [(10, 0)] * 9)
+    assert actual[:3] == [2] * 3
+    assert actual[-1] == 1
 
 
 def test_between_two_domains_it_stays_where_it_is():

@@ -8,12 +8,12 @@ from lightning_edge.systems import AdaptiveInterval, FixedInterval, interval_wit
 
 def keyframes(policy, changes, cuts=()):
     """Positions of key frames; the first frame is one."""
-    found = []
+    actual = []
     for position, change in enumerate([0.0, *changes]):
         is_forced = position == 0 or position in cuts
-        if policy.is_keyframe(position - found[-1] if found else 0, change, is_forced):
-            found.append(position)
-    return found
+        if policy.is_keyframe(position - actual[-1] if actual else 0, change, is_forced):
+            actual.append(position)
+    return actual
 
 
 def calm_and_busy(num_frames, calm=0.001, busy=0.016, length=250):
@@ -29,22 +29,22 @@ def test_even_change_gives_a_fixed_interval():
 @pytest.mark.parametrize("mean_interval", [1.0, 3.0, 7.5])
 def test_the_mean_interval_is_kept_however_the_scene_changes(mean_interval):
     changes = calm_and_busy(15_000)
-    found = keyframes(AdaptiveInterval(mean_interval), changes)
-    assert len(changes) / len(found) == pytest.approx(mean_interval, rel=0.02)
+    actual = keyframes(AdaptiveInterval(mean_interval), changes)
+    assert len(changes) / len(actual) == pytest.approx(mean_interval, rel=0.02)
 
 
 def test_cuts_are_paid_for_by_other_key_frames():
     changes, cuts = calm_and_busy(15_000), set(range(10, 15_000, 40))
-    found = keyframes(AdaptiveInterval(8), changes, cuts)
-    assert cuts <= set(found)
-    assert len(changes) / len(found) == pytest.approx(8, rel=0.02)
+    actual = keyframes(AdaptiveInterval(8), changes, cuts)
+    assert cuts <= set(actual)
+    assert len(changes) / len(actual) == pytest.approx(8, rel=0.02)
 
 
 def test_busy_times_have_key_frames_in_proportion_to_the_root_of_the_change():
     changes = calm_and_busy(40_000)
-    found = keyframes(AdaptiveInterval(8), changes)
-    busy = [position for position in found if position // 250 % 2 == 1]
-    assert len(busy) / (len(found) - len(busy)) == pytest.approx(4, rel=0.15)  # a change sixteen times as large
+    actual = keyframes(AdaptiveInterval(8), changes)
+    busy = [position for position in actual if position // 250 % 2 == 1]
+    assert len(busy) / (len(actual) - len(busy)) == pytest.approx(4, rel=0.15)  # a change sixteen times as large
 
 
 def lost(policy, changes):
@@ -75,8 +75,8 @@ def test_nothing_is_saved_where_change_is_even_nor_where_nothing_is_carried():
 def test_a_standing_scene_has_a_key_frame_at_the_longest_interval():
     policy = AdaptiveInterval(4, longest=9)
     keyframes(policy, calm_and_busy(2000))
-    found = keyframes(policy, [0.0] * 40)
-    assert max(b - a for a, b in pairwise(found)) == 9
+    actual = keyframes(policy, [0.0] * 40)
+    assert max(b - a for a, b in pairwise(actual)) == 9
 
 
 def test_so_has_one_that_stands_from_the_start():
@@ -85,9 +85,9 @@ def test_so_has_one_that_stands_from_the_start():
 
 def test_more_is_never_spent_than_the_reserve_allows():
     policy = AdaptiveInterval(5, reserve=3)
-    found = keyframes(policy, [0.0001] * 200 + [0.05] * 1000)
+    actual = keyframes(policy, [0.0001] * 200 + [0.05] * 1000)
     for position in range(200, 1200):
-        assert sum(p <= position for p in found) <= position / 5 + 3 + 2
+        assert sum(p <= position for p in actual) <= position / 5 + 3 + 2
 
 
 def test_a_budget_is_the_mean_latency():
