@@ -31,7 +31,7 @@ def make_accel(num_classes):
 
 
 def make_accel_of_features(num_classes):
-    """Accel-101 in small: one encoder, its features fused with the carried ones."""
+    """Accel-101 in small: one encoder, its features fused with the propagated ones."""
     net = nn.AccelNet(
         nn.DeepLab(ENCODER, num_classes, hidden_channels=16, deformable_groups=1),
         flow=nn.FlowNetS(width=0.125),

@@ -1,4 +1,4 @@
-"""True labels carried from frame to frame by the flow: how much of the truth itself a warp keeps."""
+"""True labels warped from frame to frame by the flow: how much of the truth itself a warp keeps."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -41,19 +41,19 @@ def drive(seed: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def count(video: Video, iou: dict[str, KeyframeIoU], num_classes: int) -> None:
-    """Count, on each frame with enough before it, the labels of every frame before it, carried there."""
-    carried: dict[str, list[Tensor]] = {name: [] for name in FLOWS}
+    """Count, on each frame with enough before it, the labels of every frame before it, warped there."""
+    warped: dict[str, list[Tensor]] = {name: [] for name in FLOWS}
     previous = None
     for frame, mask in video:
         share = one_hot(mask, num_classes)
         for name, flow in FLOWS.items():
-            kept = carried[name][: NUM_DISTANCES - 1]
+            kept = warped[name][: NUM_DISTANCES - 1]
             if flow is not None and previous is not None:
                 motion = flow(frame, previous)
                 kept = [warp(labels, motion) for labels in kept]
-            carried[name] = [share, *kept]
-            if len(carried[name]) == NUM_DISTANCES:
-                for distance, labels in enumerate(carried[name]):
+            warped[name] = [share, *kept]
+            if len(warped[name]) == NUM_DISTANCES:
+                for distance, labels in enumerate(warped[name]):
                     iou[name].update(labels.argmax(1), mask.where(labels.any(1), IGNORE_INDEX), distance)
         previous = frame
 

@@ -70,7 +70,7 @@ def exported(tmp_path_factory):
 
 
 def test_agreement_is_of_every_frame(clips, exported):
-    """A net that differs on carried frames only is found out."""
+    """A net that differs on non-key frames only is detected."""
     net, folder = deepcopy(exported[0]), exported[1]
     with torch.no_grad():
         net.fusion.bias[0] += 1
