@@ -61,12 +61,12 @@ def make_cityscapes_video():
 
 
 def make_camvid():
-    return data.CamVidDataModule(sample_size=SIZE, num_samples=(8, 4), batch_size=2, num_workers=0)
+    return data.CamVidDataModule(sample_size=SIZE, num_samples=(8, 8), batch_size=2, num_workers=0)
 
 
 def make_camvid_video():
     return data.CamVidVideoDataModule(
-        sample_size=SIZE, num_samples=(8, 4), max_distance=2, train_distances=(1, 2), batch_size=2, num_workers=0
+        sample_size=SIZE, num_samples=(8, 8), max_distance=2, train_distances=(1, 2), batch_size=2, num_workers=0
     )
 
 
