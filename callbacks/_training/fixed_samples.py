@@ -10,13 +10,13 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.trainer.states import RunningStage
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.seed import isolate_rng
-from torch import nn
 from torch.utils.data import default_collate
 
 from callbacks._training.batch import batch_size_of
 from callbacks._training.buffers import kept_buffers
 from lightning_edge.contracts import GivesFixedSamples
 from lightning_edge.ops.sampling import evenly_spaced
+from lightning_edge.torch_internals import NormWithStatistics
 
 
 def fixed_batches(trainer: Trainer, split: str, num_samples: int, batch_size: int) -> list[Any]:
@@ -79,7 +79,7 @@ def _evaluating(module: LightningModule, batch_statistics: bool) -> Iterator[Non
     was_training = {part: part.training for part in module.modules()}
     module.eval()
     for part, trains in was_training.items():
-        if batch_statistics and trains and isinstance(part, nn.modules.batchnorm._NormBase):
+        if batch_statistics and trains and isinstance(part, NormWithStatistics):
             part.train()
     try:
         yield
