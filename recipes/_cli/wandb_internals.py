@@ -1,6 +1,6 @@
 """Private interfaces of Lightning's logger for W&B, and of W&B.
 
-``tests/upgrade/test_wandb.py`` checks what each of them promises here.
+``tests/upgrade/test_wandb_internals.py`` checks what each of them promises here.
 """
 
 from collections.abc import MutableMapping
