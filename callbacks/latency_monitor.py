@@ -1,47 +1,24 @@
 """The time per batch and its parts, for any module and any loader."""
 
 import json
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.profilers import Profiler
 from rich.console import Console
-from torch.utils.flop_counter import FlopCounterMode
 from typing_extensions import override
 
 from callbacks._latency_report import MARKS, Laps, metrics, summarize, table
 from callbacks._training.batch import first_dimension
+from callbacks._training.flop_counter import FlopCounter
+from callbacks._training.profiler_actions import part_of_action, start_listening, stop_listening
 from lightning_edge.machine import count_parameters, machine_facts, peak_memory_bytes
 from lightning_edge.timing import read_clock_ms
 
 STAGES = ("train", "val", "test", "predict")
-
-
-class _NoModules:
-    """Replacement for torch's module tracker that treats all modules as one."""
-
-    parents = ("Global",)
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *error: object) -> None: ...
-
-
-class _FlopCounter(FlopCounterMode):
-    """Torch's counter without counts per module.
-
-    For these, it registers hooks on the gradients of a module's inputs, which fails in inference mode if an input is a
-    parameter.
-    """
-
-    def __init__(self, display: bool = True) -> None:
-        super().__init__(display=display)
-        self.mod_tracker = _NoModules()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class LatencyMonitor(Callback):
@@ -94,7 +71,7 @@ class LatencyMonitor(Callback):
         self.stages = tuple(stages)
         self._laps: dict[str, Laps] = {}
         self._flops_per_batch: dict[str, int] = {}
-        self._flop_counter: FlopCounterMode | None = None
+        self._flop_counter: FlopCounter | None = None
         self._device = torch.device("cpu")
         self._folder: str | None = None
         self._reports: dict[str, dict[str, Any]] = {}
@@ -107,7 +84,7 @@ class LatencyMonitor(Callback):
             self._folder, self._reports = trainer.log_dir, {}
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
-        _listen(_profiler(trainer), lambda action, begins: self._on_action(trainer, action, begins))
+        start_listening(trainer, lambda action, begins: self._on_action(trainer, action, begins))
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -154,12 +131,12 @@ class LatencyMonitor(Callback):
 
     @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        _stop_listening(_profiler(trainer))
+        stop_listening(trainer)
         self._write_reports(trainer, pl_module)
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        _stop_listening(_profiler(trainer))
+        stop_listening(trainer)
         if isinstance(exception, KeyboardInterrupt):  # the measurements until then are valid
             self._write_reports(trainer, pl_module)
 
@@ -179,7 +156,7 @@ class LatencyMonitor(Callback):
             return
         laps = self._laps.setdefault(stage, Laps())
         if mark == "step_start" and self.warmup_batches > 0 and stage not in self._flops_per_batch:
-            self._flop_counter = _FlopCounter(display=False).__enter__()
+            self._flop_counter = FlopCounter().__enter__()
         laps.mark(mark, read_clock_ms(self._device))
         if mark == "step_end" and self._flop_counter is not None:
             self._flop_counter.__exit__(None, None, None)
@@ -221,46 +198,10 @@ class LatencyMonitor(Callback):
         }
 
 
-_ACTIONS = (
-    (re.compile(r"\[_\w+Loop\]\.\w+_next"), "load"),
-    (re.compile(r"\[Strategy\]\w+\.batch_to_device"), "transfer"),
-    (re.compile(r"run_training_batch|\[Strategy\]\w+\.(validation|test|predict)_step"), "step"),
-)
-
-
 @lru_cache(maxsize=1024)
 def _mark_of(action: str, begins: bool) -> str | None:
-    parts = (part for pattern, part in _ACTIONS if pattern.fullmatch(action))
-    mark = f"{next(parts, None)}_{'start' if begins else 'end'}"
+    mark = f"{part_of_action(action)}_{'start' if begins else 'end'}"
     return mark if mark in MARKS else None
-
-
-def _profiler(trainer: Trainer) -> Profiler:
-    return getattr(trainer, "profiler")  # noqa: B009 (Lightning sets this attribute dynamically)
-
-
-def _listen(profiler: Profiler, notify: Callable[[str, bool], None]) -> None:
-    """Call ``notify(action, begins)`` at the start and the end of each action, inside the profiler's own calls.
-
-    Only Lightning's profiler is notified when the trainer waits for a loader. The methods are replaced on the instance,
-    so the profiler keeps the type that the user chose.
-    """
-    start, stop = profiler.start, profiler.stop
-
-    def start_and_notify(action_name: str) -> None:
-        start(action_name)
-        notify(action_name, True)
-
-    def notify_and_stop(action_name: str) -> None:
-        notify(action_name, False)
-        stop(action_name)
-
-    profiler.start, profiler.stop = start_and_notify, notify_and_stop
-
-
-def _stop_listening(profiler: Profiler) -> None:
-    vars(profiler).pop("start", None)
-    vars(profiler).pop("stop", None)
 
 
 def _write_json(path: Path, reports: dict[str, dict[str, Any]]) -> None:

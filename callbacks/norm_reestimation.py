@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from typing_extensions import override
 
+from callbacks._training.transfer import to_device
 from lightning_edge.contracts import input_key
 from lightning_edge.nn.conditioning import in_domain
 from lightning_edge.nn.encoders.norm_statistics import reestimate_norms
@@ -59,7 +60,7 @@ class NormReestimation(Callback):
         rank_zero_info(f"Recomputed the batch-norm statistics from {count} batches of training images.")
 
     def _run(self, trainer: Trainer, module: LightningModule, batch: Any) -> None:
-        batch = module._apply_batch_transfer_handler(trainer.strategy.batch_to_device(batch), module.device)
+        batch = to_device(trainer, batch)
         batch_type = getattr(module, "batch_type", None)
         embedding = batch.get("domain_embedding") if isinstance(batch, dict) else None
         with in_domain(module, embedding):

@@ -19,7 +19,11 @@ TRUSTED_MODULES = ("lightning_edge", "callbacks", "timm", "torch.nn", "torch.opt
 """Packages whose classes every checkpoint may name."""
 _BUILTINS = "torch._C"
 """Module in which functions such as ``torch.nn.functional.gelu`` are defined."""
-_CLASS_KEYS = ("class_path", "_class_path")
+CLASS_KEY = "_class_path"
+"""Hyper-parameter in which Lightning's command line saves the class of the model."""
+INSTANTIATOR_KEY = "_instantiator"
+"""Hyper-parameter in which Lightning's command line saves the function that creates the model."""
+_CLASS_KEYS = ("class_path", CLASS_KEY)
 _FETCHES = re.compile(r"hf[-_]hub:|local-dir:|[\w+.-]+://", re.IGNORECASE)  # timm ignores case too
 _BLANKS = re.compile(r"[\0- ]+")
 """Characters that URL parsers ignore."""

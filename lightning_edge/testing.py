@@ -82,10 +82,10 @@ def check_loss_terms_reach_the_optimizer(make_method: MakeMethod, make_data: Mak
         method.loss_terms["term"] = lambda batch: 2 * weight
         return method
 
-    trainer, *_ = _fit(make_method_with_term, make_data)
-    num_batches = trainer.fit_loop.total_batch_idx + 1
-    has_gradients = len(gradients) >= num_batches and set(gradients) == {2.0}
-    _require(has_gradients, f"expected the term's gradient (2) in each of {num_batches} batches, got {gradients}")
+    batches = _Batches()
+    trainer, *_ = _fit(make_method_with_term, make_data, batches)
+    has_gradients = len(gradients) >= batches.count and set(gradients) == {2.0}
+    _require(has_gradients, f"expected the term's gradient (2) in each of {batches.count} batches, got {gradients}")
     _require(
         weight.item() < 0,
         f"expected an optimizer to move the term's parameter downhill from 0, got {weight.item():.3g}",
@@ -246,6 +246,15 @@ class _Losses(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.values.append(float(outputs["loss"]))
+
+
+class _Batches(Callback):
+    """Counts the batches of a training."""
+
+    count = 0
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self.count += 1
 
 
 class _Steps(Callback):

@@ -13,12 +13,11 @@ def kept_buffers(module: nn.Module) -> Iterator[None]:
     before = [
         (owner, name, buffer, buffer.clone())
         for owner in module.modules()
-        for name, buffer in owner._buffers.items()
-        if buffer is not None
+        for name, buffer in owner.named_buffers(recurse=False, remove_duplicate=False)
     ]
     try:
         yield
     finally:
         with torch.no_grad():
             for owner, name, buffer, values in before:
-                owner._buffers[name] = buffer.copy_(values)
+                setattr(owner, name, buffer.copy_(values))

@@ -10,13 +10,14 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.trainer.states import RunningStage
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.seed import isolate_rng
-from torch import nn
 from torch.utils.data import default_collate
 
 from callbacks._training.batch import batch_size_of
 from callbacks._training.buffers import kept_buffers
+from callbacks._training.transfer import to_device
 from lightning_edge.contracts import GivesFixedSamples
 from lightning_edge.ops.sampling import evenly_spaced
+from lightning_edge.torch_internals import NormWithStatistics
 
 
 def fixed_batches(trainer: Trainer, split: str, num_samples: int, batch_size: int) -> list[Any]:
@@ -54,18 +55,16 @@ def mean_loss(trainer: Trainer, module: LightningModule, batches: list[Any], bat
             running statistics, which are delayed and noisy. All other modules are in evaluation mode.
     """
     sum_of_losses, num_samples = 0.0, 0
-    precision = trainer.precision_plugin
     with (
         isolate_rng(),
         _validating(trainer),
         _evaluating(module, batch_statistics),
         kept_buffers(module),
         torch.no_grad(),
-        precision.forward_context(),
+        trainer.precision_plugin.forward_context(),
     ):
         for batch in batches:
-            ready = module._on_before_batch_transfer(precision.convert_input(batch))
-            on_device = trainer.strategy.batch_to_device(ready)
+            on_device = to_device(trainer, batch)
             size = batch_size_of(on_device)
             sum_of_losses += float(module.loss(on_device)) * size  # pyright: ignore
             num_samples += size
@@ -79,7 +78,7 @@ def _evaluating(module: LightningModule, batch_statistics: bool) -> Iterator[Non
     was_training = {part: part.training for part in module.modules()}
     module.eval()
     for part, trains in was_training.items():
-        if batch_statistics and trains and isinstance(part, nn.modules.batchnorm._NormBase):
+        if batch_statistics and trains and isinstance(part, NormWithStatistics):
             part.train()
     try:
         yield

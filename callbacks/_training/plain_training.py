@@ -4,6 +4,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy
 from torch.optim import Optimizer
 
+STEPS_WITH_SCALED_GRADIENTS = "_step_supports_amp_scaling"
+"""Private flag of torch's fused optimizers, by which torch's own scaler knows them; there is no public one."""
+
 
 def check_plain_training(trainer: Trainer, module: LightningModule) -> None:
     """Raise ``ValueError`` unless optimization is automatic and each process has all weights and gradients."""
@@ -25,4 +28,4 @@ def loss_scale(trainer: Trainer) -> float:
 
 def gradient_scale(trainer: Trainer, optimizer: Optimizer) -> float:
     """Factor of the gradients before a step. It is not 1 for fused optimizers, which undo the scale themselves."""
-    return loss_scale(trainer) if getattr(optimizer, "_step_supports_amp_scaling", False) else 1.0
+    return loss_scale(trainer) if getattr(optimizer, STEPS_WITH_SCALED_GRADIENTS, False) else 1.0

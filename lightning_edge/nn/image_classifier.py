@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from timm.models._builder import build_model_with_cfg
+from timm.models import build_model_with_cfg
 from torch import Tensor, nn
 
 

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+
+from lightning_edge.torch_internals import tree_leaves, tree_map
 
 State = Any
 """A tensor, or tuples, lists and dicts of tensors."""

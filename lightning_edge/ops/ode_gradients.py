@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.func import functional_call
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from torch.utils.checkpoint import checkpoint
 
 from lightning_edge.ops.ode import Gradient, Solve, State
+from lightning_edge.torch_internals import TreeSpec, tree_flatten, tree_unflatten
 
 
 def block_checkpoint(solve: Solve, state: State) -> State:

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn import Parameter
 
 from lightning_edge.ops.shift_cpu import has_integers_of_its_size, shift_planes
 from lightning_edge.ops.shift_operators import shift_by_convolution, shift_by_pads, shift_by_slices
+from lightning_edge.torch_internals import has_forward_mode_level, is_in_dispatch_mode, is_in_transform
 
 _CACHE_BYTES = 2**21
 """Size of the shifted samples that are multiplied at once. From 256 KiB to 2 MiB, it is fastest for most shapes."""
@@ -98,7 +98,7 @@ def shift2d(
 
 def _is_plain(*tensors: Tensor | None) -> bool:
     """Whether no gradient, transform or compiler tracks the tensors, so that their memory can be copied directly."""
-    if torch.compiler.is_compiling() or _needs_operators() or torch._C._len_torch_dispatch_stack():
+    if torch.compiler.is_compiling() or _needs_operators() or is_in_dispatch_mode():
         return False
     with_gradients = torch.is_grad_enabled()
     for tensor in tensors:
@@ -112,10 +112,7 @@ def _is_plain(*tensors: Tensor | None) -> bool:
 def _needs_operators() -> bool:
     """Whether a forward-mode derivative, a transform, an export or a trace is active, which need torch's operators."""
     return (
-        forward_ad._current_level >= 0
-        or torch._C._are_functorch_transforms_active()
-        or torch.compiler.is_exporting()
-        or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+        has_forward_mode_level() or is_in_transform() or torch.compiler.is_exporting() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from lightning_edge.checkpoints import read_checkpoint
-from lightning_edge.model_description import check_description, named_values
+from lightning_edge.model_description import CLASS_KEY, INSTANTIATOR_KEY, check_description, named_values
 from lightning_edge.renamed import with_new_arguments
 from recipes._cli.config_files import OPTIONS, is_inline, options_of, read_config
 
@@ -61,8 +61,8 @@ def _model_of(checkpoint: Path | None) -> dict[str, Any] | None:
         with suppress(ValueError, OSError, UnpicklingError):  # the run itself reports what is wrong with it
             content = read_checkpoint(checkpoint, "ckpt_path")
     arguments = dict(content.get("hyper_parameters", {}))
-    arguments.pop("_instantiator", None)
-    name = arguments.pop("_class_path", None)
+    arguments.pop(INSTANTIATOR_KEY, None)
+    name = arguments.pop(CLASS_KEY, None)
     if name is None:
         return None
     return {"class_path": name, "init_args": with_new_arguments(name.rpartition(".")[2], arguments)}

@@ -13,9 +13,10 @@ _THAT_REFUSE = (
     Path(lightning.__file__).parent,
 )
 """Folders of code whose ``ValueError`` is about the user's input."""
-_IN_A_WORKER = re.compile(
+IN_A_WORKER = re.compile(
     r'Caught \w+ in DataLoader worker process.*\n  File "(?P<file>[^"]+)", line .*?\n\w+: (?P<message>.*)', re.DOTALL
 )
+"""An error in a worker of torch's data loader, which only its text tells apart; ``tests/upgrade/test_torch.py``."""
 _IS_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _WRITE_ELSEWHERE = "choose another folder with --trainer.default_root_dir"
 
@@ -32,7 +33,7 @@ def explain_failure(error: BaseException) -> str | None:
     is_missing_extra = isinstance(error, ImportError) and error.name is None  # errors of Python itself have a name
     if not (is_missing_extra or isinstance(error, ValueError | OSError)):
         return None
-    if in_a_worker := _IN_A_WORKER.match(str(error)):
+    if in_a_worker := IN_A_WORKER.match(str(error)):
         message = in_a_worker["message"].rstrip()
         return message if _refuses(in_a_worker["file"]) or message.startswith("[Errno ") else None
     if isinstance(error, OSError) and (message := _refused_by_the_system(error)):

@@ -12,6 +12,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from typing_extensions import override
 
 from lightning_edge.checkpoints import last_checkpoint
 from recipes._cli.checkpoint_model import with_model_of_checkpoint
@@ -19,6 +20,7 @@ from recipes._cli.closing_block import print_closing_block
 from recipes._cli.config_check import check_config
 from recipes._cli.data_summary import DataSummary
 from recipes._cli.fit_arguments import PARAMETER, split_arguments
+from recipes._cli.lightning_cli_internals import OpenLightningCLI
 from recipes._cli.logged_metrics import LoggedMetrics, last_values
 from recipes._cli.plugins import with_atomic_checkpoints
 from recipes._cli.recipe_files import HOME, recipe_of
@@ -39,7 +41,7 @@ _DOING = {"validate": "validating", "test": "testing", "predict": "predicting"}
 _TRAINER = Path(__file__).with_name("trainer.yaml")
 
 
-class RecipeCLI(LightningCLI):
+class RecipeCLI(OpenLightningCLI):
     """Parse the arguments of a recipe and run the command in them.
 
     Attributes:
@@ -139,20 +141,20 @@ class RecipeCLI(LightningCLI):
     def _is_parsed(self, command: str) -> bool:
         return self._named_command in (None, command)
 
-    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
+    @override
+    def add_commands(self, parser: RecipeParser, options: Mapping[str, Any]) -> None:
         if self._has_model:
-            super()._add_subcommands(parser, **kwargs)
-            if predict := self._subcommand_parsers.get("predict"):
+            self.add_trainer_commands(parser, options)
+            if self._is_parsed("predict"):
                 # the masks of a whole video would fill the memory; callbacks write them one by one
-                predict.set_defaults(return_predictions=False)
+                self.command_parser("predict").set_defaults(return_predictions=False)
         else:
-            self._subcommand_parsers = {}
             parser.add_subcommands()
         for name, command in self._commands.items():
             if self._is_parsed(name):
                 self._add_command(parser, name, command)
 
-    def _add_command(self, parser: LightningArgumentParser, name: str, command: Callable[..., Any]) -> None:
+    def _add_command(self, parser: RecipeParser, name: str, command: Callable[..., Any]) -> None:
         wants = _wanted_objects(command)
         about = (getdoc(command) or "").partition("\n")[0]
         if PARAMETER in signature(command).parameters:
@@ -160,27 +162,20 @@ class RecipeCLI(LightningCLI):
         # without the recipe's objects there is nothing to configure; -c is passed on to the trainings
         subparser = self.init_parser(description=about, **self._defaults) if wants else RecipeParser(description=about)
         if wants:
-            self._add_arguments(subparser)
-        self._subcommand_method_arguments[name] = subparser.add_function_arguments(command, skip={PARAMETER, *wants})
-        self._subcommand_parsers[name] = subparser
-        parser._subcommands_action.add_subcommand(name, subparser, help=about)  # pyright: ignore
+            self.add_default_arguments_to_parser(subparser)
+            self.add_core_arguments_to_parser(subparser)
+        self.register_command(name, subparser, subparser.add_function_arguments(command, skip={PARAMETER, *wants}))
+        parser.commands.add_subcommand(name, subparser, help=about)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse ``args`` only, never the command line of this process."""
         self.config = parser.parse_args(args)
 
-    def _parse_ckpt_path(self) -> None:
-        """Do nothing: Lightning would let the arguments in the checkpoint override YAML and command line."""
-
-    def _set_seed(self) -> None:
-        if "seed_everything" in self.config[self.config.subcommand]:
-            super()._set_seed()
-
     def instantiate_classes(self) -> None:
         """Build the objects that the command needs, with all output of the run in one folder."""
         command = str(self.subcommand)
-        parser, config = self._parser(command), self.config[command].clone()
-        if self._folder is not None and "folder" in self._subcommand_method_arguments[command]:
+        parser, config = self.command_parser(command), self.config[command].clone()
+        if self._folder is not None and "folder" in self.command_arguments(command):
             config.folder = str(self._folder)
         checkpoint, content = _checkpoint(config), {}
         check_config(config)
@@ -200,8 +195,8 @@ class RecipeCLI(LightningCLI):
         except ValueError as error:
             raise constructor_error(error) from None
         if self._run_folder is not None:
-            self.datamodule = self._get(self.config_init, "data")
-            self.model = self._get(self.config_init, "model")
+            objects = self.config_init[command]
+            self.datamodule, self.model = objects.get("data"), objects.get("model")
             self.trainer = self.instantiate_trainer()
             use_honest_summary(self.trainer)
             self.trainer.callbacks.append(DataSummary())  # pyright: ignore[reportAttributeAccessIssue]
@@ -211,7 +206,7 @@ class RecipeCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer, whose checkpoints survive a kill and a full disk."""
-        config = self._get(self.config_init, "trainer", default={})
+        config = self.config_init[str(self.subcommand)].get("trainer", {})
         trainer: Any = super().instantiate_trainer(**kwargs, plugins=with_atomic_checkpoints(config))
         # --ckpt_path=best means the first checkpoint callback
         trainer.callbacks.sort(key=lambda callback: isinstance(callback, ModelCheckpoint) and not callback.monitor)
@@ -228,11 +223,12 @@ class RecipeCLI(LightningCLI):
             for target in targets:
                 if hasattr(config.data, name) and target in config:
                     config[target] = self.config[str(self.subcommand)][target] = getattr(config.data, name)
-        self.__dict__.pop("config_dump", None)
+        self.forget_recorded_config()
 
-    def _run_subcommand(self, subcommand: str) -> None:
+    @override
+    def run_command(self, command: str) -> None:
         try:
-            self._run_command(subcommand)
+            self._run(command)
         except BaseException as error:
             status = interrupted_status(error, self.trainer)
             if status is None:
@@ -242,21 +238,22 @@ class RecipeCLI(LightningCLI):
         finally:
             finish_wandb(self.trainer, is_kept=self._run_folder is None or not self._run_folder.is_unused)
 
-    def _run_command(self, name: str) -> None:
+    def _run(self, name: str) -> None:
         if name != "fit" and self.config[name].get("ckpt_path", "no such option") is None:
             doing = _DOING.get(name, f"{name} runs")
             rank_zero_warn(f"No --ckpt_path given: {doing} with untrained weights.")
         if name == "fit":
             _warn_without_validation(self.trainer)
         with refuse_other_weights(_checkpoint(self.config[name])):
+            arguments = {key: self.config_init[name][key] for key in self.command_arguments(name)}
             if name not in self._commands:
                 if self.trainer is not None:
                     start_wandb(self.trainer, self._labels(name))
-                self.result = getattr(self.trainer, name)(**self._prepare_subcommand_kwargs(name))
+                method = getattr(self.trainer, name)
+                self.result = method(model=self.model, datamodule=self.datamodule, **arguments)
                 self._close(name)
                 return
             command = self._commands[name]
-            arguments = {key: self.config_init[name][key] for key in self._subcommand_method_arguments[name]}
             objects: dict[str, Any] = {str(key): getattr(self, str(key)) for key in _wanted_objects(command)}
             if PARAMETER in signature(command).parameters:
                 objects[PARAMETER] = self._fit_arguments

@@ -10,6 +10,9 @@ from lightning.pytorch import Trainer
 
 from recipes._cli.run_checkpoints import run_of
 
+OTHER_WEIGHTS = "Error(s) in loading state_dict"
+"""Start of torch's error about the weights of another net, whose type is just ``RuntimeError``."""
+
 
 def interrupted_status(error: BaseException, trainer: Trainer | None) -> int | None:
     """Exit status of a run that Ctrl-C or SIGTERM has ended; ``None`` if the error has another cause.
@@ -30,7 +33,7 @@ def refuse_other_weights(checkpoint: Path | None) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if checkpoint is None or not str(error).startswith("Error(s) in loading state_dict"):
+        if checkpoint is None or not str(error).startswith(OTHER_WEIGHTS):
             raise
         _, first, *others = str(error).splitlines()
         run = run_of(checkpoint)

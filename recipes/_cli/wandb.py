@@ -20,6 +20,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 from recipes._cli.wandb_environment import wandb_server
+from recipes._cli.wandb_internals import is_set_offline, silence, start_arguments
 
 MAX_WAIT_S = 8.0
 """How long a run waits for W&B's server before it logs offline."""
@@ -75,9 +76,8 @@ def _label(logger: WandbLogger, labels: RunLabels) -> None:
         "job_type": labels.command,
         "tags": [labels.recipe, labels.method, data],
     }
-    for key, value in defaults.items():
-        if logger._wandb_init.get(key) is None:
-            logger._wandb_init[key] = value
+    arguments = start_arguments(logger)
+    arguments.update({key: value for key, value in defaults.items() if arguments.get(key) is None})
 
 
 def _summarize_best(logger: WandbLogger, trainer: Trainer) -> None:
@@ -98,7 +98,7 @@ def _starts(logger: WandbLogger) -> bool:
         rank_zero_warn(f"W&B logs offline because {wandb_server()} cannot be used: {why}")
         os.environ["WANDB_MODE"] = "offline"  # so that later runs of this process do not wait again
         os.environ.setdefault("WANDB_SILENT", "true")
-        logger._wandb_init["mode"] = "offline"
+        start_arguments(logger)["mode"] = "offline"
         why = _why_not_started(logger)
         if why is None:
             return True
@@ -135,8 +135,8 @@ def _in_a_line(error: Exception) -> str:
 
 
 def _wants_server(logger: WandbLogger) -> bool:
-    mode = logger._wandb_init.get("mode") or os.environ.get("WANDB_MODE", "online")
-    return not logger._offline and mode not in _WITHOUT_SERVER
+    mode = start_arguments(logger).get("mode") or os.environ.get("WANDB_MODE", "online")
+    return not is_set_offline(logger) and mode not in _WITHOUT_SERVER
 
 
 def _why_not_started(logger: WandbLogger) -> str | None:
@@ -183,7 +183,7 @@ def finish_wandb(trainer: Trainer | None, is_kept: bool = True) -> None:
         rank_zero_info(how_to_sync(wandb.run))
     try:
         if not is_kept:
-            wandb.run._settings.silent = True  # W&B's own last lines would advise to upload the run
+            silence(wandb.run)  # W&B's own last lines would advise to upload the run
         wandb.finish()
     except Exception as error:
         rank_zero_warn(f"W&B did not end properly: {_in_a_line(error)}")
@@ -200,5 +200,5 @@ def how_to_sync(run: Any) -> str:
 def leave_anonymous_unset(trainer: Trainer) -> None:
     """Remove an argument that Lightning's logger always passes and W&B warns about."""
     for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger) and logger._wandb_init.get("anonymous", "") is None:
-            del logger._wandb_init["anonymous"]
+        if isinstance(logger, WandbLogger) and start_arguments(logger).get("anonymous", "") is None:
+            del start_arguments(logger)["anonymous"]

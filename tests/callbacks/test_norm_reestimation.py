@@ -91,6 +91,16 @@ class Shared(LightningDataModule):
         return DataLoader(torch.zeros(2, 1))
 
 
+class Counted(Shared):
+    """Hooks that a second call would change again."""
+
+    def on_before_batch_transfer(self, batch, dataloader_idx):
+        return [batch[0] + 1] if batch[0].ndim == 4 else batch
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        return [10 * batch[0]]
+
+
 class TwoNorms(LightningModule):
     def __init__(self, folder):
         super().__init__()
@@ -119,3 +129,12 @@ def test_all_processes_have_the_statistics_of_all_batches(num_batches, tmp_path)
         torch.testing.assert_close(statistics, alone, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(*both, rtol=0, atol=0)
     assert (alone["4.running_mean"] != 0).all()
+
+
+def test_the_hooks_of_the_data_module_are_called_once_for_each_batch(tmp_path):
+    module, data = TwoNorms(tmp_path), Counted()
+    trainer = make_trainer(tmp_path, callbacks=[NormReestimation(1)])
+    trainer.validate(module, data, verbose=False)
+    (image,) = next(iter(data.train_dataloader()))
+    expected = module.net[0](10 * (image + 1)).mean((0, 2, 3))
+    torch.testing.assert_close(module.net[1].running_mean, expected, rtol=1e-4, atol=1e-4)

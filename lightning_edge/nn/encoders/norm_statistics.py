@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from lightning_edge.torch_internals import BatchNorm
 
 _KINDS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -39,7 +40,7 @@ def reestimate_norms(
     Raises:
         ValueError: The net has no such batch norm.
     """
-    norms = [module for module in net.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    norms = [module for module in net.modules() if isinstance(module, BatchNorm) and module.track_running_stats]
     if not norms:
         raise ValueError(
             f"expected a net with batch norms that track running statistics, got {type(net).__name__} without any"
@@ -74,7 +75,7 @@ class _Pool(NamedTuple):
 
 
 @contextmanager
-def _pooling(net: nn.Module, norms: list[_BatchNorm]) -> Iterator[dict[_BatchNorm, _Pool]]:
+def _pooling(net: nn.Module, norms: list[BatchNorm]) -> Iterator[dict[BatchNorm, _Pool]]:
     """Let norms normalize by the statistics of each batch and pool those of all batches separately."""
     modes = {module: module.training for module in net.modules()}
     before = {norm: [norm.get_buffer(kind) for kind in _KINDS] for norm in norms}
@@ -113,7 +114,7 @@ def _pool(norm: nn.Module, arguments: tuple[Tensor, ...]) -> None:
     variance += share * (batch_variance - variance) + share * (1 - share) * shift.square()
 
 
-def _set_statistics(norm: _BatchNorm, pool: _Pool, num_batches: int) -> None:
+def _set_statistics(norm: BatchNorm, pool: _Pool, num_batches: int) -> None:
     """Set the running statistics to the pooled ones, with the unbiased variance, wherever there were values."""
     unbiased = pool.variance * (pool.num_values.to(pool.mean) / (pool.num_values - 1)).unsqueeze(-1)
     seen = pool.num_values > 0

@@ -6,8 +6,7 @@ wherever the name of a timm encoder is expected.
 
 from typing import Any
 
-from timm.models import generate_default_cfgs, register_model
-from timm.models._builder import build_model_with_cfg
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.resnet import BasicBlock, ResNet
 from torch import nn
 

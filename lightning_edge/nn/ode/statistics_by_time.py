@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from lightning_edge.torch_internals import BatchNorm
 
 _KINDS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -23,7 +24,7 @@ class StatisticsByTime:
     """
 
     def __init__(self, net: nn.Module, times: Sequence[float]) -> None:
-        norms = {name: norm for name, norm in net.named_modules() if isinstance(norm, _BatchNorm)}
+        norms = {name: norm for name, norm in net.named_modules() if isinstance(norm, BatchNorm)}
         tracking = {name: norm for name, norm in norms.items() if norm.track_running_stats}
         if not tracking:
             name = type(net).__name__
