@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from lightning_edge.nn.conditioning import ConditionedLayer
 from lightning_edge.ops.expert_convolution import convolve_each, mix_experts
+from lightning_edge.torch_internals import is_in_backward_pass
 
 Gate = Literal["sigmoid", "softmax"]
 
@@ -134,7 +135,7 @@ class DomainConv2d(ExpertConv2d, ConditionedLayer):
     @override
     def gates_of(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
         if self.domains is None:
-            if torch._C._current_graph_task_id() != -1:  # a forward within a backward
+            if is_in_backward_pass():
                 raise RuntimeError(
                     "expected no activation checkpointing in a net with DomainConv2d: the domain is no longer set when "
                     "activations are recomputed. Turn it off, for example by set_grad_checkpointing(False)."
