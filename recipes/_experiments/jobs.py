@@ -63,7 +63,7 @@ def _in_process(jobs: Sequence[Job]) -> Iterator[Job]:
 
 
 def _run(job: Job) -> None:
-    with _quiet():
+    with _silenced():
         try:
             run_config(job.recipe, [*job.arguments, *_start(job)], job.folder, job.command)
         except FloatingPointError:  # a divergence is a result, and it would happen again
@@ -147,8 +147,8 @@ def _store(files: dict[str, bytes], folder: Path) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress log lines and warnings of a run, because it is one of many."""
+def _silenced() -> Iterator[None]:
+    """Suppress all warnings and all log lines below errors of a run, because it is one of many."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
