@@ -21,6 +21,7 @@ from callbacks._training.log import log_now
 from callbacks._training.plain_training import check_plain_training, gradient_scale
 from callbacks.gradient_noise_scale import GradientNoiseScale
 from lightning_edge.analysis.scaling_run import Evaluation, LossSplit, RunMetadata, ScalingRun, write_run
+from lightning_edge.checks import check_at_least
 
 
 class BatchSizeScaling(Callback):
@@ -91,8 +92,7 @@ class BatchSizeScaling(Callback):
             )
         if window < 1 or window % 2 == 0:
             raise ValueError(f"expected window to be odd and at least 1, got {window}")
-        if linear_error_every < 0:
-            raise ValueError(f"expected linear_error_every of at least 0, got {linear_error_every}")
+        check_at_least(0, linear_error_every=linear_error_every)
         self.target = target
         self.split: LossSplit = split
         self.num_samples = num_samples

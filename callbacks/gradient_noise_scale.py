@@ -22,6 +22,7 @@ from callbacks._training.buffers import kept_buffers
 from callbacks._training.elapsed import Elapsed
 from callbacks._training.log import log_now
 from callbacks._training.plain_training import check_plain_training, gradient_scale, loss_scale
+from lightning_edge.checks import check_at_least
 from lightning_edge.ops.gradient_noise import gradient_noise
 
 
@@ -63,12 +64,10 @@ class GradientNoiseScale(Callback):
     """
 
     def __init__(self, every_n_steps: int = 10, decay: float = 0.9, num_parts: int = 2) -> None:
-        if every_n_steps < 1:
-            raise ValueError(f"expected every_n_steps of at least 1, got {every_n_steps}")
+        check_at_least(1, every_n_steps=every_n_steps)
         if not 0 <= decay < 1:
             raise ValueError(f"expected decay within [0, 1), got {decay}")
-        if num_parts < 2:
-            raise ValueError(f"expected num_parts of at least 2, got {num_parts}")
+        check_at_least(2, num_parts=num_parts)
         self.every_n_steps = every_n_steps
         self.decay = decay
         self.num_parts = num_parts

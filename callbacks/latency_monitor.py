@@ -15,6 +15,7 @@ from callbacks._latency_report import MARKS, Laps, metrics, summarize, table
 from callbacks._training.batch import first_dimension
 from callbacks._training.flop_counter import FlopCounter
 from callbacks._training.profiler_actions import part_of_action, start_listening, stop_listening
+from lightning_edge.checks import check_at_least
 from lightning_edge.machine import count_parameters, machine_facts, peak_memory_bytes
 from lightning_edge.timing import read_clock_ms
 
@@ -64,8 +65,7 @@ class LatencyMonitor(Callback):
             raise ValueError(f"expected stages as a list of some of {STAGES}, got the text {stages!r}")
         if unknown := set(stages) - set(STAGES):
             raise ValueError(f"expected stages out of {STAGES}, got {sorted(unknown)}")
-        if warmup_batches < 0:
-            raise ValueError(f"expected warmup_batches of at least 0, got {warmup_batches}")
+        check_at_least(0, warmup_batches=warmup_batches)
         self.warmup_batches = warmup_batches
         self.batch_size = batch_size
         self.stages = tuple(stages)

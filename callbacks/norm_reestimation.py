@@ -9,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from typing_extensions import override
 
 from callbacks._training.transfer import to_device
+from lightning_edge.checks import check_at_least
 from lightning_edge.contracts import input_key
 from lightning_edge.nn.conditioning import in_domain
 from lightning_edge.nn.encoders.norm_statistics import reestimate_norms
@@ -32,8 +33,7 @@ class NormReestimation(Callback):
     """
 
     def __init__(self, num_batches: int = 100) -> None:
-        if num_batches < 1:
-            raise ValueError(f"expected num_batches of at least 1, got {num_batches}")
+        check_at_least(1, num_batches=num_batches)
         self.num_batches = num_batches
 
     @override

@@ -6,7 +6,11 @@ from lightning_edge.timing import read_clock_ms
 
 
 class Elapsed:
-    """Seconds while the stopwatch runs. Work that a device is given in this time counts."""
+    """Seconds while the stopwatch runs. Work that a device is given in this time counts.
+
+    :class:`~lightning_edge.timing.Stopwatch` keeps every duration of a block of code. Here, start and pause are in
+    different hooks of a callback, either may come twice, and one sum is kept, which a resumed run continues.
+    """
 
     def __init__(self) -> None:
         self.seconds = 0.0

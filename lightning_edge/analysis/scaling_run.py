@@ -5,11 +5,13 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from lightning_edge.atomic_files import replace_file
 from lightning_edge.json_files import read_record
 from lightning_edge.ops.batch_scaling import first_hit, smoothed
 
@@ -111,15 +113,12 @@ class ScalingRun:
 def write_run(run: ScalingRun, folder: Path) -> None:
     """Write both files of a run into a folder, each one atomically."""
     folder.mkdir(parents=True, exist_ok=True)
-    table = folder / f"{TABLE}.partial"
-    with table.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(Evaluation._fields)
-        writer.writerows(run.evaluations)
-    table.replace(folder / TABLE)
-    metadata = folder / f"{METADATA}.partial"
-    metadata.write_text(json.dumps(asdict(run.metadata), indent=2))
-    metadata.replace(folder / METADATA)
+    table = StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(Evaluation._fields)
+    writer.writerows(run.evaluations)
+    replace_file(folder / TABLE, table.getvalue().encode())
+    replace_file(folder / METADATA, json.dumps(asdict(run.metadata), indent=2).encode())
 
 
 def read_run(folder: Path) -> ScalingRun:

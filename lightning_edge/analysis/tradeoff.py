@@ -4,6 +4,7 @@ import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_edge.atomic_files import replace_file
 from lightning_edge.contracts import IntervalScore, VideoNet
 from lightning_edge.ops.classes import predict_classes
 from lightning_edge.timing import Samples, interleave, ratio
@@ -121,12 +123,11 @@ def best_within(rows: Sequence[TradeoffRow], budget_ms: float, worst_case: bool 
 
 def write_rows(rows: Sequence[TradeoffRow], path: Path) -> None:
     """Write rows as CSV with a header, atomically."""
-    partial = path.with_name(f"{path.name}.partial")  # a truncated table would look like one with fewer intervals
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(TradeoffRow._fields)
-        writer.writerows(rows)
-    partial.replace(path)
+    table = StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(TradeoffRow._fields)
+    writer.writerows(rows)
+    replace_file(path, table.getvalue().encode())  # a truncated table would look like one with fewer intervals
 
 
 def newest_rows(folder: Path) -> list[TradeoffRow]:

@@ -12,10 +12,10 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from lightning_edge.checks import check_whole_at_least
 from lightning_edge.contracts import input_key
 from lightning_edge.data.loading import ResumableLoader, SampleRequest, SeededSampler
 from lightning_edge.ops.sampling import evenly_spaced
-from lightning_edge.samples.world.frames import check_at_least
 
 Split = Literal["train", "val", "test", "predict"]
 
@@ -68,13 +68,10 @@ class EdgeDataModule(LightningDataModule, ABC):
         self, batch_size: int = 8, eval_batch_size: int | None = None, num_workers: int = 2, seed: int = 0
     ) -> None:
         super().__init__()
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("eval_batch_size", batch_size if eval_batch_size is None else eval_batch_size, 1),
-            ("num_workers", num_workers, 0),
-            ("seed", seed, 0),
-        ):
-            check_at_least(name, value, least)
+        check_whole_at_least(1, batch_size=batch_size)
+        if eval_batch_size is not None:
+            check_whole_at_least(1, eval_batch_size=eval_batch_size)
+        check_whole_at_least(0, num_workers=num_workers, seed=seed)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers

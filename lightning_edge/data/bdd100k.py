@@ -10,6 +10,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from lightning_edge.checks import check_pair
 from lightning_edge.contracts import LabeledSplit
 from lightning_edge.data.detection import DetectionDataModule, LabeledImage
 from lightning_edge.data.domains.embeddings import DomainEmbedding
@@ -20,7 +21,7 @@ from lightning_edge.data.images.augmentation import Transform
 from lightning_edge.data.shown import shown_name
 from lightning_edge.ops.cityscapes_labels import TRAIN_LABELS
 from lightning_edge.samples.bdd100k import LIGHT_AND_WEATHER, sample_bdd100k
-from lightning_edge.samples.world.frames import TEST_SEED, check_pair
+from lightning_edge.samples.world.frames import TEST_SEED
 
 _COLORS = {label.name.replace("person", "pedestrian"): label.color for label in TRAIN_LABELS}
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
+from lightning_edge.checks import check_pair
 from lightning_edge.contracts import IGNORE_INDEX
 from lightning_edge.data.base import Split
 from lightning_edge.data.images.augmentation import Transform
@@ -18,7 +19,6 @@ from lightning_edge.data.images.files import label_table
 from lightning_edge.data.images.headers import by_key, images_in
 from lightning_edge.data.segmentation import LabeledClip, SegmentationDataModule, SegmentationVideoDataModule
 from lightning_edge.samples.camvid import sample_camvid
-from lightning_edge.samples.world.frames import check_pair
 
 Protocol = Literal["usual", "held-out-sequence"]
 

@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+from lightning_edge.checks import check_pair
 from lightning_edge.data.base import Split
 from lightning_edge.data.images.augmentation import Transform
 from lightning_edge.data.images.camera_motion import RandomCameraMotion
@@ -15,7 +16,7 @@ from lightning_edge.data.images.headers import by_key
 from lightning_edge.data.segmentation import LabeledClip, SegmentationDataModule, SegmentationVideoDataModule
 from lightning_edge.ops.cityscapes_labels import LABELS, TRAIN_LABELS
 from lightning_edge.samples.cityscapes import sample_cityscapes
-from lightning_edge.samples.world.frames import TEST_SEED, check_pair
+from lightning_edge.samples.world.frames import TEST_SEED
 
 NUM_EARLIER_FRAMES = 19
 """Number of frames before the labeled frame, which is the 20th of a 30-frame snippet."""

@@ -7,11 +7,14 @@ import numpy as np
 
 from lightning_edge.contracts import IGNORE_INDEX
 from lightning_edge.data.images.files import classes_of
-from lightning_edge.ops.names import key_of
+from lightning_edge.ops.names import distinct_keys
 
 
 def check_class_names(num_classes: int, class_names: Sequence[str] | None, palette: Sequence[Any] | None) -> None:
-    """Raise a ``ValueError`` unless each class has one name and one color, and no two names share a log key.
+    """Raise a ``ValueError`` unless each class has one color and one name, under which its score can be logged.
+
+    The rule for names is that of the methods (:func:`~lightning_edge.ops.names.distinct_keys`). It is
+    checked here before any training.
 
     Args:
         num_classes: Number of classes.
@@ -24,15 +27,7 @@ def check_class_names(num_classes: int, class_names: Sequence[str] | None, palet
                 f"expected {name} with one entry for each class ({num_classes} by num_classes), got {len(values)}: "
                 f"{tuple(values)}"
             )
-    names: dict[str, str] = {}
-    for name in class_names or ():
-        key = key_of(name) or name  # a name without Latin letters and digits is its own key
-        if key in names:
-            raise ValueError(
-                f"expected class_names that are logged under different keys, got {names[key]!r} and {name!r}, both "
-                f"{key!r}: one score would overwrite the other"
-            )
-        names[key] = name
+    distinct_keys(class_names or (), "class")
 
 
 def check_label_table(label_table: Any, num_classes: int) -> None:

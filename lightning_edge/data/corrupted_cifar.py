@@ -9,6 +9,7 @@ from jaxtyping import Int64
 from torch.utils.data import Dataset
 from typing_extensions import override
 
+from lightning_edge.checks import check_whole_at_least
 from lightning_edge.contracts import ClassificationBatch, LabeledSplit
 from lightning_edge.data.base import Split
 from lightning_edge.data.domains.embeddings import DomainEmbedding
@@ -19,7 +20,6 @@ from lightning_edge.data.formats.cifar_splits import CIFARSplits, shuffled_class
 from lightning_edge.data.images.augmentation import CropFlip, Transform
 from lightning_edge.data.images.corruptions import CORRUPTIONS, NUM_SEVERITIES, check_corruption, corrupt
 from lightning_edge.data.labeled_images import LabeledImageDataset, LabeledImages
-from lightning_edge.samples.world.frames import check_at_least
 
 _PART_SEED = {"train": 0, "test": 1}
 
@@ -81,7 +81,7 @@ class CorruptedCIFARDataModule(DomainDataModule):
         super().__init__(partition, embedding, keep_attributes, batch_size, eval_batch_size, num_workers, seed)
         if not corruptions or len(set(corruptions)) < len(corruptions):
             raise ValueError(f"expected one or more corruptions without duplicates, got {list(corruptions or ())}")
-        check_at_least("severity", severity, 1)
+        check_whole_at_least(1, severity=severity)
         for corruption in corruptions:
             check_corruption(corruption, severity)
         self.corruptions = tuple(corruptions)

@@ -14,6 +14,7 @@ from jaxtyping import Int64, UInt8
 from torch.utils.data import Dataset
 from typing_extensions import override
 
+from lightning_edge.checks import check_pair, check_whole_at_least
 from lightning_edge.contracts import ClassificationBatch, LabeledSplit
 from lightning_edge.data.base import Split
 from lightning_edge.data.domains.embeddings import DomainEmbedding
@@ -23,7 +24,6 @@ from lightning_edge.data.formats.digits import NUM_CLASSES, Digits, read_mnist, 
 from lightning_edge.data.images.augmentation import RandomShift, Transform
 from lightning_edge.data.labeled_images import LabeledImageDataset, LabeledImages
 from lightning_edge.samples.digits import sample_digits
-from lightning_edge.samples.world.frames import check_at_least, check_pair
 
 BLUR_SIGMA_PX = 2.0
 """Standard deviation of the blur in the domain ``blurred``. The strokes of a digit are about three pixels wide."""
@@ -86,7 +86,7 @@ class DigitsDataModule(DomainDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(partition, embedding, keep_attributes, batch_size, eval_batch_size, num_workers, seed)
-        check_at_least("num_train_per_domain", num_train_per_domain, 1)
+        check_whole_at_least(1, num_train_per_domain=num_train_per_domain)
         check_pair("num_samples", num_samples)
         self.root = root
         self.num_train_per_domain = num_train_per_domain

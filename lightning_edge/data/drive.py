@@ -7,12 +7,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from lightning_edge.checks import check_whole_at_least
 from lightning_edge.data.cityscapes import CityscapesDataModule
 from lightning_edge.data.formats.bdd100k import LabeledFrame, labeled_frame
 from lightning_edge.samples.bdd100k import LIGHT_AND_WEATHER
 from lightning_edge.samples.bdd100k_labels import box_labels
 from lightning_edge.samples.world.camera import bdd100k_camera
-from lightning_edge.samples.world.frames import MIN_SIZE_PX, Frame, check_at_least, render_snippet
+from lightning_edge.samples.world.frames import MIN_SIZE_PX, Frame, render_snippet
 
 
 def labeled_drive(
@@ -51,8 +52,7 @@ def boxed_drive(
     """
     if domain not in LIGHT_AND_WEATHER:
         raise ValueError(f"expected domain to be one of {list(LIGHT_AND_WEATHER)}, got {domain!r}")
-    for name, side in (("height", height), ("width", width)):
-        check_at_least(name, side, MIN_SIZE_PX)
+    check_whole_at_least(MIN_SIZE_PX, height=height, width=width)
     frames = render_snippet(world_seed, num_frames, domain=domain, camera=bdd100k_camera(height, width))
     return _boxed(frames, world_seed, domain)
 

@@ -1,8 +1,9 @@
 """Opening of files that a user names: only regular files of a bounded size, with one clear error otherwise."""
 
+import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -13,7 +14,7 @@ _KINDS = {
 }
 
 
-def open_file(path: Path, max_bytes: int, remedy: str) -> BinaryIO:
+def open_file(path: Path, max_bytes: int, remedy: str) -> BufferedReader:
     """Open a file for reading. Pipes and devices are not opened, because they may never end.
 
     Args:
@@ -23,7 +24,8 @@ def open_file(path: Path, max_bytes: int, remedy: str) -> BinaryIO:
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: The file is not a regular file, is too large, or cannot be read.
+        OSError: The system does not open or read the file.
+        ValueError: The file is not a regular file, or is too large.
     """
     try:
         status = path.stat()
@@ -32,7 +34,7 @@ def open_file(path: Path, max_bytes: int, remedy: str) -> BinaryIO:
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no such file; {remedy}") from None
     except (OSError, ValueError) as error:
-        raise ValueError(_unreadable(path, error)) from None
+        raise _unreadable(path, error) from None
     if not stat.S_ISREG(status.st_mode):
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
         raise ValueError(f"{path}: expected a file, got {kind}; {remedy}")
@@ -43,25 +45,28 @@ def read_file(path: Path, max_bytes: int, remedy: str) -> bytes:
     """Read all bytes of a file. Arguments and errors are those of :func:`open_file`."""
     with open_file(path, max_bytes, remedy) as file:
         try:
-            return file.read()
+            # not beyond its size, because a file may grow; one byte at least, because only reading shows some errors
+            return file.read(max(1, os.fstat(file.fileno()).st_size))
         except OSError as error:
-            raise ValueError(_unreadable(path, error)) from None
+            raise _unreadable(path, error) from None
 
 
 def names_in(folder: Path) -> set[str]:
     """Names of all entries of a folder; an empty set if the folder does not exist.
 
     Raises:
-        ValueError: The path is not a folder, or the folder cannot be read.
+        OSError: The path is not a folder, or the folder cannot be read.
     """
     try:
         return {entry.name for entry in folder.iterdir()}
     except FileNotFoundError:
         return set()
     except (OSError, ValueError) as error:
-        raise ValueError(_unreadable(folder, error)) from None
+        raise _unreadable(folder, error) from None
 
 
-def _unreadable(path: Path, error: OSError | ValueError) -> str:
+def _unreadable(path: Path, error: OSError | ValueError) -> OSError | ValueError:
+    """The error for a path that the system refuses; a ``ValueError`` if it cannot be a path, as with a null byte."""
+    kind = OSError if isinstance(error, OSError) else ValueError
     reason = getattr(error, "strerror", None) or error
-    return f"{path}: cannot be read ({reason}); check the permissions, and the targets of symbolic links"
+    return kind(f"{path}: cannot be read ({reason}); check the permissions, and the targets of symbolic links")

@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
+from lightning_edge.checks import check_at_least
 from lightning_edge.contracts import FrameBatch
 from lightning_edge.data.base import EdgeDataModule, Split
 from lightning_edge.data.images.files import RgbImage, read_image
@@ -64,8 +65,7 @@ class FramesDataModule(EdgeDataModule):
         size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__(batch_size, num_workers=num_workers)
-        if every < 1:
-            raise ValueError(f"expected every of at least 1, got {every}")
+        check_at_least(1, every=every)
         if size is not None and min(size) < 1:
             raise ValueError(f"expected size of at least (1, 1), got {size}")
         if size is not None and size[0] * size[1] > MAX_PIXELS:

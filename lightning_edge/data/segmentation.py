@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lightning_edge.checks import check_at_least
 from lightning_edge.contracts import IGNORE_INDEX, ClipBatch, SegmentationBatch
 from lightning_edge.data.base import FILE, EdgeDataModule, Split
 from lightning_edge.data.classes import check_class_names, check_label_table
@@ -127,8 +128,7 @@ class SegmentationVideoDataModule(SegmentationDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(train_transform, batch_size, eval_batch_size, num_workers, seed)
-        if max_distance < 0:
-            raise ValueError(f"expected max_distance of at least 0, got {max_distance}")
+        check_at_least(0, max_distance=max_distance)
         if not train_distances or min(train_distances) < 0:
             raise ValueError(f"expected train_distances with at least one value, none below 0, got {train_distances}")
         self.max_distance = max_distance

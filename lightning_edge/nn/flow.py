@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models.optical_flow import raft_large, raft_small
 
+from lightning_edge.checks import check_at_least
 from lightning_edge.nn.encoders.weight_files import load_weights, read_weights
 from lightning_edge.ops.resize import resize_flow
 
@@ -133,8 +134,7 @@ class RAFTFlow(nn.Module):
 
     def __init__(self, weights: str | None = None, num_updates: int = 12, large: bool = False) -> None:
         super().__init__()
-        if num_updates < 1:
-            raise ValueError(f"expected num_updates of at least 1, got {num_updates}")
+        check_at_least(1, num_updates=num_updates)
         self.num_updates = num_updates
         self.raft = raft_large() if large else raft_small()
         if weights is not None:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lightning_edge.checks import check_at_least
 from lightning_edge.torch_internals import tree_leaves, tree_map
 
 State = Any
@@ -98,8 +99,7 @@ def odeint(
         ValueError: ``num_steps`` is less than 1.
         FloatingPointError: The result is not finite, and ``check_finite`` is set.
     """
-    if num_steps < 1:
-        raise ValueError(f"expected num_steps of at least 1, got {num_steps}")
+    check_at_least(1, num_steps=num_steps)
     if module is None and isinstance(field, nn.Module):
         module = field
     solve = Solve(field, step, num_steps, start_time, end_time, module)

@@ -14,6 +14,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn import Parameter
 
+from lightning_edge.checks import check_at_least
 from lightning_edge.ops.shift_cpu import has_integers_of_its_size, shift_planes
 from lightning_edge.ops.shift_operators import shift_by_convolution, shift_by_pads, shift_by_slices
 from lightning_edge.torch_internals import has_forward_mode_level, is_in_dispatch_mode, is_in_transform
@@ -43,8 +44,7 @@ def grid_shifts(num_channels: int, kernel_size: int = 3, dilation: int = 1) -> t
     """
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ValueError(f"expected an odd kernel_size of at least 1, got {kernel_size}")
-    if dilation < 1:
-        raise ValueError(f"expected dilation of at least 1, got {dilation}")
+    check_at_least(1, dilation=dilation)
     if dilation != int(dilation):
         raise ValueError(f"expected dilation to be a whole number, got {dilation}")
     each, left = divmod(num_channels, kernel_size**2)

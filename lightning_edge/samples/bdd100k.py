@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from lightning_edge.checks import check_whole_at_least
 from lightning_edge.samples.bdd100k_labels import TIMESTAMP_MS, box_labels, old_labels
 from lightning_edge.samples.cache import make_once
 from lightning_edge.samples.world.camera import bdd100k_camera
 from lightning_edge.samples.world.district import CITY, SUBURB
-from lightning_edge.samples.world.frames import MIN_SIZE_PX, WORLD_VERSION, check_at_least, render_snippet
+from lightning_edge.samples.world.frames import MIN_SIZE_PX, WORLD_VERSION, render_snippet
 from lightning_edge.samples.writing import run_jobs, write_jpeg
 
 SPLIT_SEED = {"train": 2, "val": 3}
@@ -68,10 +69,9 @@ def sample_bdd100k(
     Raises:
         ValueError: An argument is out of range.
     """
-    limits = {"num_train": (num_train, 1), "num_val": (num_val, 1), "height": (height, MIN_SIZE_PX),
-              "width": (width, MIN_SIZE_PX), "seed": (seed, 0)}  # fmt: skip
-    for name, (value, least) in limits.items():
-        check_at_least(name, value, least)
+    check_whole_at_least(1, num_train=num_train, num_val=num_val)
+    check_whole_at_least(MIN_SIZE_PX, height=height, width=width)
+    check_whole_at_least(0, seed=seed)
     if not domains or not set(domains) <= LIGHT_AND_WEATHER.keys():
         raise ValueError(f"expected domains among {list(LIGHT_AND_WEATHER)}, got {list(domains)}")
     arguments = {"num_train": num_train, "num_val": num_val, "height": height, "width": width,

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lightning_edge.checks import check_whole_at_least
 from lightning_edge.samples.cache import make_once
 from lightning_edge.samples.world.camera import camvid_camera
 from lightning_edge.samples.world.district import SUBURB
-from lightning_edge.samples.world.frames import MIN_SIZE_PX, WORLD_VERSION, check_at_least, render_snippet
+from lightning_edge.samples.world.frames import MIN_SIZE_PX, WORLD_VERSION, render_snippet
 from lightning_edge.samples.world.labels import Label
 from lightning_edge.samples.writing import run_jobs, write_map, write_rgb
 
@@ -61,10 +62,9 @@ def sample_camvid(
     Raises:
         ValueError: An argument is out of range.
     """
-    limits = {"num_train": (num_train, 1), "num_val": (num_val, 1), "num_test": (num_test, 1),
-              "height": (height, MIN_SIZE_PX), "width": (width, MIN_SIZE_PX), "seed": (seed, 0)}  # fmt: skip
-    for name, (value, least) in limits.items():
-        check_at_least(name, value, least)
+    check_whole_at_least(1, num_train=num_train, num_val=num_val, num_test=num_test)
+    check_whole_at_least(MIN_SIZE_PX, height=height, width=width)
+    check_whole_at_least(0, seed=seed)
     arguments = {"num_train": num_train, "num_val": num_val, "num_test": num_test, "height": height, "width": width,
                  "seed": seed}  # fmt: skip
     drives = _drives(num_train, num_val, num_test, seed)

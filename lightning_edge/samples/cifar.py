@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
+from lightning_edge.checks import check_whole_at_least
 from lightning_edge.samples.cache import make_once
 from lightning_edge.samples.shapes import OUTLINE_NAMES, PATTERN_NAMES, SIZE_PX, draw_shape
-from lightning_edge.samples.world.frames import check_at_least
 
 SHAPES_VERSION = 2
 """Version of the images. It is increased when they change, which invalidates numbers that were measured on them."""
@@ -38,9 +38,8 @@ def sample_cifar(
     Raises:
         ValueError: An argument is out of range.
     """
-    check_at_least("num_train", num_train, num_classes)
-    check_at_least("num_test", num_test, num_classes)
-    check_at_least("seed", seed, 0)
+    check_whole_at_least(num_classes, num_train=num_train, num_test=num_test)
+    check_whole_at_least(0, seed=seed)
     arguments = {"num_train": num_train, "num_test": num_test, "classes": num_classes, "seed": seed}
 
     def write(root: Path) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from lightning_edge.checks import check_whole_at_least
 from lightning_edge.samples.cache import make_once
 from lightning_edge.samples.world.domains import DOMAINS, domain_named
-from lightning_edge.samples.world.frames import MIN_SIZE_PX, WORLD_VERSION, check_at_least, render_snippet
+from lightning_edge.samples.world.frames import MIN_SIZE_PX, WORLD_VERSION, render_snippet
 from lightning_edge.samples.world.labels import palette
 from lightning_edge.samples.writing import run_jobs, write_map, write_rgb
 
@@ -64,10 +65,9 @@ def sample_cityscapes(
         raise ValueError(f"expected domains among {list(DOMAINS)}, got none")
     for domain in domains:
         domain_named(domain)
-    limits = {"num_train": (num_train, 1), "num_val": (num_val, 1), "height": (height, MIN_SIZE_PX),
-              "width": (width, MIN_SIZE_PX), "seed": (seed, 0)}  # fmt: skip
-    for name, (value, least) in limits.items():
-        check_at_least(name, value, least)
+    check_whole_at_least(1, num_train=num_train, num_val=num_val)
+    check_whole_at_least(MIN_SIZE_PX, height=height, width=width)
+    check_whole_at_least(0, seed=seed)
     arguments = {"num_train": num_train, "num_val": num_val, "height": height, "width": width,
                  "domains": list(domains), "seed": seed, "sequences": sequences}  # fmt: skip
     jobs = [*_snippets("train", num_train, domains, seed), *_snippets("val", num_val, domains, seed)]

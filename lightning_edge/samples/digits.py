@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from lightning_edge.checks import check_whole_at_least
 from lightning_edge.samples.cache import make_once
 from lightning_edge.samples.handwriting import SIZE_PX, draw_digit
-from lightning_edge.samples.world.frames import check_at_least
 from lightning_edge.samples.writing import write_rgb
 
 DIGITS_VERSION = 1
@@ -32,9 +32,8 @@ def sample_digits(num_train: int = 2400, num_test: int = 1000, seed: int = 0) ->
     Raises:
         ValueError: An argument is out of range.
     """
-    check_at_least("num_train", num_train, NUM_CLASSES)
-    check_at_least("num_test", num_test, NUM_CLASSES)
-    check_at_least("seed", seed, 0)
+    check_whole_at_least(NUM_CLASSES, num_train=num_train, num_test=num_test)
+    check_whole_at_least(0, seed=seed)
 
     def write(root: Path) -> None:
         _write_mnist(root / "mnist", "train", *_draw(0, num_train, seed))

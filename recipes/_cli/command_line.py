@@ -89,7 +89,7 @@ def run(
     args = list(without_null_parts(args))
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     prepare_wandb()
-    with _quiet():
+    with _without_noise():
         try:
             from lightning.pytorch.utilities import rank_zero_warn  # this import and the next one take seconds
 
@@ -135,8 +135,8 @@ def console() -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress warnings and advertisements that the user of a recipe cannot act on."""
+def _without_noise() -> Iterator[None]:
+    """Suppress the few warnings and advertisements that the user of a recipe cannot act on; all others are shown."""
     lightning_log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     few_cores = (os.cpu_count() or 1) <= 2
     with warnings.catch_warnings():

@@ -1,4 +1,10 @@
-"""The folder of a run: how it is chosen, how a resumed run continues in it, and when it is removed."""
+"""The folder of a run: how it is chosen, how a resumed run continues in it, and when it is removed.
+
+Why the folder is not simply named on the command line: a user should not have to invent a name for each run, and
+the number of the folder is known only when it has been created. Of two runs that start at once, the one that creates
+``version_3`` has it, and the other one tries the next. Lightning starts the other processes of a run with the command
+line of the first one, which does not have the number, so an environment variable passes it on.
+"""
 
 import os
 import shutil
@@ -122,8 +128,8 @@ def _take_folder(table: Namespace) -> tuple[Path, bool]:
     A new folder is created at once, so that another run that starts meanwhile takes the next number. Processes that
     Lightning starts for this run inherit its number.
     """
-    if not rank_zero_only(lambda: True, default=False)() and TAKEN in os.environ:
-        table.init_args.version = os.environ[TAKEN]
+    if inherited := _inherited_name():
+        table.init_args.version = inherited
     is_numbered = table.init_args.version is None
     while True:
         logger = CSVLogger(**table.init_args.as_dict())
@@ -145,8 +151,8 @@ def _take_folder(table: Namespace) -> tuple[Path, bool]:
 
 def _take_dated_folder(trains: bool) -> Path:
     """A unique folder for a run without a logger. If the run writes checkpoints, the folder is created at once."""
-    if not rank_zero_only(lambda: True, default=False)() and TAKEN in os.environ:
-        return Path("lightning_logs", os.environ[TAKEN])
+    if inherited := _inherited_name():
+        return Path("lightning_logs", inherited)
     first = folder = Path("lightning_logs", time.strftime("nologger_%Y%m%d-%H%M%S"))
     for number in count(1):
         try:
@@ -162,6 +168,12 @@ def _take_dated_folder(trains: bool) -> Path:
             break
     os.environ[TAKEN] = folder.name
     return folder
+
+
+def _inherited_name() -> str | None:
+    """Name of the folder that the first process of this run chose; ``None`` in the first process itself."""
+    is_first = rank_zero_only(lambda: True, default=False)()
+    return None if is_first else os.environ.get(TAKEN)
 
 
 def _is_within(folder: Path, root: Path | str | None) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_only
 
-from callbacks.atomic_checkpoint import remove_leftovers
+from lightning_edge.atomic_files import remove_leftovers
 
 LOCK = "run.lock"
 """File in the folder of a running process. After a kill it remains, but it locks nothing."""

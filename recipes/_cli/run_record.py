@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from callbacks.atomic_checkpoint import replace_file
+from lightning_edge.atomic_files import replace_file
 from lightning_edge.json_files import read_object
 
 RUN, DONE = "run.json", "done.json"

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from lightning_edge.checkpoints import last_checkpoint
 from recipes._cli.run_config import run_config
-from recipes._cli.run_record import metrics_of_finished
+from recipes._cli.run_record import DONE, metrics_of_finished, write_json
 
 Backend = Literal["process", "ray"]
 
@@ -63,11 +63,11 @@ def _in_process(jobs: Sequence[Job]) -> Iterator[Job]:
 
 
 def _run(job: Job) -> None:
-    with _quiet():
+    with _silenced():
         try:
             run_config(job.recipe, [*job.arguments, *_start(job)], job.folder, job.command)
         except FloatingPointError:  # a divergence is a result, and it would happen again
-            (job.folder / "done.json").write_text("{}")
+            write_json(job.folder / DONE, {})
 
 
 def _start(job: Job) -> list[str]:
@@ -138,17 +138,17 @@ def _run_and_bring(job: Job) -> dict[str, bytes]:
 
 def _store(files: dict[str, bytes], folder: Path) -> None:
     """Write the files of a worker, with ``done.json`` last, unless the worker shares this folder."""
-    if (folder / "done.json").exists():
+    if (folder / DONE).exists():
         return
-    for name in sorted(files, key=lambda name: name == "done.json"):
+    for name in sorted(files, key=lambda name: name == DONE):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(files[name])
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress log lines and warnings of a run, because it is one of many."""
+def _silenced() -> Iterator[None]:
+    """Suppress all warnings and all log lines below errors of a run, because it is one of many."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from lightning_edge.checks import check_at_least
 from recipes._cli.run_record import metrics_of_finished
 from recipes._experiments.jobs import Backend, Job
 from recipes._experiments.progress import run_with_progress
@@ -53,8 +54,7 @@ class Study:
         fit_arguments: Sequence[str] = (),
         backend: Backend = "process",
     ) -> None:
-        if num_seeds < 1:
-            raise ValueError(f"expected num_seeds of at least 1, got {num_seeds}")
+        check_at_least(1, num_seeds=num_seeds)
         self.recipe = recipe
         self.variants = variants
         self.folder = folder

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightning_edge.analysis.tradeoff import measure
 from lightning_edge.checkpoints import with_weights
+from lightning_edge.checks import check_at_least
 from lightning_edge.systems.onnx.accel import FLOW, OnnxAccel, Parity, compare, export_accel
 from lightning_edge.timing import Samples, ratio
 
@@ -30,8 +31,7 @@ def export(
         folder: Folder for the files.
         num_clips: Number of clips to compare on, each from a key frame to the last frame before the next one.
     """
-    if num_clips < 1:
-        raise ValueError(f"expected num_clips of at least 1, got {num_clips}")
+    check_at_least(1, num_clips=num_clips)
     net, clips = with_weights(model, ckpt_path).net, _validation_clips(datamodule, num_clips)
     files = export_accel(net, folder, *clips.shape[-2:])
     exported = OnnxAccel(folder, None if folder / FLOW in files else net.flow)

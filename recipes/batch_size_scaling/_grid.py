@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from lightning_edge.analysis.scaling_run import LossSplit
+from lightning_edge.checks import check_at_least
 
 _AT_LEAST_ONE = (
     "num_seeds",
@@ -65,9 +66,7 @@ class Grid:
     micro_batch_size: int = 256
 
     def __post_init__(self) -> None:
-        for name in _AT_LEAST_ONE:
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
+        check_at_least(1, **{name: getattr(self, name) for name in _AT_LEAST_ONE})
         if not self.sizes or min(self.sizes) < 1:
             raise ValueError(f"expected sizes of at least 1, got {self.sizes}")
         if not self.lr_rules:
@@ -79,8 +78,8 @@ class Grid:
         for name in ("sizes", "lr_rules", "tuned_lrs", "fractions"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise ValueError(f"expected {name} without duplicates, got {getattr(self, name)}")
-        if self.base_size is not None and self.base_size < 1:
-            raise ValueError(f"expected base_size of at least 1, got {self.base_size}")
+        if self.base_size is not None:
+            check_at_least(1, base_size=self.base_size)
         rates = (*(() if self.base_lr is None else (self.base_lr,)), self.lars_lr, *self.tuned_lrs)
         if not all(0 < rate < math.inf for rate in rates):
             raise ValueError(
@@ -89,8 +88,7 @@ class Grid:
             )
         if self.window < 1 or self.window % 2 == 0:
             raise ValueError(f"expected window to be odd and at least 1, got {self.window}")
-        if self.warmup_examples < 0:
-            raise ValueError(f"expected warmup_examples of at least 0, got {self.warmup_examples}")
+        check_at_least(0, warmup_examples=self.warmup_examples)
         for size in self.sizes:
             micro = largest_divisor(size, self.micro_batch_size)
             if 2 * micro < min(size, self.micro_batch_size):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning_edge.analysis.scaling_run import LossSplit
+from lightning_edge.atomic_files import replace_file
 from lightning_edge.json_files import read_record
 from recipes._experiments.jobs import Job
 from recipes.batch_size_scaling._grid import Grid, largest_divisor
@@ -239,9 +240,7 @@ def write_plan(sweep: Sweep, folder: Path) -> None:
                 )
         sweep = _union(earlier, sweep)
     folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(sweep), indent=2))
-    partial.replace(path)
+    replace_file(path, json.dumps(asdict(sweep), indent=2).encode())
 
 
 def _union(first: Sweep, second: Sweep) -> Sweep:

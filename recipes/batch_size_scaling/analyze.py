@@ -8,6 +8,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_info
 
 from lightning_edge.analysis.scaling_curve import ScalingCurve, ScalingPoint
+from lightning_edge.checks import check_at_least
 from recipes._cli.wandb import how_to_sync
 from recipes.batch_size_scaling._figure import draw_results
 from recipes.batch_size_scaling._report import in_words, print_results, recommend
@@ -35,8 +36,7 @@ def analyze(
         FileNotFoundError: There is no sweep, or no finished run.
         ValueError: The sweep's runs end at a higher loss than ``target``.
     """
-    if max_cost < 1:
-        raise ValueError(f"expected max_cost of at least 1, got {max_cost}")
+    check_at_least(1, max_cost=max_cost)
     results = read_results(folder, target, max_cost)
     _write(results, folder / "scaling.csv")
     (folder / "scaling.txt").write_text("\n".join(in_words(results)) + "\n")

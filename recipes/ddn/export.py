@@ -7,6 +7,7 @@ import torch
 from rich.console import Console
 
 from lightning_edge.checkpoints import with_weights
+from lightning_edge.checks import check_at_least
 from lightning_edge.nn.dynamic.conversion import specialize
 from lightning_edge.ops.names import distinct_keys
 from lightning_edge.systems.onnx.domains import OnnxDomains, export_domains
@@ -34,8 +35,7 @@ def export(
         folder: Folder for the files.
         num_images: Number of images to compare on, with the weights of each domain.
     """
-    if num_images < 1:
-        raise ValueError(f"expected num_images of at least 1, got {num_images}")
+    check_at_least(1, num_images=num_images)
     check_detection(datamodule)
     net = with_weights(model, ckpt_path).net
     known = KnownDomains.from_images(datamodule.domain_images("train"))

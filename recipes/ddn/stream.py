@@ -9,6 +9,7 @@ from rich.progress import track
 from torch import Tensor
 
 from lightning_edge.checkpoints import with_weights
+from lightning_edge.checks import check_at_least
 from lightning_edge.contracts import Detections
 from lightning_edge.data.domains.partitions import ImageRecord
 from lightning_edge.data.drive import boxed_drive
@@ -73,9 +74,7 @@ def stream(
     Raises:
         ValueError: A number is less than 1, ``window`` does not divide ``num_frames``, or the data have no boxes.
     """
-    for name, value in (("num_frames", num_frames), ("num_drives", num_drives), ("window", window)):
-        if value < 1:
-            raise ValueError(f"expected {name} of at least 1, got {value}")
+    check_at_least(1, num_frames=num_frames, num_drives=num_drives, window=window)
     if num_frames % window:
         raise ValueError(
             f"expected window to divide num_frames ({num_frames}), so that each window has one domain, got {window}"

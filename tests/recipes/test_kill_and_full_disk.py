@@ -15,7 +15,7 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 from outside import tiny
 
 from callbacks import AtomicCheckpointIO
-from callbacks.atomic_checkpoint import remove_leftovers, replace_file
+from lightning_edge.atomic_files import remove_leftovers
 from lightning_edge.checkpoints import last_checkpoint
 from recipes import run_config
 
@@ -113,20 +113,6 @@ def test_every_trainer_of_a_recipe_writes_so_unless_it_is_told_otherwise():
     assert io_of() is AtomicCheckpointIO
     assert io_of(environment) is AtomicCheckpointIO
     assert io_of("--trainer.plugins=lightning.pytorch.plugins.TorchCheckpointIO") is TorchCheckpointIO
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    replace_file(path, b"old")
-    monkeypatch.setattr("os.fsync", lambda file: _refuse())
-    with pytest.raises(OSError, match="full"):
-        replace_file(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def _refuse():
-    raise OSError(28, "full")
 
 
 def test_leftovers_are_removed_by_the_next_run_of_the_folder_and_nothing_else_is(tmp_path):

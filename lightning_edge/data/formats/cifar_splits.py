@@ -8,11 +8,11 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Int64
 
+from lightning_edge.checks import check_pair
 from lightning_edge.contracts import LabeledSplit
 from lightning_edge.data.formats.cifar import NumClasses, read_cifar
 from lightning_edge.data.labeled_images import LabeledImages
 from lightning_edge.samples.cifar import CLASS_NAMES, sample_cifar
-from lightning_edge.samples.world.frames import check_pair
 
 CIFARPart = Literal["train", "test"]
 """Parts in which CIFAR is published."""

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from lightning_edge.checks import check_at_least
 from lightning_edge.contracts import IGNORE_INDEX
 from lightning_edge.data.images.files import IdMask, RgbImage
 
@@ -32,9 +33,7 @@ class RandomCameraMotion:
     """
 
     def __init__(self, max_zoom: float = 0.04, pan: float = 0.005, roll_deg: float = 0.2) -> None:
-        for name, value in (("max_zoom", max_zoom), ("pan", pan), ("roll_deg", roll_deg)):
-            if value < 0:
-                raise ValueError(f"expected {name} of at least 0, got {value}")
+        check_at_least(0, max_zoom=max_zoom, pan=pan, roll_deg=roll_deg)
         self.max_zoom = max_zoom
         self.pan = pan
         self.roll_deg = roll_deg

@@ -1,13 +1,15 @@
 """Safe opening of image files: format, size, bit depth and orientation are checked before decoding."""
 
 import io
-import stat
+import os
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from PIL import ExifTags, Image
+
+from lightning_edge.data.files import open_file, read_file
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -16,6 +18,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".ti
 MAX_PIXELS = 2**27
 """Largest number of pixels of an image, 134 million, which are 0.4 GB as RGB bytes."""
 
+_REMEDY = "copy or download the image again"
 _MAX_BYTES = 2**29
 _SMALL = 2**24
 _MAX_PIXELS_PER_BYTE = 10_000
@@ -31,29 +34,28 @@ def open_image(path: Path) -> tuple[bytes, Image.Image]:
 
     Raises:
         FileNotFoundError: The file does not exist.
-        OSError: The file cannot be read.
-        ValueError: The file is not an image, or declares an implausible size for its number of bytes.
+        OSError: The system does not open or read the file.
+        ValueError: The file is not a regular file or not an image, is too large, or declares an implausible size for
+            its number of bytes.
     """
-    data = _read_bytes(path)
+    data = read_file(path, _MAX_BYTES, _REMEDY)
     return data, _open_header(io.BytesIO(data), len(data), path)
 
 
 def stored_size(path: Path) -> tuple[int, int]:
     """Height and width of the stored image, from its header alone. Errors are those of :func:`open_image`."""
-    num_bytes = _checked_size(path)
-    try:
-        with path.open("rb") as file:
-            header = _open_header(file, num_bytes, path)
-            is_transposed = (
-                header.format == "TIFF" and orientation_of(header, b"") >= 5
-            )  # Pillow returns the size after the rotation
-            width, height = header.size
-            return (width, height) if is_transposed else (height, width)
-    except OSError as error:
-        raise _unreadable(path, error) from None
+    with open_file(path, _MAX_BYTES, _REMEDY) as file:
+        header = _open_header(file, os.fstat(file.fileno()).st_size, path)
+        is_transposed = (
+            header.format == "TIFF" and orientation_of(header, b"") >= 5
+        )  # Pillow returns the size after the rotation
+        width, height = header.size
+        return (width, height) if is_transposed else (height, width)
 
 
 def _open_header(file: io.BytesIO | io.BufferedReader, num_bytes: int, path: Path) -> Image.Image:
+    if num_bytes == 0:
+        raise ValueError(f"{path}: the file is empty; {_REMEDY}")
     try:
         image = Image.open(file, formats=_FORMATS)
     except Image.DecompressionBombError:
@@ -172,34 +174,3 @@ def _coding(image: Image.Image) -> tuple[str, tuple[Any, ...]]:
         return "", (image.mode,)
     arguments = tile.args if isinstance(tile.args, tuple) else (tile.args,)
     return tile.codec_name, arguments if arguments and isinstance(arguments[0], str) else (image.mode,)
-
-
-def _read_bytes(path: Path) -> bytes:
-    num_bytes = _checked_size(path)
-    try:
-        with path.open("rb") as file:
-            return file.read(num_bytes)
-    except OSError as error:
-        raise _unreadable(path, error) from None
-
-
-def _checked_size(path: Path) -> int:
-    """Size of a file in bytes. Raises an error if it is not a regular file of allowed size."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    if not stat.S_ISREG(status.st_mode):  # reading a pipe can block forever, and a device may never end
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, a socket or a device"
-        raise ValueError(f"{path}: expected an image file, got {kind}")
-    if status.st_size > _MAX_BYTES:
-        raise ValueError(f"{path}: expected an image of at most {_MAX_BYTES:,} bytes, got {status.st_size:,}")
-    if status.st_size == 0:
-        raise ValueError(f"{path}: the file is empty; copy or download it again")
-    return status.st_size
-
-
-def _unreadable(path: Path, error: OSError) -> OSError:
-    if isinstance(error, FileNotFoundError):
-        return FileNotFoundError(f"{path}: no such file; was it moved or deleted after setup?")
-    return OSError(f"{path}: cannot be read ({error.strerror}); check its permissions, links and disk")

@@ -1,4 +1,8 @@
-"""Scaling of images to a fixed size without changing their proportions."""
+"""Scaling of images to a fixed size without changing their proportions.
+
+``LongestMaxSize`` and ``PadIfNeeded`` of albumentations give the same pixels, but scale boxes by the rounded sides,
+which moves an edge by up to half a pixel. Evaluation needs one scale, by which predictions return to the image.
+"""
 
 from typing import NamedTuple
 

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from timm.models import generate_default_cfgs, register_model
 from torch import Tensor, nn
 
+from lightning_edge.checks import check_at_least
 from lightning_edge.nn.image_classifier import ImageClassifier, build_net
 
 MakeBlock = Callable[[int, int, int], nn.Module]
@@ -104,8 +105,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, reduction: float = 1.0) -> None:
         super().__init__()
-        if reduction < 1:
-            raise ValueError(f"expected reduction of at least 1, got {reduction}")
+        check_at_least(1, reduction=reduction)
         middle = int(out_channels / reduction)
         self.residual = nn.Sequential(
             conv(in_channels, middle, 3, stride),
@@ -222,8 +222,7 @@ def build_cifar_resnet(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
 def _resnet(
     name: str, depth: int, pretrained: bool, block_reduction: float = 1.0, net_reduction: float = 1.0, **kwargs: Any
 ) -> nn.Module:
-    if net_reduction < 1:
-        raise ValueError(f"expected net_reduction of at least 1, got {net_reduction}")
+    check_at_least(1, net_reduction=net_reduction)
     widths = tuple(int(width / math.sqrt(net_reduction)) for width in _WIDTHS)
     block = partial(ResidualBlock, reduction=block_reduction)
     return build_cifar_resnet(name, pretrained, make_block=block, depth=depth, widths=widths, **kwargs)

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from lightning_edge.checks import check_at_least
 from lightning_edge.nn.ode.statistics_by_time import StatisticsByTime
 from lightning_edge.nn.ode.weight_evolution import WeightEvolution, kernel_key, spatial_kernels, weights_at
 from lightning_edge.ops.ode import Gradient, Step, euler, odeint, times_of
@@ -66,8 +67,7 @@ class ODEBlock(nn.Module):
         norm_by_time: bool = False,
     ) -> None:
         super().__init__()
-        if num_steps < 1:
-            raise ValueError(f"expected num_steps of at least 1, got {num_steps}")
+        check_at_least(1, num_steps=num_steps)
         if num_steps != int(num_steps):
             raise ValueError(f"expected num_steps to be a whole number, got {num_steps}")
         for name, function in {"step": step, "gradient": gradient}.items():

@@ -24,6 +24,7 @@ from jaxtyping import Float
 from timm.models import register_model
 from torch import Tensor, nn
 
+from lightning_edge.checks import check_at_least
 from lightning_edge.nn.encoders.cifar_resnet import ResidualBlock, cifar_configs, conv, initialize
 from lightning_edge.nn.image_classifier import ImageClassifier, build_net
 from lightning_edge.nn.ode.anodev2 import ODEBlock
@@ -65,8 +66,7 @@ def make_block(
     Raises:
         ValueError: A name is unknown, or a number of steps is out of range.
     """
-    if weight_steps < 0:
-        raise ValueError(f"expected weight_steps of at least 0, got {weight_steps}")
+    check_at_least(0, weight_steps=weight_steps)
     if step not in STEPS:
         raise ValueError(f"expected step to be one of {list(STEPS)}, got {step!r}")
     if gradient not in GRADIENTS:

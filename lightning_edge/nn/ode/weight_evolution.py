@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lightning_edge.checks import check_at_least
+
 Weights = dict[str, Tensor]
 """Kernels of convolutions by the names of their parameters."""
 
@@ -90,8 +92,7 @@ class WeightEvolution(nn.Module):
         memory: Callable[[float], float] | None = None,
     ) -> None:
         super().__init__()
-        if num_steps < 1:
-            raise ValueError(f"expected num_steps of at least 1, got {num_steps}")
+        check_at_least(1, num_steps=num_steps)
         shapes = {name: weight.shape for name, weight in spatial_kernels(net).items()}
         if not shapes:
             raise ValueError(f"expected a net with spatial convolutions, got {type(net).__name__} without any")

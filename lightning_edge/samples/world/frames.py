@@ -1,12 +1,12 @@
 """One call from a seed to frames with everything that is known about them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from numbers import Integral
 
 import cv2
 import numpy as np
 
+from lightning_edge.checks import check_whole_at_least
 from lightning_edge.samples.world.appearance import Appearance
 from lightning_edge.samples.world.camera import Camera, cityscapes_camera
 from lightning_edge.samples.world.district import CITY, District
@@ -96,9 +96,8 @@ def render_snippet(
         ValueError: An argument is out of range.
     """
     look = domain_named(domain)
-    check_at_least("num_frames", num_frames, 1)
-    check_at_least("height", height, MIN_SIZE_PX)
-    check_at_least("width", width, MIN_SIZE_PX)
+    check_whole_at_least(1, num_frames=num_frames)
+    check_whole_at_least(MIN_SIZE_PX, height=height, width=width)
     _check_rate(frame_rate_hz)
     renderer = Renderer(
         build_town(world_seed, num_frames / frame_rate_hz, district), camera or cityscapes_camera(height, width)
@@ -110,7 +109,7 @@ def standing_share(
     world_seed: int, num_frames: int, frame_rate_hz: float = CITYSCAPES_RATE_HZ, district: District = CITY
 ) -> float:
     """Share of a snippet's frames, in [0, 1], on which the vehicle stands; no frame is rendered for it."""
-    check_at_least("num_frames", num_frames, 1)
+    check_whole_at_least(1, num_frames=num_frames)
     _check_rate(frame_rate_hz)
     ego = ego_motion(world_seed, num_frames / frame_rate_hz, district)
     return (
@@ -119,17 +118,8 @@ def standing_share(
 
 
 def check_at_least(name: str, value: int, least: int) -> None:
-    """Raise ``ValueError`` unless a value, such as an argument from a file, is a whole number of at least ``least``."""
-    if not isinstance(value, Integral):
-        raise ValueError(f"expected a whole number as {name}, got {value!r}")
-    if value < least:
-        raise ValueError(f"expected {name} of at least {least}, got {value}")
-
-
-def check_pair(name: str, values: Sequence[int]) -> None:
-    """Raise ``ValueError`` unless a value, such as an argument from a file, is a sequence of two."""
-    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != 2:
-        raise ValueError(f"expected two numbers as {name}, got {values!r}")
+    """The same as :func:`lightning_edge.checks.check_whole_at_least`, for the domains, which still import it here."""
+    check_whole_at_least(least, **{name: value})
 
 
 def _check_rate(frame_rate_hz: float) -> None:

@@ -36,7 +36,7 @@ def test_masks_are_translated(tmp_path: Path):
 
 
 def test_missing_file(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match=r"a\.png: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"a\.png: there is no such file"):
         read_image(tmp_path / "a.png")
 
 
@@ -100,7 +100,7 @@ class _Files(Dataset[np.ndarray]):
         return read_image(self.paths[index])
 
 
-@pytest.mark.parametrize(("name", "message"), [("broken", "cannot be decoded"), ("gone", "no such file")])
+@pytest.mark.parametrize(("name", "message"), [("broken", "cannot be decoded"), ("gone", "there is no such file")])
 def test_the_file_is_named_through_a_worker(tmp_path: Path, name: str, message: str):
     (tmp_path / "broken.png").write_text("hello")
     iterator: Any = iter(DataLoader(_Files([tmp_path / f"{name}.png"]), num_workers=1))

@@ -56,6 +56,15 @@ def test_the_other_processes_of_a_run_use_the_folder_of_the_first(monkeypatch):
     assert other.path == first.path == Path("runs/tiny/version_0")
 
 
+def test_the_other_processes_of_a_run_without_a_logger_use_the_folder_of_the_first(monkeypatch):
+    first, other = (Namespace(logger=False, default_root_dir=None) for _ in range(2))
+    RunFolder(first, "tiny", None, None)
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    RunFolder(other, "tiny", None, None)
+    assert other.default_root_dir == first.default_root_dir
+    assert [str(path) for path in Path("lightning_logs").iterdir()] == [first.default_root_dir]
+
+
 def _csv_logger():
     settings = Namespace(save_dir="runs", name="tiny", version=None)
     return Namespace(class_path="lightning.pytorch.loggers.CSVLogger", init_args=settings)

@@ -1,0 +1,30 @@
+import math
+
+import pytest
+
+from lightning_edge.checks import check_at_least, check_pair, check_whole_at_least
+
+
+def test_a_number_below_its_limit_is_named() -> None:
+    check_at_least(1, window=1, reduction=1.5)
+    with pytest.raises(ValueError, match=r"^expected reduction of at least 1, got 0.5$"):
+        check_at_least(1, window=1, reduction=0.5)
+    with pytest.raises(ValueError, match="expected pan of at least 0, got nan"):
+        check_at_least(0, pan=math.nan)
+
+
+def test_only_whole_numbers_count() -> None:
+    check_whole_at_least(1, batch_size=1, num_workers=2)
+    for value in (2.0, "2", None, math.nan):
+        with pytest.raises(ValueError, match=f"^expected a whole number as num_workers, got {value!r}$"):
+            check_whole_at_least(1, batch_size=1, num_workers=value)
+    with pytest.raises(ValueError, match=r"^expected num_workers of at least 1, got 0$"):
+        check_whole_at_least(1, batch_size=1, num_workers=0)
+
+
+@pytest.mark.parametrize("value", [3, "ab", (1,), [1, 2, 3], {1: 1, 2: 2}])
+def test_a_pair_has_two_numbers(value: object) -> None:
+    check_pair("size", (1, 2))
+    check_pair("size", [1, 2])
+    with pytest.raises(ValueError, match=r"^expected two numbers as size, got "):
+        check_pair("size", value)
