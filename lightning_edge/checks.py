@@ -30,7 +30,12 @@ def check_whole_at_least(least: int, **values: Any) -> None:
         check_at_least(least, **{name: value})  # pyright: ignore[reportArgumentType]
 
 
-def check_pair(name: str, values: Any) -> None:
-    """Raise ``ValueError`` unless a value, such as an argument from a file, is a sequence of two."""
-    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != 2:
-        raise ValueError(f"expected two numbers as {name}, got {values!r}")
+def check_pair(**values: Any) -> None:
+    """Raise ``ValueError`` unless each value, such as one from a file, is a sequence of two.
+
+    Args:
+        values: Values by the names of their arguments.
+    """
+    for name, value in values.items():
+        if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
+            raise ValueError(f"expected two numbers as {name}, got {value!r}")

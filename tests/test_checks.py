@@ -24,7 +24,7 @@ def test_only_whole_numbers_count() -> None:
 
 @pytest.mark.parametrize("value", [3, "ab", (1,), [1, 2, 3], {1: 1, 2: 2}])
 def test_a_pair_has_two_numbers(value: object) -> None:
-    check_pair("size", (1, 2))
-    check_pair("size", [1, 2])
+    check_pair(size=(1, 2))
+    check_pair(size=[1, 2])
     with pytest.raises(ValueError, match=r"^expected two numbers as size, got "):
-        check_pair("size", value)
+        check_pair(size=value)

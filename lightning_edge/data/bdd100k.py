@@ -92,8 +92,7 @@ class BDD100KDataModule(DetectionDataModule):
             num_workers,
             seed,
         )
-        check_pair("num_samples", num_samples)
-        check_pair("sample_size", sample_size)
+        check_pair(num_samples=num_samples, sample_size=sample_size)
         if not sample_domains:
             raise ValueError(f"expected sample_domains among {list(LIGHT_AND_WEATHER)}, got {sample_domains!r}")
         self.root = root

@@ -91,8 +91,7 @@ class CamVidDataModule(SegmentationDataModule):
         self.root = root
         check_protocol(protocol)
         self.protocol: Protocol = protocol
-        check_pair("num_samples", num_samples)
-        check_pair("sample_size", sample_size)
+        check_pair(num_samples=num_samples, sample_size=sample_size)
         self.num_samples = num_samples
         self.sample_size = sample_size
 
@@ -157,8 +156,7 @@ class CamVidVideoDataModule(SegmentationVideoDataModule):
         self.root = root
         check_protocol(protocol)
         self.protocol: Protocol = protocol
-        check_pair("num_samples", num_samples)
-        check_pair("sample_size", sample_size)
+        check_pair(num_samples=num_samples, sample_size=sample_size)
         self.num_samples = num_samples
         self.sample_size = sample_size
 

@@ -68,8 +68,7 @@ class CityscapesDataModule(SegmentationDataModule):
     ) -> None:
         super().__init__(train_transform, batch_size, eval_batch_size, num_workers, seed)
         self.root = root
-        check_pair("num_samples", num_samples)
-        check_pair("sample_size", sample_size)
+        check_pair(num_samples=num_samples, sample_size=sample_size)
         self.num_samples = num_samples
         self.sample_size = sample_size
         self.sample_domains = tuple(sample_domains)
@@ -137,8 +136,7 @@ class CityscapesVideoDataModule(SegmentationVideoDataModule):
                     f"snippet, got {distance}"
                 )
         self.root = root
-        check_pair("num_samples", num_samples)
-        check_pair("sample_size", sample_size)
+        check_pair(num_samples=num_samples, sample_size=sample_size)
         self.num_samples = num_samples
         self.sample_size = sample_size
         self.sample_domains = tuple(sample_domains)

@@ -87,7 +87,7 @@ class DigitsDataModule(DomainDataModule):
     ) -> None:
         super().__init__(partition, embedding, keep_attributes, batch_size, eval_batch_size, num_workers, seed)
         check_whole_at_least(1, num_train_per_domain=num_train_per_domain)
-        check_pair("num_samples", num_samples)
+        check_pair(num_samples=num_samples)
         self.root = root
         self.num_train_per_domain = num_train_per_domain
         self.num_samples = num_samples

@@ -4,14 +4,13 @@ import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import numpy as np
 from jaxtyping import Float32
 
+from lightning_edge.atomic_files import open_replacement
 from lightning_edge.contracts import LabeledSplit
 from lightning_edge.data.files import open_file
 from lightning_edge.data.shown import shown_name
@@ -35,21 +34,13 @@ def write_features(path: Path, features: Mapping[LabeledSplit, tuple[Sequence[st
     arrays: dict[str, np.ndarray] = {}
     for split, (names, values) in features.items():
         arrays |= {f"{split}_names": np.array(names, str), f"{split}_features": np.asarray(values, np.float32)}
-    # a unique name, because several processes can write at the same time
-    partial = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("xb") as file:
+        with open_replacement(path) as file:
             np.savez(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
     except OSError as error:
         reason = error.strerror or error
         raise OSError(f"{path}: cannot be written ({reason}); choose another folder or free disk space") from None
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def read_features(path: Path, split: LabeledSplit, names: Sequence[str] | None = None) -> Features:
@@ -57,6 +48,7 @@ def read_features(path: Path, split: LabeledSplit, names: Sequence[str] | None =
 
     Raises:
         FileNotFoundError: The file does not exist.
+        OSError: The file cannot be opened or read.
         ValueError: The file is not a file of features, or it lacks the split or an image.
     """
     written, features = _read_arrays(path, split)

@@ -13,9 +13,9 @@ from scipy.cluster.vq import kmeans2
 from scipy.spatial.distance import cdist
 from typing_extensions import override
 
+from lightning_edge.checks import check_whole_at_least
 from lightning_edge.contracts import LabeledSplit
 from lightning_edge.data.domains.features import read_features
-from lightning_edge.samples.world.frames import check_at_least
 
 Vocabulary = Mapping[str, tuple[str, ...]]
 """All values that an attribute can have, by the name of the attribute."""
@@ -99,7 +99,7 @@ class RandomDomains(Partition):
     """
 
     def __init__(self, num_domains: int = 5, seed: int = 0) -> None:
-        check_at_least("num_domains", num_domains, 1)
+        check_whole_at_least(1, num_domains=num_domains)
         self._num_domains = num_domains
         self.seed = seed
 
@@ -139,7 +139,7 @@ class ByClusters(Partition):
 
     def __init__(self, features: str | Path, num_domains: int = 10, seed: int = 0) -> None:
         self.features = Path(features)
-        check_at_least("num_domains", num_domains, 1)
+        check_whole_at_least(1, num_domains=num_domains)
         self._num_domains = num_domains
         self.seed = seed
 

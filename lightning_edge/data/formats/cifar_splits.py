@@ -66,7 +66,7 @@ class CIFARSplits:
             raise ValueError(f"expected val_fraction within [0, 1), got {val_fraction!r}")
         if not isinstance(train_fraction, Real) or not 0 < train_fraction <= 1:
             raise ValueError(f"expected train_fraction within (0, 1], got {train_fraction!r}")
-        check_pair("num_samples", num_samples)
+        check_pair(num_samples=num_samples)
         self.root = root
         self.num_classes: NumClasses = num_classes
         self.class_names = (CLASS_NAMES if root is None else _NAMES)[num_classes]

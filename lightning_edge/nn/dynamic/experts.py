@@ -16,6 +16,7 @@ from timm.layers import Conv2dSame, pad_same  # pyright: ignore[reportPrivateImp
 from torch import Tensor, nn
 from typing_extensions import override
 
+from lightning_edge.checks import check_at_least
 from lightning_edge.nn.conditioning import ConditionedLayer
 from lightning_edge.ops.expert_convolution import convolve_each, mix_experts
 from lightning_edge.torch_internals import is_in_backward_pass
@@ -56,9 +57,7 @@ class ExpertConv2d(nn.Module, ABC):
         temperature: float = 1.0,
     ) -> None:
         super().__init__()
-        for name, value in (("num_experts", num_experts), ("num_features", num_features)):
-            if value < 1:
-                raise ValueError(f"expected {name} of at least 1, got {value}")
+        check_at_least(1, num_experts=num_experts, num_features=num_features)
         if temperature <= 0:
             raise ValueError(f"expected temperature above 0, got {temperature}")
         if conv.padding_mode != "zeros":

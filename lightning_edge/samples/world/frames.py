@@ -117,11 +117,6 @@ def standing_share(
     )
 
 
-def check_at_least(name: str, value: int, least: int) -> None:
-    """The same as :func:`lightning_edge.checks.check_whole_at_least`, for the domains, which still import it here."""
-    check_whole_at_least(least, **{name: value})
-
-
 def _check_rate(frame_rate_hz: float) -> None:
     if not frame_rate_hz > 0:
         raise ValueError(f"expected frame_rate_hz above 0, got {frame_rate_hz}")

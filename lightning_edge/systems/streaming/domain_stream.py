@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lightning_edge.checks import check_at_least
 from lightning_edge.contracts import Detector
 from lightning_edge.nn.dynamic.conversion import domain_layers, specialize
 from lightning_edge.systems.streaming.domain_watcher import DomainWatcher
@@ -47,8 +48,7 @@ class DomainStream:
     ) -> None:
         if len(embeddings) != len(watcher.centers):
             raise ValueError(f"expected an embedding for each center ({len(watcher.centers)}), got {len(embeddings)}")
-        if layers_per_frame < 0:
-            raise ValueError(f"expected layers_per_frame of at least 0, got {layers_per_frame}")
+        check_at_least(0, layers_per_frame=layers_per_frame)
         self.net, self.encoder, self.watcher, self.embeddings = net.eval(), encoder.eval(), watcher, embeddings
         self.layers_per_frame = layers_per_frame
         self._layers = domain_layers(net)

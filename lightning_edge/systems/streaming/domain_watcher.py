@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lightning_edge.checks import check_at_least
+
 
 class DomainWatcher:
     """Tracks the mean features of recent frames, and returns the known domain with the nearest center.
@@ -37,8 +39,7 @@ class DomainWatcher:
             raise ValueError(f"expected momentum within [0, 1), got {momentum}")
         if not 0 < margin <= 1:
             raise ValueError(f"expected margin within (0, 1], got {margin}")
-        if patience < 1:
-            raise ValueError(f"expected patience of at least 1, got {patience}")
+        check_at_least(1, patience=patience)
         self.centers, self.momentum, self.margin, self.patience = centers, momentum, margin, patience
         self.reset()
 

@@ -3,6 +3,8 @@
 import math
 from typing import Protocol, SupportsIndex, runtime_checkable
 
+from lightning_edge.checks import check_at_least
+
 
 @runtime_checkable
 class KeyframePolicy(Protocol):
@@ -93,9 +95,7 @@ class AdaptiveInterval(KeyframePolicy):
         self.longest = 1 + math.ceil(4 * (mean_interval - 1)) if longest is None else longest
         if self.longest < mean_interval:
             raise ValueError(f"expected longest of at least mean_interval ({mean_interval}), got {longest}")
-        for name, value in (("reserve", reserve), ("memory", memory)):
-            if value < 1:
-                raise ValueError(f"expected {name} of at least 1, got {value}")
+        check_at_least(1, reserve=reserve, memory=memory)
         self.reserve = reserve
         self.memory = memory
         self.reset()

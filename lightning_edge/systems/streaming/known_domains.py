@@ -9,6 +9,7 @@ from jaxtyping import Float
 from rich.progress import track
 from torch import Tensor, nn
 
+from lightning_edge.atomic_files import open_replacement
 from lightning_edge.contracts import DomainImages
 from lightning_edge.nn.encoders.frozen_encoder import FrozenEncoder, TimmEncoder
 from lightning_edge.ops.discriminant import discriminant_map
@@ -54,6 +55,7 @@ class KnownDomains(NamedTuple):
         """Write tensors and names to a file, for a device that has no training images.
 
         Raises:
+            OSError: The file cannot be written.
             ValueError: The encoder was not made by :meth:`from_images`, so a file could not describe it.
         """
         frozen, discriminant = (*self.encoder, None)[:2] if isinstance(self.encoder, nn.Sequential) else (None, None)
@@ -63,7 +65,8 @@ class KnownDomains(NamedTuple):
         content = {"names": list(self.names), "model": frozen.encoder.model if is_timm else None}
         content |= {"centers": self.centers, "embeddings": self.embeddings}
         content |= {"mean": frozen.mean, "std": frozen.std, "map": discriminant.weight.detach()}
-        torch.save(content | {"encoder": frozen.encoder.state_dict()}, path)
+        with open_replacement(Path(path)) as file:
+            torch.save(content | {"encoder": frozen.encoder.state_dict()}, file)
 
     @classmethod
     def load(cls, path: Path | str) -> "KnownDomains":

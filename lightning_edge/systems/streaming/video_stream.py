@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from lightning_edge.checks import check_at_least
 from lightning_edge.contracts import VideoNet
 from lightning_edge.ops.classes import predict_classes
 from lightning_edge.systems.streaming.frame_check import check_frame
@@ -32,8 +33,8 @@ class VideoStream:
     """
 
     def __init__(self, net: VideoNet, interval: int | KeyframePolicy = 5, cut_threshold: float | None = 0.08) -> None:
-        if cut_threshold is not None and cut_threshold < 0:
-            raise ValueError(f"expected cut_threshold of at least 0, got {cut_threshold}")
+        if cut_threshold is not None:
+            check_at_least(0, cut_threshold=cut_threshold)
         if not isinstance(net, VideoNet):
             raise ValueError(f"expected a video net, such as AccelNet or the net of Accel, got {type(net).__name__}")
         self.net = net
