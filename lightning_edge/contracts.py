@@ -179,7 +179,7 @@ def _check_numbers(value: Any, key: str, name: str) -> None:
 class DomainImages(NamedTuple):
     """The images of a split in a fixed order, without augmentation, and the domain of each."""
 
-    batches: Iterable[Float[Tensor, "batch 3 height width"]]
+    batches: Iterable[Float[Tensor, "_ 3 height width"]]
     """Images in [0, 1], which are read when they are iterated over."""
     domain_names: tuple[str, ...]
     domain: Int64[Tensor, " images"]

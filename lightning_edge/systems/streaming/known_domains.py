@@ -107,7 +107,7 @@ class KnownDomains(NamedTuple):
 
 
 def features_of(
-    encoder: nn.Module, batches: Iterable[Float[Tensor, "batch 3 height width"]], description: str
+    encoder: nn.Module, batches: Iterable[Float[Tensor, "_ 3 height width"]], description: str
 ) -> Float[Tensor, "images features"]:
     """Features of all images in some batches, in [0, 1]; a progress bar with the description is shown meanwhile."""
     return torch.cat([encoder(image) for image in track(batches, description, transient=True)])
