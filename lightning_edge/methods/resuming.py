@@ -3,6 +3,7 @@
 from typing import Any
 
 from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
@@ -16,6 +17,9 @@ def store_position(module: LightningModule, checkpoint: dict[str, Any]) -> None:
     """Correct the position in the training that Lightning stores, and add the gradients accumulated so far."""
     if _is_epoch_cut(module):  # Lightning would count the epoch as complete and skip the rest of its data
         internals.reopen_epoch(checkpoint)
+    trainer = internals.trainer_of(module)
+    if trainer is not None and trainer.training and internals.is_before_validation(trainer):
+        internals.begin_validation(checkpoint)  # Lightning would leave the validation out
     if _is_between_steps(module):
         if module.trainer.world_size > 1:  # each process has its own gradients, but only one writes
             rank_zero_warn(
@@ -33,6 +37,18 @@ def restore_gradients(module: LightningModule, gradients: dict[str, Tensor]) -> 
     parameters = dict(module.named_parameters())
     for name, gradient in gradients.items():
         parameters[name].grad = gradient.to(parameters[name].device)
+
+
+def warn_of_lost_validation(module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    """Warn where a validation is due, but the trainer has reached ``max_steps`` and does not start at all."""
+    trainer = internals.trainer_of(module)
+    if trainer is None or trainer.state.fn != TrainerFn.FITTING:
+        return
+    if 0 <= trainer.max_steps <= checkpoint["global_step"] and internals.has_begun_validation(checkpoint):
+        rank_zero_warn(
+            f"This checkpoint was written after the last step (max_steps={trainer.max_steps}) and before the "
+            "validation that follows it. Lightning trains and validates no more: run validate with this checkpoint."
+        )
 
 
 def _is_between_steps(module: LightningModule) -> bool:

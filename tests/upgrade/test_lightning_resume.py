@@ -11,7 +11,7 @@ from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.core.mixins import hparams_mixin
 from lightning.pytorch.utilities import parsing
 
-CHANGED = f"Lightning {lightning.__version__} has changed {{}}: adapt lightning_edge/methods/lightning_internals.py"
+CHANGED = f"Lightning {lightning.__version__} has changed ({{}}): adapt lightning_edge/methods/lightning_internals.py"
 
 try:
     from toys import PlainBranch, ToyImages, make_trainer
@@ -76,7 +76,26 @@ def test_batches_are_counted_in_the_epoch_and_in_all(training):
     assert seen == expected, CHANGED.format("the counts in fit_loop.epoch_loop.batch_progress")
 
 
-def test_a_checkpoint_has_the_counts_of_epochs(training):
-    progress = training[2]["loops"]["fit_loop"].get("epoch_progress")
+def test_a_checkpoint_has_the_counts_of_epochs_and_batches(training):
+    checkpoint = training[2]
+    loops, changed = checkpoint["loops"]["fit_loop"], CHANGED.format("the entry loops of checkpoints")
     counts = dict.fromkeys(("ready", "started", "processed", "completed"), 2)
-    assert progress == {"total": counts, "current": counts}, CHANGED.format("the entry loops of checkpoints")
+    assert loops.get("epoch_progress") == {"total": counts, "current": counts}, changed
+    for loop in ("epoch_loop", "epoch_loop.val_loop"):
+        progress = loops.get(f"{loop}.batch_progress", {})
+        assert progress.keys() >= {"total", "current"}, changed
+        assert progress["total"].keys() == progress["current"].keys() == counts.keys(), changed
+    lightning_internals.begin_validation(checkpoint)
+    assert lightning_internals.has_begun_validation(checkpoint), changed
+
+
+def test_the_trainer_knows_whether_a_validation_follows(training):
+    trainer = training[0]
+    for owner, name in (
+        (trainer, "_val_check_time_interval"),
+        (trainer.fit_loop, "_data_fetcher"),
+        (trainer.fit_loop.epoch_loop, "_should_check_val_fx"),
+    ):
+        assert hasattr(owner, name), CHANGED.format(f"the attribute {name} of {type(owner).__name__}")
+    arguments = inspect.signature(trainer.fit_loop.epoch_loop._should_check_val_fx).parameters
+    assert list(arguments) == ["data_fetcher"], CHANGED.format("_should_check_val_fx of the loop of an epoch")
