@@ -76,6 +76,17 @@ def test_every_setting_of_the_trainer(options, steps, tmp_path):
         assert_equal(resumed, whole)
 
 
+def test_batches_to_overfit_resume_at_the_end_of_an_epoch_only(tmp_path):
+    """Lightning replaces the sampler, and the new one begins at the first batch."""
+    arguments = [*IMAGES, *SHIFT, *WITHOUT_EVALUATION, "--trainer.overfit_batches=3"]
+    whole = fit(shift, tmp_path / "whole", *arguments, *checkpoints(tmp_path / "kept", every_n_train_steps=1))
+    for step, used in ((2, 2), (4, 1)):
+        message = rf"a checkpoint of the end of an epoch, got one after batch {used} of 3\. Lightning replaces"
+        with pytest.raises(ValueError, match=message):
+            fit(shift, tmp_path / f"from_{step}", *arguments, f"--ckpt_path={tmp_path}/kept/step={step}.ckpt")
+    assert_equal(fit(shift, tmp_path / "from_3", *arguments, f"--ckpt_path={tmp_path}/kept/step=3.ckpt"), whole)
+
+
 class EveryBatch(Callback):
     """Writes a checkpoint after every batch, as one of a time interval may be written after any."""
 
