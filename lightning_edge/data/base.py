@@ -124,7 +124,8 @@ class EdgeDataModule(LightningDataModule, ABC):
         """Seeded and resumable batches of the train split.
 
         Raises:
-            ValueError: The trainer limits the epoch to a number of batches that does not fill whole optimizer steps.
+            ValueError: The trainer limits the epoch to a number of batches that does not fill whole optimizer steps, or
+                it resumes within an epoch of ``overfit_batches``.
         """
         dataset = self.dataset("train")
         accumulate = 1 if self.trainer is None else self.trainer.accumulate_grad_batches
@@ -137,6 +138,7 @@ class EdgeDataModule(LightningDataModule, ABC):
             dataset, batch_size=self.batch_size, sampler=sampler, drop_last=True, **self.loader_arguments()
         )
         self._check_limit(len(loader), accumulate)
+        self._check_overfit(len(loader))
         loader.num_batches_in_work = self._num_batches_in_work
         if self._train_state is not None:
             loader.load_state_dict(self._train_state)
@@ -173,7 +175,7 @@ class EdgeDataModule(LightningDataModule, ABC):
         if self.trainer is None or self.trainer.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
             return
         limit = self.trainer.limit_train_batches
-        limited = int(num_batches * limit) if isinstance(limit, float) else min(limit, num_batches)
+        limited = _num_limited(num_batches, limit)
         if 0 < limited < accumulate:  # a trial run
             rank_zero_warn(
                 f"limit_train_batches={limit} leaves {limited} batches, which is less than accumulate_grad_batches "
@@ -185,6 +187,20 @@ class EdgeDataModule(LightningDataModule, ABC):
                 f"expected limit_train_batches to leave a multiple of accumulate_grad_batches ({accumulate}), got "
                 f"{limit}, which leaves {limited} batches and too small a last step in every epoch: use "
                 f"{fewer} or {fewer + accumulate}"
+            )
+
+    def _check_overfit(self, num_batches: int) -> None:
+        """Refuse to resume within an epoch if Lightning replaces the sampler, which knows what is left of the epoch."""
+        trainer = self.trainer
+        if trainer is None or not trainer.overfit_batches or not trainer.fit_loop.restarting:  # pyright: ignore[reportAttributeAccessIssue]
+            return
+        num_used = trainer.fit_loop.epoch_loop.batch_progress.current.processed  # pyright: ignore[reportAttributeAccessIssue]
+        limited = _num_limited(num_batches, trainer.limit_train_batches)  # the trainer's overfit_batches
+        if 0 < num_used < limited:
+            raise ValueError(
+                "expected ckpt_path with overfit_batches to be a checkpoint of the end of an epoch, got one after "
+                f"batch {num_used} of {limited}. Lightning replaces the sampler, so these batches would be repeated "
+                "and others left out."
             )
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -230,6 +246,10 @@ class EdgeDataModule(LightningDataModule, ABC):
     def _share_of_processes(self) -> dict[str, int]:
         share = None if self.trainer is None else self.trainer.distributed_sampler_kwargs
         return share or {"num_replicas": 1, "rank": 0}
+
+
+def _num_limited(num_batches: int, limit: float) -> int:
+    return int(num_batches * limit) if isinstance(limit, float) else min(limit, num_batches)
 
 
 def _is_bytes(value: Any) -> bool:

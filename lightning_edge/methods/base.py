@@ -1,37 +1,28 @@
-"""Base class of all methods: a loss to which callbacks can add terms, optimization, and checkpoints."""
+"""Base class of all methods: a loss to which callbacks can add terms, optimization, and the learning rate."""
 
-import inspect
 from abc import ABC, abstractmethod
 from collections import UserDict
-from collections.abc import Callable, Collection, Iterable, Mapping
-from io import BytesIO
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
-from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
-from lightning.pytorch.utilities import rank_zero_warn
-from lightning.pytorch.utilities.parsing import save_hyperparameters
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from lightning_edge.checkpoints import LIGHTNING, local_file, read_checkpoint
 from lightning_edge.contracts import input_key, serves_as
 from lightning_edge.methods.batch_kind import check_kind
+from lightning_edge.methods.checkpointed import CLASSES_KEY as CLASSES_KEY
+from lightning_edge.methods.checkpointed import CheckpointedModule
+from lightning_edge.methods.lightning_internals import num_batches, trainer_of
+from lightning_edge.methods.plain_values import is_plain as is_plain
+from lightning_edge.methods.plain_values import plain_values as plain_values
+from lightning_edge.methods.resuming import GRADIENTS_KEY as GRADIENTS_KEY
 from lightning_edge.methods.schedules import PolynomialDecay, Schedule, check_rate, update_learning_rates
-from lightning_edge.model_description import check_description
-from lightning_edge.renamed import with_new_arguments
 
 OptimizerCallable = Callable[[Iterable], Optimizer]
 """Function that makes an optimizer from parameters or groups of them, such as ``torch.optim.AdamW``."""
-
-CLASSES_KEY = "classes"
-"""Key under which a checkpoint stores the names and colors of the classes."""
-GRADIENTS_KEY = "accumulated_gradients"
-"""Key under which a checkpoint written between two optimizer steps stores the gradients accumulated so far."""
 
 
 class LossTerms(UserDict[str, Callable[[Any], Tensor]]):
@@ -43,7 +34,7 @@ class LossTerms(UserDict[str, Callable[[Any], Tensor]]):
         super().__setitem__(name, term)
 
 
-class Method(LightningModule, ABC):
+class Method(CheckpointedModule, ABC):
     """A LightningModule that trains on one type of batch.
 
     Subclasses set ``batch_type`` and implement ``loss`` and ``forward``. Everything else can be overridden as in any
@@ -69,28 +60,8 @@ class Method(LightningModule, ABC):
     """
 
     batch_type: type
-    class_names: tuple[str, ...] | None = None
-    """Names of the classes; ``None`` until a data module or a checkpoint provides them."""
-    palette: tuple[tuple[int, int, int], ...] | None = None
-    """RGB colors of the classes; ``None`` until a data module or a checkpoint provides them."""
     domain_names: tuple[str, ...] = ()
     """Names of the domains, indexed by ``domain`` in batches; empty unless the data have domains that recur."""
-    _plain_arguments: dict[str, Any]
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> "Method":
-        """Remember those arguments of the outermost constructor that a checkpoint can store."""
-        method = super().__new__(cls)
-        bound = inspect.signature(cls).bind_partial(*args, **kwargs)
-        bound.apply_defaults()
-        arguments = dict(bound.arguments)
-        for name, parameter in bound.signature.parameters.items():
-            if parameter.kind is parameter.VAR_KEYWORD:  # a subclass may pass on arguments that it does not name
-                arguments |= arguments.pop(name)
-            elif parameter.kind is parameter.VAR_POSITIONAL:
-                del arguments[name]
-        # the __setattr__ of nn.Module fails before its constructor has run
-        object.__setattr__(method, "_plain_arguments", plain_values(arguments))
-        return method
 
     def __init__(self, optimizer: OptimizerCallable, schedule: Schedule | None = None) -> None:
         super().__init__()
@@ -98,47 +69,6 @@ class Method(LightningModule, ABC):
         self._optimizer = optimizer
         self._schedule = PolynomialDecay() if schedule is None else schedule
         self._scheduler: LambdaLR | None = None
-        self._accumulated_gradients: dict[str, Tensor] = {}
-        # on the command line, Lightning has a record of how to create modules and callables, which is saved unchanged;
-        # the method save_hyperparameters would compare every argument with the constructor's, which fails for arrays
-        cli_record = _given_hyperparameters.get()
-        save_hyperparameters(self, given_hparams=self._plain_arguments if cli_record is None else cli_record)
-        self._log_hyperparams = True
-
-    @classmethod
-    def load_from_checkpoint(
-        cls, checkpoint_path: Any, *args: Any, trusted_modules: Collection[str] = (), **kwargs: Any
-    ) -> Any:
-        """Load a method like Lightning's method of this name, after checking the file's checksums and class names.
-
-        Args:
-            checkpoint_path: Path, URL, or open binary file.
-            args: Positional arguments of Lightning's ``load_from_checkpoint``.
-            trusted_modules: Modules, such as ``["my_nets"]``, whose classes the checkpoint may name in addition to
-                those of this library, timm and torch.
-            kwargs: Keyword arguments of Lightning's ``load_from_checkpoint``. Arguments of the constructor replace
-                those in the checkpoint. ``weights_only=False`` disables all checks and allows the file to run any
-                code.
-
-        Raises:
-            FileNotFoundError: The file does not exist.
-            ValueError: The file is not a complete checkpoint, has weights that are NaN, names a class of a module that
-                is not trusted, or describes a net that downloads weights.
-        """
-        if kwargs.get("weights_only") is False:
-            return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
-        with local_file(checkpoint_path) as path:
-            content = read_checkpoint(path, "checkpoint_path", LIGHTNING)
-            saved = dict(content.get(cls.CHECKPOINT_HYPER_PARAMS_KEY) or {})
-            arguments = with_new_arguments(cls.__name__, saved)
-            used = {name: value for name, value in arguments.items() if name not in kwargs and name != "_instantiator"}
-            check_description(used, str(checkpoint_path), {cls.__module__, *trusted_modules})
-            if arguments == saved:
-                return super().load_from_checkpoint(path, *args, **kwargs)
-            with BytesIO() as file:  # Lightning would drop arguments that have an old name
-                torch.save(content | {cls.CHECKPOINT_HYPER_PARAMS_KEY: arguments}, file)
-                file.seek(0)
-                return super().load_from_checkpoint(file, *args, **kwargs)
 
     @abstractmethod
     def loss(self, batch: Any) -> Tensor:
@@ -210,35 +140,6 @@ class Method(LightningModule, ABC):
                 f"({schedulers[0].scheduling}). Use Trainer(accumulate_grad_batches=...) instead."
             )
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store what prediction and a resumed run need in addition to the weights.
-
-        This includes the plain hyper-parameters, the names and colors of the classes, and the gradients that have been
-        accumulated since the last step.
-        """
-        if "_instantiator" not in self.hparams:  # only the record of the command line has this key
-            checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = plain_values(self.hparams)
-        checkpoint[CLASSES_KEY] = {"class_names": self.class_names, "palette": self.palette}
-        if self._is_epoch_cut:  # Lightning would count the epoch as complete and skip the rest of its data
-            for progress in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
-                progress["processed"] = progress["completed"] = progress["started"] - 1
-        if self._is_between_steps:
-            if self.trainer.world_size > 1:  # each process has its own gradients, but only one writes
-                rank_zero_warn(
-                    "This checkpoint is written between two optimizer steps by several processes. It does not contain "
-                    "the gradients accumulated so far, so a run that resumes from it makes one smaller step."
-                )
-            else:
-                checkpoint[GRADIENTS_KEY] = {
-                    name: parameter.grad for name, parameter in self.named_parameters() if parameter.grad is not None
-                }
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore what ``on_save_checkpoint`` stored; names and colors of the classes only if the data have none."""
-        self._accumulated_gradients = checkpoint.get(GRADIENTS_KEY, {})
-        if CLASSES_KEY in checkpoint and self.class_names is None and self.palette is None:
-            self.class_names, self.palette = (checkpoint[CLASSES_KEY][name] for name in ("class_names", "palette"))
-
     def on_train_start(self) -> None:
         """Set the learning rate of the first step, and restore the accumulated gradients of a checkpoint.
 
@@ -254,28 +155,7 @@ class Method(LightningModule, ABC):
                     "learning rate follows a schedule, got neither"
                 )
             update_learning_rates(scheduler)
-        parameters = dict(self.named_parameters())
-        for name, gradient in self._accumulated_gradients.items():
-            parameters[name].grad = gradient.to(parameters[name].device)
-        self._accumulated_gradients = {}
-
-    @property
-    def _is_between_steps(self) -> bool:
-        """Whether gradients have been accumulated since the last optimizer step."""
-        if self._trainer is None or not self.automatic_optimization:
-            return False
-        num_batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # pyright: ignore[reportAttributeAccessIssue]
-        is_epoch_end = num_batches >= self.trainer.num_training_batches
-        return num_batches % self.trainer.accumulate_grad_batches > 0 and not is_epoch_end
-
-    @property
-    def _is_epoch_cut(self) -> bool:
-        """Whether training stops within an epoch, for example because of ``max_time``."""
-        trainer = self._trainer
-        if trainer is None or not trainer.should_stop:
-            return False
-        num_batches = trainer.fit_loop.epoch_loop.batch_progress.current.processed  # pyright: ignore[reportAttributeAccessIssue]
-        return 0 < num_batches < trainer.num_training_batches < float("inf")
+        super().on_train_start()
 
     @property
     def _num_planned_steps(self) -> float:
@@ -290,13 +170,13 @@ class Method(LightningModule, ABC):
     @property
     def progress(self) -> float:
         """Completed share of training, in [0, 1]; a resumed run continues from the share of its checkpoint."""
-        if self._trainer is None:
+        if trainer_of(self) is None:
             return 0.0
         steps = max(1, self._num_planned_steps)
         if self.automatic_optimization:
             return min(1.0, self.global_step / steps)
         # global_step and max_steps count the steps of all optimizers, but the planned steps count batches
-        batches, max_steps = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed, self.trainer.max_steps
+        batches, max_steps = num_batches(self.trainer), self.trainer.max_steps
         return min(1.0, max(batches / steps, self.global_step / max_steps if max_steps > 0 else 0.0))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -316,17 +196,3 @@ class Method(LightningModule, ABC):
     def _learning_rate_factor(self, step: int) -> float:
         """Factor of the learning rate for a step, evaluated in the middle of its share of training."""
         return self._schedule(min(1.0, (step + 0.5) / max(1, self._num_planned_steps)))
-
-
-def plain_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Select the values that any reader of checkpoints can load, by name."""
-    return {name: value for name, value in values.items() if is_plain(value)}
-
-
-def is_plain(value: Any) -> bool:
-    """Whether ``value`` is None, a number, a string, or a list, tuple or dict of these; subclasses do not count."""
-    if type(value) is dict:
-        return all(is_plain(item) for pair in value.items() for item in pair)
-    if type(value) in (list, tuple):
-        return all(is_plain(item) for item in value)
-    return value is None or type(value) in (bool, int, float, str)

@@ -25,7 +25,7 @@ class ImageClassifier(nn.Module, ABC):
             features.
 
     Raises:
-        ValueError: ``global_pool`` is neither ``avg`` nor empty.
+        ValueError: ``global_pool`` is neither ``avg`` nor empty, or ``num_classes`` is negative.
     """
 
     fc: nn.Module
@@ -58,11 +58,15 @@ class ImageClassifier(nn.Module, ABC):
         """Class logits of a normalized image."""
         return self.forward_head(self.forward_features(image))
 
-    def make_classifier(self) -> nn.Module:
-        """A new last layer."""
-        if self.global_pool not in ("avg", ""):
-            raise ValueError(f"expected global_pool 'avg' or '', got {self.global_pool!r}")
-        return nn.Linear(self.head_hidden_size, self.num_classes) if self.num_classes else nn.Identity()
+    def make_classifier(self, num_classes: int | None = None, global_pool: str | None = None) -> nn.Module:
+        """A new last layer; ``None`` means the present number of classes and the present pooling."""
+        num_classes = self.num_classes if num_classes is None else num_classes
+        global_pool = self.global_pool if global_pool is None else global_pool
+        if global_pool not in ("avg", ""):
+            raise ValueError(f"expected global_pool 'avg' or '', got {global_pool!r}")
+        if num_classes < 0:
+            raise ValueError(f"expected num_classes of at least 0, got {num_classes}")
+        return nn.Linear(self.head_hidden_size, num_classes) if num_classes else nn.Identity()
 
     def get_classifier(self) -> nn.Module:
         """The last layer."""
@@ -74,10 +78,14 @@ class ImageClassifier(nn.Module, ABC):
         Args:
             num_classes: Number of classes; 0 leaves the last layer out.
             global_pool: See the constructor; ``None`` keeps the present value.
+
+        Raises:
+            ValueError: See the constructor. The net is unchanged.
         """
-        self.num_classes = num_classes
+        # the layer is made first, so that an error leaves the net as it was
+        classifier = self.make_classifier(num_classes, global_pool).to(next(self.parameters())).train(self.training)
+        self.fc, self.num_classes = classifier, num_classes
         self.global_pool = self.global_pool if global_pool is None else global_pool
-        self.fc = self.make_classifier().to(next(self.parameters())).train(self.training)
 
 
 def build_net(

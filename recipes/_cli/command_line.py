@@ -80,7 +80,8 @@ def run(
     answer_at_once(args, command_line, own, defaults)
     # importing YAML takes time, and the list of recipes does not need it
     from recipes._cli.arguments import without_null_parts
-    from recipes._cli.config_files import find_configs, undone_options
+    from recipes._cli.config_files import find_configs
+    from recipes._cli.overridden_options import undone_options
 
     # a command may pass a configuration on to another recipe
     passes_on = any(command.name in args and PARAMETER in command.parameters for command in own)

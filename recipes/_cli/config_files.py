@@ -1,4 +1,4 @@
-"""Configuration files on the command line: their paths, whether they are readable, and which options they override.
+"""Configuration files on the command line: their paths, their contents, and whether they are readable.
 
 The files are checked before the parser reads them, in bounded time and memory and without heavy imports.
 """
@@ -21,8 +21,6 @@ _GROUPS = ("--trainer", "--model", "--data")
 _MAX_BYTES = 2**18
 _MAX_VALUES = 100_000
 """Limits for a file. For comparison, shipped files have 4 kB and 100 values."""
-_MAX_LETTERS = 60
-"""Longest value that a warning shows in full."""
 
 
 def options_of(args: Sequence[str]) -> Iterator[tuple[int, str, str]]:
@@ -148,34 +146,7 @@ def _num_values(node: yaml.Node, known: dict[int, int]) -> int:
     return known[id(node)]
 
 
-def undone_options(args: Sequence[str]) -> list[str]:
-    """A warning for each configuration that overrides an option before it.
-
-    Args:
-        args: The command line, with the resolved paths of configurations.
-    """
-    set_before: dict[str, str] = {}
-    warnings = []
-    for _, option, value in options_of(args):
-        content = _content(option, value)
-        if content is None:
-            set_before[_key(option.lstrip("-").removesuffix("+"))] = value
-            continue
-        changes = [
-            f"{key} ({set_before[key]} becomes {_shortened('null' if new is None else str(new))})"
-            for name, new in _leaves(content)
-            for key in list(set_before)
-            if _is_undone(key, set_before[key], name, new)
-        ]
-        if changes:
-            changed, name = ", ".join(changes), "-c" if option in OPTIONS else option
-            warnings.append(
-                f"{name} {value} overrides options that come before it: {changed}. Put {name} first to keep them."
-            )
-    return warnings
-
-
-def _content(option: str, value: str) -> Mapping[str, Any] | None:
+def content_of(option: str, value: str) -> Mapping[str, Any] | None:
     """The configuration that an option gives, as a file or inline; ``None`` for any other option."""
     if option in _GROUPS and _is_file_of_a_part(value):
         return {option.lstrip("-"): read_config(Path(value))}
@@ -192,37 +163,3 @@ def _content(option: str, value: str) -> Mapping[str, Any] | None:
 
 def _is_file_of_a_part(value: str) -> bool:
     return Path(value).suffix in (".yaml", ".yml") and _exists(Path(value))
-
-
-def _shortened(value: str) -> str:
-    return value if len(value) <= _MAX_LETTERS else f"{value[:_MAX_LETTERS]}…"
-
-
-def _is_undone(key: str, earlier: str, name: str, new: Any) -> bool:
-    if key == name:
-        return not _is_same(earlier, new)
-    return key.startswith(f"{name}.") and (new is None or isinstance(new, list))  # its parent is replaced
-
-
-def _leaves(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Options that a configuration sets, with their names on the command line."""
-    if not isinstance(content, Mapping):
-        yield key, content
-        return
-    for name, value in content.items():
-        if not str(name).endswith("+"):  # such a name adds to a list
-            yield from _leaves(value, _key(f"{key}.{name}" if key else str(name)))
-
-
-def _key(name: str) -> str:
-    """Name of an option without the parts that may be omitted on the command line."""
-    return ".".join(part for part in name.split(".") if part not in ("init_args", "class_path"))
-
-
-def _is_same(text: str, value: Any) -> bool:
-    if isinstance(value, str):
-        return text.rpartition(".")[2] == value.rpartition(".")[2]  # the module of a class may be omitted
-    try:
-        return yaml.safe_load(text) == value or float(text) == value
-    except (yaml.YAMLError, ValueError):
-        return False

@@ -22,6 +22,7 @@ from recipes._cli.data_summary import DataSummary
 from recipes._cli.fit_arguments import PARAMETER, split_arguments
 from recipes._cli.lightning_cli_internals import OpenLightningCLI
 from recipes._cli.logged_metrics import LoggedMetrics, last_values
+from recipes._cli.overridden_options import dropped_options
 from recipes._cli.plugins import with_atomic_checkpoints
 from recipes._cli.recipe_files import HOME, recipe_of
 from recipes._cli.recipe_parser import RecipeParser
@@ -74,6 +75,7 @@ class RecipeCLI(OpenLightningCLI):
         names = {*TRAINER_COMMANDS, *self._commands} if self._has_model else set()
         self._named_command = args[0] if args and args[0] in names else None
         args, self._fit_arguments = self._split(args, typed_args)
+        self._own_args = args
         self._run_folder: RunFolder | None = None
         self._earlier_metrics: dict[str, float] = {}  # of the training that this one resumes
         self.model = self.datamodule = self.trainer = self.result = None
@@ -170,6 +172,9 @@ class RecipeCLI(OpenLightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse ``args`` only, never the command line of this process."""
         self.config = parser.parse_args(args)
+        # the options that the user typed, without the model that a checkpoint describes
+        for message in dropped_options(self._own_args, self.config[self.config.subcommand].as_dict()):
+            rank_zero_warn(message)
 
     def instantiate_classes(self) -> None:
         """Build the objects that the command needs, with all output of the run in one folder."""

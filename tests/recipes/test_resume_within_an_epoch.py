@@ -1,5 +1,6 @@
 """A run of a recipe that resumes from a checkpoint within an epoch is the run that was never interrupted."""
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,17 @@ def test_every_setting_of_the_trainer(options, steps, tmp_path):
         assert_equal(resumed, whole)
 
 
+def test_batches_to_overfit_resume_at_the_end_of_an_epoch_only(tmp_path):
+    """Lightning replaces the sampler, and the new one begins at the first batch."""
+    arguments = [*IMAGES, *SHIFT, *WITHOUT_EVALUATION, "--trainer.overfit_batches=3"]
+    whole = fit(shift, tmp_path / "whole", *arguments, *checkpoints(tmp_path / "kept", every_n_train_steps=1))
+    for step, used in ((2, 2), (4, 1)):
+        message = rf"a checkpoint of the end of an epoch, got one after batch {used} of 3\. Lightning replaces"
+        with pytest.raises(ValueError, match=message):
+            fit(shift, tmp_path / f"from_{step}", *arguments, f"--ckpt_path={tmp_path}/kept/step={step}.ckpt")
+    assert_equal(fit(shift, tmp_path / "from_3", *arguments, f"--ckpt_path={tmp_path}/kept/step=3.ckpt"), whole)
+
+
 class EveryBatch(Callback):
     """Writes a checkpoint after every batch, as one of a time interval may be written after any."""
 
@@ -128,6 +140,32 @@ def test_a_checkpoint_of_a_validation_within_an_epoch(accumulate, tmp_path):
     assert len(kept) == 4
     for path in kept[::2]:
         assert_equal(fit(shift, tmp_path / path.stem, *arguments, f"--ckpt_path={path}"), whole)
+
+
+def validations(folder: Path) -> dict[int, str]:
+    """The validation losses that a run logged, by the number of the step before them."""
+    [path] = folder.rglob("metrics.csv")
+    with path.open(encoding="utf-8") as file:
+        return {int(row["step"]): row["val/loss"] for row in csv.DictReader(file) if row.get("val/loss")}
+
+
+def test_a_checkpoint_of_a_batch_before_a_validation(tmp_path):
+    """The validation follows in the resumed run: within an epoch, at the end of one, and at the end of the training."""
+    arguments = [*IMAGES, *SHIFT, "--trainer.max_epochs=2", "--trainer.limit_train_batches=4"]
+    arguments += ["--trainer.val_check_interval=2", "--trainer.limit_val_batches=1", "--trainer.log_every_n_steps=1"]
+    arguments += ["--trainer.logger=CSVLogger", "--trainer.logger.save_dir=runs"]
+    whole = fit(shift, tmp_path / "whole", *arguments, *checkpoints(tmp_path / "kept", every_n_train_steps=2))
+    expected = validations(tmp_path / "whole")
+    assert list(expected) == [1, 3, 5, 7]
+    after_validation = checkpoints(tmp_path / "again", filename="{epoch}-{step}", mode="max")
+    for step in (2, 4, 8):
+        kept, folder = f"--ckpt_path={tmp_path}/kept/step={step}.ckpt", tmp_path / f"from_{step}"
+        assert_equal(fit(shift, folder, *arguments, kept, *(after_validation if step == 2 else [])), whole)
+        assert validations(folder) == {last: loss for last, loss in expected.items() if last >= step - 1}
+    fit(shift, tmp_path / "twice", *arguments, f"--ckpt_path={tmp_path}/again/epoch=0-step=2.ckpt")
+    assert list(validations(tmp_path / "twice")) == [3, 5, 7]  # the one after step 2 was complete
+    with pytest.warns(UserWarning, match=r"after the last step \(max_steps=4\) and before the validation"):
+        shift.main(["fit", *QUIET, *arguments, "--trainer.max_steps=4", f"--ckpt_path={tmp_path}/kept/step=4.ckpt"])
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,10 @@ PACKAGES = ("lightning_edge", "callbacks", "recipes")
         (r"\._typehint|\"_typehint|\._actions|subcommand_parser\"", "recipes/_cli/jsonargparse_internals.py"),
         (r"Parser key|Given value", "recipes/_cli/jsonargparse_internals.py"),
         (r"_wandb_init|logger\._offline|\._settings", "recipes/_cli/wandb_internals.py"),
+        (
+            r"_given_hyperparameters|_should_check_val_fx|_log_hyperparams",
+            "lightning_edge/methods/lightning_internals.py",
+        ),
         (r"\"_class_path", "lightning_edge/model_description.py"),
     ],
 )

@@ -141,3 +141,21 @@ def test_timm_extracts_the_maps_of_a_traced_net(name):
 def test_an_unknown_pooling_is_named():
     with pytest.raises(ValueError, match="expected global_pool 'avg' or '', got 'max'"):
         timm.create_model("cifar_resnet20", global_pool="max")
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "pool", "message"),
+    [
+        (3, "max", "expected global_pool 'avg' or '', got 'max'"),
+        (-1, "", "expected num_classes of at least 0, got -1"),
+    ],
+)
+@torch.inference_mode()
+def test_a_last_layer_that_is_refused_leaves_the_net_unchanged(num_classes, pool, message):
+    net = make("cifar_resnet20", num_classes=5)
+    image = torch.rand(1, 3, 32, 32)
+    outputs = net(image)
+    with pytest.raises(ValueError, match=message):
+        net.reset_classifier(num_classes, pool)
+    assert (net.num_classes, net.global_pool) == (5, "avg")
+    torch.testing.assert_close(net(image), outputs, rtol=0, atol=0)

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from outside import tiny
 
-from recipes import accel, segmentation
-from recipes._cli.config_files import find_configs, read_config, undone_options
+from recipes import accel
+from recipes._cli.config_files import find_configs, read_config
 
 HERE = Path("here.yaml")
 
@@ -107,83 +107,3 @@ def test_what_is_no_file_is_refused_at_once(capsys):
 def test_every_shipped_configuration_is_within_the_bounds():
     for path in Path(accel.__file__).parents[1].rglob("*.yaml"):
         assert read_config(path)
-
-
-def test_a_configuration_that_undoes_options_before_it_is_warned_of():
-    HERE.write_text(
-        "trainer: {max_epochs: 5, precision: 32, callbacks: []}\n"
-        "model: {init_args: {net: {init_args: {num_classes: 4}}}}\n"
-        "data: {class_path: outside.parts.TinyData, init_args: {count: 6}}\n"
-    )
-    before = [
-        "--trainer.max_epochs=1",
-        "--trainer.precision=32",
-        "--model.net.num_classes",
-        "3",
-        "--data=FramesDataModule",
-        "--data.init_args.count=6",
-        "--trainer.callbacks+=ModelCheckpoint",
-        "--trainer.callbacks.monitor=x",
-    ]
-    [warning] = undone_options(["fit", *before, "-c", "here.yaml", "--trainer.max_steps=3"])
-    assert warning.startswith("-c here.yaml overrides options that come before it: ")
-    for change in (
-        "trainer.max_epochs (1 becomes 5)",
-        "model.net.num_classes (3 becomes 4)",
-        "data (FramesDataModule becomes outside.parts.TinyData)",
-        "trainer.callbacks (ModelCheckpoint becomes [])",
-        "trainer.callbacks.monitor (x becomes [])",
-    ):
-        assert change in warning
-    assert warning.count("becomes") == 5
-    assert warning.endswith("Put -c first to keep them.")
-    assert undone_options(["fit", "-c", "here.yaml", *before]) == []
-
-
-@pytest.mark.parametrize(
-    ("option", "config", "name", "change"),
-    [
-        ("--trainer.max_epochs=1", ["-c", "{trainer: {max_epochs: 5}}"], "-c", "trainer.max_epochs (1 becomes 5)"),
-        ("--trainer.max_epochs=1", ["--trainer", "part.yaml"], "--trainer", "trainer.max_epochs (1 becomes 5)"),
-        ("--trainer.max_epochs=1", ["--trainer=part.yaml"], "--trainer", "trainer.max_epochs (1 becomes 5)"),
-    ],
-)
-def test_so_is_one_of_a_part_and_one_that_is_written_out(option, config, name, change):
-    Path("part.yaml").write_text("max_epochs: 5\n")
-    [warning] = undone_options(["fit", option, *config])
-    assert change in warning
-    assert warning.endswith(f"Put {name} first to keep them.")
-    assert undone_options(["fit", *config, option]) == []
-    assert undone_options(["fit", option, "-c", "{trainer: [}"]) == []
-
-
-def test_so_is_one_that_brings_back_a_part_of_the_net():
-    later = ["-c", "cityscapes_18.yaml", "--print_config"]
-    for spelling in (["--model.net.update=null"], ["--model.net.update", "null"]):
-        with (
-            pytest.warns(UserWarning, match=r"model\.net\.update \(null becomes lightning_edge\.nn\.DeepLab\)"),
-            pytest.raises(SystemExit, match="0"),
-        ):
-            accel.main(["fit", *spelling, *later])
-
-
-@pytest.mark.parametrize(
-    ("option", "content"),
-    [
-        ("--model.optimizer.lr=1e-3", "model: {init_args: {optimizer: {init_args: {lr: 0.001}}}}"),
-        ("--trainer.logger=false", "trainer: {logger: false}"),
-        ("--data=outside.parts.TinyData", "data: {class_path: TinyData}"),
-        ("--data.size=[1,2]", "data: {init_args: {size: [1, 2]}}"),
-        ("--data.root=null", "data: {init_args: {root: null}}"),
-        ("--trainer.callbacks+=X", "trainer: {callbacks+: [Y]}"),
-    ],
-)
-def test_one_that_says_the_same_is_not(option, content):
-    HERE.write_text(content)
-    assert undone_options(["fit", option, "-c", "here.yaml"]) == []
-
-
-def test_the_warning_reaches_whoever_types(capsys):
-    args = ["fit", "--trainer.max_epochs=1", "-c", "camvid.yaml", "--print_config"]
-    with pytest.warns(UserWarning, match=r"trainer.max_epochs \(1 becomes \d+\)"), pytest.raises(SystemExit, match="0"):
-        segmentation.main(args)
