@@ -13,12 +13,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_edge.contracts import input_key, serves_as
 from lightning_edge.methods.batch_kind import check_kind
-from lightning_edge.methods.checkpointed import CLASSES_KEY as CLASSES_KEY
 from lightning_edge.methods.checkpointed import CheckpointedModule
 from lightning_edge.methods.lightning_internals import num_batches, trainer_of
-from lightning_edge.methods.plain_values import is_plain as is_plain
-from lightning_edge.methods.plain_values import plain_values as plain_values
-from lightning_edge.methods.resuming import GRADIENTS_KEY as GRADIENTS_KEY
 from lightning_edge.methods.schedules import PolynomialDecay, Schedule, check_rate, update_learning_rates
 
 OptimizerCallable = Callable[[Iterable], Optimizer]

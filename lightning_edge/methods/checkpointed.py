@@ -12,7 +12,7 @@ from lightning_edge.checkpoints import LIGHTNING, local_file, read_checkpoint
 from lightning_edge.methods import lightning_internals as internals
 from lightning_edge.methods.plain_values import plain_arguments, plain_values
 from lightning_edge.methods.resuming import GRADIENTS_KEY, restore_gradients, store_position, warn_of_lost_validation
-from lightning_edge.model_description import check_description
+from lightning_edge.model_description import INSTANTIATOR_KEY, check_description
 from lightning_edge.renamed import with_new_arguments
 
 CLASSES_KEY = "classes"
@@ -72,9 +72,7 @@ class CheckpointedModule(LightningModule):
             content = read_checkpoint(path, "checkpoint_path", LIGHTNING)
             saved = dict(content.get(cls.CHECKPOINT_HYPER_PARAMS_KEY) or {})
             arguments = with_new_arguments(cls.__name__, saved)
-            used = {
-                name: value for name, value in arguments.items() if name not in kwargs and name != internals.RECORD_KEY
-            }
+            used = {name: value for name, value in arguments.items() if name not in {INSTANTIATOR_KEY, *kwargs}}
             check_description(used, str(checkpoint_path), {cls.__module__, *trusted_modules})
             if arguments == saved:
                 return super().load_from_checkpoint(path, *args, **kwargs)
@@ -89,7 +87,7 @@ class CheckpointedModule(LightningModule):
         This includes the plain hyper-parameters, the names and colors of the classes, the position in the training, and
         the gradients that have been accumulated since the last step.
         """
-        if internals.RECORD_KEY not in self.hparams:
+        if INSTANTIATOR_KEY not in self.hparams:  # only the record of the command line has this key
             checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = plain_values(self.hparams)
         checkpoint[CLASSES_KEY] = {"class_names": self.class_names, "palette": self.palette}
         store_position(self, checkpoint)

@@ -11,9 +11,6 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
 from lightning.pytorch.utilities.parsing import save_hyperparameters
 
-RECORD_KEY = "_instantiator"
-"""Hyper-parameter that only the record of the command line has."""
-
 _VALIDATION = "epoch_loop.val_loop.batch_progress"
 
 

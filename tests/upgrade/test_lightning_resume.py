@@ -36,7 +36,7 @@ def test_the_record_of_the_command_line():
     args = [f"--model.net={PlainBranch.__module__}.PlainBranch", "--model.net.channels=4", "--trainer.logger=false"]
     LightningCLI(Remembers, ToyImages, run=False, save_config_callback=None, args=args, auto_configure_optimizers=False)
     assert records[0] is not None, changed
-    assert lightning_internals.RECORD_KEY in records[0], changed
+    assert INSTANTIATOR_KEY in records[0], changed
 
 
 def test_hyper_parameters_are_given_by_name():
