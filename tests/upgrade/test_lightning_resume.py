@@ -17,6 +17,7 @@ try:
     from toys import PlainBranch, ToyImages, make_trainer
 
     from lightning_edge.methods import Segmentation, lightning_internals
+    from lightning_edge.model_description import INSTANTIATOR_KEY
 except ImportError as error:
     raise ImportError(CHANGED.format(error)) from error
 
