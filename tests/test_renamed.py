@@ -16,6 +16,7 @@ OLD = {
         "AtRandom": "RandomEmbedding",
         "Estimated": "EstimatedEmbedding",
         "ImageFeatures": "ImageFeatureEmbedding",
+        "LabelledClip": "LabeledClip",
         "MeanFeatures": "MeanFeatureEmbedding",
         "OneHot": "OneHotEmbedding",
         "Shuffled": "ShuffledEmbedding",

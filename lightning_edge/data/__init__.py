@@ -40,6 +40,7 @@ __getattr__ = old_names(
         "AtRandom": "RandomEmbedding",
         "Estimated": "EstimatedEmbedding",
         "ImageFeatures": "ImageFeatureEmbedding",
+        "LabelledClip": "LabeledClip",
         "MeanFeatures": "MeanFeatureEmbedding",
         "OneHot": "OneHotEmbedding",
         "Shuffled": "ShuffledEmbedding",
