@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -12,14 +11,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
-from torch import Tensor, nn
-from torch.nn.utils import get_total_norm
+from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
 from callbacks._training.batch import batch_size_of, part_of, rows_left_whole
 from callbacks._training.buffers import kept_buffers
 from callbacks._training.elapsed import Elapsed
+from callbacks._training.gradient_parts import GradientParts, squared_norm
 from callbacks._training.log import log_now
 from callbacks._training.plain_training import check_plain_training, gradient_scale, loss_scale
 from lightning_edge.checks import check_at_least
@@ -73,7 +72,7 @@ class GradientNoiseScale(Callback):
         self.num_parts = num_parts
         self._variance = self._squared_gradient = self._weight = 0.0
         self._clock = Elapsed()
-        self._parts: _Parts | None = None
+        self._parts: GradientParts | None = None
         self._size_of_part = 0
         self._warned: set[str] = set()
 
@@ -155,14 +154,14 @@ class GradientNoiseScale(Callback):
         )
         self._clock.seconds = state_dict["seconds"]
 
-    def _watch(self, trainer: Trainer, module: LightningModule) -> "_Parts":
+    def _watch(self, trainer: Trainer, module: LightningModule) -> GradientParts:
         """Observe the gradients of single batches from now on."""
         groups = trainer.optimizers[0].param_groups
         weights = [weight for group in groups for weight in group["params"] if weight.requires_grad]
-        parts = self._parts = _Parts(weights, module.device)
+        parts = self._parts = GradientParts(weights, module.device)
         return parts
 
-    def _stop(self) -> "_Parts | None":
+    def _stop(self) -> GradientParts | None:
         parts, self._parts = self._parts, None
         if parts is not None:
             parts.end()
@@ -204,7 +203,7 @@ class GradientNoiseScale(Callback):
         if parts is None or not parts.num_batches:
             return
         gradients = [weight.grad for weight in parts.weights if weight.grad is not None]
-        whole = _square(gradients) * (divisor / scale / parts.num_batches) ** 2
+        whole = squared_norm(gradients) * (divisor / scale / parts.num_batches) ** 2
         sums = parts.sums((divisor / loss_scale(trainer)) ** 2)
         self._average(trainer, trainer.strategy.reduce(sums, reduce_op="sum"), whole)
 
@@ -222,61 +221,6 @@ class GradientNoiseScale(Callback):
             setattr(self, name, self.decay * getattr(self, name) + (1 - self.decay) * float(value))
         names = ("scale", self.noise_scale), ("variance", self.variance), ("squared_gradient", self.squared_gradient)
         log_now(trainer, {f"noise/{name}": value for name, value in names})
-
-
-class _Parts:
-    """Sums over the parts of one step.
-
-    The gradient of a part is the change of ``weight.grad`` in its backward pass. Hooks on the weights' gradients would
-    be wrong: a backward pass may compute other gradients, as the continuous adjoint does, or reach a weight several
-    times, as activation checkpoints do. The change is read at once, because DDP then replaces it by the mean over
-    processes.
-    """
-
-    def __init__(self, weights: list[nn.Parameter], device: torch.device) -> None:
-        self.weights = weights
-        self._square = torch.zeros((), device=device)
-        self._inverse_size = 0.0
-        self.num_batches = 0
-        self._before: list[Tensor | None] = []
-        self._square_of: dict[int, Tensor] = {}
-        self._handles = [
-            weight.register_post_accumulate_grad_hook(partial(self._see, index)) for index, weight in enumerate(weights)
-        ]
-
-    def begin(self) -> None:
-        """Copy the gradients before the backward pass of a part."""
-        self._before = [None if weight.grad is None else weight.grad.clone() for weight in self.weights]
-        self._square_of = {}
-
-    def count(self, size: int) -> None:
-        """Count a part with ``size`` examples."""
-        self._square = self._square + sum(self._square_of.values())
-        self._inverse_size += 1 / size
-        self.num_batches += 1
-
-    def end(self) -> None:
-        """Stop observing gradients."""
-        for handle in self._handles:
-            handle.remove()
-        self._before, self._square_of = [], {}
-
-    @torch.no_grad()
-    def _see(self, index: int, weight: Tensor) -> None:
-        """Compute the squared norm of a part's contribution to a weight's gradient so far."""
-        if weight.grad is not None and self._before:
-            before = self._before[index]
-            self._square_of[index] = _square([weight.grad if before is None else weight.grad - before])
-
-    def sums(self, factor: float) -> Tensor:
-        """Three sums over the parts: squared norms times ``factor``, 1 / examples, and 1."""
-        others = self._square.new_tensor([self._inverse_size, self.num_batches])
-        return torch.cat([self._square[None] * factor, others])
-
-
-def _square(gradients: list[Tensor]) -> Tensor:
-    """Squared norm of all gradients together."""
-    return get_total_norm([gradient.float() for gradient in gradients]).square()
 
 
 def _training_loss(trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> Tensor | None:

@@ -7,10 +7,11 @@ from pkgutil import walk_packages
 
 import pytest
 import settings
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import LightningDataModule
 
 import lightning_edge.data
 import lightning_edge.methods
+from lightning_edge.methods import Method
 from lightning_edge.testing import DATA_CHECKS, METHOD_CHECKS, check_overfits_one_batch
 
 PAIRS = [
@@ -43,7 +44,7 @@ def concrete_classes(package, base):
 
 
 def test_every_method_and_data_module_is_enrolled():
-    assert concrete_classes(lightning_edge.methods, LightningModule) == set(settings.METHODS)
+    assert concrete_classes(lightning_edge.methods, Method) == set(settings.METHODS)
     data_modules = concrete_classes(lightning_edge.data, LightningDataModule)
     assert data_modules == set(settings.DATA_MODULES) | settings.PREDICTS_ONLY
 

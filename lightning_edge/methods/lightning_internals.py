@@ -74,8 +74,11 @@ def begin_validation(checkpoint: dict[str, Any]) -> None:
 
 def has_begun_validation(checkpoint: dict[str, Any]) -> bool:
     """Whether a run that resumes from a checkpoint validates first."""
-    batches = checkpoint["loops"]["fit_loop"][_VALIDATION]["total"] if "loops" in checkpoint else {}
-    return bool(batches) and batches["ready"] == batches["started"] == batches["completed"] + 1
+    loops = checkpoint.get("loops", {}).get("fit_loop")
+    if not loops:  # a checkpoint of weights alone
+        return False
+    batches = loops[_VALIDATION]["total"]
+    return batches["ready"] == batches["started"] == batches["completed"] + 1
 
 
 def forget_interrupted_batch(trainer: Trainer) -> None:

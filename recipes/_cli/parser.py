@@ -11,10 +11,9 @@ from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
 
-from lightning_edge.checkpoints import last_checkpoint
 from recipes._cli.checkpoint_model import with_model_of_checkpoint
 from recipes._cli.closing_block import print_closing_block
 from recipes._cli.config_check import check_config
@@ -26,6 +25,7 @@ from recipes._cli.overridden_options import dropped_options
 from recipes._cli.plugins import with_atomic_checkpoints
 from recipes._cli.recipe_files import HOME, recipe_of
 from recipes._cli.recipe_parser import RecipeParser
+from recipes._cli.run_advice import say_how_to_resume, warn_of_untrained_weights, warn_without_validation
 from recipes._cli.run_checkpoints import check_checkpoint
 from recipes._cli.run_errors import constructor_error, interrupted_status, refuse_other_weights
 from recipes._cli.run_folder import RunFolder
@@ -36,8 +36,6 @@ from recipes._cli.wandb import RunLabels, finish_wandb, leave_anonymous_unset, s
 
 OBJECTS = ("model", "datamodule", "trainer")
 """Objects of the recipe that a command receives if it has a parameter of this name."""
-
-_DOING = {"validate": "validating", "test": "testing", "predict": "predicting"}
 
 _TRAINER = Path(__file__).with_name("trainer.yaml")
 
@@ -238,17 +236,16 @@ class RecipeCLI(OpenLightningCLI):
             status = interrupted_status(error, self.trainer)
             if status is None:
                 raise
-            self._say_how_to_resume()
+            say_how_to_resume(self.trainer, self._run_folder, has_own_folder=self._folder is not None)
             sys.exit(status)
         finally:
             finish_wandb(self.trainer, is_kept=self._run_folder is None or not self._run_folder.is_unused)
 
     def _run(self, name: str) -> None:
         if name != "fit" and self.config[name].get("ckpt_path", "no such option") is None:
-            doing = _DOING.get(name, f"{name} runs")
-            rank_zero_warn(f"No --ckpt_path given: {doing} with untrained weights.")
+            warn_of_untrained_weights(name)
         if name == "fit":
-            _warn_without_validation(self.trainer)
+            warn_without_validation(self.trainer)
         with refuse_other_weights(_checkpoint(self.config[name])):
             arguments = {key: self.config_init[name][key] for key in self.command_arguments(name)}
             if name not in self._commands:
@@ -283,20 +280,6 @@ class RecipeCLI(OpenLightningCLI):
         own = [other for other, command in self._commands.items() if "ckpt_path" in signature(command).parameters]
         print_closing_block(self.trainer, name, self._command_line, own, _checkpoint(self.config[name]))
 
-    def _say_how_to_resume(self) -> None:
-        if self.trainer is None:
-            rank_zero_info("\nInterrupted.")
-            return
-        if self._run_folder is not None and self._run_folder.is_unused:
-            rank_zero_info("\nInterrupted before the run wrote any results.")
-            return
-        folder = self.trainer.default_root_dir
-        checkpoint = last_checkpoint(Path(folder))
-        # a run with a folder of its own finds its checkpoint there
-        with_checkpoint = "" if self._folder is not None else f" with --ckpt_path {checkpoint}"
-        hint = f"; to resume, repeat the command{with_checkpoint}" if checkpoint else ""
-        rank_zero_info(f"\nInterrupted. The run is in {folder}{hint}")
-
 
 def _wanted_objects(command: Callable[..., Any]) -> set[str | int]:
     return {name for name in signature(command).parameters if name in OBJECTS}
@@ -306,14 +289,3 @@ def _checkpoint(config: Namespace) -> Path | None:
     """The file of ``--ckpt_path``; ``None`` for Lightning's keywords, such as ``best``."""
     path = config.get("ckpt_path")
     return None if path in (None, "best", "last", "hpc") or str(path).startswith("registry") else Path(path)
-
-
-def _warn_without_validation(trainer: Trainer | None) -> None:
-    """Warn before a fit that will end without scores, pictures and a best checkpoint."""
-    every = getattr(trainer, "check_val_every_n_epoch", None)
-    last = getattr(trainer, "max_epochs", None)
-    if every is not None and last is not None and 0 <= last < every:
-        rank_zero_warn(
-            "no validation will run, so there will be no scores and no best checkpoint: expected "
-            f"trainer.check_val_every_n_epoch of at most trainer.max_epochs ({last}), got {every}"
-        )

@@ -8,17 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lightning_edge.analysis.scaling_curve import (
-    Choice,
-    ScalingCurve,
-    ScalingPoint,
-    choose,
-    quartile_of_largest,
-    scaling_curve,
-)
+from lightning_edge.analysis.scaling_choice import Choice, choose
+from lightning_edge.analysis.scaling_curve import ScalingCurve, ScalingPoint, quartile_of_largest, scaling_curve
 from lightning_edge.analysis.scaling_run import ScalingRun, read_run
 from recipes._cli.run_record import metrics_of_finished
-from recipes.batch_size_scaling._plan import PlannedRun, Sweep, read_plan
+from recipes.batch_size_scaling._plan import PlannedRun, Sweep
+from recipes.batch_size_scaling._plan_file import read_plan
 
 _NUM_CONTOURS = 5
 

@@ -14,7 +14,8 @@ import yaml
 from recipes._cli.recipe_files import recipe_names
 from recipes._experiments.jobs import Backend
 from recipes.batch_size_scaling._grid import Grid
-from recipes.batch_size_scaling._plan import Sweep, base_of, one_of_each_kind, write_plan
+from recipes.batch_size_scaling._plan import Sweep, base_of, one_of_each_kind
+from recipes.batch_size_scaling._plan_file import write_plan
 from recipes.batch_size_scaling._progress import run_all
 from recipes.batch_size_scaling.analyze import analyze
 

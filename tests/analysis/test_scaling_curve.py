@@ -4,7 +4,8 @@ import pytest
 from scaling_runs import SIZES, TRUTH, diverged, make_run, steps_of
 
 from lightning_edge.analysis import scaling_curve as scaling
-from lightning_edge.analysis.scaling_curve import best_setting, choose, quartile_of_largest
+from lightning_edge.analysis.scaling_choice import choose
+from lightning_edge.analysis.scaling_curve import best_setting, quartile_of_largest
 from lightning_edge.analysis.scaling_run import ScalingRun, read_run, write_run
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from scaling_runs import make_run, steps_of
 
 from lightning_edge.analysis.scaling_run import read_run, write_run
-from recipes.batch_size_scaling._plan import Sweep, read_plan, write_plan
+from recipes.batch_size_scaling._plan import Sweep
+from recipes.batch_size_scaling._plan_file import read_plan, write_plan
 from recipes.batch_size_scaling._results import read_results
 
 SIZES = (16, 64, 256, 1024)

@@ -20,7 +20,7 @@ from callbacks._training.profiler_actions import part_of_action, start_listening
 from callbacks._training.transfer import to_device
 from callbacks.atomic_checkpoint import AtomicCheckpointIO
 from lightning_edge.checkpoints import RESUMABLE, read_checkpoint
-from recipes._cli.command_line import _quiet
+from recipes._cli.command_line import _without_noise
 from recipes._cli.logged_metrics import LoggedMetrics, with_its_row
 from recipes._cli.metrics_table import put_back
 from recipes._cli.plugins import with_atomic_checkpoints
@@ -251,7 +251,7 @@ def test_warnings_that_a_user_cannot_act_on_are_still_recognized(warn, words, tm
         (folder := tmp_path / str(is_quiet)).mkdir()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            with _quiet() if is_quiet else nullcontext():
+            with _without_noise() if is_quiet else nullcontext():
                 warn(folder)
         found.append([str(warning.message) for warning in caught])
     shown, quiet = found

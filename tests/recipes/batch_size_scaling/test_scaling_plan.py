@@ -8,14 +8,8 @@ from small_sweep import small_plan
 
 from recipes import batch_size_scaling
 from recipes.batch_size_scaling._grid import largest_divisor
-from recipes.batch_size_scaling._plan import (
-    PLAN,
-    PlannedRun,
-    Setting,
-    one_of_each_kind,
-    read_plan,
-    write_plan,
-)
+from recipes.batch_size_scaling._plan import PlannedRun, Setting, one_of_each_kind
+from recipes.batch_size_scaling._plan_file import PLAN, read_plan, write_plan
 
 
 def test_rules_scale_the_rate_and_share_runs_where_they_agree():

@@ -11,7 +11,8 @@ from small_sweep import call
 from wandb_offline import read_offline_run
 
 from recipes import batch_size_scaling
-from recipes.batch_size_scaling._plan import Setting, read_plan
+from recipes.batch_size_scaling._plan import Setting
+from recipes.batch_size_scaling._plan_file import read_plan
 from recipes.batch_size_scaling._report import recommend, remarks
 from recipes.batch_size_scaling._results import read_results, read_runs
 

@@ -14,7 +14,7 @@ from callbacks import BatchSizeScaling
 from lightning_edge.analysis.scaling_run import read_run
 from recipes import batch_size_scaling
 from recipes._experiments.jobs import Job, run_jobs
-from recipes.batch_size_scaling._plan import read_plan
+from recipes.batch_size_scaling._plan_file import read_plan
 from recipes.batch_size_scaling._results import read_results, read_runs
 
 
