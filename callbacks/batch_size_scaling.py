@@ -2,17 +2,16 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.optim import Optimizer
 from typing_extensions import override
 
+from callbacks._scaling_outcome import report_outcome, with_outcome
 from callbacks._training.batch import batch_size_of
 from callbacks._training.elapsed import Elapsed
 from callbacks._training.fixed_samples import fixed_batches, mean_loss
@@ -189,7 +188,7 @@ class BatchSizeScaling(Callback):
             return
         run = self._run(trainer, ended=True)
         self._write(trainer, run)
-        self._say(run)
+        report_outcome(run)
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -279,32 +278,11 @@ class BatchSizeScaling(Callback):
             window=self.window,
             outcome="budget" if ended else "running",
         )
-        run = ScalingRun(metadata, tuple(self._evaluations))
-        if not math.isfinite(self._evaluations[-1].loss(self.split)):
-            outcome = "diverged"
-        elif self.target is not None and math.isfinite(run.time_to_target(self.target, self.split)):
-            outcome = "reached"
-        else:
-            return run
-        return ScalingRun(replace(metadata, outcome=outcome), run.evaluations)
+        return with_outcome(ScalingRun(metadata, tuple(self._evaluations)))
 
     def _write(self, trainer: Trainer, run: ScalingRun) -> None:
         if self._folder is not None and trainer.is_global_zero:
             write_run(run, self._folder)
-
-    def _say(self, run: ScalingRun) -> None:
-        size, last = run.metadata.batch_size, run.evaluations[-1]
-        if run.metadata.outcome == "diverged":
-            rank_zero_warn(f"batch size {size}: the loss is not finite from step {last.step} on, so the run ends")
-        elif run.metadata.outcome == "reached" and self.target is not None:
-            step = math.ceil(run.time_to_target(self.target, self.split))
-            rank_zero_info(f"batch size {size}: the {self.split} loss reached {self.target:g} after {step} steps")
-        elif self.target is not None:
-            loss = last.loss(self.split)
-            rank_zero_warn(
-                f"batch size {size}: the {self.split} loss did not reach {self.target:g} in {last.step} steps "
-                f"({last.examples} examples); the last was {loss:.4g}"
-            )
 
     def _num_train_examples(self, trainer: Trainer) -> float:
         dataset = getattr(trainer.train_dataloader, "dataset", None)
