@@ -10,6 +10,7 @@ from settings import make_accel
 from lightning_edge.data import CamVidVideoDataModule, OneHotEmbedding
 from lightning_edge.methods import Accel, Classification
 from lightning_edge.model_description import check_description
+from lightning_edge.renamed import with_new_arguments
 
 OLD = {
     "lightning_edge.data": {
@@ -92,3 +93,43 @@ def test_arguments_of_the_method_itself_get_their_new_names(tmp_path):
     assert Accel.load_from_checkpoint(tmp_path / "old.ckpt", net=net).branch_stage_fraction == 0.125
     given = Accel.load_from_checkpoint(tmp_path / "old.ckpt", net=net, branch_stage_fraction=0.5)
     assert given.branch_stage_fraction == 0.5
+
+
+class Longer(Accel):
+    """A subclass without a constructor of its own."""
+
+
+class WithOwnShare(Accel):
+    """A subclass that has an argument with the old name."""
+
+    def __init__(self, net, branch_share=0.0):
+        super().__init__(net)
+        self.own_share = branch_share
+
+
+@pytest.mark.parametrize("arguments", [{}, {"weights_only": False}])
+def test_a_subclass_gets_the_new_names_too_also_from_a_trusted_file(tmp_path, arguments):
+    net = make_accel(11).net
+    saved = {"branch_share": 0.125, "interval": 2, "max_interval": 3}
+    loops = {"pytorch-lightning_version": "2.6.6", "state_dict": Longer(net).state_dict()}
+    torch.save({**loops, "hyper_parameters": saved}, tmp_path / "old.ckpt")
+    loaded = Longer.load_from_checkpoint(tmp_path / "old.ckpt", net=net, **arguments)
+    assert (loaded.branch_stage_fraction, loaded.interval) == (0.125, 2)
+    torch.save({**loops, "hyper_parameters": {"branch_share": 0.125}}, tmp_path / "own.ckpt")
+    assert WithOwnShare.load_from_checkpoint(tmp_path / "own.ckpt", net=net, **arguments).own_share == 0.125
+
+
+def test_only_arguments_of_the_renamed_classes_are_renamed():
+    nested = {"class_path": "lightning_edge.nn.DomainNet", "init_args": {"part": "encoder"}}
+    renamed = {**nested, "init_args": {"submodule": "encoder"}}
+    given = {"net": nested, "others": [{"teacher": nested}], "callable": {"class_path": "torch.optim.SGD"}}
+    assert with_new_arguments("lightning_edge.methods.Classification", given) == {
+        "net": renamed,
+        "others": [{"teacher": renamed}],
+        "callable": {"class_path": "torch.optim.SGD"},
+    }
+    other = {"net": {"class_path": "my_nets.DomainNet", "init_args": {"part": "encoder"}}}
+    assert with_new_arguments("lightning_edge.methods.Classification", other) is other
+    endless = {}
+    endless["net"] = {"class_path": "lightning_edge.nn.DomainNet", "init_args": endless}
+    assert with_new_arguments("lightning_edge.methods.Classification", endless) is endless

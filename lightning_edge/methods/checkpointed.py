@@ -66,15 +66,18 @@ class CheckpointedModule(LightningModule):
             ValueError: The file is not a complete checkpoint, has weights that are NaN, names a class of a module that
                 is not trusted, or describes a net that downloads weights.
         """
-        if kwargs.get("weights_only") is False:
-            return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
+        is_trusted = kwargs.get("weights_only") is False
         with local_file(checkpoint_path) as path:
-            content = read_checkpoint(path, "checkpoint_path", LIGHTNING)
+            if is_trusted:
+                content = torch.load(path, map_location="cpu", weights_only=False)
+            else:
+                content = read_checkpoint(path, "checkpoint_path", LIGHTNING)
             saved = dict(content.get(cls.CHECKPOINT_HYPER_PARAMS_KEY) or {})
-            arguments = with_new_arguments(cls.__name__, saved)
-            used = {name: value for name, value in arguments.items() if name not in {INSTANTIATOR_KEY, *kwargs}}
-            check_description(used, str(checkpoint_path), {cls.__module__, *trusted_modules})
-            if arguments == saved:
+            arguments = with_new_arguments(f"{cls.__module__}.{cls.__qualname__}", saved)
+            if not is_trusted:
+                used = {name: value for name, value in arguments.items() if name not in {INSTANTIATOR_KEY, *kwargs}}
+                check_description(used, str(checkpoint_path), {cls.__module__, *trusted_modules})
+            if arguments is saved:
                 return super().load_from_checkpoint(path, *args, **kwargs)
             with BytesIO() as file:  # Lightning would drop arguments that have an old name
                 torch.save(content | {cls.CHECKPOINT_HYPER_PARAMS_KEY: arguments}, file)

@@ -65,7 +65,7 @@ def _model_of(checkpoint: Path | None) -> dict[str, Any] | None:
     name = arguments.pop(CLASS_KEY, None)
     if name is None:
         return None
-    return {"class_path": name, "init_args": with_new_arguments(name.rpartition(".")[2], arguments)}
+    return {"class_path": name, "init_args": with_new_arguments(name, arguments)}
 
 
 def _configured_classes(args: Sequence[str], defaults: Path) -> Iterator[str]:
