@@ -39,3 +39,14 @@ def check_pair(**values: Any) -> None:
     for name, value in values.items():
         if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
             raise ValueError(f"expected two numbers as {name}, got {value!r}")
+
+
+def check_names(**values: Any) -> None:
+    """Raise ``ValueError`` unless each value is a sequence of one or more names, and not a single name.
+
+    Args:
+        values: Values by the names of their arguments.
+    """
+    for name, value in values.items():
+        if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+            raise ValueError(f"expected {name} as a list of names, got {value!r}")

@@ -5,6 +5,7 @@ each of them promises here.
 """
 
 import torch
+from torch import nn
 from torch.autograd import forward_ad
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm  # torch has no public base of all batch norms
 from torch.nn.modules.batchnorm import _NormBase as NormWithStatistics  # nor one of those and the instance norms
@@ -16,6 +17,7 @@ __all__ = [
     "BatchNorm",
     "NormWithStatistics",
     "TreeSpec",
+    "has_forward_hooks",
     "has_forward_mode_level",
     "is_in_backward_pass",
     "is_in_dispatch_mode",
@@ -40,6 +42,11 @@ def is_in_transform() -> bool:
 def is_in_dispatch_mode() -> bool:
     """Whether a mode such as torch's counter of operations sees every operator, which no public function says."""
     return torch._C._len_torch_dispatch_stack() > 0
+
+
+def has_forward_hooks(module: nn.Module) -> bool:
+    """Whether hooks run before or after a module's ``forward``, which no public function says."""
+    return bool(module._forward_pre_hooks or module._forward_hooks)
 
 
 def is_in_backward_pass() -> bool:

@@ -18,6 +18,7 @@ OLD = {
         "Estimated": "EstimatedEmbedding",
         "ImageFeatures": "ImageFeatureEmbedding",
         "LabelledClip": "LabeledClip",
+        "labelled_drive": "labeled_drive",
         "MeanFeatures": "MeanFeatureEmbedding",
         "OneHot": "OneHotEmbedding",
         "Shuffled": "ShuffledEmbedding",

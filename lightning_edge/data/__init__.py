@@ -41,6 +41,7 @@ __getattr__ = old_names(
         "Estimated": "EstimatedEmbedding",
         "ImageFeatures": "ImageFeatureEmbedding",
         "LabelledClip": "LabeledClip",
+        "labelled_drive": "labeled_drive",
         "MeanFeatures": "MeanFeatureEmbedding",
         "OneHot": "OneHotEmbedding",
         "Shuffled": "ShuffledEmbedding",

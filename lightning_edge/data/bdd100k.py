@@ -10,7 +10,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from lightning_edge.checks import check_pair
+from lightning_edge.checks import check_names, check_pair
 from lightning_edge.contracts import LabeledSplit
 from lightning_edge.data.detection import DetectionDataModule, LabeledImage
 from lightning_edge.data.domains.embeddings import DomainEmbedding
@@ -93,8 +93,7 @@ class BDD100KDataModule(DetectionDataModule):
             seed,
         )
         check_pair(num_samples=num_samples, sample_size=sample_size)
-        if not sample_domains:
-            raise ValueError(f"expected sample_domains among {list(LIGHT_AND_WEATHER)}, got {sample_domains!r}")
+        check_names(sample_domains=sample_domains)
         self.root = root
         self.num_samples = num_samples
         self.sample_size = sample_size

@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from lightning_edge.checks import check_pair
+from lightning_edge.checks import check_names, check_pair
 from lightning_edge.data.base import Split
 from lightning_edge.data.images.augmentation import Transform
 from lightning_edge.data.images.camera_motion import RandomCameraMotion
@@ -57,6 +57,7 @@ class CityscapesDataModule(SegmentationDataModule):
     def __init__(
         self,
         root: str | Path | None = None,
+        *,
         num_samples: tuple[int, int] = (120, 40),
         sample_size: tuple[int, int] = (128, 256),
         sample_domains: tuple[str, ...] = ("day",),
@@ -69,6 +70,7 @@ class CityscapesDataModule(SegmentationDataModule):
         super().__init__(train_transform, batch_size, eval_batch_size, num_workers, seed)
         self.root = root
         check_pair(num_samples=num_samples, sample_size=sample_size)
+        check_names(sample_domains=sample_domains)
         self.num_samples = num_samples
         self.sample_size = sample_size
         self.sample_domains = tuple(sample_domains)
@@ -114,6 +116,7 @@ class CityscapesVideoDataModule(SegmentationVideoDataModule):
     def __init__(
         self,
         root: str | Path | None = None,
+        *,
         max_distance: int = 9,
         train_distances: tuple[int, ...] = (1, 2, 3, 4),
         train_motion: RandomCameraMotion | None = None,
@@ -137,6 +140,7 @@ class CityscapesVideoDataModule(SegmentationVideoDataModule):
                 )
         self.root = root
         check_pair(num_samples=num_samples, sample_size=sample_size)
+        check_names(sample_domains=sample_domains)
         self.num_samples = num_samples
         self.sample_size = sample_size
         self.sample_domains = tuple(sample_domains)

@@ -57,8 +57,8 @@ def in_domain(
         domain_index: Row of ``embedding`` for each image. With it, ``embedding`` has one row for each domain.
 
     Raises:
-        ValueError: The embedding has another length than the net takes, or it has integers, such as the index of a
-            domain.
+        ValueError: The embedding has another length than a layer of the net takes, it has integers, such as the index
+            of a domain, or ``domain_index`` is not that of a row (checked on the CPU only, to not wait for a GPU).
     """
     if embedding is not None and not embedding.is_floating_point():
         raise ValueError(
@@ -68,13 +68,21 @@ def in_domain(
     if not layers or embedding is None:
         yield
         return
-    num_features = layers[0].num_domain_features
-    if embedding.shape[-1] != num_features:
-        raise ValueError(
-            f"expected embedding with the num_features of the net ({num_features}), got {embedding.shape[-1]}"
-        )
+    for layer in layers:
+        if embedding.shape[-1] != layer.num_domain_features:
+            raise ValueError(
+                f"expected embedding with the num_features of the net ({layer.num_domain_features}), got "
+                f"{embedding.shape[-1]}"
+            )
+    if domain_index is not None and domain_index.device.type == "cpu" and len(domain_index):
+        least, largest = domain_index.aminmax()
+        if not 0 <= least <= largest < len(embedding):
+            raise ValueError(
+                f"expected domain_index of at least 0 and below {len(embedding)}, got {least} to {largest}"
+            )
     before = [layer.domains for layer in layers]
-    domains = _domains(embedding.to(next(layers[0].parameters()).dtype), domain_index)
+    parameter = next((parameter for layer in layers for parameter in layer.parameters()), embedding)
+    domains = _domains(embedding.to(parameter.dtype), domain_index)
     try:
         for layer in layers:
             layer.domains = domains

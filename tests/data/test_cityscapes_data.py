@@ -305,6 +305,23 @@ def test_prediction_is_referred_to_plain_frames(cityscapes_root: Path):
 
 
 @pytest.mark.usefixtures("sample_cache")
+def test_generated_scenes_have_the_given_light_and_weather():
+    brightness = []
+    for domains in (("day",), ("night",), ("day", "night")):
+        data = CityscapesDataModule(sample_size=(32, 64), num_samples=(2, 1), sample_domains=domains, num_workers=0)
+        brightness.append([cv2.imread(str(clip.frames[-1])).mean() for clip in data.clips("train")])
+    day, night, both = brightness
+    assert max(night) < min(day)
+    assert both == [day[0], night[1]]
+
+
+@pytest.mark.parametrize("kind", _MODULES)
+def test_generated_scenes_need_a_domain(kind: Any):
+    with pytest.raises(ValueError, match=r"expected sample_domains as a list of names, got \(\)"):
+        kind(sample_domains=())
+
+
+@pytest.mark.usefixtures("sample_cache")
 @pytest.mark.parametrize("kind", [CityscapesDataModule, CityscapesVideoDataModule])
 def test_generated_scenes_for_testing_are_those_of_no_other_split(kind):
     data = kind(sample_size=(32, 64), num_samples=(3, 2), num_workers=0)

@@ -16,6 +16,7 @@ from callbacks._training.plain_training import STEPS_WITH_SCALED_GRADIENTS
 from lightning_edge.torch_internals import (
     BatchNorm,
     NormWithStatistics,
+    has_forward_hooks,
     has_forward_mode_level,
     is_in_backward_pass,
     is_in_dispatch_mode,
@@ -66,6 +67,16 @@ def test_a_backward_pass_is_noticed():
     assert not is_in_backward_pass()
     weight.sum().backward()
     assert seen == [True], f"torch._C._current_graph_task_id does not show a backward pass: {ADAPT}"
+
+
+def test_hooks_around_a_forward_are_seen():
+    for register in ("register_forward_hook", "register_forward_pre_hook"):
+        layer = torch.nn.Linear(1, 1)
+        assert not has_forward_hooks(layer)
+        handle = getattr(layer, register)(lambda *_: None)
+        assert has_forward_hooks(layer), f"torch keeps the hooks of a module elsewhere: {ADAPT}"
+        handle.remove()
+        assert not has_forward_hooks(layer)
 
 
 def test_nested_structures_are_taken_apart_and_put_together_again():

@@ -20,7 +20,7 @@ class Description(NamedTuple):
 
     embeddings: Float32[np.ndarray, "domains features"]
     domain_index: Int64[np.ndarray, " images"]
-    """Row of ``embeddings`` for each image. An embedding may distinguish other domains than the partition does."""
+    """Row of ``embeddings`` for each image. ``ImageFeatureEmbedding`` has a row for each image, whatever its domain."""
 
 
 class DomainEmbedding(ABC):

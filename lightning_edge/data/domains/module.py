@@ -93,14 +93,19 @@ class DomainDataModule(EdgeDataModule):
         return assigned.domain_names[assigned.domain[0]]
 
     def domain_images(self, split: LabeledSplit) -> DomainImages:
-        """All images of a split, in the order of :meth:`records` and without augmentation, with their domains."""
+        """All images of a split, in the order of :meth:`records` and without augmentation, with their domains.
+
+        The data are prepared first, as a trainer would do.
+        """
+        self.prepare_data()
         lookup = self.domain_lookup(split)
         return DomainImages(self.images_in_order(split), lookup.names, lookup.domain, lookup.embedding)
 
     def images_in_order(self, split: LabeledSplit) -> "ImageBatches":
         """All images of a split, in the order of :meth:`records` and without augmentation.
 
-        This does not need their domains, because a partition or an embedding may need features of these images first.
+        Their domains are not needed: a partition or an embedding may read a file of features, and the features are
+        computed from these images before that file exists.
         """
         undivided = copy.copy(self)
         undivided.partition, undivided.embedding, undivided._datasets = ByAttributes(()), OneHotEmbedding(), {}
@@ -108,7 +113,7 @@ class DomainDataModule(EdgeDataModule):
 
 
 class ImageBatches(Sized, Iterable[Tensor]):
-    """The images alone of a loader's batches, as floats in [0, 1].
+    """Only the images of each batch of a loader, as floats in [0, 1].
 
     Args:
         loader: Loader of batches with the key ``image``.

@@ -11,8 +11,10 @@ from timm.layers import Conv2dSame  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from lightning_edge.nn.conditioning import ConditionedLayer
 from lightning_edge.nn.dynamic.converted_net import ConvertedNet
 from lightning_edge.nn.dynamic.experts import CondConv2d, DomainConv2d, ExpertConv2d, Gate
+from lightning_edge.torch_internals import has_forward_hooks
 
 
 def convert_to_domains(
@@ -50,8 +52,19 @@ def convert_to_condconv(module: nn.Module, num_experts: int) -> int:
 
 
 def domain_layers(net: nn.Module) -> dict[str, DomainConv2d]:
-    """Layers whose experts are mixed by the domain, by their names in the net that :func:`specialize` returns."""
-    return {name: layer for name, layer in _body(net).named_modules() if isinstance(layer, DomainConv2d)}
+    """Layers whose experts are mixed by the domain, by their names in the net that :func:`specialize` returns.
+
+    Raises:
+        ValueError: The net has other layers that depend on the domain, which no plain net could replace.
+    """
+    layers = {name: layer for name, layer in _body(net).named_modules() if isinstance(layer, ConditionedLayer)}
+    for name, layer in layers.items():
+        if not isinstance(layer, DomainConv2d):
+            raise ValueError(
+                f"expected a net in which only DomainConv2d layers depend on the domain, got {name}, a "
+                f"{type(layer).__name__}"
+            )
+    return layers  # pyright: ignore[reportReturnType] (checked above)
 
 
 @torch.no_grad()
@@ -114,7 +127,7 @@ def _convert(module: nn.Module, make: Callable[[nn.Conv2d], ExpertConv2d]) -> in
 
 def _only_convolves(conv: nn.Conv2d) -> bool:
     # torch.nn.utils.weight_norm and spectral_norm compute the weights in hooks
-    return type(conv) in (nn.Conv2d, Conv2dSame) and not (conv._forward_pre_hooks or conv._forward_hooks)
+    return type(conv) in (nn.Conv2d, Conv2dSame) and not has_forward_hooks(conv)
 
 
 def _plain(layer: DomainConv2d, embedding: Tensor) -> nn.Conv2d:

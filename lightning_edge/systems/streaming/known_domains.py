@@ -96,13 +96,13 @@ class KnownDomains(NamedTuple):
         return cls(names, centers, embeddings, nn.Sequential(net, discriminant).eval())
 
     def index_of(self, name: str) -> int:
-        """Number of the domain of a name.
+        """Index of the domain with this name.
 
         Raises:
             ValueError: No training image belongs to that domain.
         """
         if name not in self.names:
-            raise ValueError(f"expected an image of a training domain, {list(self.names)}, got one of {name!r}")
+            raise ValueError(f"expected the name of a domain with training images, {list(self.names)}, got {name!r}")
         return self.names.index(name)
 
 

@@ -74,6 +74,18 @@ def test_images_may_be_looked_at_before_their_features_are_known(tmp_path):
     assert [int(known.dataset("val")[index]["domain"]) for index in range(3)] == [2, 0, 1]
 
 
+def test_data_are_prepared_before_their_images_are_read():
+    data = Plain(batch_size=2, num_workers=0)
+    calls = []
+    data.prepare_data = lambda: calls.append("prepared")
+    assert data.domain_images("train").domain_names == ("day", "dusk", "night")
+    assert calls == ["prepared"]
+
+
+def test_the_domain_of_an_image_follows_from_its_attributes():
+    assert Plain(num_workers=0).domain_of(records(["dusk"], "val")[0]) == "dusk"
+
+
 class Faulty(OneHotEmbedding):
     """Describes domains as it is told to."""
 

@@ -7,7 +7,7 @@ import torch
 from timm.layers import Conv2dSame
 from torch import nn
 
-from lightning_edge.nn.conditioning import in_domain
+from lightning_edge.nn.conditioning import ConditionedLayer, in_domain
 from lightning_edge.nn.dynamic.experts import CondConv2d, DomainConv2d
 
 FEATURES = 3
@@ -133,6 +133,30 @@ def test_wrong_embeddings_are_named():
         ValueError, match=r"expected embedding of floats, got torch\.int64: pass indices of domains as domain_index"
     ):
         run(layer, torch.rand(3, 4, 7, 7), torch.tensor([0, 1, 2]))
+    for index in (2, -1):
+        message = rf"expected domain_index of at least 0 and below 2, got {min(index, 0)} to {max(index, 0)}"
+        with pytest.raises(ValueError, match=message):
+            run(layer, torch.rand(2, 4, 7, 7), torch.randn(2, FEATURES), torch.tensor([0, index]))
+
+
+class Brightened(ConditionedLayer):
+    """Adds the first number of the domain's embedding; it has no parameters."""
+
+    num_domain_features = 2
+
+    def forward(self, image):
+        return image if self.domains is None else image + self.domains.embeddings[0, 0]
+
+
+def test_any_layer_may_depend_on_the_domain():
+    net, image = nn.Sequential(Brightened()), torch.zeros(1, 3, 2, 2)
+    with in_domain(net, torch.tensor([3.0, 0])):
+        assert net(image).unique().tolist() == [3]
+    assert net(image).unique().tolist() == [0]
+    _, layer = make_layer()
+    both = nn.Sequential(layer, Brightened())
+    with pytest.raises(ValueError, match=r"expected embedding with the num_features of the net \(2\), got 3"):
+        run(both, torch.rand(1, 4, 7, 7), torch.zeros(FEATURES))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lightning_edge.nn.conditioning import in_domain
+from lightning_edge.nn.conditioning import ConditionedLayer, in_domain
 from lightning_edge.nn.detection.center_detector import CenterDetector
 from lightning_edge.nn.dynamic.conversion import convert_to_condconv, convert_to_domains, domain_weights, specialize
 from lightning_edge.nn.dynamic.ddn import CondConvNet, DomainNet
@@ -119,6 +119,13 @@ def test_what_cannot_be_specialized_is_refused():
     _, dynamic = make_net("test_resnet")
     with pytest.raises(ValueError, match=r"expected embedding of shape \(5,\), got \(2,\)"):
         specialize(dynamic, torch.zeros(2))
+    dynamic.other = OtherLayer()
+    with pytest.raises(ValueError, match="only DomainConv2d layers depend on the domain, got other, a OtherLayer"):
+        specialize(dynamic, torch.zeros(5))
+
+
+class OtherLayer(ConditionedLayer):
+    num_domain_features = 5
 
 
 def test_convolutions_that_stay_are_told():

@@ -80,6 +80,6 @@ def test_a_domain_without_training_images_is_unknown():
     known = KnownDomains.from_images(training_images())
     assert [known.index_of(name) for name in ("cold", "warm")] == [0, 1]
     with pytest.raises(
-        ValueError, match=r"expected an image of a training domain, \['cold', 'warm'\], got one of 'mild'"
+        ValueError, match=r"expected the name of a domain with training images, \['cold', 'warm'\], got 'mild'"
     ):
         known.index_of("mild")
