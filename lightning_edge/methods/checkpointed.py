@@ -22,8 +22,8 @@ CLASSES_KEY = "classes"
 class CheckpointedModule(LightningModule):
     """A LightningModule whose checkpoints hold what prediction and a resumed run need in addition to the weights.
 
-    On the command line, the record of how to create nets and callables is saved; in Python, the arguments that are plain
-    values (:class:`~lightning_edge.methods.base.Method`).
+    On the command line, the record of how to create nets and callables is saved. In Python, plain arguments are saved
+    (:class:`~lightning_edge.methods.base.Method`).
     """
 
     class_names: tuple[str, ...] | None = None

@@ -14,7 +14,7 @@ PACKAGES = ("lightning_edge", "callbacks", "recipes")
     [
         (r"torch\.utils\._pytree|batchnorm\._|batchnorm import _", "lightning_edge/torch_internals.py"),
         (
-            r"_current_level|_functorch_transforms|_torch_dispatch_stack|_graph_task|_forward_(pre_)?hooks",
+            r"_current_level|_functorch_transforms|_torch_dispatch_stack|_graph_task|\._forward_(pre_)?hooks",
             "lightning_edge/torch_internals.py",
         ),
         (r"_step_supports_amp_scaling", "callbacks/_training/plain_training.py"),
