@@ -11,7 +11,7 @@ from torch import Tensor
 from lightning_edge.checkpoints import LIGHTNING, local_file, read_checkpoint
 from lightning_edge.methods import lightning_internals as internals
 from lightning_edge.methods.plain_values import plain_arguments, plain_values
-from lightning_edge.methods.resuming import GRADIENTS_KEY, restore_gradients, store_position, warn_of_lost_validation
+from lightning_edge.methods.resuming import GRADIENTS_KEY, restore_gradients, restore_validation, store_position
 from lightning_edge.model_description import INSTANTIATOR_KEY, check_description
 from lightning_edge.renamed import with_new_arguments
 
@@ -42,7 +42,6 @@ class CheckpointedModule(LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self._accumulated_gradients: dict[str, Tensor] = {}
-        self._begins_with_validation = False
         record = internals.command_line_record()
         internals.store_hyperparameters(self, self._plain_arguments if record is None else record)
 
@@ -98,15 +97,12 @@ class CheckpointedModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore what ``on_save_checkpoint`` stored; names and colors of the classes only if the data have none."""
         self._accumulated_gradients = checkpoint.get(GRADIENTS_KEY, {})
-        self._begins_with_validation = internals.has_begun_validation(checkpoint)
-        warn_of_lost_validation(self, checkpoint)
+        restore_validation(self, checkpoint)
         if CLASSES_KEY in checkpoint and self.class_names is None and self.palette is None:
             self.class_names, self.palette = (checkpoint[CLASSES_KEY][name] for name in ("class_names", "palette"))
 
     def on_train_start(self) -> None:
-        """Restore the accumulated gradients of a checkpoint."""
-        if self._begins_with_validation:
-            internals.forget_interrupted_batch(self.trainer)
-            self._begins_with_validation = False
+        """Restore the accumulated gradients of a checkpoint, and correct the counts of an interrupted validation."""
+        internals.forget_interrupted_batch(self.trainer)
         restore_gradients(self, self._accumulated_gradients)
         self._accumulated_gradients = {}

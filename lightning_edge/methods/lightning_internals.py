@@ -54,7 +54,8 @@ def is_before_validation(trainer: Any) -> bool:
     loop = trainer.fit_loop.epoch_loop
     batches = loop.batch_progress.total
     is_batch_end = batches.ready == batches.processed == batches.completed + 1
-    # a stop and an interval of time cause a validation too, but not in a run that resumes
+    # A stop and an interval of time also cause a validation. A run that resumes does not repeat it, because it is not
+    # stopped and measures the time from its own start.
     has_other_cause = trainer.should_stop or trainer._val_check_time_interval is not None
     return is_batch_end and not has_other_cause and loop._should_check_val_fx(trainer.fit_loop._data_fetcher)
 
@@ -72,7 +73,7 @@ def begin_validation(checkpoint: dict[str, Any]) -> None:
     validation["total"]["ready"] = validation["total"]["started"] = validation["total"]["completed"] + 1
 
 
-def has_begun_validation(checkpoint: dict[str, Any]) -> bool:
+def begins_with_validation(checkpoint: dict[str, Any]) -> bool:
     """Whether a run that resumes from a checkpoint validates first."""
     loops = checkpoint.get("loops", {}).get("fit_loop")
     if not loops:  # a checkpoint of weights alone
@@ -82,9 +83,10 @@ def has_begun_validation(checkpoint: dict[str, Any]) -> bool:
 
 
 def forget_interrupted_batch(trainer: Trainer) -> None:
-    """Remove the interrupted batch of validation from the counts, once Lightning has decided where to continue.
+    """Remove an interrupted batch of validation from the counts, once Lightning has decided where to continue.
 
-    Otherwise, a checkpoint of the resumed run would be taken for one of an interrupted validation too.
+    Otherwise, a checkpoint of the resumed run would be taken for one of an interrupted validation too. Nothing
+    changes if no batch was interrupted.
     """
     batches: Any = trainer.fit_loop.epoch_loop.val_loop.batch_progress.total
     batches.ready = batches.started = batches.processed = batches.completed

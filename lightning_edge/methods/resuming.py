@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
@@ -11,6 +11,8 @@ from lightning_edge.methods import lightning_internals as internals
 
 GRADIENTS_KEY = "accumulated_gradients"
 """Key under which a checkpoint written between two optimizer steps stores the gradients accumulated so far."""
+VALIDATION_KEY = "validation_follows"
+"""Key under which a checkpoint written just before a validation stores how often its run validates."""
 
 
 def store_position(module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -19,7 +21,7 @@ def store_position(module: LightningModule, checkpoint: dict[str, Any]) -> None:
         internals.reopen_epoch(checkpoint)
     trainer = internals.trainer_of(module)
     if trainer is not None and trainer.training and internals.is_before_validation(trainer):
-        internals.begin_validation(checkpoint)  # Lightning would leave the validation out
+        checkpoint[VALIDATION_KEY] = _validation_interval(trainer)
     if _is_between_steps(module):
         if module.trainer.world_size > 1:  # each process has its own gradients, but only one writes
             rank_zero_warn(
@@ -39,16 +41,43 @@ def restore_gradients(module: LightningModule, gradients: dict[str, Tensor]) -> 
         parameters[name].grad = gradient.to(parameters[name].device)
 
 
-def warn_of_lost_validation(module: LightningModule, checkpoint: dict[str, Any]) -> None:
-    """Warn where a validation is due, but the trainer has reached ``max_steps`` and does not start at all."""
+def restore_validation(module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    """Make a training that resumes from a checkpoint validate first if the checkpoint was written before a validation.
+
+    Lightning would leave the validation out. The counts change here and not in the file, because a training that does
+    not validate there needs those of Lightning. With the changed ones, it would train on one batch too many.
+    """
     trainer = internals.trainer_of(module)
     if trainer is None or trainer.state.fn != TrainerFn.FITTING:
         return
-    if 0 <= trainer.max_steps <= checkpoint["global_step"] and internals.has_begun_validation(checkpoint):
+    if VALIDATION_KEY in checkpoint and _validates_there(trainer, checkpoint):
+        internals.begin_validation(checkpoint)
+    _warn_of_lost_validation(trainer, checkpoint)
+
+
+def _warn_of_lost_validation(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
+    """Warn if the checkpoint needs a validation but ``max_steps`` is reached, because Lightning then does not start."""
+    if 0 <= trainer.max_steps <= checkpoint["global_step"] and internals.begins_with_validation(checkpoint):
         rank_zero_warn(
             f"This checkpoint was written after the last step (max_steps={trainer.max_steps}) and before the "
             "validation that follows it. Lightning trains and validates no more: run validate with this checkpoint."
         )
+
+
+def _validates_there(trainer: Trainer, checkpoint: dict[str, Any]) -> bool:
+    """Whether this trainer too validates at the position of a checkpoint that was written before a validation."""
+    num_epochs = trainer.check_val_every_n_epoch
+    is_epoch_with_validation = num_epochs is None or (checkpoint["epoch"] + 1) % num_epochs == 0
+    has_same_interval = checkpoint[VALIDATION_KEY] == _validation_interval(trainer)
+    return trainer.enable_validation and is_epoch_with_validation and has_same_interval
+
+
+def _validation_interval(trainer: Trainer) -> dict[str, Any]:
+    """After how many batches a trainer validates, and whether it counts the batches of all epochs."""
+    return {
+        "val_check_interval": repr(trainer.val_check_interval),  # 1 is a batch and 1.0 an epoch, but they are equal
+        "counts_all_epochs": trainer.check_val_every_n_epoch is None,
+    }
 
 
 def _is_between_steps(module: LightningModule) -> bool:

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from toys import make_trainer
 
 from lightning_edge.methods import Accel, PolynomialDecay
 from lightning_edge.methods.segmentation import pixel_loss
@@ -138,13 +139,14 @@ def test_a_part_that_a_subclass_adds_learns_in_both_stages():
         assert not {id(part) for part in at_step(method, step).frozen_modules} & {id(net), id(method.net.refine)}
 
 
-def test_modules_are_left_in_the_mode_in_which_they_came():
+def test_modules_are_left_in_the_mode_in_which_they_came(tmp_path):
     method = at_step(Accel(make_net(), train_branches_jointly=False).train(), 2)
     method.net.update.encoder.eval()  # batch statistics held by the user
     before = {name: module.training for name, module in method.named_modules()}
     for batch_idx in range(2):
         method.on_train_batch_start(make_batch(), batch_idx)
     assert not any(module.training for module in method.net.reference.modules())
+    method._trainer = make_trainer(tmp_path)
     method.on_train_start()  # the next training, after one that an error ended
     assert {name: module.training for name, module in method.named_modules()} == before
 

@@ -87,7 +87,16 @@ def test_a_checkpoint_has_the_counts_of_epochs_and_batches(training):
         assert progress.keys() >= {"total", "current"}, changed
         assert progress["total"].keys() == progress["current"].keys() == counts.keys(), changed
     lightning_internals.begin_validation(checkpoint)
-    assert lightning_internals.has_begun_validation(checkpoint), changed
+    assert lightning_internals.begins_with_validation(checkpoint), changed
+
+
+def test_an_interrupted_batch_of_validation_is_forgotten(training):
+    loop, changed = training[0].fit_loop.epoch_loop, CHANGED.format("the counts in val_loop.batch_progress")
+    assert hasattr(loop, "val_loop"), changed
+    counts = loop.val_loop.batch_progress.total
+    counts.ready = counts.started = counts.completed + 1
+    lightning_internals.forget_interrupted_batch(training[0])
+    assert len(set(vars(counts).values())) == 1, changed
 
 
 def test_the_trainer_knows_whether_a_validation_follows(training):
