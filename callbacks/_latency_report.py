@@ -100,7 +100,8 @@ def table(reports: dict[str, dict[str, Any]]) -> Table | Text:
     }
     known = [q for q in PERCENTILES if any(f"p{q}" in values for values in rows.values())]
     if not known:
-        return Text(f"Time per batch: there are too few batches; {num_samples_needed(50)} are needed after warm-up.")
+        counts = ", ".join(f"{stage} had {report['num_batches']}" for stage, report in reports.items())
+        return Text(f"Time per batch: {num_samples_needed(50)} batches are needed after warm-up, and {counts}.")
     result = Table(
         "part",
         *(f"p{q} [95 % interval]" for q in known),

@@ -167,5 +167,5 @@ def _scores_images_labels(outputs: Any, batch: Any) -> tuple[Tensor, Tensor, Ten
         raise ValueError(f"expected batches with image and label, or pairs of the two, got {kind}")
     if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != len(labels):
         kind = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise ValueError(f"expected evaluation steps to return scores [{len(labels)}, classes], got {kind}")
+        raise ValueError(f"expected evaluation steps to return logits [{len(labels)}, classes], got {kind}")
     return outputs, images, labels

@@ -47,7 +47,10 @@ class WarmStart(Callback):
         own = pl_module.state_dict()
         for part in self.exclude:
             if not any(_is_within(name, part) for name in own):
-                raise ValueError(f"expected exclude to name parts of {type(pl_module).__name__}, got {part!r}")
+                parts = sorted({name.partition(".")[0] for name in own})
+                raise ValueError(
+                    f"expected exclude to name parts of {type(pl_module).__name__}, such as {parts}, got {part!r}"
+                )
         wanted = {name: value for name, value in own.items() if not any(_is_within(name, p) for p in self.exclude)}
         if not wanted:
             raise ValueError(
@@ -65,11 +68,15 @@ class WarmStart(Callback):
         unlike = [name for name, value in wanted.items() if name not in weights or weights[name].shape != value.shape]
         if unlike:
             first = unlike[0]
-            shape = f" of {list(wanted[first].shape)}, but of {list(weights[first].shape)}" if first in weights else ""
-            more = f", and {len(unlike) - 1} more" if len(unlike) > 1 else ""
+            difference = (
+                f"{first} is {list(weights[first].shape)} there and {list(wanted[first].shape)} in the module"
+                if first in weights
+                else f"{first} is missing there"
+            )
+            more = f", and {len(unlike) - 1} more differ" if len(unlike) > 1 else ""
             raise ValueError(
-                "expected checkpoint to hold all weights that exclude does not name, got "
-                f"{self.checkpoint}, which has no {first}{shape}{more}"
+                f"expected checkpoint to have all weights that exclude does not name, got {self.checkpoint}: "
+                f"{difference}{more}. Name parts that should keep their initial values in exclude."
             )
 
 

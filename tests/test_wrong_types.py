@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 CALLS = """
+import numpy as np
 import torch
 from torch import nn
 
@@ -12,6 +13,7 @@ from lightning_edge.nn import DeepLab, DISFlow, Normalize
 from lightning_edge.nn.ode.anodev2 import ODEBlock
 from lightning_edge.ops.shift import grid_shifts
 from lightning_edge.systems import FixedInterval, VideoStream
+from lightning_edge.systems.streaming.frame_check import check_frame
 
 for call in (
     lambda: DISFlow("slow"),
@@ -39,6 +41,7 @@ for call in (
     lambda: data.BDD100KDataModule(sample_domains=None),
     lambda: data.CityscapesDataModule(sample_domains="night"),
     lambda: data.BDD100KDataModule(num_samples=(None, 5), num_workers=0).setup("fit"),
+    lambda: check_frame(np.zeros((4, 4, 3), np.uint8), None),
     lambda: data.RandomDomains(None),
     lambda: data.ByClusters("features.npz", 2.5),
 ):
@@ -77,6 +80,8 @@ def test_are_one_sentence_each():
         "expected sample_domains as a list of names, got None",
         "expected sample_domains as a list of names, got 'night'",
         "expected a whole number as num_train, got None",
+        "expected frame as a tensor [3, height, width] in [0, 1], got ndarray; convert an RGB array of bytes by "
+        "torch.from_numpy(frame).permute(2, 0, 1) / 255",
         "expected a whole number as num_domains, got None",
         "expected a whole number as num_domains, got 2.5",
     ]

@@ -74,6 +74,21 @@ def dropped_options(args: Sequence[str], config: Mapping[str, Any]) -> list[str]
     return [f"{change} drops options that come before it: {'; '.join(keys)}." for change, keys in dropped.items()]
 
 
+def is_typed(name: str, args: Sequence[str]) -> bool:
+    """Whether the command line or one of its configurations sets an option.
+
+    Args:
+        name: Name of the option, such as ``model.init_args.net.init_args.num_classes``.
+        args: The command line, with the resolved paths of configurations.
+    """
+    for _, option, value in options_of(args):
+        content = content_of(option, value)
+        names = [_key(option.lstrip("-"))] if content is None else [name for name, _ in _leaves(content)]
+        if _key(name) in names:
+            return True
+    return False
+
+
 def _nodes(config: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """All values of a parsed configuration, and the mappings that contain them, by their names on the command line."""
     yield key, config

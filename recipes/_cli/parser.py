@@ -21,7 +21,7 @@ from recipes._cli.data_summary import DataSummary
 from recipes._cli.fit_arguments import PARAMETER, split_arguments
 from recipes._cli.lightning_cli_internals import OpenLightningCLI
 from recipes._cli.logged_metrics import LoggedMetrics, last_values
-from recipes._cli.overridden_options import dropped_options
+from recipes._cli.overridden_options import dropped_options, is_typed
 from recipes._cli.plugins import with_atomic_checkpoints
 from recipes._cli.recipe_files import HOME, recipe_of
 from recipes._cli.recipe_parser import RecipeParser
@@ -225,7 +225,10 @@ class RecipeCLI(OpenLightningCLI):
             name = source.removeprefix("data.")
             for target in targets:
                 if hasattr(config.data, name) and target in config:
-                    config[target] = self.config[str(self.subcommand)][target] = getattr(config.data, name)
+                    value = getattr(config.data, name)
+                    if config[target] != value and is_typed(target, self._own_args):
+                        rank_zero_warn(f"{target} is {value}, as in the data ({source}), in place of {config[target]}.")
+                    config[target] = self.config[str(self.subcommand)][target] = value
         self.forget_recorded_config()
 
     @override

@@ -24,7 +24,8 @@ def warn_without_validation(trainer: Trainer | None) -> None:
     if every is not None and last is not None and 0 <= last < every:
         rank_zero_warn(
             "no validation will run, so there will be no scores and no best checkpoint: expected "
-            f"trainer.check_val_every_n_epoch of at most trainer.max_epochs ({last}), got {every}"
+            f"trainer.check_val_every_n_epoch of at most trainer.max_epochs ({last}), got {every}; add "
+            f"--trainer.check_val_every_n_epoch={max(last, 1)}"
         )
 
 

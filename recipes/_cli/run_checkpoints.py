@@ -43,7 +43,7 @@ def check_checkpoint(path: Path, runs: Path, resumes: bool, weights_only: bool |
         others = [other for other in newest_first(path.parent.glob("*.ckpt")) if other != path]
         whole = [str(other) for other in others if find_fault(other) is None]
         hint = f". Undamaged checkpoints in the same folder: {', '.join(whole)}" if whole else ""
-        raise ValueError(f"{error}{hint}") from None
+        raise ValueError(f"{str(error).removesuffix('.')}{hint}") from None
 
 
 def run_of(checkpoint: Path) -> Path | None:

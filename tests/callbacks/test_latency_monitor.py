@@ -361,5 +361,5 @@ def test_too_few_batches_are_told_in_one_short_line(
     trainer = make_trainer(tmp_path, LatencyMonitor(warmup_batches=1))
     trainer.test(SlowModule(clock), DataLoader(SlowRows(clock, 3)), verbose=False)
     [line] = [line for line in capsys.readouterr().out.splitlines() if "batch" in line]
-    assert line == "Time per batch: there are too few batches; 6 are needed after warm-up."
+    assert line == "Time per batch: 6 batches are needed after warm-up, and test had 2."
     assert read_report(tmp_path)["test"]["num_batches"] == 2

@@ -96,8 +96,10 @@ class DomainStream:
         Raises:
             ValueError: There is no domain of this number. The stream is not changed.
         """
-        if not 0 <= domain < len(self.embeddings):
-            raise ValueError(f"expected domain of at least 0 and below {len(self.embeddings)}, got {domain}")
+        if not isinstance(domain, int) or not 0 <= domain < len(self.embeddings):
+            raise ValueError(
+                f"expected domain as an index of at least 0 and below {len(self.embeddings)}, got {domain!r}"
+            )
         self.watcher.reset_to(domain)
         self._start_switch(domain)
         self._mix_layers(len(self._layers) + 1)

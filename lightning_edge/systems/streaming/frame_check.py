@@ -34,6 +34,11 @@ def check_frame(frame: Tensor, net: Any) -> CheckedFrame:
     Raises:
         ValueError: The frame has another shape, dtype, device or range of values.
     """
+    if not isinstance(frame, Tensor):
+        raise ValueError(
+            f"expected frame as a tensor [3, height, width] in [0, 1], got {type(frame).__name__}; convert an RGB "
+            "array of bytes by torch.from_numpy(frame).permute(2, 0, 1) / 255"
+        )
     if frame.ndim != 3 or frame.shape[0] != 3 or not frame.numel() or not frame.is_floating_point():
         raise ValueError(
             f"expected frame as floats [3, height, width] in [0, 1], got {frame.dtype} {list(frame.shape)}; "

@@ -179,7 +179,7 @@ def test_one_who_knows_may_say_so_before_the_first_frame():
 def test_domains_that_are_not_there_are_named(domain):
     stream = make_stream(make_net())
     stream(frame(0.1))
-    with pytest.raises(ValueError, match=f"expected domain of at least 0 and below 3, got {domain}"):
+    with pytest.raises(ValueError, match=f"expected domain as an index of at least 0 and below 3, got {domain!r}"):
         stream.switch_to(domain)
     stream(frame(0.1))
     assert (stream.domain, stream.watcher.domain, stream.num_switches) == (0, 0, 0)
