@@ -15,6 +15,7 @@ from callbacks._latency_report import MARKS, Laps, metrics, summarize, table
 from callbacks._training.batch import first_dimension
 from callbacks._training.flop_counter import FlopCounter
 from callbacks._training.profiler_actions import part_of_action, start_listening, stop_listening
+from lightning_edge.atomic_files import replace_file
 from lightning_edge.checks import check_at_least
 from lightning_edge.machine import count_parameters, machine_facts, peak_memory_bytes
 from lightning_edge.timing import read_clock_ms
@@ -206,4 +207,4 @@ def _mark_of(action: str, begins: bool) -> str | None:
 
 def _write_json(path: Path, reports: dict[str, dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(reports, indent=2) + "\n")
+    replace_file(path, (json.dumps(reports, indent=2) + "\n").encode())

@@ -5,7 +5,7 @@ from numbers import Integral
 from typing import Any
 
 
-def check_at_least(least: float, **values: float) -> None:
+def check_at_least(least: float, /, **values: float) -> None:
     """Raise ``ValueError`` unless each value is at least ``least``; NaN is not.
 
     Args:
@@ -17,28 +17,29 @@ def check_at_least(least: float, **values: float) -> None:
             raise ValueError(f"expected {name} of at least {least}, got {value}")
 
 
-def check_whole_at_least(least: int, **values: Any) -> None:
-    """Raise ``ValueError`` unless each value, such as one from a file, is a whole number of at least ``least``.
+def check_whole_at_least(least: int, /, **values: Any) -> None:
+    """Raise ``ValueError`` unless each value is a whole number of at least ``least``; ``True`` is not a number.
 
     Args:
         least: Smallest allowed value.
         values: Values by the names of their arguments.
     """
     for name, value in values.items():
-        if not isinstance(value, Integral):
+        if not _is_whole(value):
             raise ValueError(f"expected a whole number as {name}, got {value!r}")
-        check_at_least(least, **{name: value})  # pyright: ignore[reportArgumentType]
+        check_at_least(least, **{name: value})
 
 
 def check_pair(**values: Any) -> None:
-    """Raise ``ValueError`` unless each value, such as one from a file, is a sequence of two.
+    """Raise ``ValueError`` unless each value is a sequence of two whole numbers of at least 1, such as a size.
 
     Args:
         values: Values by the names of their arguments.
     """
     for name, value in values.items():
-        if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
-            raise ValueError(f"expected two numbers as {name}, got {value!r}")
+        is_pair = isinstance(value, Sequence) and len(value) == 2
+        if not (is_pair and all(_is_whole(number) and number >= 1 for number in value)):
+            raise ValueError(f"expected two whole numbers of at least 1 as {name}, got {value!r}")
 
 
 def check_names(**values: Any) -> None:
@@ -50,3 +51,7 @@ def check_names(**values: Any) -> None:
     for name, value in values.items():
         if not isinstance(value, Sequence) or isinstance(value, str) or not value:
             raise ValueError(f"expected {name} as a list of names, got {value!r}")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -1,7 +1,7 @@
-"""Private interfaces of torch that this library uses.
+"""Private interfaces of torch that ``lightning_edge`` uses.
 
-They stand in this file only, because torch may change them in any version. ``tests/upgrade/test_torch.py`` checks what
-each of them promises here.
+This package has no other file with any, because torch may change them in any version. ``tests/upgrade/test_torch.py``
+checks what each of them promises here.
 """
 
 import torch

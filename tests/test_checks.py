@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 
@@ -15,16 +16,26 @@ def test_a_number_below_its_limit_is_named() -> None:
 
 def test_only_whole_numbers_count() -> None:
     check_whole_at_least(1, batch_size=1, num_workers=2)
-    for value in (2.0, "2", None, math.nan):
+    for value in (2.0, "2", None, math.nan, True):
         with pytest.raises(ValueError, match=f"^expected a whole number as num_workers, got {value!r}$"):
             check_whole_at_least(1, batch_size=1, num_workers=value)
     with pytest.raises(ValueError, match=r"^expected num_workers of at least 1, got 0$"):
         check_whole_at_least(1, batch_size=1, num_workers=0)
 
 
-@pytest.mark.parametrize("value", [3, "ab", (1,), [1, 2, 3], {1: 1, 2: 2}])
-def test_a_pair_has_two_numbers(value: object) -> None:
+@pytest.mark.parametrize(
+    "value",
+    [3, None, "12", ("a", "b"), (1,), [1, 2, 3], {1: 1, 2: 2}, (1, math.nan), (1.5, 2), (1, 0), (True, 2)],
+)
+def test_a_pair_has_two_whole_numbers(value: object) -> None:
     check_pair(size=(1, 2))
     check_pair(size=[1, 2])
-    with pytest.raises(ValueError, match=r"^expected two numbers as size, got "):
+    message = f"expected two whole numbers of at least 1 as size, got {value!r}"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         check_pair(size=value)
+
+
+def test_an_argument_may_have_any_name() -> None:
+    for check in (check_at_least, check_whole_at_least):
+        with pytest.raises(ValueError, match=r"^expected least of at least 2, got 1$"):
+            check(2, least=1)

@@ -5,13 +5,12 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from lightning_edge.atomic_files import replace_file
+from lightning_edge.atomic_files import replace_file, replace_table
 from lightning_edge.json_files import read_record
 from lightning_edge.ops.batch_scaling import first_hit, smoothed
 
@@ -113,11 +112,7 @@ class ScalingRun:
 def write_run(run: ScalingRun, folder: Path) -> None:
     """Write both files of a run into a folder, each one atomically."""
     folder.mkdir(parents=True, exist_ok=True)
-    table = StringIO(newline="")
-    writer = csv.writer(table)
-    writer.writerow(Evaluation._fields)
-    writer.writerows(run.evaluations)
-    replace_file(folder / TABLE, table.getvalue().encode())
+    replace_table(folder / TABLE, Evaluation._fields, run.evaluations)
     replace_file(folder / METADATA, json.dumps(asdict(run.metadata), indent=2).encode())
 
 

@@ -4,7 +4,6 @@ import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_edge.atomic_files import replace_file
+from lightning_edge.atomic_files import replace_table
 from lightning_edge.contracts import IntervalScore, VideoNet
 from lightning_edge.ops.classes import predict_classes
 from lightning_edge.timing import Samples, interleave, ratio
@@ -123,11 +122,7 @@ def best_within(rows: Sequence[TradeoffRow], budget_ms: float, worst_case: bool 
 
 def write_rows(rows: Sequence[TradeoffRow], path: Path) -> None:
     """Write rows as CSV with a header, atomically."""
-    table = StringIO(newline="")
-    writer = csv.writer(table)
-    writer.writerow(TradeoffRow._fields)
-    writer.writerows(rows)
-    replace_file(path, table.getvalue().encode())  # a truncated table would look like one with fewer intervals
+    replace_table(path, TradeoffRow._fields, rows)
 
 
 def newest_rows(folder: Path) -> list[TradeoffRow]:

@@ -10,6 +10,8 @@ from jaxtyping import Float
 from timm.models import build_model_with_cfg
 from torch import Tensor, nn
 
+from lightning_edge.checks import check_at_least
+
 
 class ImageClassifier(nn.Module, ABC):
     """Base of classifiers with spatial features and a head that pools them and ends in the linear layer ``fc``.
@@ -64,8 +66,7 @@ class ImageClassifier(nn.Module, ABC):
         global_pool = self.global_pool if global_pool is None else global_pool
         if global_pool not in ("avg", ""):
             raise ValueError(f"expected global_pool 'avg' or '', got {global_pool!r}")
-        if num_classes < 0:
-            raise ValueError(f"expected num_classes of at least 0, got {num_classes}")
+        check_at_least(0, num_classes=num_classes)
         return nn.Linear(self.head_hidden_size, num_classes) if num_classes else nn.Identity()
 
     def get_classifier(self) -> nn.Module:

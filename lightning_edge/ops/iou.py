@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
+from lightning_edge.checks import check_at_least
 from lightning_edge.contracts import IGNORE_INDEX
 
 
@@ -23,8 +24,7 @@ def confusion_matrix(
             least, greatest = (int(value) for value in classes.aminmax())
             if greatest >= num_classes:
                 raise ValueError(f"expected {name} below num_classes ({num_classes}), got {greatest}")
-            if least < 0:
-                raise ValueError(f"expected {name} of at least 0, got {least}")
+            check_at_least(0, **{name: least})
     cells = label.long() * num_classes + predicted.long()
     return torch.bincount(cells, minlength=num_classes**2).view(num_classes, num_classes)
 

@@ -25,20 +25,25 @@ _WORDS = {
     "dict": "a mapping such as '{name: value}'",
 }
 
-_RENAMED = {
-    "branch_share": "it is now called 'branch_stage_fraction'",
-    "begin_anew": "it is now called 'exclude'",
-    "part": "it is now called 'submodule'",
-    "only": "it is now called 'keep_attributes'",
-    "colour": "it is now called 'color'",
-    "sample_domain": "it is now called 'sample_domains', and takes a list",
-    "num_sample_train": "use num_samples=[TRAIN,EVALUATION]",
-    "num_sample_val": "use num_samples=[TRAIN,EVALUATION]",
-    "rules": "it is now called 'lr_rules'",
-    "on": "it is now called 'backend'",
+_RENAMED_ARGUMENTS = {
+    "branch_share": ("branch_stage_fraction", "it is now called 'branch_stage_fraction'"),
+    "begin_anew": ("exclude", "it is now called 'exclude'"),
+    "part": ("submodule", "it is now called 'submodule'"),
+    "only": ("keep_attributes", "it is now called 'keep_attributes'"),
+    "colour": ("color", "it is now called 'color'"),
+    "sample_domain": ("sample_domains", "it is now called 'sample_domains', and takes a list"),
+    "num_sample_train": ("num_samples", "use num_samples=[TRAIN,EVALUATION]"),
+    "num_sample_val": ("num_samples", "use num_samples=[TRAIN,EVALUATION]"),
+}
+"""New names of the arguments of classes in earlier versions, with hints for classes that have the new names."""
+
+_RENAMED_OPTIONS = {
+    "rules": "the option of sweep is now called 'lr_rules'",
+    "on": "the option of sweep is now called 'backend'",
     "overrides": "pass the options themselves",
 }
-"""Hints about arguments of earlier versions."""
+"""Hints about options of commands in earlier versions. A command may pass unknown options on to trainings, whose parser
+does not know the new names, so the hints do not depend on them."""
 
 
 def explain(message: str, types: Mapping[str, Any], classes: Iterable[type]) -> str:
@@ -50,7 +55,8 @@ def explain(message: str, types: Mapping[str, Any], classes: Iterable[type]) -> 
         classes: Classes that a configuration may name without their module.
     """
     if name := unknown_argument(message):
-        return f"there is no argument {name!r}{_close_or_all(name, types)}"
+        hint = f"; {_RENAMED_OPTIONS[name]}" if name in _RENAMED_OPTIONS else _close_or_all(name, types)
+        return f"there is no argument {name!r}{hint}"
     if missing := missing_arguments(message):
         owner, names = missing
         return f"{owner} needs {names}" if owner else f"--{names.rpartition('.')[2]} is missing"
@@ -59,7 +65,7 @@ def explain(message: str, types: Mapping[str, Any], classes: Iterable[type]) -> 
     if option and not (refused and refused.is_reached and refused.kinds):
         path, name = option
         known = list(signature(kind).parameters) if isclass(kind := locate(path)) else []
-        return f"{path} has no argument {name!r}{_close_or_all(name, known)}"
+        return f"{path} has no argument {name!r}{_new_name(name, known) or _close_or_all(name, known)}"
     if module := missing_module(message):
         return f"there is no module {module!r}, neither installed nor in the current folder"
     if absent := missing_class(message):
@@ -132,10 +138,14 @@ def _classes_in(hint: Any) -> list[type]:
     return [kind for part in get_args(hint) for kind in _classes_in(part)]
 
 
+def _new_name(name: str, known: Iterable[str]) -> str:
+    """The hint about an argument that has another name in this class now; empty for other arguments."""
+    new_name, hint = _RENAMED_ARGUMENTS.get(name.partition(".")[0], ("", ""))  # without the keys of a mapping
+    return f"; {hint}" if new_name in known else ""
+
+
 def _close_or_all(name: str, known: Iterable[str]) -> str:
-    """The new name of a renamed argument, the closest known name, or all known names if they are few."""
-    if hints := [_RENAMED[part] for part in name.split(".") if part in _RENAMED]:
-        return f"; {hints[0]}"
+    """The closest known name, or all known names if they are few."""
     known = sorted(known)
     few = f"; it takes {', '.join(known)}" if 0 < len(known) <= 20 else ""
     return did_you_mean(name, known) or few

@@ -1,7 +1,7 @@
 """Options on the command line that a later configuration overrides or drops."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -40,38 +40,71 @@ def undone_options(args: Sequence[str]) -> list[str]:
     return warnings
 
 
-def dropped_options(args: Sequence[str], config: Mapping[str, Any]) -> list[str]:
-    """A warning for each configuration or option that changes a class, if the new class lacks options before it.
+class _Step(NamedTuple):
+    """What one option or configuration of the command line sets."""
 
-    The parser drops such options silently. Those of the recipe's default configuration are not named, and those of
-    other configurations only if a later configuration changes the class: an option that changes it is typed on purpose.
+    name: str
+    """The option and its value, as a warning shows them."""
+    values: Mapping[str, str]
+    """New values by the names of the options."""
+    is_config: bool
+
+
+def dropped_options(args: Sequence[str], config: Mapping[str, Any]) -> list[str]:
+    """A warning for each configuration or option that changes a class, if options before it are lost thereby.
+
+    The parser says nothing about options that a new class lacks, and they stay lost if the old class comes back.
+    Options of the recipe's default configuration are not named. Those of other configurations are named only if a later
+    configuration changes the class, because a typed option changes it on purpose.
 
     Args:
         args: The command line, with the resolved paths of configurations.
         config: The parsed command line.
     """
     parsed = dict(_nodes(config))
-    before: dict[str, str] = {}
-    of_configs: set[str] = set()
-    changes: dict[str, tuple[str, str]] = {}  # for a dropped option what changed its class, and to what
+    steps = list(_steps(args))
+    last_steps = {key: index for index, step in enumerate(steps) for key in step.values}
+    dropped: dict[str, list[str]] = {}
+    for key, index in last_steps.items():
+        own = steps[index]
+        later = [step for step in steps[index + 1 :] if step.is_config or not own.is_config]
+        if loss := _loss(key, own.values[key], later, parsed):
+            dropped.setdefault(loss[0], []).append(loss[1])
+    return [f"{change} drops options that come before it: {'; '.join(keys)}." for change, keys in dropped.items()]
+
+
+def _steps(args: Sequence[str]) -> Iterator[_Step]:
     for _, option, value in options_of(args):
         content = content_of(option, value)
-        new = {_key(option.lstrip("-").removesuffix("+")): value}
+        values = {_key(option.lstrip("-").removesuffix("+")): value}
         if content is not None:
-            new = {name: "null" if leaf is None else str(leaf) for name, leaf in _leaves(content)}
-        for key in before:
-            owner = _class_without(key, parsed)
-            if owner not in new or (content is None and key in of_configs):
-                continue
-            if key not in changes or not _is_same(changes[key][1], new[owner]):  # else it was dropped already
-                changes[key] = (f"{option} {_shortened(value)}", new[owner])
-        before |= new
-        of_configs = of_configs - new.keys() if content is None else of_configs | new.keys()
-    dropped: dict[str, list[str]] = {}
-    for key, (change, _) in changes.items():
-        new_class = parsed[str(_class_without(key, parsed))]["class_path"]
-        dropped.setdefault(change, []).append(f"{key} ({_shortened(before[key])}), which {new_class} does not have")
-    return [f"{change} drops options that come before it: {'; '.join(keys)}." for change, keys in dropped.items()]
+            values = {name: "null" if leaf is None else str(leaf) for name, leaf in _leaves(content)}
+        yield _Step(f"{option} {_shortened(value)}", values, content is not None)
+
+
+def _loss(key: str, value: str, later: Sequence[_Step], parsed: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The step that drops an option, and a description of the option; ``None`` if the option is kept.
+
+    Args:
+        key: Name of the option.
+        value: Its last value on the command line.
+        later: The steps after it that may drop it.
+        parsed: All values of the parsed command line.
+    """
+    if (owner := _owner_that_lacks(key, parsed)) is not None:
+        changes = [step for step in later if owner in step.values]
+        while len(changes) > 1 and _is_same(changes[-2].values[owner], changes[-1].values[owner]):
+            changes.pop()  # the class was the same before
+        lost = f"{key} ({_shortened(value)}), which {parsed[owner]['class_path']} does not have"
+        return (changes[-1].name, lost) if changes else None
+    if key not in parsed or _is_same(value, actual := _class_or_value(parsed[key])):
+        return None
+    for step in later:
+        for owner in sorted(_owners(key, parsed) & step.values.keys()):
+            if not _is_same(step.values[owner], parsed[owner]["class_path"]):  # the class came back after this step
+                values = f"{_shortened(value)} becomes {_shortened(str(actual))}"
+                return step.name, f"{key} ({values}), because {owner} became {step.values[owner]}"
+    return None
 
 
 def is_typed(name: str, args: Sequence[str]) -> bool:
@@ -100,14 +133,29 @@ def _nodes(config: Any, key: str = "") -> Iterator[tuple[str, Any]]:
                 yield from _nodes(value, f"{key}.{name}" if key else str(name))
 
 
-def _class_without(key: str, parsed: Mapping[str, Any]) -> str | None:
+def _owner_that_lacks(key: str, parsed: Mapping[str, Any]) -> str | None:
     """Name of the class that lacks the option ``key``; ``None`` if the option is there or no class lacks it."""
     if key in parsed:
         return None
     owner = key
     while owner and owner not in parsed:
         owner = owner.rpartition(".")[0]
-    return owner if isinstance(parsed[owner], Mapping) and "class_path" in parsed[owner] else None
+    return owner if _is_class(parsed[owner]) else None
+
+
+def _owners(key: str, parsed: Mapping[str, Any]) -> set[str]:
+    """Names of the classes that contain the option ``key``."""
+    return {name for name, value in parsed.items() if key.startswith(f"{name}.") and _is_class(value)}
+
+
+def _is_class(value: Any) -> bool:
+    return isinstance(value, Mapping) and "class_path" in value
+
+
+def _class_or_value(value: Any) -> Any:
+    """A parsed value as it is written on the command line, where a class is its path alone."""
+    value = value["class_path"] if _is_class(value) else value
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _shortened(value: str) -> str:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_edge.analysis.intervals import mean_with_interval
+from lightning_edge.atomic_files import replace_table
 from recipes._experiments.figure import draw_comparison
 from recipes._experiments.jobs import Backend
 from recipes._experiments.study import Study, Variant
@@ -82,15 +83,9 @@ def _score(name: str, folder: Path) -> Score:
 
 
 def _write_and_draw(scores: Mapping[str, Sequence[Score]], folder: Path) -> None:
-    _write(scores, folder / "comparison.csv")
+    rows = [score for of_variant in scores.values() for score in of_variant]
+    replace_table(folder / "comparison.csv", Score._fields, rows)
     _draw(scores, folder / "comparison.png")
-
-
-def _write(scores: Mapping[str, Sequence[Score]], path: Path) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(Score._fields)
-        writer.writerows(score for of_variant in scores.values() for score in of_variant)
 
 
 def _draw(scores: Mapping[str, Sequence[Score]], path: Path) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from lightning_edge.atomic_files import replace_file
 from lightning_edge.checkpoints import last_checkpoint
 from recipes._cli.run_config import run_config
 from recipes._cli.run_record import DONE, metrics_of_finished, write_json
@@ -143,7 +144,7 @@ def _store(files: dict[str, bytes], folder: Path) -> None:
     for name in sorted(files, key=lambda name: name == DONE):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(files[name])
+        replace_file(path, files[name])
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The command that evaluates the runs of a sweep."""
 
-import csv
 import math
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_info
 
 from lightning_edge.analysis.scaling_curve import ScalingCurve, ScalingPoint
+from lightning_edge.atomic_files import replace_file, replace_table
 from lightning_edge.checks import check_at_least
 from recipes._cli.wandb import how_to_sync
 from recipes.batch_size_scaling._figure import draw_results
@@ -38,8 +38,8 @@ def analyze(
     """
     check_at_least(1, max_cost=max_cost)
     results = read_results(folder, target, max_cost)
-    _write(results, folder / "scaling.csv")
-    (folder / "scaling.txt").write_text("\n".join(in_words(results)) + "\n")
+    replace_table(folder / "scaling.csv", _COLUMNS, table_rows(results))
+    replace_file(folder / "scaling.txt", ("\n".join(in_words(results)) + "\n").encode())
     figure = draw_results(results)
     figure.savefig(folder / "scaling.png", dpi=120)
     print_results(results, folder)
@@ -68,13 +68,6 @@ _COLUMNS = (
     "steps_low", "steps_high", "examples", "speedup", "ideal_speedup", "cost", "exponent", "regime", "seconds",
     "examples_per_s", "linear_error", "critical_batch_size_noise",
 )  # fmt: skip
-
-
-def _write(results: SweepResults, path: Path) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(_COLUMNS)
-        writer.writerows(table_rows(results))
 
 
 def table_rows(results: SweepResults) -> list[list[object]]:

@@ -1,6 +1,5 @@
 """Results of a comparison of domain-aware nets, as a table, a file and a figure."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -10,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_edge.analysis.intervals import mean_with_interval
+from lightning_edge.atomic_files import replace_table
 from recipes._experiments.figure import draw_comparison
 
 
@@ -37,12 +37,12 @@ def write_report(results: Mapping[str, Sequence[Scores]], metric: str, folder: P
 
 
 def _write(results: Mapping[str, Sequence[Scores]], domains: Sequence[str], path: Path) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["variant", "seed", "overall", "mean", *domains])
-        for name, scores in results.items():
-            for seed, score in enumerate(scores):
-                writer.writerow([name, seed, score.overall, score.mean, *(score.of_domains[key] for key in domains)])
+    rows = [
+        [name, seed, score.overall, score.mean, *(score.of_domains[key] for key in domains)]
+        for name, scores in results.items()
+        for seed, score in enumerate(scores)
+    ]
+    replace_table(path, ["variant", "seed", "overall", "mean", *domains], rows)
 
 
 def _draw(results: Mapping[str, Sequence[Scores]], metric: str, path: Path) -> None:

@@ -1,6 +1,5 @@
 """Results on sequences with changing light and weather, as a table, a file and a figure."""
 
-import csv
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
@@ -11,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from lightning_edge.atomic_files import replace_table
 from lightning_edge.systems.streaming.domain_stream import DomainStream
 
 _MAX_LETTERS = 75
@@ -46,10 +46,7 @@ def report_stream(
         folder: Folder for the files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "stream.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(StreamScore._fields)
-        writer.writerows(scores)
+    replace_table(folder / "stream.csv", StreamScore._fields, scores)
     draw_stream(scores, domains, num_frames).savefig(folder / "stream.png", dpi=120)
     return _print(scores, delays, streams, domains, num_frames)
 

@@ -308,6 +308,21 @@ def test_a_folder_holds_the_stages_of_one_trainer(tmp_path: Path, clock: FakeClo
     assert read_report(tmp_path).keys() == {"train", "test"}
 
 
+def test_a_full_disk_leaves_the_report_that_was_there(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "latency.json").write_text("{}")
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", refuse)
+    trainer = make_trainer(tmp_path, LatencyMonitor(warmup_batches=2))
+    with pytest.raises(OSError, match="No space left"):
+        trainer.fit(SlowModule(clock), DataLoader(SlowRows(clock, 8)))
+    assert (tmp_path / "latency.json").read_text() == "{}"
+
+
 def test_nothing_is_kept_in_checkpoints() -> None:
     assert LatencyMonitor().state_dict() == {}
 

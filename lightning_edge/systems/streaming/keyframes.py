@@ -89,8 +89,9 @@ class AdaptiveInterval(KeyframePolicy):
     def __init__(
         self, mean_interval: float, longest: int | None = None, reserve: float = 50.0, memory: int = 5000
     ) -> None:
-        if not 1 <= mean_interval < math.inf:
-            raise ValueError(f"expected mean_interval of at least 1 frame, got {mean_interval}")
+        check_at_least(1, mean_interval=mean_interval)
+        if mean_interval == math.inf:
+            raise ValueError("expected mean_interval to be finite, got inf")
         self.mean_interval = mean_interval
         self.longest = 1 + math.ceil(4 * (mean_interval - 1)) if longest is None else longest
         if self.longest < mean_interval:

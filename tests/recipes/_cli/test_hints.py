@@ -99,20 +99,45 @@ def test_a_missing_value_is_named_as_it_is_typed(capsys):
 
 
 @pytest.mark.parametrize(
-    ("argument", "hint"),
+    ("main", "arguments", "hint"),
     [
-        ("--model.branch_share=1", "'branch_share'; it is now called 'branch_stage_fraction'"),
-        ("--model.init_args.begin_anew=[net]", "'begin_anew'; it is now called 'exclude'"),
-        ("--data.only={a: [b]}", "'only.a'; it is now called 'keep_attributes'"),
-        ("--data.sample_domain=night", "'sample_domain'; it is now called 'sample_domains', and takes a list"),
-        ("--data.num_sample_train=3", "'num_sample_train'; use num_samples=[TRAIN,EVALUATION]"),
-        ("--rules=[fixed]", "'rules'; it is now called 'lr_rules'"),
-        ("--on=ray", "'on'; it is now called 'backend'"),
-        ("--overrides=[--data.count=3]", "'overrides'; pass the options themselves"),
+        (accel.main, ["--model.branch_share=1"], "'branch_share'; it is now called 'branch_stage_fraction'"),
+        (
+            tiny.main,
+            ["--trainer.callbacks+=WarmStart", "--trainer.callbacks.init_args.begin_anew=[net]"],
+            "'begin_anew'; it is now called 'exclude'",
+        ),
+        (ddn.main, ["--data.only={a: [b]}"], "'only.a'; it is now called 'keep_attributes'"),
+        (
+            segmentation.main,
+            ["--data.train_transform=StreetAugmentation", "--data.train_transform.colour=1"],
+            "'colour'; it is now called 'color'",
+        ),
+        (
+            segmentation.main,
+            ["--data.sample_domain=night"],
+            "'sample_domain'; it is now called 'sample_domains', and takes a list",
+        ),
+        (segmentation.main, ["--data.num_sample_train=3"], "'num_sample_train'; use num_samples=[TRAIN,EVALUATION]"),
+        (tiny.main, ["--rules=[fixed]"], "'rules'; the option of sweep is now called 'lr_rules'"),
+        (tiny.main, ["--on=ray"], "'on'; the option of sweep is now called 'backend'"),
+        (tiny.main, ["--overrides=[--data.count=3]"], "'overrides'; pass the options themselves"),
     ],
 )
-def test_an_argument_of_an_earlier_version_is_answered_with_its_new_name(argument, hint, capsys):
-    assert refusal(capsys, tiny.main, "fit", argument).endswith(hint)
+def test_an_argument_of_an_earlier_version_is_answered_with_its_new_name(main, arguments, hint, capsys):
+    assert refusal(capsys, main, "fit", *arguments).endswith(hint)
+
+
+@pytest.mark.parametrize("name", ["part", "only", "num_sample_val", "on", "overrides"])
+def test_a_class_that_never_had_such_an_argument_is_answered_with_its_own(name, capsys):
+    said = refusal(capsys, tiny.main, "fit", f"--data.{name}=1")
+    assert said == f"outside.parts.TinyData has no argument {name!r}; it takes count, seed"
+
+
+def test_so_is_an_unknown_argument_in_a_configuration(capsys):
+    Path("here.yaml").write_text("data: {init_args: {number: 1}}")
+    said = refusal(capsys, tiny.main, "fit", "-c", "here.yaml")
+    assert said == "outside.parts.TinyData has no argument 'number'; it takes count, seed"
 
 
 def test_an_argument_of_a_nested_class_is_answered_with_its_new_name(capsys):

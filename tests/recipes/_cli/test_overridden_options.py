@@ -93,6 +93,8 @@ def test_the_warning_reaches_whoever_types(capsys):
 
 SGD = "model: {init_args: {optimizer: {class_path: torch.optim.SGD, init_args: {lr: 0.1}}}}"
 ADAM = SGD.replace("SGD", "AdamW").replace("lr: 0.1", "amsgrad: true")
+WEIGHT_DECAY = SGD.replace("lr", "weight_decay")
+PLAIN_ADAM = SGD.replace("SGD", "AdamW")
 DROPPED = "drops options that come before it: model.optimizer.amsgrad ({}), which torch.optim.SGD does not have."
 
 
@@ -112,6 +114,21 @@ def test_options_that_a_new_class_does_not_have_are_named_where_a_recipe_runs():
         segmentation.main(["fit", *typed, "-c", "sgd.yaml"])
     [warning] = [text for item in record if "drops" in (text := str(item.message))]
     assert warning == f"-c sgd.yaml {DROPPED.format('true')}"
+
+
+@pytest.mark.usefixtures("configurations")
+def test_so_are_options_that_the_class_had_lost_when_it_came_back():
+    """AdamW has a weight decay too, which is kept."""
+    Path("plain.yaml").write_text(PLAIN_ADAM)
+    typed = ["--model.optimizer=SGD", "--model.optimizer.momentum=0.9", "--model.optimizer.weight_decay=0.5"]
+    always = warnings.catch_warnings(record=True, action="always")
+    with always as record, pytest.raises(FileNotFoundError, match="no_such_folder"):
+        segmentation.main(["fit", *typed, "--data.root=no_such_folder", "-c", "plain.yaml", "-c", "sgd.yaml"])
+    [warning] = [text for item in record if "drops" in (text := str(item.message))]
+    assert warning == (
+        "-c plain.yaml drops options that come before it: model.optimizer.momentum (0.9 becomes 0.0), because "
+        "model.optimizer became torch.optim.AdamW."
+    )
 
 
 SGD_IS_PARSED = {
@@ -141,10 +158,30 @@ SGD_IS_PARSED = {
             ["--model.optimizer.amsgrad=true", "--model.optimizer=SGD"],
             f"--model.optimizer SGD {DROPPED.format('true')}",
         ),
+        (
+            ["-c", "adam.yaml", "--model.optimizer.amsgrad=true", "--model.optimizer=SGD"],
+            f"--model.optimizer SGD {DROPPED.format('true')}",
+        ),
+        (
+            [f"--model.optimizer.amsgrad={'x' * 61}", "-c", "sgd.yaml"],
+            f"-c sgd.yaml {DROPPED.format('x' * 60 + '…')}",
+        ),
+        (
+            ["--model.optimizer.amsgrad=true", "-c", SGD],
+            f"-c {SGD[:60]}… {DROPPED.format('true')}",
+        ),
     ],
 )
 def test_the_first_configuration_or_option_after_which_the_class_stayed_is_named(args, warning):
     assert dropped_options(["fit", *args], SGD_IS_PARSED) == [warning]
+
+
+def test_so_is_an_option_within_a_class_that_was_another_one_in_between():
+    other, back = "{model: {class_path: Other}}", "{model: {class_path: Segmentation}}"
+    [warning] = dropped_options(["fit", "--model.net.size=4", "-c", other, "-c", back], SGD_IS_PARSED)
+    assert warning == (
+        f"-c {other} drops options that come before it: model.net.size (4 becomes 3), because model became Other."
+    )
 
 
 @pytest.mark.usefixtures("configurations")
@@ -153,11 +190,16 @@ def test_the_first_configuration_or_option_after_which_the_class_stayed_is_named
     [
         ["-c", "sgd.yaml", "--model.optimizer.lr=1"],
         ["-c", "adam.yaml", "--model.optimizer=SGD"],  # whoever types a class means all of it
+        ["-c", WEIGHT_DECAY, "--model.optimizer=RMSprop", "--model.optimizer=SGD"],
         ["--model.optimizer.weight_decay=0", "-c", "sgd.yaml"],
         ["--model.net.depth=2", "-c", "{model: {init_args: {net: {class_path: Net}}}}"],
         ["--model.net.options.depth=2", "-c", "{model: {init_args: {net: {class_path: Net}}}}"],  # of a null
         ["--trainer.callbacks+=Timer", "--trainer.callbacks.duration=1", "-c", "{trainer: {callbacks: []}}"],
         ["--folder=here", "-c", "sgd.yaml"],  # an option of the command
+        ["--model.optimizer.weight_decay=0", "-c", PLAIN_ADAM, "-c", "sgd.yaml"],  # is an option of both
+        ["--model.optimizer.lr=1", "-c", PLAIN_ADAM, "-c", "sgd.yaml"],  # is overridden, which has a warning of its own
+        ["--model.net=outside.Net", "-c", "{model: {class_path: Other}}", "-c", "{model: {class_path: Segmentation}}"],
+        ["--model.net.size=4", "-c", "{model: {init_args: {net: {class_path: Net}}}}"],  # always of this class
     ],
 )
 def test_options_that_are_kept_or_replaced_on_purpose_are_not_named(args):

@@ -1,3 +1,4 @@
+import math
 import random
 from itertools import pairwise
 
@@ -102,7 +103,9 @@ def test_a_budget_is_the_mean_latency():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"mean_interval": 0.5}, "expected mean_interval of at least 1 frame, got 0.5"),
+        ({"mean_interval": 0.5}, "expected mean_interval of at least 1, got 0.5"),
+        ({"mean_interval": math.nan}, "expected mean_interval of at least 1, got nan"),
+        ({"mean_interval": math.inf}, "expected mean_interval to be finite, got inf"),
         ({"mean_interval": 5, "longest": 3}, r"expected longest of at least mean_interval \(5\), got 3"),
         ({"mean_interval": 5, "reserve": 0}, "expected reserve of at least 1, got 0"),
         ({"mean_interval": 5, "memory": 0}, "expected memory of at least 1, got 0"),

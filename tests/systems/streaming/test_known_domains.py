@@ -52,6 +52,33 @@ def test_it_can_be_kept_for_a_device_without_images(encoder, tmp_path):
     assert torch.equal(again.encoder(images(1)), known.encoder(images(1)))
 
 
+def test_a_full_disk_leaves_the_file_that_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "known.pt"
+    known = KnownDomains.from_images(training_images())
+    known.save(path)
+    old = path.read_bytes()
+
+    def refuse(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", refuse)
+    with pytest.raises(OSError, match="No space left") as error:
+        known._replace(names=("night", "day")).save(path)
+    assert error.value.filename == str(path)
+    assert path.read_bytes() == old
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_embedding_of_a_domain_is_the_mean_over_its_images():
+    """Embeddings may differ within a domain, such as those of images."""
+    images_of_two = training_images()
+    embedding = torch.randn(COUNT, 3, generator=torch.Generator().manual_seed(2))
+    known = KnownDomains.from_images(images_of_two._replace(embedding=embedding))
+    for name, found in zip(known.names, known.embeddings, strict=True):
+        own = embedding[images_of_two.domain == images_of_two.domain_names.index(name)]
+        torch.testing.assert_close(found, sum(own) / len(own))
+
+
 class Touch:
     def __reduce__(self):
         return Path.touch, (Path("touched"),)
