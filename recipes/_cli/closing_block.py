@@ -29,7 +29,7 @@ def closing_block(
         trainer: The trainer, after the run.
         command: ``fit``, ``validate`` or ``test``.
         command_line: How the user called the recipe, such as ``python -m recipes.accel``.
-        own_commands: Names of the recipe's commands that take a checkpoint.
+        own_commands: Names of the recipe's commands that take a checkpoint or the folder of a run.
         checkpoint: The checkpoint that the run was given with ``--ckpt_path``, if any.
     """
     folder = Path(trainer.default_root_dir)
@@ -125,6 +125,8 @@ def _next(
     of_size = f" --data.size=[{size[0]},{size[1]}]" if size else ""
     yield f"  {command_line} predict {same} --data=FramesDataModule --data.source=FOLDER_OR_VIDEO{of_size}"
     yield from (f"  {command_line} {name} {same}" for name in own_commands if name == "export")
+    if "choose" in own_commands and (folder / "tradeoff.csv").is_file():
+        yield f"  {command_line} choose --run={_path(folder)} --budget_ms=15"
 
 
 def _path(path: Path) -> Path:

@@ -280,7 +280,8 @@ class RecipeCLI(OpenLightningCLI):
         """Print the closing lines, unless the run was started by a function call."""
         if name == "predict" or self._folder is not None or self.trainer is None:
             return
-        own = [other for other, command in self._commands.items() if "ckpt_path" in signature(command).parameters]
+        takes_run = {"ckpt_path", "run"}
+        own = [other for other, command in self._commands.items() if takes_run & signature(command).parameters.keys()]
         print_closing_block(self.trainer, name, self._command_line, own, _checkpoint(self.config[name]))
 
 

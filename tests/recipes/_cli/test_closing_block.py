@@ -11,6 +11,7 @@ import torch
 from outside import tiny
 
 from recipes import accel, anodev2, ddn, segmentation, shift
+from recipes._cli.closing_block import closing_block
 
 NO_LOGGER = "--trainer.logger=false"
 _SHORT = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"]
@@ -72,6 +73,16 @@ def test_a_fit_ends_with_its_score_and_the_next_commands_work(recipe, capsys):
         assert args[0] == "test" or f"--data.size={size}" in args
     tested = capsys.readouterr().out.partition("\nScores on the test data:\n")[2]
     assert f"  {monitor.replace('val', 'test')} " in tested
+
+
+@pytest.mark.parametrize(("own", "count"), [(["choose"], 1), (["export"], 0)])
+def test_a_run_with_a_tradeoff_table_suggests_to_choose_from_it(own, count):
+    trainer = tiny.main(["fit", "--trainer.max_epochs=1"]).trainer
+    arguments = (trainer, "fit", "python -m recipes.tiny", own, None)
+    assert " choose " not in closing_block(*arguments)
+    Path("runs/tiny/version_0/tradeoff.csv").touch()
+    line = "\n  python -m recipes.tiny choose --run=runs/tiny/version_0 --budget_ms=15"
+    assert closing_block(*arguments).count(line) == count
 
 
 def test_without_a_logger_the_score_is_told_all_the_same(capsys):
