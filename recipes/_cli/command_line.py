@@ -96,6 +96,8 @@ def run(
 
             from recipes._cli.parser import RecipeCLI
 
+            if is_read_by_a_person:  # after the imports, because Lightning sets a format of its own
+                warnings.formatwarning = _without_source
             for message in undone:
                 rank_zero_warn(message)
             return RecipeCLI(
@@ -148,6 +150,11 @@ def _without_noise() -> Iterator[None]:
             yield
         finally:
             lightning_log.removeFilter(_is_no_advertisement)
+
+
+def _without_source(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> str:
+    """A warning for the user of a recipe, to whom the place in the library's code says nothing."""
+    return f"{category.__name__}: {message}\n"
 
 
 def _is_no_advertisement(record: logging.LogRecord) -> bool:

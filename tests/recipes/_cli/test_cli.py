@@ -300,3 +300,12 @@ def test_a_number_that_the_data_replace_is_named(value):
     texts = [str(warning.message) for warning in shown if "in place of" in str(warning.message)]
     name = "model.init_args.net.init_args.num_classes"
     assert texts == ([] if value == 3 else [f"{name} is 3, as in the data (data.num_classes), in place of 7."])
+
+
+def test_a_warning_at_the_terminal_has_no_place_in_the_code(monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    monkeypatch.setattr(sys, "argv", ["tiny.py", "validate", "--trainer.logger=false"])
+    with pytest.warns(UserWarning, match="No --ckpt_path given"):
+        tiny.main()
+    shown = warnings.formatwarning("No --ckpt_path given.", UserWarning, "file.py", 3, "code()")
+    assert shown == "UserWarning: No --ckpt_path given.\n"
