@@ -197,11 +197,11 @@ def test_an_offline_run_of_wandb_holds_the_picture(tmp_path):
     ("samples", "step", "message"),
     [
         ([{"image": torch.zeros(3, 2, 2), "mask": 1}], None, r"got \['image', 'mask'\]"),
-        ([{"image": torch.zeros(3, 2, 2), "label": 1}], lambda *_: None, r"scores \[1, classes\], got NoneType"),
+        ([{"image": torch.zeros(3, 2, 2), "label": 1}], lambda *_: None, r"logits \[1, classes\], got NoneType"),
         (
             [{"image": torch.zeros(3, 2, 2), "label": 1}],
             lambda *_: torch.zeros(3),
-            r"scores \[1, classes\], got \(3,\)",
+            r"logits \[1, classes\], got \(3,\)",
         ),
     ],
 )
