@@ -141,14 +141,22 @@ def trains(config: Path) -> bool:
     return "\nmodel:" in config.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("config", [path for path in CONFIGS if is_default(path) and trains(path)], ids=config_name)
+@pytest.mark.parametrize(
+    "config",
+    [
+        path if path.parent.name == "shift" else pytest.param(path, marks=pytest.mark.slow)
+        for path in CONFIGS
+        if is_default(path) and trains(path)
+    ],
+    ids=config_name,
+)
 def test_a_recipe_runs_a_step_without_loggers(config, tmp_path):
     [(recipe, args)] = recipe_calls(read_header(config).command)
     call(recipe, [*args, "--trainer.logger=false"])
     assert {path.name for path in tmp_path.iterdir()} <= {"lightning_logs"}
 
 
-LONG_TEXTS = ("batch_size_scaling", "domains", "own_method", "prediction", "quick_start", "wandb")
+LONG_TEXTS = ("batch_size_scaling", "domains", "own_data", "own_method", "prediction", "quick_start", "wandb")
 """Those whose examples the default run leaves out."""
 
 
