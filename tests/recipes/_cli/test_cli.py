@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
@@ -289,23 +288,3 @@ def test_the_console_script_refuses_an_unknown_recipe(monkeypatch, capsys):
     with pytest.raises(SystemExit, match="2"):
         console()
     assert "got 'nothing'" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("value", [3, 7])
-def test_a_number_that_the_data_replace_is_named(value):
-    arguments = ["fit", "--trainer.max_epochs=1", f"--model.net.num_classes={value}", "--trainer.logger=false"]
-    with warnings.catch_warnings(record=True) as shown:
-        warnings.simplefilter("always")
-        tiny.main(arguments)
-    texts = [str(warning.message) for warning in shown if "in place of" in str(warning.message)]
-    name = "model.init_args.net.init_args.num_classes"
-    assert texts == ([] if value == 3 else [f"{name} is 3, as in the data (data.num_classes), in place of 7."])
-
-
-def test_a_warning_at_the_terminal_has_no_place_in_the_code(monkeypatch):
-    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
-    monkeypatch.setattr(sys, "argv", ["tiny.py", "validate", "--trainer.logger=false"])
-    with pytest.warns(UserWarning, match="No --ckpt_path given"):
-        tiny.main()
-    shown = warnings.formatwarning("No --ckpt_path given.", UserWarning, "file.py", 3, "code()")
-    assert shown == "UserWarning: No --ckpt_path given.\n"

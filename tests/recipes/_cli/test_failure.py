@@ -2,6 +2,7 @@
 
 import re
 import sys
+import warnings
 from pathlib import Path
 
 import cv2
@@ -161,3 +162,12 @@ def test_weights_of_another_net_are_refused_in_one_sentence():
         ["validate", NO_LOGGER, f"--ckpt_path={run / 'checkpoints/last.ckpt'}", "-c", f"{run}/config.yaml"]
     )
     assert same.config.validate.ckpt_path is not None
+
+
+def test_a_warning_at_the_terminal_has_no_place_in_the_code(monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    monkeypatch.setattr(sys, "argv", ["tiny.py", "validate", "--trainer.logger=false"])
+    with pytest.warns(UserWarning, match="No --ckpt_path given"):
+        tiny.main()
+    shown = warnings.formatwarning("No --ckpt_path given.", UserWarning, "file.py", 3, "code()")
+    assert shown == "UserWarning: No --ckpt_path given.\n"

@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from outside import tiny
 
 from recipes import accel, segmentation
 from recipes._cli.overridden_options import dropped_options, undone_options
@@ -204,3 +205,14 @@ def test_so_is_an_option_within_a_class_that_was_another_one_in_between():
 )
 def test_options_that_are_kept_or_replaced_on_purpose_are_not_named(args):
     assert dropped_options(["fit", *args], SGD_IS_PARSED) == []
+
+
+@pytest.mark.parametrize("value", [3, 7])
+def test_a_number_that_the_data_replace_is_named(value):
+    arguments = ["fit", "--trainer.max_epochs=1", f"--model.net.num_classes={value}", "--trainer.logger=false"]
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        tiny.main(arguments)
+    texts = [str(warning.message) for warning in shown if "in place of" in str(warning.message)]
+    name = "model.init_args.net.init_args.num_classes"
+    assert texts == ([] if value == 3 else [f"{name} is 3, as in the data (data.num_classes), in place of 7."])
