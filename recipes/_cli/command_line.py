@@ -100,9 +100,7 @@ def run(
                 warnings.formatwarning = _without_source
             for message in undone:
                 rank_zero_warn(message)
-            return RecipeCLI(
-                defaults, args, typed_args, [command.load() for command in own], links or {}, folder, command_line
-            )
+            return RecipeCLI(defaults, args, typed_args, own, links or {}, folder, command_line)
         except KeyboardInterrupt:
             sys.stderr.write("\nInterrupted before the run started.\n")
             sys.exit(130)

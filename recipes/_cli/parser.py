@@ -1,8 +1,7 @@
 """LightningCLI for recipes: own commands, one folder per run, and checkpoints that provide only the weights."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from inspect import getdoc, signature
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from recipes._cli.fit_arguments import PARAMETER, split_arguments
 from recipes._cli.lightning_cli_internals import OpenLightningCLI
 from recipes._cli.logged_metrics import LoggedMetrics, last_values
 from recipes._cli.overridden_options import dropped_options, is_typed
+from recipes._cli.own_commands import OwnCommand
 from recipes._cli.plugins import with_atomic_checkpoints
 from recipes._cli.recipe_files import HOME, recipe_of
 from recipes._cli.recipe_parser import RecipeParser
@@ -55,7 +55,7 @@ class RecipeCLI(OpenLightningCLI):
         defaults: Path,
         args: Sequence[str],
         typed_args: Sequence[str],
-        commands: Sequence[Callable[..., Any]],
+        commands: Sequence[OwnCommand],
         links: Mapping[str, Sequence[str]],
         folder: Path | None,
         command_line: str,
@@ -64,7 +64,7 @@ class RecipeCLI(OpenLightningCLI):
         shared = [str(_TRAINER)] if self._has_model and defaults.is_relative_to(HOME) else []
         self._defaults = {"default_config_files": [*shared, str(defaults)]}
         self._recipe = recipe_of(defaults)
-        self._commands = {command.__name__: command for command in commands}
+        self._commands = {command.name: command for command in commands}
         self._links = links
         self._folder = folder
         self._command_line = command_line
@@ -111,9 +111,9 @@ class RecipeCLI(OpenLightningCLI):
         """
         name = next((word for word in args if word in self._commands or word in TRAINER_COMMANDS), None)
         command = self._commands.get(name or "")
-        if name is None or command is None or PARAMETER not in signature(command).parameters:
+        if name is None or command is None or PARAMETER not in command.parameters:
             return list(args), ()
-        own_options = RecipeParser().add_function_arguments(command, skip={PARAMETER, *_wanted_objects(command)})
+        own_options = RecipeParser().add_function_arguments(command.load(), skip={PARAMETER, *_wanted_objects(command)})
         at = list(typed_args).index(name) + 1
         own, passed_on = split_arguments(typed_args[at:], own_options)
         # for a command that takes the recipe's objects, the parser knows all options
@@ -154,17 +154,18 @@ class RecipeCLI(OpenLightningCLI):
             if self._is_parsed(name):
                 self._add_command(parser, name, command)
 
-    def _add_command(self, parser: RecipeParser, name: str, command: Callable[..., Any]) -> None:
+    def _add_command(self, parser: RecipeParser, name: str, command: OwnCommand) -> None:
         wants = _wanted_objects(command)
-        about = (getdoc(command) or "").partition("\n")[0]
-        if PARAMETER in signature(command).parameters:
+        about = command.summary
+        if PARAMETER in command.parameters:
             about += " All other options are those of every fit."
         # without the recipe's objects there is nothing to configure; -c is passed on to the trainings
         subparser = self.init_parser(description=about, **self._defaults) if wants else RecipeParser(description=about)
         if wants:
             self.add_default_arguments_to_parser(subparser)
             self.add_core_arguments_to_parser(subparser)
-        self.register_command(name, subparser, subparser.add_function_arguments(command, skip={PARAMETER, *wants}))
+        arguments = subparser.add_function_arguments(command.load(), skip={PARAMETER, *wants})
+        self.register_command(name, subparser, arguments)
         parser.commands.add_subcommand(name, subparser, help=about)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -260,9 +261,9 @@ class RecipeCLI(OpenLightningCLI):
                 return
             command = self._commands[name]
             objects: dict[str, Any] = {str(key): getattr(self, str(key)) for key in _wanted_objects(command)}
-            if PARAMETER in signature(command).parameters:
+            if PARAMETER in command.parameters:
                 objects[PARAMETER] = self._fit_arguments
-            self.result = command(**arguments, **objects)
+            self.result = command.load()(**arguments, **objects)
         if self._run_folder is not None:  # the command may write to another folder
             self._run_folder.discard_if_unused()
 
@@ -281,12 +282,12 @@ class RecipeCLI(OpenLightningCLI):
         if name == "predict" or self._folder is not None or self.trainer is None:
             return
         takes_run = {"ckpt_path", "run"}
-        own = [other for other, command in self._commands.items() if takes_run & signature(command).parameters.keys()]
+        own = [other for other, command in self._commands.items() if takes_run.intersection(command.parameters)]
         print_closing_block(self.trainer, name, self._command_line, own, _checkpoint(self.config[name]))
 
 
-def _wanted_objects(command: Callable[..., Any]) -> set[str | int]:
-    return {name for name in signature(command).parameters if name in OBJECTS}
+def _wanted_objects(command: OwnCommand) -> set[str | int]:
+    return {name for name in command.parameters if name in OBJECTS}
 
 
 def _checkpoint(config: Namespace) -> Path | None:

@@ -171,3 +171,16 @@ def test_a_warning_at_the_terminal_has_no_place_in_the_code(monkeypatch):
         tiny.main()
     shown = warnings.formatwarning("No --ckpt_path given.", UserWarning, "file.py", 3, "code()")
     assert shown == "UserWarning: No --ckpt_path given.\n"
+
+
+def test_only_the_command_that_needs_an_extra_asks_for_it(monkeypatch):
+    for name in [
+        name for name in sys.modules if name.startswith(("recipes.accel.export", "lightning_edge.systems.onnx"))
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as in an installation without the extra
+    with pytest.raises(SystemExit) as stop:
+        accel.main(["fit", "--print_config"])
+    assert stop.value.code == 0
+    with pytest.raises(ImportError, match='ONNX needs the extra "export"'):
+        accel.main(["export"])
