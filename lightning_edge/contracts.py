@@ -9,7 +9,7 @@ A value whose size differs between samples is a list with one item for each samp
 independent of those of other items. A value that only some data sets have is ``NotRequired``.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import (
     Any,
     Literal,
@@ -253,6 +253,44 @@ class ComparesVideoNets(Protocol):
     def video_nets(self) -> Mapping[str, VideoNet]:
         """The nets by name; the one named ``reference`` is the baseline for the others."""
         ...
+
+
+UNLABELED_KEYS = ("domain_embedding",)
+"""Keys of a batch that describe an image without naming what is in it. They remain with the input of the net."""
+
+
+def without_labels(batch: Mapping[str, Any], batch_type: type) -> dict[str, Any]:
+    """The part of a batch that is known where nothing is labeled: the net's input and :data:`UNLABELED_KEYS`."""
+    known = (input_key(batch_type), *UNLABELED_KEYS)
+    return {key: batch[key] for key in known if key in batch}
+
+
+@runtime_checkable
+class GivesTargetBatches(Protocol):
+    """A data module whose training batches come with unlabeled data of the domain to adapt to."""
+
+    batch_type: type
+    target_batch: Mapping[str, Any] | None
+    """Unlabeled target data beside the current training batch, on its device, as :func:`without_labels` leaves them."""
+
+
+@runtime_checkable
+class TakesLossTerms(Protocol):
+    """A method that adds the values of named terms to its loss in every training step, and logs them."""
+
+    loss_terms: MutableMapping[str, Callable[[Any], Tensor]]
+
+    def total_loss(self, batch: Any) -> Tensor:
+        """Sum of the method's own loss and all terms."""
+        ...
+
+
+@runtime_checkable
+class NamesEvaluations(Protocol):
+    """A data module with several loaders for validation and testing."""
+
+    evaluation_names: tuple[str, ...]
+    """Name of each loader. Scores are logged as ``val_<name>/...``, or as ``val/...`` if the name is empty."""
 
 
 @runtime_checkable

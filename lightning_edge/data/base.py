@@ -121,22 +121,33 @@ class EdgeDataModule(LightningDataModule, ABC):
         return SeededSampler(dataset, self.batch_size, num_replicas, rank, self.seed, accumulate)  # pyright: ignore[reportArgumentType]
 
     def train_dataloader(self) -> ResumableLoader:
-        """Seeded and resumable batches of the train split.
+        """Seeded and resumable batches of the train split; raises the errors of :meth:`train_loader`."""
+        return self.train_loader(self.make_sampler)
+
+    def train_loader(
+        self, make_sampler: Callable[..., SeededSampler], collate: Callable[[list[Any]], Any] | None = None
+    ) -> ResumableLoader:
+        """Seeded and resumable batches of the train split from another sampler.
+
+        Args:
+            make_sampler: Function with the arguments of :meth:`make_sampler`.
+            collate: Function that makes a batch from samples; that of the data module if ``None``.
 
         Raises:
             ValueError: The trainer limits the epoch to a number of batches that does not fill whole optimizer steps, or
                 it resumes within an epoch of ``overfit_batches``.
         """
         dataset = self.dataset("train")
-        accumulate = 1 if self.trainer is None else self.trainer.accumulate_grad_batches
-        share = self._share_of_processes()
+        accumulate = self.batches_per_step
+        share = self.share_of_processes()
         if self._train_loader is not None:  # BatchSizeFinder tries larger and larger batches within a run
             largest = len(dataset) // (share["num_replicas"] * accumulate)  # pyright: ignore[reportArgumentType]
             self.batch_size = min(self.batch_size, max(1, largest))
-        sampler = self.make_sampler(dataset, **share, accumulate=accumulate)
-        loader = ResumableLoader(
-            dataset, batch_size=self.batch_size, sampler=sampler, drop_last=True, **self.loader_arguments()
-        )
+        sampler = make_sampler(dataset, **share, accumulate=accumulate)
+        arguments = self.loader_arguments()
+        if collate is not None:
+            arguments["collate_fn"] = collate
+        loader = ResumableLoader(dataset, batch_size=self.batch_size, sampler=sampler, drop_last=True, **arguments)
         self._check_limit(len(loader), accumulate)
         self._check_overfit(len(loader))
         loader.num_batches_in_work = self._num_batches_in_work
@@ -243,7 +254,13 @@ class EdgeDataModule(LightningDataModule, ABC):
         batch_size = self.batch_size if self.eval_batch_size is None else self.eval_batch_size
         return DataLoader(self.dataset(split), batch_size=batch_size, **self.loader_arguments())
 
-    def _share_of_processes(self) -> dict[str, int]:
+    @property
+    def batches_per_step(self) -> int:
+        """Number of batches of one process whose gradients are accumulated for one optimizer step."""
+        return 1 if self.trainer is None else self.trainer.accumulate_grad_batches
+
+    def share_of_processes(self) -> dict[str, int]:
+        """``num_replicas`` and ``rank``: the number of processes and the rank of this one."""
         share = None if self.trainer is None else self.trainer.distributed_sampler_kwargs
         return share or {"num_replicas": 1, "rank": 0}
 

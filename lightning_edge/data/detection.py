@@ -229,5 +229,9 @@ def _warn_of_boxes_beyond(images: Sequence[LabeledImage], height: int, width: in
 
 def _view(batch: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
     """View values as another data type, because a trainer converts floating-point values to its precision."""
-    views = {key: [value.view(dtype) for value in batch[key]] for key in _IN_PIXELS if key in _LISTS}
-    return batch | views | {"scale": batch["scale"].view(dtype)}
+
+    def view(value: Any) -> Any:
+        return [tensor.view(dtype) for tensor in value] if isinstance(value, list) else value.view(dtype)
+
+    # a batch without labels has none of them
+    return batch | {key: view(batch[key]) for key in _IN_PIXELS if key in batch}

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import UInt64
+from jaxtyping import Int64, UInt64
 from torch.utils.data import DataLoader, DistributedSampler
+from typing_extensions import override
 
 from lightning_edge.data.seed_mixing import mix_seeds
 
@@ -44,9 +45,11 @@ class SeededSampler(DistributedSampler[SampleRequest]):
         rank: Rank of this process.
         seed: Seed of all randomness.
         accumulate: Number of batches of one process whose gradients are accumulated for one optimizer step.
+        num_samples: Number of samples in the order of an epoch. If the dataset has fewer, it is shuffled and passed
+            through several times. ``None`` means one pass.
 
     Raises:
-        ValueError: The dataset is too small for one optimizer step.
+        ValueError: The order is too short for one optimizer step.
     """
 
     def __init__(
@@ -57,8 +60,10 @@ class SeededSampler(DistributedSampler[SampleRequest]):
         rank: int = 0,
         seed: int = 0,
         accumulate: int = 1,
+        num_samples: int | None = None,
     ) -> None:
         super().__init__(dataset, num_replicas, rank, seed=seed)  # pyright: ignore[reportArgumentType]
+        self.order_size = len(dataset) if num_samples is None else num_samples
         self.batch_size = batch_size
         self.global_batch_size = batch_size * num_replicas
         self.step_size = self.global_batch_size * accumulate
@@ -74,8 +79,12 @@ class SeededSampler(DistributedSampler[SampleRequest]):
 
     def order(self) -> list[int]:
         """Indices of all processes in the order of this epoch. Each epoch must have equally many."""
+        return passes_through(len(self.dataset), self.order_size, self.random_order()).tolist()  # pyright: ignore[reportArgumentType]
+
+    def random_order(self) -> np.random.Generator:
+        """Random numbers for the order of this epoch."""
         (seed,) = self._mix(_ORDER, [0])
-        return np.random.default_rng(seed).permutation(len(self.dataset)).tolist()  # pyright: ignore[reportArgumentType]
+        return np.random.default_rng(seed)
 
     def __iter__(self) -> Iterator[SampleRequest]:
         end = self.start + self.num_left(self.start)
@@ -100,6 +109,56 @@ class SeededSampler(DistributedSampler[SampleRequest]):
 
     def _mix(self, purpose: int, values: Sequence[int]) -> UInt64[np.ndarray, " values"]:
         return mix_seeds((self.seed, self.epoch, self.cycle, purpose), values)
+
+
+class ClassBalancedSampler(SeededSampler):
+    """Draws all classes equally often: every class occurs once in each run of as many samples as there are classes.
+
+    Args:
+        dataset: See :class:`SeededSampler`.
+        labels: Class of each sample of the dataset.
+        batch_size: See :class:`SeededSampler`.
+        num_replicas: See :class:`SeededSampler`.
+        rank: See :class:`SeededSampler`.
+        seed: See :class:`SeededSampler`.
+        accumulate: See :class:`SeededSampler`.
+        num_samples: See :class:`SeededSampler`.
+
+    Raises:
+        ValueError: There is not one label for each sample, or the order is too short for one optimizer step.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        labels: Int64[np.ndarray, " samples"],
+        batch_size: int,
+        num_replicas: int = 1,
+        rank: int = 0,
+        seed: int = 0,
+        accumulate: int = 1,
+        num_samples: int | None = None,
+    ) -> None:
+        if len(labels) != len(dataset):
+            raise ValueError(f"expected a label for each of {len(dataset)} samples, got {len(labels)}")
+        self.samples_by_class = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+        super().__init__(dataset, batch_size, num_replicas, rank, seed, accumulate, num_samples)
+
+    @override
+    def order(self) -> list[int]:
+        """Indices of all processes in the order of this epoch."""
+        draw, num_classes = self.random_order(), len(self.samples_by_class)
+        num_rounds = -(-self.order_size // num_classes)
+        by_class = [samples[passes_through(len(samples), num_rounds, draw)] for samples in self.samples_by_class]
+        rounds = draw.permuted(np.stack(by_class, 1), axis=1)
+        return rounds.flatten()[: self.order_size].tolist()
+
+
+def passes_through(num_items: int, count: int, draw: np.random.Generator) -> Int64[np.ndarray, " count"]:
+    """Indices of ``count`` items, in a new random order in each pass through all items."""
+    num_passes = -(-count // max(1, num_items))
+    passes = [draw.permutation(num_items) for _ in range(num_passes)]
+    return np.concatenate([*passes, np.empty(0, np.int64)])[:count]
 
 
 class _Position(NamedTuple):

@@ -242,7 +242,7 @@ class Accel(EvaluatedMethod):
         for iou in self._iou:
             iou.reset()
 
-    def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
+    def validation_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Update the metrics of all nets on the labeled frame, for a key frame at every distance from it."""
         clip, mask = self._evaluated_frames(batch["frames"]), batch["mask"]
         self.evidence.update((mask != IGNORE_INDEX).sum())

@@ -41,9 +41,6 @@ class Method(CheckpointedModule, ABC):
     Every call of ``training_step`` adds all terms to the loss and logs each as ``train/<name>``. Nothing else may be
     logged under the same name.
 
-    A call of ``validate`` or ``test`` evaluates one loader: Lightning raises an error for several loaders if
-    ``validation_step`` has no argument ``dataloader_idx``.
-
     Hyper-parameters are saved if they are plain values: ``None``, ``bool``, ``int``, ``float``, ``str``, and lists,
     tuples and dicts of them. A checkpoint that the command line wrote therefore loads without further arguments. To
     load a checkpoint of a method that was built in Python, pass ``net=`` and all other arguments that are not plain

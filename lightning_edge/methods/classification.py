@@ -72,7 +72,9 @@ class Classification(EvaluatedMethod):
         if self.domain_accuracy is not None:
             self.domain_accuracy.reset()
 
-    def validation_step(self, batch: ClassificationBatch, batch_idx: int) -> Float[Tensor, "batch classes"]:
+    def validation_step(
+        self, batch: ClassificationBatch, batch_idx: int, dataloader_idx: int = 0
+    ) -> Float[Tensor, "batch classes"]:
         """Count correct predictions, and return the logits for callbacks."""
         logits, label = self._logits(batch), batch["label"]
         self.evidence.update(len(label), logits)

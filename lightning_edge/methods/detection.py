@@ -75,7 +75,7 @@ class Detection(EvaluatedMethod):
         self._images = []
 
     def validation_step(  # pyright: ignore[reportIncompatibleMethodOverride] (Lightning's type does not include lists)
-        self, batch: DetectionBatch, batch_idx: int
+        self, batch: DetectionBatch, batch_idx: int, dataloader_idx: int = 0
     ) -> list[Detections]:
         """Collect the detections, and return them for callbacks."""
         with in_domain(self.net, batch.get("domain_embedding")):
@@ -92,7 +92,7 @@ class Detection(EvaluatedMethod):
         scores = self._average_precision(images) if self.trainer.is_global_zero else {}
         return self.trainer.strategy.broadcast(scores)
 
-    def predict_step(self, batch: FrameBatch, batch_idx: int) -> list[Detections]:
+    def predict_step(self, batch: FrameBatch, batch_idx: int, dataloader_idx: int = 0) -> list[Detections]:
         """Detections in each frame."""
         return self(batch["image"])
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from typing_extensions import override
 
+from lightning_edge.contracts import NamesEvaluations
 from lightning_edge.methods.base import Method, OptimizerCallable
 from lightning_edge.methods.schedules import Schedule
 from lightning_edge.ops.names import distinct_keys
@@ -46,8 +47,12 @@ class EvaluatedMethod(Method):
     Subclasses implement ``validation_step``, ``reset_scores`` and ``scores``, and count the labels and outputs of each
     step in ``evidence``. A test computes the same scores as a validation.
 
+    Each loader of an evaluation has scores of its own. Those of the first one are logged as ``val/...``, and those of
+    the others as ``val_<name>/...``, by the names that the data module gives its loaders.
+
     If evaluation data have no label at all, their first evaluation ends with an error, because no score is defined.
-    If an output contains NaN, all scores of the evaluation are NaN, and a warning says so.
+    Only loaders after the first one may have none, such as that of an unlabeled target domain. If an output contains
+    NaN, all scores of the evaluation are NaN, and a warning says so.
 
     Args:
         optimizer: Function that makes the optimizer from the parameters.
@@ -64,6 +69,8 @@ class EvaluatedMethod(Method):
     def __init__(self, optimizer: OptimizerCallable, schedule: Schedule | None = None) -> None:
         super().__init__(optimizer, schedule)
         self.evidence = Evidence()
+        self._loader = 0
+        self._scores_by_loader: dict[int, dict[str, Any]] = {}
 
     @override
     def setup(self, stage: str) -> None:
@@ -85,7 +92,7 @@ class EvaluatedMethod(Method):
         distinct_keys(self.domain_names, "domain")
 
     @abstractmethod
-    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
         """Update the metrics with the predictions for a batch of validation or test data."""
 
     @abstractmethod
@@ -111,24 +118,36 @@ class EvaluatedMethod(Method):
 
     def on_validation_epoch_start(self) -> None:
         """Reset all metrics, which an interrupted evaluation may have left filled."""
-        self.evidence.reset()
-        self.reset_scores()
+        self._loader, self._scores_by_loader = 0, {}
+        self._reset()
+
+    @override
+    def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Raise an error for a batch of another type, and separate the scores of different loaders."""
+        super().on_validation_batch_start(batch, batch_idx, dataloader_idx)
+        self._begin_loader(dataloader_idx)
+
+    @override
+    def on_test_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Raise an error for a batch of another type, and separate the scores of different loaders."""
+        super().on_test_batch_start(batch, batch_idx, dataloader_idx)
+        self._begin_loader(dataloader_idx)
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the validation data."""
-        self._log_scores("val")
+        self._log_scores()
 
     def on_test_epoch_start(self) -> None:
         """Reset all metrics, which an interrupted evaluation may have left filled."""
         self.on_validation_epoch_start()
 
-    def test_step(self, batch: Any, batch_idx: int) -> Any:
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
         """Update the metrics as in validation."""
         return self.validation_step(batch, batch_idx)
 
     def on_test_epoch_end(self) -> None:
         """Log the scores of the test data."""
-        self._log_scores("test")
+        self._log_scores()
 
     def discard_scores(self) -> None:
         """Discard other results of an evaluation whose outputs were NaN, in methods that keep any."""
@@ -136,10 +155,23 @@ class EvaluatedMethod(Method):
     def _names_of_classes(self) -> tuple[str, ...]:
         return tuple(map(str, self.class_names or range(self.num_classes)))
 
-    def _log_scores(self, stage: str) -> None:
+    def _reset(self) -> None:
+        self.evidence.reset()
+        self.reset_scores()
+
+    def _begin_loader(self, loader: int) -> None:
+        if loader != self._loader:
+            self._finish_loader()
+            self._loader = loader
+            self._reset()
+
+    def _finish_loader(self) -> None:
+        """Compute the scores of the current loader."""
+        stage = self._stage(self._loader)
         num_labels, num_nan = self.evidence.compute()
         if not num_labels:
-            self._report_no_labels(stage)
+            if self._loader == 0:
+                self._report_no_labels(stage)
             return
         scores = self.scores()
         if num_nan:
@@ -149,7 +181,19 @@ class EvaluatedMethod(Method):
             )
             scores = dict.fromkeys(scores, torch.nan)
             self.discard_scores()
-        self.log_dict({f"{stage}/{name}": value for name, value in scores.items()})
+        self._scores_by_loader[self._loader] = scores
+
+    def _log_scores(self) -> None:
+        self._finish_loader()
+        for loader, scores in self._scores_by_loader.items():
+            self.log_dict({f"{self._stage(loader)}/{name}": value for name, value in scores.items()})
+
+    def _stage(self, loader: int) -> str:
+        """First part of the keys of a loader's scores: ``val`` or ``test``, and the loader's name if it has one."""
+        data = getattr(self.trainer, "datamodule", None)
+        names = data.evaluation_names if isinstance(data, NamesEvaluations) else ("",)
+        name = names[loader] if loader < len(names) else str(loader)
+        return ("test" if self.trainer.testing else "val") + (f"_{name}" if name else "")
 
     def _report_no_labels(self, stage: str) -> None:
         trainer = self.trainer

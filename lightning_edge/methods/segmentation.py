@@ -54,7 +54,7 @@ class Segmentation(EvaluatedMethod):
         """Reset the confusion matrix."""
         self.confusion.reset()
 
-    def validation_step(self, batch: SegmentationBatch, batch_idx: int) -> None:
+    def validation_step(self, batch: SegmentationBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Update the confusion matrix with the predictions for a batch."""
         logits, mask = self(batch["image"]), batch["mask"]
         self.evidence.update((mask != IGNORE_INDEX).sum(), logits)

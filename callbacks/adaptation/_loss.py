@@ -1,0 +1,189 @@
+"""Base of the callbacks that adapt a module to unlabeled target data by a term of its loss."""
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor, nn
+from typing_extensions import override
+
+from callbacks.adaptation._layers import find_layer
+from callbacks.adaptation._owned_nets import OwnedNets, join_optimizer
+from callbacks.adaptation._terms import add_term, remove_term
+from callbacks.adaptation._two_domains import LayerOutputs, TwoDomains
+from lightning_edge.checks import check_at_least
+from lightning_edge.ops.adaptation.gradient_reversal import adaptation_factor
+
+
+class Pair(NamedTuple):
+    """What a term of the loss is computed from in one training step."""
+
+    source: LayerOutputs
+    """What the layer received and returned for the source batch."""
+    target: LayerOutputs
+    """The same for the target batch."""
+    batch: Any
+    """The labeled source batch."""
+    progress: float
+    """Completed share of training, in [0, 1]."""
+
+
+class AdaptationLoss(Callback, ABC):
+    """Adds a term of source and target to the loss of any module with automatic optimization.
+
+    The data module keeps a target batch beside each source batch, as
+    :class:`~lightning_edge.data.adaptation.AdaptationDataModule` does. The module processes the source batch as usual.
+    The target batch passes through its ``forward`` once a step, however many of these callbacks there are, and the term
+    compares what a layer receives and returns in both.
+
+    The term is part of the loss before any scaling. So its gradients are right under gradient accumulation, mixed
+    precision, several processes and ``torch.compile``. Modules with ``loss_terms``, which all methods of this library
+    have, take the term there; the ``training_step`` of other modules is wrapped during the fit.
+
+    Args:
+        weight: Factor of the term.
+        layer: Name of the layer whose input are the features, such as ``net.fc``. ``None`` means the last linear layer
+            or convolution whose outputs are the classes.
+        ramp: Whether the weight rises from 0 to its full value in the course of training, by
+            :func:`~lightning_edge.ops.adaptation.gradient_reversal.adaptation_factor`.
+        name: Name of the term. Its weighted value is logged as ``train/<name>``.
+
+    Raises:
+        ValueError: ``weight`` is negative. Later: the module has no such layer, there is no target data, or another
+            callback has the same name.
+    """
+
+    def __init__(self, weight: float, layer: str | None, ramp: bool, name: str) -> None:
+        check_at_least(0, weight=weight)
+        self.weight = weight
+        self.layer = layer
+        self.ramp = ramp
+        self.name = name
+        self._layer_name = ""
+        self._domains: TwoDomains | None = None
+        self._leads = False
+        self._owned: OwnedNets | None = None
+
+    @abstractmethod
+    def loss(self, pair: Pair) -> Tensor:
+        """Scalar term without its weight."""
+
+    def make_nets(self, layer_name: str, layer: nn.Module, num_classes: int | None) -> nn.Module | None:
+        """Nets that train with the module, such as a discriminator; ``None`` if there are none.
+
+        Args:
+            layer_name: Name of the layer whose input are the features.
+            layer: That layer.
+            num_classes: Number of classes, if the module or its data state it.
+        """
+        del layer_name, layer, num_classes
+        return None
+
+    @property
+    def nets(self) -> Any:
+        """The nets of :meth:`make_nets`, which exist from the start of the first fit on."""
+        assert self._owned is not None
+        return self._owned.nets
+
+    @property
+    def state_key(self) -> str:
+        """Key of the callback's state in checkpoints."""
+        return self._generate_state_key(name=self.name)
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage != "fit":
+            return
+        num_classes = getattr(pl_module, "num_classes", getattr(trainer.datamodule, "num_classes", None))  # pyright: ignore
+        self._layer_name, layer = find_layer(pl_module, self.layer, num_classes)
+        add_term(pl_module, self.name, lambda batch: self._term(trainer, pl_module, batch))
+        leader = next(callback for callback in trainer.callbacks if isinstance(callback, AdaptationLoss))  # pyright: ignore
+        self._leads = leader is self
+        self._domains = TwoDomains(trainer, pl_module) if self._leads else leader._domains
+        assert self._domains is not None
+        self._domains.watch(self._layer_name, layer)
+        if self._owned is None and (nets := self.make_nets(self._layer_name, layer, num_classes)) is not None:
+            self._owned = OwnedNets(nets, self.name)
+        if self._owned is not None:
+            self._owned.register(pl_module)
+        rank_zero_info(f"{type(self).__name__} adapts the input of {self._layer_name}.")
+
+    @override
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._owned is not None:
+            join_optimizer(trainer, self._owned.nets.parameters())
+
+    @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if self._leads and self._domains is not None:
+            self._domains.begin_step()
+
+    @override
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._leads and self._domains is not None:
+            self._domains.end_step()
+
+    @override
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            self._remove(pl_module)
+
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._remove(pl_module)
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self._owned is None else {"nets": self._owned.nets.state_dict()}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self._owned is not None and "nets" in state_dict:
+            self._owned.nets.load_state_dict(state_dict["nets"])
+
+    @override
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self._owned is not None:
+            self._owned.leave_out(checkpoint)
+
+    def _term(self, trainer: Trainer, module: LightningModule, batch: Any) -> Tensor:
+        assert self._domains is not None
+        progress = _progress(trainer, module)
+        pair = Pair(self._domains.source(self._layer_name), self._domains.target(self._layer_name), batch, progress)
+        return self.weight * (adaptation_factor(progress) if self.ramp else 1.0) * self.loss(pair)
+
+    def _remove(self, module: LightningModule) -> None:
+        remove_term(module, self.name)
+        if self._owned is not None:
+            self._owned.remove(module)
+        if self._leads and self._domains is not None:
+            self._domains.close()
+        self._domains, self._leads = None, False
+
+
+def _progress(trainer: Trainer, module: LightningModule) -> float:
+    """Completed share of training, in [0, 1]."""
+    progress = getattr(module, "progress", None)
+    if isinstance(progress, float):
+        return progress
+    steps = trainer.estimated_stepping_batches
+    return min(1.0, trainer.global_step / steps) if steps > 0 else 0.0
+
+
+def pooled(features: Tensor) -> Tensor:
+    """Features of samples, ``[batch, features]``: maps ``[batch, features, ...]`` are averaged over all places."""
+    return features.flatten(2).mean(2) if features.ndim > 2 else features
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Class probabilities in single precision at least."""
+    return (logits.float() if logits.dtype.itemsize < 4 else logits).softmax(1)
+
+
+def joined(pair: Pair) -> Tensor:
+    """Pooled features of the source and then of the target."""
+    return torch.cat([pooled(pair.source.features), pooled(pair.target.features)])

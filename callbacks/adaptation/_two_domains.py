@@ -1,0 +1,139 @@
+"""Outputs of a module for the source batch and the target batch of one training step, for all callbacks together."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor, nn
+
+from lightning_edge.contracts import GivesTargetBatches, input_key
+from lightning_edge.nn.conditioning import in_domain
+
+
+class LayerOutputs(NamedTuple):
+    """What a layer received and returned for one batch."""
+
+    features: Tensor
+    """Input of the layer."""
+    outputs: Tensor
+    """Output of the layer. For the last layer these are the logits."""
+
+
+class TwoDomains:
+    """Records watched layers while the module processes the source batch, and passes the target batch once a step.
+
+    The method itself passes the source. The first callback that asks for the target passes it, and all others get the
+    same outputs. If a layer runs several times in a pass, the last time counts.
+
+    Args:
+        trainer: The trainer.
+        module: Module whose layers are watched.
+    """
+
+    def __init__(self, trainer: Trainer, module: LightningModule) -> None:
+        self._trainer = trainer
+        self._module = module
+        self._source: dict[str, LayerOutputs] = {}
+        self._target: dict[str, LayerOutputs] = {}
+        self._recorded: dict[str, LayerOutputs] | None = None
+        self._handles: dict[str, Any] = {}
+        self._statistics: Any = None
+
+    def watch(self, name: str, layer: nn.Module) -> None:
+        """Record the inputs and outputs of a layer under its name."""
+        if name not in self._handles:
+            self._handles[name] = layer.register_forward_hook(
+                lambda _, inputs, outputs: self._record(name, inputs, outputs)
+            )
+
+    def begin_step(self) -> None:
+        """Forget the last step and record the source."""
+        self._source, self._target = {}, {}
+        self._recorded = self._source
+
+    def end_step(self) -> None:
+        """Stop recording, and free the outputs."""
+        self._source, self._target, self._recorded = {}, {}, None
+
+    def source(self, name: str) -> LayerOutputs:
+        """What a watched layer did for the source batch.
+
+        Raises:
+            ValueError: The layer did not run.
+        """
+        return self._outputs(self._source, name, "the source batch in training_step")
+
+    def target(self, name: str) -> LayerOutputs:
+        """What a watched layer did for the target batch, which is passed through the module if it was not yet.
+
+        Raises:
+            ValueError: The layer did not run, or the data module has no target batch.
+        """
+        if not self._target:
+            self.pass_target(self.target_batch)
+        return self._outputs(self._target, name, "the target batch in forward")
+
+    @property
+    def target_batch(self) -> dict[str, Any]:
+        """The unlabeled target batch of this step.
+
+        Raises:
+            ValueError: The data module has no target batch.
+        """
+        data = getattr(self._trainer, "datamodule", None)
+        batch = data.target_batch if isinstance(data, GivesTargetBatches) else None
+        if batch is None:
+            raise ValueError(
+                "expected a data module with unlabeled target data, such as AdaptationDataModule(source, target), got "
+                f"{'none' if data is None else type(data).__name__}"
+            )
+        return dict(batch)
+
+    @property
+    def target_inputs(self) -> Tensor:
+        """The net's input in the target batch, such as its images."""
+        return next(iter(self.target_batch.values()))
+
+    def pass_target(self, batch: dict[str, Any]) -> None:
+        """Pass a target batch, or a changed version of it, through the module. Its outputs count from then on."""
+        recorded, self._target = self._recorded, {}
+        self._recorded = self._target
+        try:
+            self.forward(batch)
+        finally:
+            self._recorded = recorded
+
+    def forward(self, batch: dict[str, Any]) -> Any:
+        """Outputs of the module for target data, in training mode."""
+        key = input_key(self._trainer.datamodule.batch_type)  # pyright: ignore[reportAttributeAccessIssue]
+        with in_domain(self._module, batch.get("domain_embedding")):
+            return self._module(batch[key])
+
+    def close(self) -> None:
+        """Remove all hooks."""
+        for handle in self._handles.values():
+            handle.remove()
+        self._handles = {}
+        self.end_step()
+
+    @contextmanager
+    def unrecorded(self) -> Iterator[None]:
+        """Record nothing within a ``with`` block."""
+        recorded, self._recorded = self._recorded, None
+        try:
+            yield
+        finally:
+            self._recorded = recorded
+
+    def _record(self, name: str, inputs: tuple[Any, ...], outputs: Any) -> None:
+        if self._recorded is not None:
+            self._recorded[name] = LayerOutputs(inputs[0], outputs)
+
+    def _outputs(self, recorded: dict[str, LayerOutputs], name: str, what: str) -> LayerOutputs:
+        if name not in recorded:
+            raise ValueError(
+                f"expected layer as a part of {type(self._module).__name__} that processes {what}, got {name!r}, which "
+                "did not run"
+            )
+        return recorded[name]
