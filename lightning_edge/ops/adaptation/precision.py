@@ -30,13 +30,15 @@ def finite_loss(loss: Callable[Parameters, Tensor]) -> Callable[Parameters, Tens
         The function, which raises ``ValueError`` instead of returning a loss that is not finite.
     """
 
+    compute: Callable[..., Tensor] = loss
+
     @functools.wraps(loss)
     def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Tensor:
         device = next((tensor.device.type for tensor in _tensors((args, kwargs))), "cpu")
-        widened: Any = _widen_all((args, kwargs))
+        widened_args, widened_kwargs = _widen_all(args), _widen_all(kwargs)
         with torch.autocast(device, enabled=False):
             try:
-                value = loss(*widened[0], **widened[1])
+                value = compute(*widened_args, **widened_kwargs)
             except torch.linalg.LinAlgError as error:  # pyright: ignore[reportPrivateImportUsage]
                 raise _refusal(loss, torch.tensor(torch.nan), args, kwargs) from error
         if not torch.compiler.is_compiling() and not torch.isfinite(value):

@@ -23,8 +23,8 @@ def joint_transport_cost(
     """Least cost to transport the source samples with their labels to the target samples (DeepJDOT, arXiv:1803.10081).
 
     The cost of a pair is ``feature_weight`` times the squared distance of the features plus ``class_weight`` times the
-    cross-entropy of the target logits for the source label (alpha and lambda_t in the paper). All samples of a domain have the same mass. The exact plan is computed by POT on the CPU, and the
-    gradient is that of the cost at this plan.
+    cross-entropy of the target logits for the source label (alpha and lambda_t in the paper). All samples of a domain
+    have the same mass. The exact plan is computed by POT on the CPU, and the gradient is that of the cost at this plan.
 
     Args:
         source: Features of the source domain.
