@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
@@ -62,6 +61,7 @@ class AdaptationLoss(Callback, ABC):
         self.ramp = ramp
         self.name = name
         self._layer_name = ""
+        self._classifier: nn.Module | None = None
         self._domains: TwoDomains | None = None
         self._leads = False
         self._owned: OwnedNets | None = None
@@ -69,6 +69,18 @@ class AdaptationLoss(Callback, ABC):
     @abstractmethod
     def loss(self, pair: Pair) -> Tensor:
         """Scalar term without its weight."""
+
+    def term(self, pair: Pair) -> Tensor:
+        """Scalar term with its weight."""
+        return self.strength(pair.progress) * self.loss(pair)
+
+    def strength(self, progress: float) -> float:
+        """The weight at a share of the training, which rises if ``ramp`` is set."""
+        return self.weight * (adaptation_factor(progress) if self.ramp else 1.0)
+
+    def change_target(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Change the target batch before it passes through the module, for all callbacks. Nothing by default."""
+        return batch
 
     def make_nets(self, layer_name: str, layer: nn.Module, num_classes: int | None) -> nn.Module | None:
         """Nets that train with the module, such as a discriminator; ``None`` if there are none.
@@ -88,6 +100,12 @@ class AdaptationLoss(Callback, ABC):
         return self._owned.nets
 
     @property
+    def classifier(self) -> nn.Module:
+        """The layer of the module whose input are the features."""
+        assert self._classifier is not None
+        return self._classifier
+
+    @property
     def state_key(self) -> str:
         """Key of the callback's state in checkpoints."""
         return self._generate_state_key(name=self.name)
@@ -99,11 +117,12 @@ class AdaptationLoss(Callback, ABC):
         num_classes = getattr(pl_module, "num_classes", getattr(trainer.datamodule, "num_classes", None))  # pyright: ignore
         self._layer_name, layer = find_layer(pl_module, self.layer, num_classes)
         add_term(pl_module, self.name, lambda batch: self._term(trainer, pl_module, batch))
-        leader = next(callback for callback in trainer.callbacks if isinstance(callback, AdaptationLoss))  # pyright: ignore
+        leader = _losses(trainer)[0]
         self._leads = leader is self
-        self._domains = TwoDomains(trainer, pl_module) if self._leads else leader._domains
+        self._domains = TwoDomains(trainer, pl_module, _losses(trainer)) if self._leads else leader._domains
         assert self._domains is not None
         self._domains.watch(self._layer_name, layer)
+        self._classifier = layer
         if self._owned is None and (nets := self.make_nets(self._layer_name, layer, num_classes)) is not None:
             self._owned = OwnedNets(nets, self.name)
         if self._owned is not None:
@@ -152,9 +171,13 @@ class AdaptationLoss(Callback, ABC):
 
     def _term(self, trainer: Trainer, module: LightningModule, batch: Any) -> Tensor:
         assert self._domains is not None
-        progress = _progress(trainer, module)
-        pair = Pair(self._domains.source(self._layer_name), self._domains.target(self._layer_name), batch, progress)
-        return self.weight * (adaptation_factor(progress) if self.ramp else 1.0) * self.loss(pair)
+        pair = Pair(
+            self._domains.source(self._layer_name),
+            self._domains.target(self._layer_name),
+            batch,
+            _progress(trainer, module),
+        )
+        return self.term(pair)
 
     def _remove(self, module: LightningModule) -> None:
         remove_term(module, self.name)
@@ -162,7 +185,11 @@ class AdaptationLoss(Callback, ABC):
             self._owned.remove(module)
         if self._leads and self._domains is not None:
             self._domains.close()
-        self._domains, self._leads = None, False
+        self._domains, self._classifier, self._leads = None, None, False
+
+
+def _losses(trainer: Trainer) -> list[AdaptationLoss]:
+    return [callback for callback in trainer.callbacks if isinstance(callback, AdaptationLoss)]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _progress(trainer: Trainer, module: LightningModule) -> float:
@@ -184,6 +211,17 @@ def probabilities(logits: Tensor) -> Tensor:
     return (logits.float() if logits.dtype.itemsize < 4 else logits).softmax(1)
 
 
-def joined(pair: Pair) -> Tensor:
-    """Pooled features of the source and then of the target."""
-    return torch.cat([pooled(pair.source.features), pooled(pair.target.features)])
+def labels_of(pair: Pair) -> Tensor:
+    """Class of each source sample, ``[batch]``.
+
+    Raises:
+        ValueError: The batch is not one of classification.
+    """
+    labels = pair.batch.get("label") if isinstance(pair.batch, dict) else None
+    if not isinstance(labels, Tensor) or labels.ndim != 1:
+        raise ValueError(
+            "expected a source batch of classification, with one label for each sample, because this loss compares "
+            f"classes, got {type(pair.batch).__name__}"
+            + (f" with {list(pair.batch)}" if isinstance(pair.batch, dict) else "")
+        )
+    return labels

@@ -1,8 +1,7 @@
 """Outputs of a module for the source batch and the target batch of one training step, for all callbacks together."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
@@ -20,6 +19,14 @@ class LayerOutputs(NamedTuple):
     """Output of the layer. For the last layer these are the logits."""
 
 
+class ChangesTarget(Protocol):
+    """Something that changes target batches before they pass through the module."""
+
+    def change_target(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The batch to pass instead."""
+        ...
+
+
 class TwoDomains:
     """Records watched layers while the module processes the source batch, and passes the target batch once a step.
 
@@ -29,16 +36,17 @@ class TwoDomains:
     Args:
         trainer: The trainer.
         module: Module whose layers are watched.
+        changes: Objects whose ``change_target(batch)`` changes the target batch before it passes, one after the other.
     """
 
-    def __init__(self, trainer: Trainer, module: LightningModule) -> None:
+    def __init__(self, trainer: Trainer, module: LightningModule, changes: Sequence[ChangesTarget] = ()) -> None:
         self._trainer = trainer
         self._module = module
         self._source: dict[str, LayerOutputs] = {}
         self._target: dict[str, LayerOutputs] = {}
         self._recorded: dict[str, LayerOutputs] | None = None
         self._handles: dict[str, Any] = {}
-        self._statistics: Any = None
+        self._changes = changes
 
     def watch(self, name: str, layer: nn.Module) -> None:
         """Record the inputs and outputs of a layer under its name."""
@@ -57,11 +65,12 @@ class TwoDomains:
         self._source, self._target, self._recorded = {}, {}, None
 
     def source(self, name: str) -> LayerOutputs:
-        """What a watched layer did for the source batch.
+        """What a watched layer did for the source batch. From then on, callbacks may call layers unrecorded.
 
         Raises:
             ValueError: The layer did not run.
         """
+        self._recorded = None
         return self._outputs(self._source, name, "the source batch in training_step")
 
     def target(self, name: str) -> LayerOutputs:
@@ -71,12 +80,12 @@ class TwoDomains:
             ValueError: The layer did not run, or the data module has no target batch.
         """
         if not self._target:
-            self.pass_target(self.target_batch)
+            self._pass_target()
         return self._outputs(self._target, name, "the target batch in forward")
 
     @property
     def target_batch(self) -> dict[str, Any]:
-        """The unlabeled target batch of this step.
+        """The unlabeled target batch of this step, as the data module gives it.
 
         Raises:
             ValueError: The data module has no target batch.
@@ -90,25 +99,32 @@ class TwoDomains:
             )
         return dict(batch)
 
-    @property
-    def target_inputs(self) -> Tensor:
-        """The net's input in the target batch, such as its images."""
-        return next(iter(self.target_batch.values()))
-
-    def pass_target(self, batch: dict[str, Any]) -> None:
-        """Pass a target batch, or a changed version of it, through the module. Its outputs count from then on."""
-        recorded, self._target = self._recorded, {}
-        self._recorded = self._target
+    def forward(self, batch: dict[str, Any]) -> Any:
+        """Outputs of the module for a batch of the target, or one like it. Nothing is recorded."""
+        recorded, self._recorded = self._recorded, None
         try:
-            self.forward(batch)
+            return self._forward(batch)
         finally:
             self._recorded = recorded
 
-    def forward(self, batch: dict[str, Any]) -> Any:
-        """Outputs of the module for target data, in training mode."""
-        key = input_key(self._trainer.datamodule.batch_type)  # pyright: ignore[reportAttributeAccessIssue]
+    def _pass_target(self) -> None:
+        batch = self.target_batch
+        for change in self._changes:
+            batch = change.change_target(batch)
+        recorded, self._recorded = self._recorded, self._target
+        try:
+            self._forward(batch)
+        finally:
+            self._recorded = recorded
+
+    def _forward(self, batch: dict[str, Any]) -> Any:
         with in_domain(self._module, batch.get("domain_embedding")):
-            return self._module(batch[key])
+            return self._module(batch[self.input_key])
+
+    @property
+    def input_key(self) -> str:
+        """Key of the net's input in batches."""
+        return input_key(self._trainer.datamodule.batch_type)  # pyright: ignore[reportAttributeAccessIssue]
 
     def close(self) -> None:
         """Remove all hooks."""
@@ -116,15 +132,6 @@ class TwoDomains:
             handle.remove()
         self._handles = {}
         self.end_step()
-
-    @contextmanager
-    def unrecorded(self) -> Iterator[None]:
-        """Record nothing within a ``with`` block."""
-        recorded, self._recorded = self._recorded, None
-        try:
-            yield
-        finally:
-            self._recorded = recorded
 
     def _record(self, name: str, inputs: tuple[Any, ...], outputs: Any) -> None:
         if self._recorded is not None:

@@ -29,7 +29,6 @@ def finite_loss(loss: Callable[Parameters, Tensor]) -> Callable[Parameters, Tens
     Returns:
         The function, which raises ``ValueError`` instead of returning a loss that is not finite.
     """
-
     compute: Callable[..., Tensor] = loss
 
     @functools.wraps(loss)

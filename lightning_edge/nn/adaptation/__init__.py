@@ -1,0 +1,1 @@
+"""Nets that train beside a model to adapt it: discriminators, decoders and translators."""
