@@ -1,17 +1,26 @@
 """Layers of a module by name, and the layer that computes its last features."""
 
 import difflib
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
 OWNED = "adaptation_"
 """Start of the names under which callbacks register their own nets on a module."""
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_ENDS = (nn.Linear, *_CONVOLUTIONS)
 _OUTPUTS = ("out_features", "out_channels")
 
 
-def find_layer(module: nn.Module, name: str | None, num_classes: int | None) -> tuple[str, nn.Module]:
+class NamedLayer(NamedTuple):
+    """A part of a module."""
+
+    name: str
+    """Its dotted name, such as ``net.fc``."""
+    module: nn.Module
+
+
+def find_layer(module: nn.Module, name: str | None, num_classes: int | None) -> NamedLayer:
     """Name and layer of a module.
 
     Args:
@@ -30,12 +39,11 @@ def find_layer(module: nn.Module, name: str | None, num_classes: int | None) -> 
             raise ValueError(
                 f"expected layer as the name of a part of {type(module).__name__}, such as {near}, got {name!r}"
             )
-        return name, layers[name]
+        return NamedLayer(name, layers[name])
     ends = [
-        (key, layer)
-        for key, layer in layers.items()
-        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)
-        and num_classes in (None, num_outputs(key, layer))
+        candidate
+        for candidate in map(NamedLayer._make, layers.items())
+        if isinstance(candidate.module, _ENDS) and num_classes in (None, num_outputs(candidate))
     ]
     if not ends:
         outputs = "" if num_classes is None else f" with num_classes ({num_classes}) outputs"
@@ -46,45 +54,46 @@ def find_layer(module: nn.Module, name: str | None, num_classes: int | None) -> 
     return ends[-1]
 
 
-def num_inputs(name: str, layer: nn.Module) -> int:
+def num_inputs(layer: NamedLayer) -> int:
     """Number of features or channels that a layer takes.
 
     Raises:
         ValueError: The layer does not state it.
     """
-    return _stated(name, layer, "inputs", ("in_features", "in_channels", "num_features", "embed_dim"))
+    return _stated(layer, "inputs", ("in_features", "in_channels", "num_features", "embed_dim"))
 
 
-def num_outputs(name: str, layer: nn.Module) -> int:
+def num_outputs(layer: NamedLayer) -> int:
     """Number of features or channels that a layer returns.
 
     Raises:
         ValueError: The layer does not state it.
     """
-    return _stated(name, layer, "outputs", _OUTPUTS)
+    return _stated(layer, "outputs", _OUTPUTS)
 
 
-def layer_like(name: str, layer: nn.Module) -> nn.Module:
+def layer_like(layer: NamedLayer) -> nn.Module:
     """A layer with the same options as another one, and initial weights of its own.
 
     Raises:
         ValueError: The layer is neither linear nor a convolution.
     """
-    if isinstance(layer, nn.Linear):
-        return nn.Linear(layer.in_features, layer.out_features, layer.bias is not None)
-    if isinstance(layer, _CONVOLUTIONS):
+    name, module = layer
+    if isinstance(module, nn.Linear):
+        return nn.Linear(module.in_features, module.out_features, module.bias is not None)
+    if isinstance(module, _CONVOLUTIONS):
         options = ("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
-        arguments: Any = {option: getattr(layer, option) for option in options} | {"bias": layer.bias is not None}
-        return type(layer)(layer.in_channels, layer.out_channels, **arguments)
-    raise ValueError(f"expected layer as a linear layer or a convolution, got {type(layer).__name__} for {name!r}")
+        arguments: Any = {option: getattr(module, option) for option in options} | {"bias": module.bias is not None}
+        return type(module)(module.in_channels, module.out_channels, **arguments)
+    raise ValueError(f"expected layer as a linear layer or a convolution, got {type(module).__name__} for {name!r}")
 
 
-def _stated(name: str, layer: nn.Module, what: str, attributes: tuple[str, ...]) -> int:
+def _stated(layer: NamedLayer, what: str, attributes: tuple[str, ...]) -> int:
     for attribute in attributes:
-        count: Any = getattr(layer, attribute, None)
+        count: Any = getattr(layer.module, attribute, None)
         if isinstance(count, int):
             return count
     raise ValueError(
         f"expected layer as one that states the number of its {what}, such as a linear layer or a convolution, got "
-        f"{type(layer).__name__} for {name!r}"
+        f"{type(layer.module).__name__} for {layer.name!r}"
     )

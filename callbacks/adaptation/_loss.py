@@ -8,7 +8,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from typing_extensions import override
 
-from callbacks.adaptation._layers import find_layer
+from callbacks.adaptation._layers import NamedLayer, find_layer
 from callbacks.adaptation._owned_nets import OwnedNets, join_optimizer
 from callbacks.adaptation._terms import add_term, remove_term
 from callbacks.adaptation._two_domains import LayerOutputs, TwoDomains
@@ -23,6 +23,8 @@ class Pair(NamedTuple):
     """What the layer received and returned for the source batch."""
     target: LayerOutputs
     """The same for the target batch."""
+    target_output: Any
+    """What the module's ``forward`` returned for the target batch."""
     batch: Any
     """The labeled source batch."""
     progress: float
@@ -60,8 +62,7 @@ class AdaptationLoss(Callback, ABC):
         self.layer = layer
         self.ramp = ramp
         self.name = name
-        self._layer_name = ""
-        self._classifier: nn.Module | None = None
+        self._layer: NamedLayer | None = None
         self._domains: TwoDomains | None = None
         self._leads = False
         self._owned: OwnedNets | None = None
@@ -78,19 +79,19 @@ class AdaptationLoss(Callback, ABC):
         """The weight at a share of the training, which rises if ``ramp`` is set."""
         return self.weight * (adaptation_factor(progress) if self.ramp else 1.0)
 
-    def change_target(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def change_target(self, batch: dict[str, Any], source_batch: Any) -> dict[str, Any]:
         """Change the target batch before it passes through the module, for all callbacks. Nothing by default."""
+        del source_batch
         return batch
 
-    def make_nets(self, layer_name: str, layer: nn.Module, num_classes: int | None) -> nn.Module | None:
+    def make_nets(self, module: LightningModule, layer: NamedLayer) -> nn.Module | None:
         """Nets that train with the module, such as a discriminator; ``None`` if there are none.
 
         Args:
-            layer_name: Name of the layer whose input are the features.
-            layer: That layer.
-            num_classes: Number of classes, if the module or its data state it.
+            module: The module.
+            layer: The layer whose input are the features.
         """
-        del layer_name, layer, num_classes
+        del module, layer
         return None
 
     @property
@@ -102,8 +103,8 @@ class AdaptationLoss(Callback, ABC):
     @property
     def classifier(self) -> nn.Module:
         """The layer of the module whose input are the features."""
-        assert self._classifier is not None
-        return self._classifier
+        assert self._layer is not None
+        return self._layer.module
 
     @property
     def state_key(self) -> str:
@@ -115,19 +116,19 @@ class AdaptationLoss(Callback, ABC):
         if stage != "fit":
             return
         num_classes = getattr(pl_module, "num_classes", getattr(trainer.datamodule, "num_classes", None))  # pyright: ignore
-        self._layer_name, layer = find_layer(pl_module, self.layer, num_classes)
+        layer = find_layer(pl_module, self.layer, num_classes)
         add_term(pl_module, self.name, lambda batch: self._term(trainer, pl_module, batch))
         leader = _losses(trainer)[0]
         self._leads = leader is self
         self._domains = TwoDomains(trainer, pl_module, _losses(trainer)) if self._leads else leader._domains
         assert self._domains is not None
-        self._domains.watch(self._layer_name, layer)
-        self._classifier = layer
-        if self._owned is None and (nets := self.make_nets(self._layer_name, layer, num_classes)) is not None:
+        self._domains.watch(*layer)
+        self._layer = layer
+        if self._owned is None and (nets := self.make_nets(pl_module, layer)) is not None:
             self._owned = OwnedNets(nets, self.name)
         if self._owned is not None:
             self._owned.register(pl_module)
-        rank_zero_info(f"{type(self).__name__} adapts the input of {self._layer_name}.")
+        rank_zero_info(f"{type(self).__name__} adapts the input of {layer.name}.")
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -171,12 +172,10 @@ class AdaptationLoss(Callback, ABC):
 
     def _term(self, trainer: Trainer, module: LightningModule, batch: Any) -> Tensor:
         assert self._domains is not None
-        pair = Pair(
-            self._domains.source(self._layer_name),
-            self._domains.target(self._layer_name),
-            batch,
-            _progress(trainer, module),
-        )
+        assert self._layer is not None
+        name = self._layer.name
+        source, target = self._domains.source(name), self._domains.target(name, batch)
+        pair = Pair(source, target, self._domains.target_output, batch, _progress(trainer, module))
         return self.term(pair)
 
     def _remove(self, module: LightningModule) -> None:
@@ -185,7 +184,7 @@ class AdaptationLoss(Callback, ABC):
             self._owned.remove(module)
         if self._leads and self._domains is not None:
             self._domains.close()
-        self._domains, self._classifier, self._leads = None, None, False
+        self._domains, self._layer, self._leads = None, None, False
 
 
 def _losses(trainer: Trainer) -> list[AdaptationLoss]:

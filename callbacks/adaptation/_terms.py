@@ -22,7 +22,7 @@ class _WrappedStep:
         functools.update_wrapper(self, self._step)
 
     def __call__(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
-        outputs = self._step(batch, *args, **kwargs)
+        outputs: Any = self._step(batch, *args, **kwargs)
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if loss is None:  # Lightning then skips the batch
             return outputs

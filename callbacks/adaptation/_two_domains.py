@@ -22,7 +22,7 @@ class LayerOutputs(NamedTuple):
 class ChangesTarget(Protocol):
     """Something that changes target batches before they pass through the module."""
 
-    def change_target(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def change_target(self, batch: dict[str, Any], source_batch: Any) -> dict[str, Any]:
         """The batch to pass instead."""
         ...
 
@@ -44,6 +44,8 @@ class TwoDomains:
         self._module = module
         self._source: dict[str, LayerOutputs] = {}
         self._target: dict[str, LayerOutputs] = {}
+        self.target_output: Any = None
+        """What the module's ``forward`` returned for the target batch of this step."""
         self._recorded: dict[str, LayerOutputs] | None = None
         self._handles: dict[str, Any] = {}
         self._changes = changes
@@ -62,7 +64,7 @@ class TwoDomains:
 
     def end_step(self) -> None:
         """Stop recording, and free the outputs."""
-        self._source, self._target, self._recorded = {}, {}, None
+        self._source, self._target, self._recorded, self.target_output = {}, {}, None, None
 
     def source(self, name: str) -> LayerOutputs:
         """What a watched layer did for the source batch. From then on, callbacks may call layers unrecorded.
@@ -73,14 +75,18 @@ class TwoDomains:
         self._recorded = None
         return self._outputs(self._source, name, "the source batch in training_step")
 
-    def target(self, name: str) -> LayerOutputs:
+    def target(self, name: str, source_batch: Any) -> LayerOutputs:
         """What a watched layer did for the target batch, which is passed through the module if it was not yet.
+
+        Args:
+            name: Name of the layer.
+            source_batch: The source batch of this step, with which changes may mix the target.
 
         Raises:
             ValueError: The layer did not run, or the data module has no target batch.
         """
         if not self._target:
-            self._pass_target()
+            self._pass_target(source_batch)
         return self._outputs(self._target, name, "the target batch in forward")
 
     @property
@@ -107,13 +113,13 @@ class TwoDomains:
         finally:
             self._recorded = recorded
 
-    def _pass_target(self) -> None:
+    def _pass_target(self, source_batch: Any) -> None:
         batch = self.target_batch
         for change in self._changes:
-            batch = change.change_target(batch)
+            batch = change.change_target(batch, source_batch)
         recorded, self._recorded = self._recorded, self._target
         try:
-            self._forward(batch)
+            self.target_output = self._forward(batch)
         finally:
             self._recorded = recorded
 

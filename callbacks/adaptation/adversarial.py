@@ -2,10 +2,11 @@
 
 import torch
 import torch.nn.functional as F
+from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from typing_extensions import override
 
-from callbacks.adaptation._layers import layer_like, num_inputs, num_outputs
+from callbacks.adaptation._layers import NamedLayer, layer_like, num_inputs, num_outputs
 from callbacks.adaptation._loss import AdaptationLoss, Pair, labels_of, pooled, probabilities
 from lightning_edge.nn.adaptation.discriminators import DomainDiscriminator
 from lightning_edge.nn.adaptation.frozen import frozen
@@ -54,8 +55,8 @@ class DANN(AdaptationLoss):
         self.hidden_size = hidden_size
 
     @override
-    def make_nets(self, layer_name: str, layer: nn.Module, num_classes: int | None) -> nn.Module:
-        return DomainDiscriminator(num_inputs(layer_name, layer), self.hidden_size)
+    def make_nets(self, module: LightningModule, layer: NamedLayer) -> nn.Module:
+        return DomainDiscriminator(num_inputs(layer), self.hidden_size)
 
     @override
     def term(self, pair: Pair) -> Tensor:
@@ -105,9 +106,9 @@ class CDAN(AdaptationLoss):
         self.hidden_size = hidden_size
 
     @override
-    def make_nets(self, layer_name: str, layer: nn.Module, num_classes: int | None) -> nn.Module:
-        num_features = num_inputs(layer_name, layer)
-        num_logits = num_outputs(layer_name, layer)
+    def make_nets(self, module: LightningModule, layer: NamedLayer) -> nn.Module:
+        num_features = num_inputs(layer)
+        num_logits = num_outputs(layer)
         size = min(num_features * num_logits, self.num_products)
         nets = DomainDiscriminator(size, self.hidden_size)
         if size < num_features * num_logits:
@@ -166,8 +167,8 @@ class DomainConfusion(AdaptationLoss):
         self.hidden_size = hidden_size
 
     @override
-    def make_nets(self, layer_name: str, layer: nn.Module, num_classes: int | None) -> nn.Module:
-        return DomainDiscriminator(num_inputs(layer_name, layer), self.hidden_size)
+    def make_nets(self, module: LightningModule, layer: NamedLayer) -> nn.Module:
+        return DomainDiscriminator(num_inputs(layer), self.hidden_size)
 
     @override
     def term(self, pair: Pair) -> Tensor:
@@ -205,8 +206,8 @@ class MCD(AdaptationLoss):
         super().__init__(weight, layer, ramp, name)
 
     @override
-    def make_nets(self, layer_name: str, layer: nn.Module, num_classes: int | None) -> nn.Module:
-        return layer_like(layer_name, layer)
+    def make_nets(self, module: LightningModule, layer: NamedLayer) -> nn.Module:
+        return layer_like(layer)
 
     @override
     def term(self, pair: Pair) -> Tensor:
@@ -250,8 +251,8 @@ class MDD(AdaptationLoss):
         self.margin_factor = margin_factor
 
     @override
-    def make_nets(self, layer_name: str, layer: nn.Module, num_classes: int | None) -> nn.Module:
-        return layer_like(layer_name, layer)
+    def make_nets(self, module: LightningModule, layer: NamedLayer) -> nn.Module:
+        return layer_like(layer)
 
     @override
     def term(self, pair: Pair) -> Tensor:
