@@ -1,0 +1,1 @@
+"""Losses of deep domain adaptation as pure functions on tensors."""

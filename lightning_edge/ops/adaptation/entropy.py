@@ -1,0 +1,64 @@
+"""Entropy of predictions, and quantities made of it."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from lightning_edge.ops.adaptation.precision import finite_loss, widen
+
+
+def softmax_entropy(logits: Float[Tensor, "batch classes *place"]) -> Float[Tensor, "batch *place"]:
+    """Entropy, in nats, of the class probabilities of each prediction."""
+    log_probabilities = F.log_softmax(widen(logits), dim=1)
+    return -(log_probabilities.exp() * log_probabilities).sum(1)
+
+
+def entropy_weights(logits: Float[Tensor, "batch classes *place"]) -> Float[Tensor, "batch *place"]:
+    """Weights 1 + exp(-entropy) of predictions, which prefer certain ones (CDAN+E, arXiv:1705.10667).
+
+    No gradient flows through them. In the first public code of the paper one flows back, reversed.
+    """
+    return 1 + torch.exp(-softmax_entropy(logits.detach()))
+
+
+@finite_loss
+def mean_entropy(logits: Float[Tensor, "batch classes *place"]) -> Float[Tensor, ""]:
+    """Mean entropy, in nats, of predictions, which training on a target domain minimizes.
+
+    The source is Grandvalet and Bengio 2004, "Semi-supervised learning by entropy minimization"; TENT
+    (arXiv:2006.10726) minimizes it at test time.
+
+    Raises:
+        ValueError: A logit is not finite, or there are none.
+    """
+    return softmax_entropy(logits).mean()
+
+
+@finite_loss
+def mutual_information(logits: Float[Tensor, "batch classes *place"]) -> Float[Tensor, ""]:
+    """Entropy of the mean prediction minus the mean entropy, in nats, which information maximization maximizes.
+
+    It is between 0 and log of the number of classes, and large for predictions that are certain and diverse (SHOT,
+    arXiv:2002.08546, which minimizes its negative).
+
+    Raises:
+        ValueError: A logit is not finite, or there are none.
+    """
+    log_probabilities = F.log_softmax(logits, dim=1).transpose(0, 1).flatten(1)
+    log_mean = torch.logsumexp(log_probabilities, dim=1) - math.log(log_probabilities.shape[1])
+    return -(log_mean.exp() * log_mean).sum() - softmax_entropy(logits).mean()
+
+
+@finite_loss
+def batch_nuclear_norm(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, ""]:
+    """Nuclear norm of the matrix of class probabilities over the batch size, which BNM maximizes (arXiv:2003.12237).
+
+    It is large for predictions that are certain and diverse.
+
+    Raises:
+        ValueError: A logit is not finite, or there are none.
+    """
+    return torch.linalg.svdvals(logits.softmax(1)).sum() / len(logits)
