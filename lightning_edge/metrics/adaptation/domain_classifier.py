@@ -77,4 +77,5 @@ def _held_out_log_odds(features: np.ndarray, is_target: np.ndarray, inverse_pena
     regression = LogisticRegression(C=inverse_penalty, class_weight="balanced", max_iter=_MAX_ITERATIONS)
     folds = StratifiedKFold(_NUM_FOLDS, shuffle=True, random_state=seed)
     classifier = make_pipeline(StandardScaler(), regression)
-    return cross_val_predict(classifier, features, is_target, cv=folds, method="decision_function").astype(np.float64)
+    log_odds = cross_val_predict(classifier, features, is_target, cv=folds, method="decision_function")
+    return np.asarray(log_odds, dtype=np.float64)

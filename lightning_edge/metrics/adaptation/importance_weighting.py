@@ -34,10 +34,10 @@ def importance_weighted_mean(values: Float[Tensor, " source"], ratios: Float[Ten
 def controlled_mean(values: Float[Tensor, " source"], ratios: Float[Tensor, " source"]) -> float:
     """Deep embedded validation (DEV, You et al., ICML 2019): importance weighting with a control variate.
 
-    The mean of the density ratios is known to be 1. What it differs from 1 in a sample shifts the estimate by the
-    regression of the weighted values on the ratios, which lowers its variance. For errors, the published risk is 1 minus
-    the estimate for the share of correct predictions. The estimate is not bounded: a few very large ratios can move it
-    out of the range of the values.
+    The mean of the density ratios is known to be 1. The difference to 1 in a sample is removed from the estimate by the
+    regression of the weighted values on the ratios, which lowers its variance. For errors, the published risk is 1
+    minus the estimate for the share of correct predictions. The estimate is not bounded: a few very large ratios can
+    move it out of the range of the values.
 
     Args:
         values: A quality of each source row, such as 1 for a correct prediction and 0 for a wrong one; higher is

@@ -29,4 +29,4 @@ def rank_correlation(scores: Sequence[float], accuracies: Sequence[float]) -> fl
     pairs = pairs[:, ~np.isnan(pairs).any(0)]
     if pairs.shape[1] < 2 or (pairs == pairs[:, :1]).all(1).any():
         return float("nan")
-    return float(stats.spearmanr(*pairs).statistic)
+    return float(np.corrcoef(stats.rankdata(pairs, axis=1))[0, 1])

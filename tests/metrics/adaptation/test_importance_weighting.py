@@ -107,7 +107,7 @@ def test_what_gives_no_estimate_is_refused(estimate):
 def skada_task():
     pytest.importorskip("skada")
     random = np.random.default_rng(0)
-    features = np.concatenate([random.normal(size=(90, 2)), random.normal(size=(60, 2)) + [1, 0]])
+    features = np.concatenate([random.normal(size=(90, 2)), random.normal((1, 0), size=(60, 2))])
     labels = (features.sum(1) + random.normal(size=150) > 0).astype(int)
     return features, labels, np.repeat([1, -2], [90, 60])
 
@@ -123,8 +123,8 @@ def test_the_importance_weighted_score_of_skada(skada_task):
     classifier = LogisticRegression().set_score_request(sample_weight=True).set_fit_request(sample_weight=True)
     model = make_da_pipeline(classifier).fit(features, labels, sample_domain=domain)
     expected = ImportanceWeightedScorer()(model, features, labels, sample_domain=domain)
-    source = features[:90]
-    target_density, source_density = (KernelDensity().fit(part).score_samples(source) for part in (features[90:], source))
+    source, target = features[:90], features[90:]
+    source_density, target_density = (KernelDensity().fit(part).score_samples(source) for part in (source, target))
     ratios = torch.from_numpy(np.exp(target_density - source_density))
     is_right = torch.from_numpy(model.predict(source) == labels[:90]).double()
     assert importance_weighted_mean(is_right, ratios) == pytest.approx(expected)
