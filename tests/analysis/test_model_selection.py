@@ -73,6 +73,12 @@ def test_the_later_value_of_a_repeated_step_counts(tmp_path):
     assert selection == Selection(ENTROPY, 1, 0.7, 0.6, 1, 0.7, pytest.approx(1), 3)
 
 
+def test_the_last_epoch_is_that_of_the_highest_step(tmp_path):
+    write(tmp_path / "metrics.csv", [(0, 9, 0.1, 1, 0.5), (2, 29, 0.4, 1, 0.6), (1, 19, 0.4, 1, 0.7)])
+    selection = selections(tmp_path, [ENTROPY])[0]
+    assert (selection.epoch, selection.last_accuracy) == (1, 0.6)
+
+
 def test_another_accuracy_is_an_argument(tmp_path):
     columns = ("epoch", "step", ENTROPY, "val_target/miou")
     write(tmp_path / "metrics.csv", [(0, 9, 0.1, 0.3), (1, 19, 0.2, 0.4)], columns)

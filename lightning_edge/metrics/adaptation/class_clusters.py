@@ -34,8 +34,8 @@ def class_ami(
 
     check_rows(2, features=features, logits=logits)
     predicted = logits.argmax(1)
+    if len(predicted.unique()) < 2:
+        return 0.0  # that of one class and one cluster would be 1
     num_clusters = min(logits.shape[1], len(features.unique(dim=0)))
-    if num_clusters < 2 or len(predicted.unique()) < 2:
-        return 0.0
     kmeans = KMeans(num_clusters, n_init=_NUM_STARTS, random_state=seed)  # pyright: ignore[reportArgumentType]
     return float(adjusted_mutual_info_score(predicted.numpy(), kmeans.fit_predict(features.double().numpy())))

@@ -46,9 +46,10 @@ def test_a_model_that_collapsed_scores_0():
     assert class_ami(torch.ones(90, 3), logits_of(0 * group)) == 0
 
 
-def test_fewer_rows_than_classes_have_a_score():
+def test_fewer_rows_than_classes_have_a_score(recwarn):
     features = torch.tensor([[0.0], [1.0], [1.0]])
     assert class_ami(features, logits_of(torch.tensor([4, 2, 2]), 10)) == pytest.approx(1)
+    assert not recwarn.list
 
 
 def test_the_seed_sets_the_score():
