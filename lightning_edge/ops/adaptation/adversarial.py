@@ -136,7 +136,8 @@ def margin_disparity_loss(
         margin_factor: Weight of the source domain, gamma in the paper.
 
     Raises:
-        ValueError: A logit is not finite, there are none or fewer than two classes, or the factor is below 0.
+        ValueError: A logit of the adversary is not finite, a domain has no samples, there are fewer than two classes,
+            or the factor is below 0.
     """
     check_at_least(0, margin_factor=margin_factor)
     check_at_least(2, num_classes=source_logits.shape[1])

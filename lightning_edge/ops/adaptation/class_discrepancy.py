@@ -48,8 +48,8 @@ def contrastive_domain_discrepancy(
     check_labels(target_labels, target, "target_labels")
     distances, is_shared = _class_distances(
         gaussian_kernels(torch.cat([source, target]), multiples, bandwidth),
-        _one_hot(source_labels, num_classes).to(source.dtype),
-        _one_hot(target_labels, num_classes).to(target.dtype),
+        _one_hot(source_labels, num_classes),
+        _one_hot(target_labels, num_classes),
     )
     is_pair = (is_shared[:, None] & is_shared).to(distances.dtype)
     is_within = is_pair.diagonal().diag()
@@ -88,8 +88,8 @@ def local_mmd(
     check_labels(target_probabilities, target, "target_probabilities")
     distances, is_shared = _class_distances(
         gaussian_kernels(torch.cat([source, target]), multiples, bandwidth),
-        _one_hot(source_labels, target_probabilities.shape[1]).to(source.dtype),
-        target_probabilities.detach().to(target.dtype),
+        _one_hot(source_labels, target_probabilities.shape[1]),
+        target_probabilities.detach(),
     )
     return _masked_mean(distances.diagonal(), is_shared.to(distances.dtype))
 
@@ -103,15 +103,14 @@ def _class_distances(kernel: Tensor, source_weights: Tensor, target_weights: Ten
 
     Columns of the weights are classes; they are divided by their sums.
     """
-    totals = source_weights.sum(0), target_weights.sum(0)
-    least = torch.finfo(kernel.dtype).tiny
-    source = source_weights / totals[0].clamp(min=least)
-    target = target_weights / totals[1].clamp(min=least)
-    split = len(source)
+    source, target = source_weights.to(kernel.dtype), target_weights.to(kernel.dtype)
+    source_total, target_total = source.sum(0), target.sum(0)
+    least, split = torch.finfo(kernel.dtype).tiny, len(source)
+    source, target = source / source_total.clamp(min=least), target / target_total.clamp(min=least)
     within_source = ((kernel[:split, :split] @ source) * source).sum(0)
     within_target = ((kernel[split:, split:] @ target) * target).sum(0)
     across = source.T @ kernel[:split, split:] @ target
-    return within_source[:, None] + within_target - 2 * across, (totals[0] > 0) & (totals[1] > 0)
+    return within_source[:, None] + within_target - 2 * across, (source_total > 0) & (target_total > 0)
 
 
 def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:

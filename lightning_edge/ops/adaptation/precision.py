@@ -19,9 +19,9 @@ def widen(tensor: Tensor) -> Tensor:
 def finite_loss(loss: Callable[Parameters, Tensor]) -> Callable[Parameters, Tensor]:
     """Decorator that computes a scalar loss in float32 at least and refuses one that is not finite.
 
-    Arguments in float16 or bfloat16 become float32, float64 stays as it is, and autocast is off inside. NaN and
-    infinite values of an argument reach the loss. Hence only the loss is inspected, which waits for the device once,
-    and the arguments are searched when the loss is not finite. A compiled graph is not inspected.
+    Arguments in float16 or bfloat16 become float32, float64 stays as it is, and autocast is off inside. NaN in
+    an argument reaches the loss, and so do most infinite values. Hence only the loss is inspected, which waits for the
+    device once, and the arguments are searched when the loss is not finite. A compiled graph is not inspected.
 
     Args:
         loss: Function whose arguments are tensors, sequences of tensors and options.
