@@ -13,7 +13,7 @@ def check_domains(source: Tensor, target: Tensor, least: int = 1) -> None:
     """
     for name, batch in (("source", source), ("target", target)):
         if len(batch) < least:
-            raise ValueError(f"expected at least {least} samples as {name}, got {len(batch)}; enlarge its batch")
+            raise ValueError(f"expected {least} or more samples as {name}, got {len(batch)}; enlarge its batch")
     if source.shape[1:] != target.shape[1:]:
         raise ValueError(
             f"expected equal shapes of the samples of source and target, "

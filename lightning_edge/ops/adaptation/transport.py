@@ -36,13 +36,15 @@ def joint_transport_cost(
 
     Raises:
         ImportError: POT is not installed.
-        ValueError: Features differ in number or are not finite, a domain has no samples, a label is missing, or a
-            weight is below 0.
+        ValueError: Features differ in number or are not finite, a domain has no samples, a label is missing or not
+            a class, or a weight is below 0.
     """
     check_at_least(0, feature_weight=feature_weight, class_weight=class_weight)
     check_domains(source, target)
     check_labels(source_labels, source, "source_labels")
     check_labels(target_logits, target, "target_logits")
+    if not ((source_labels >= 0) & (source_labels < target_logits.shape[1])).all():
+        raise ValueError(f"expected source_labels of 0 to {target_logits.shape[1] - 1}, got {source_labels.tolist()}")
     cross_entropies = -F.log_softmax(target_logits, dim=1)[:, source_labels].T
     costs = feature_weight * squared_distances(source, target) + class_weight * cross_entropies
     return (_transport_plan(costs.detach()) * costs).sum()
@@ -52,10 +54,9 @@ def _transport_plan(costs: Tensor) -> Tensor:
     try:
         import ot
     except ImportError:
-        raise ImportError(
-            'optimal transport needs POT; install it with `pip install "lightning-edge[adaptation]"`'
-        ) from None
+        raise ImportError('POT is not installed; install it with `pip install "lightning-edge[adaptation]"`') from None
     if not torch.isfinite(costs).all():
+        # no plan exists; the loss becomes NaN, which names the argument that causes it
         return torch.full_like(costs, torch.nan)
     plan = ot.emd([], [], costs.double().cpu().numpy())
     return torch.from_numpy(plan).to(costs)

@@ -109,7 +109,7 @@ def test_probabilities_get_no_gradient():
 
 def test_a_batch_with_fewer_samples_than_classes_is_refused():
     source, target = two_domains()
-    with pytest.raises(ValueError, match="expected at least 6 samples as target, got 5; enlarge its batch"):
+    with pytest.raises(ValueError, match="expected 6 or more samples as target, got 5; enlarge its batch"):
         contrastive_domain_discrepancy(source, target, SOURCE_LABELS, TARGET_LABELS, 6)
 
 

@@ -63,7 +63,7 @@ def test_the_gradient_of_log_coral_is_right_for_equal_eigenvalues():
 @pytest.mark.parametrize("counts", [(1, 5), (5, 1), (0, 5)])
 def test_a_covariance_needs_two_samples(loss, counts):
     name, count = ("source", counts[0]) if counts[0] < 2 else ("target", counts[1])
-    with pytest.raises(ValueError, match=f"expected at least 2 samples as {name}, got {count}; enlarge its batch"):
+    with pytest.raises(ValueError, match=f"expected 2 or more samples as {name}, got {count}; enlarge its batch"):
         loss(torch.zeros(counts[0], 3), torch.zeros(counts[1], 3))
 
 

@@ -1,3 +1,4 @@
+import inspect
 import math
 
 import pytest
@@ -5,6 +6,7 @@ import torch
 from domain_features import normal
 from sklearn.metrics.pairwise import euclidean_distances, rbf_kernel
 
+from lightning_edge.ops.adaptation import gaussian_kernels as module
 from lightning_edge.ops.adaptation.gaussian_kernels import gaussian_kernels, squared_distances
 
 
@@ -75,3 +77,8 @@ def test_multiples_are_above_0(multiples):
 def test_a_bandwidth_is_above_0(bandwidth):
     with pytest.raises(ValueError, match="expected bandwidth above 0, got"):
         gaussian_kernels(normal(0, 6, 4), bandwidth=bandwidth)
+
+
+def test_a_bandwidth_is_one_of_two_words_or_a_number():
+    with pytest.raises(ValueError, match="expected mean, median or a number as bandwidth, got 'max'"):
+        inspect.unwrap(module._bandwidth)(torch.ones(3), "max")

@@ -65,5 +65,7 @@ def test_bad_arguments_are_refused():
         unchecked(source, target[:, :2], LABELS, normal(2, 5, 3))
     with pytest.raises(ValueError, match="expected source_labels of each of 7 samples, got 6"):
         unchecked(source, target, LABELS[:6], normal(2, 5, 3))
+    with pytest.raises(ValueError, match=r"expected source_labels of 0 to 2, got \[-1, 0, 1, -1"):
+        joint_transport_cost(source, target, LABELS - 1, normal(2, 5, 3))
     with pytest.raises(ValueError, match="expected target_logits of each of 5 samples, got 4"):
         unchecked(source, target, LABELS, normal(2, 4, 3))
