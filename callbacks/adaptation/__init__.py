@@ -15,3 +15,4 @@ from callbacks.adaptation.discrepancy import DeepJDOT as DeepJDOT
 from callbacks.adaptation.predictions import BNM as BNM
 from callbacks.adaptation.predictions import MCC as MCC
 from callbacks.adaptation.predictions import EntropyMinimization as EntropyMinimization
+from callbacks.adaptation.self_training import MeanTeacher as MeanTeacher

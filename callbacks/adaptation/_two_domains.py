@@ -1,6 +1,6 @@
 """Outputs of a module for the source batch and the target batch of one training step, for all callbacks together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from lightning.pytorch import LightningModule, Trainer
@@ -105,11 +105,16 @@ class TwoDomains:
             )
         return dict(batch)
 
-    def forward(self, batch: dict[str, Any]) -> Any:
-        """Outputs of the module for a batch of the target, or one like it. Nothing is recorded."""
+    def forward(self, batch: dict[str, Any], module: Callable[..., Any] | None = None) -> Any:
+        """Outputs for a batch of the target, or one like it, of which nothing is recorded.
+
+        Args:
+            batch: The batch.
+            module: What to call instead of the module, such as the module with other weights.
+        """
         recorded, self._recorded = self._recorded, None
         try:
-            return self._forward(batch)
+            return self._forward(batch, module)
         finally:
             self._recorded = recorded
 
@@ -123,9 +128,9 @@ class TwoDomains:
         finally:
             self._recorded = recorded
 
-    def _forward(self, batch: dict[str, Any]) -> Any:
+    def _forward(self, batch: dict[str, Any], module: Callable[..., Any] | None = None) -> Any:
         with in_domain(self._module, batch.get("domain_embedding")):
-            return self._module(batch[self.input_key])
+            return (module or self._module)(batch[self.input_key])
 
     @property
     def input_key(self) -> str:

@@ -1,0 +1,150 @@
+"""Adaptation by the predictions of a teacher for the target, from which the module learns."""
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor, nn
+from typing_extensions import override
+
+from callbacks._training.step_random import step_generator
+from callbacks.adaptation._layers import NamedLayer
+from callbacks.adaptation._loss import AdaptationLoss, Pair
+from callbacks.adaptation._teacher import Teacher
+from lightning_edge.checks import check_whole_at_least
+from lightning_edge.contracts import IGNORE_INDEX
+from lightning_edge.nn.adaptation.appearance import RandomAppearance
+from lightning_edge.ops.adaptation.mixing import class_mix_masks, confident_pseudo_labels, pseudo_masks
+
+
+class _PseudoLabels(NamedTuple):
+    labels: Tensor
+    """Class of each sample or pixel."""
+    weights: Tensor
+    """Weight of each in the loss."""
+
+
+class MeanTeacher(AdaptationLoss):
+    """Trains on predictions of a teacher for the target, where these are confident.
+
+    The teacher is the running mean of the module's weights (arXiv:1703.01780). It sees the target batch as it is, and
+    the module sees it with strong changes of its appearance, as in FixMatch (arXiv:2001.07685). Of images with masks,
+    all pixels count by the share of confident ones in their image, and with ``mix`` half of the classes of a source
+    image are pasted onto each target image, as in DAFormer (arXiv:2111.14887). Other callbacks of this package then see
+    the changed target too, because it passes through the module once.
+
+    ============================  ==============================================================  ====
+    key                           meaning                                                         unit
+    ============================  ==============================================================  ====
+    ``train/mean_teacher``        the weighted cross-entropy with the teacher's labels            -
+    ``train/confident_share``     mean weight of the teacher's labels, such as the share of       -
+                                  samples that count
+    ============================  ==============================================================  ====
+
+    Args:
+        weight: Factor of the term.
+        threshold: Probability above which a prediction of the teacher is confident.
+        decay: Share of the teacher's weights that remains in a step.
+        appearance: Changes the appearance of the module's target images. Without any, the module learns little from a
+            teacher that knows the same.
+        mix: Whether to paste classes of the source, for segmentation of single images only.
+        ramp: Whether the weight rises in the course of training.
+        seed: Seed of the changes and of the pasted classes.
+        name: Name of the term.
+
+    Raises:
+        ValueError: An argument is out of range. Later: the outputs of the module's ``forward`` are not logits of
+            classes, or images to be mixed differ in size.
+    """
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        threshold: float = 0.9,
+        decay: float = 0.999,
+        appearance: RandomAppearance | None = None,
+        mix: bool = False,
+        ramp: bool = True,
+        seed: int = 0,
+        name: str = "mean_teacher",
+    ) -> None:
+        super().__init__(weight, None, ramp, name)
+        for argument, value in (("threshold", threshold), ("decay", decay)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"expected {argument} within [0, 1], got {value}")
+        check_whole_at_least(0, seed=seed)
+        self.threshold = threshold
+        self.decay = decay
+        self.appearance = RandomAppearance() if appearance is None else appearance
+        self.mix = mix
+        self.seed = seed
+        self._module: LightningModule | None = None
+        self._trainer: Trainer | None = None
+        self._pseudo: _PseudoLabels | None = None
+        self._num_steps = 0
+
+    @override
+    def make_nets(self, module: LightningModule, layer: NamedLayer) -> nn.Module:
+        return Teacher(module)
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        self._trainer, self._module = trainer, pl_module
+
+    @override
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().teardown(trainer, pl_module, stage)
+        self._trainer = self._module = None
+
+    @override
+    def change_target(self, batch: dict[str, Any], source_batch: Any) -> dict[str, Any]:
+        assert self._domains is not None
+        assert self._trainer is not None
+        key = self._domains.input_key
+        logits = self.nets.call(self._module, lambda teacher: self._domains.forward(batch, teacher))  # pyright: ignore[reportOptionalMemberAccess]
+        labels = confident_pseudo_labels if logits.ndim == 2 else pseudo_masks
+        self._pseudo = _PseudoLabels(*labels(logits, self.threshold))
+        generator = step_generator(self._trainer, self.seed)
+        images = batch[key]
+        if self.mix:
+            images, self._pseudo = _mixed(images, self._pseudo, source_batch, logits.shape[1], generator)
+        return batch | {key: self.appearance(images, generator)}
+
+    @override
+    def loss(self, pair: Pair) -> Tensor:
+        assert self._pseudo is not None
+        assert self._module is not None
+        labels, weights = self._pseudo
+        self._pseudo = None
+        self._module.log("train/confident_share", weights.mean(), batch_size=len(labels))
+        losses = F.cross_entropy(pair.target_output.float(), labels, reduction="none", ignore_index=IGNORE_INDEX)
+        return (weights * losses).mean()
+
+    @override
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if trainer.global_step != self._num_steps:  # not between accumulated batches
+            self._num_steps = trainer.global_step
+            self.nets.update(pl_module, self.decay)
+
+
+def _mixed(
+    images: Tensor, pseudo: _PseudoLabels, source_batch: Any, num_classes: int, generator: torch.Generator
+) -> tuple[Tensor, _PseudoLabels]:
+    """Target images with pasted classes of source images, and their labels."""
+    source, masks = source_batch.get("image"), source_batch.get("mask")
+    if source is None or masks is None or images.shape[1:] != source.shape[1:] or len(images) > len(source):
+        raise ValueError(
+            "expected images with masks of one size in source and target, and a source batch of at least the size of "
+            f"the target batch, to mix them, got {None if source is None else tuple(source.shape)} and "
+            f"{tuple(images.shape)}: use mix=False, or the same crop and batch size for both"
+        )
+    source, masks = source[: len(images)], masks[: len(images)]
+    is_pasted = class_mix_masks(masks, num_classes, generator)
+    labels = torch.where(is_pasted, masks, pseudo.labels)
+    weights = torch.where(is_pasted, 1.0, pseudo.weights)
+    return torch.where(is_pasted[:, None], source, images), _PseudoLabels(labels, weights)
