@@ -25,8 +25,9 @@ def class_confusion(logits: Float[Tensor, "batch classes"], temperature: float =
     if not temperature > 0:
         raise ValueError(f"expected temperature above 0, got {temperature}")
     probabilities = (logits / temperature).softmax(1)
+    # the paper also divides the weights by their mean, which the shares below cancel
     weights = entropy_weights(logits / temperature)
-    confusion = (probabilities * (weights / weights.mean())[:, None]).T @ probabilities
+    confusion = (probabilities * weights[:, None]).T @ probabilities
     # a class that no sample has would be 0 / 0
     shares = confusion / confusion.sum(1, keepdim=True).clamp(min=torch.finfo(confusion.dtype).eps)
     return (shares.sum() - shares.trace()) / len(shares)
