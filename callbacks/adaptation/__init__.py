@@ -12,7 +12,9 @@ from callbacks.adaptation.discrepancy import DAN as DAN
 from callbacks.adaptation.discrepancy import JAN as JAN
 from callbacks.adaptation.discrepancy import ClassDiscrepancy as ClassDiscrepancy
 from callbacks.adaptation.discrepancy import DeepJDOT as DeepJDOT
+from callbacks.adaptation.domain_norms import DomainNorms as DomainNorms
 from callbacks.adaptation.predictions import BNM as BNM
 from callbacks.adaptation.predictions import MCC as MCC
 from callbacks.adaptation.predictions import EntropyMinimization as EntropyMinimization
 from callbacks.adaptation.self_training import MeanTeacher as MeanTeacher
+from callbacks.adaptation.target_free_scores import TargetFreeScores as TargetFreeScores

@@ -1,11 +1,13 @@
 """Outputs of a module for the source batch and the target batch of one training step, for all callbacks together."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple, Protocol
 
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
+from callbacks.adaptation.domain_norms import DomainNorms
 from lightning_edge.contracts import GivesTargetBatches, input_key
 from lightning_edge.nn.conditioning import in_domain
 
@@ -129,7 +131,9 @@ class TwoDomains:
             self._recorded = recorded
 
     def _forward(self, batch: dict[str, Any], module: Callable[..., Any] | None = None) -> Any:
-        with in_domain(self._module, batch.get("domain_embedding")):
+        norms = next((c for c in self._trainer.callbacks if isinstance(c, DomainNorms)), None)  # pyright: ignore[reportAttributeAccessIssue]
+        statistics = nullcontext() if norms is None else norms.of_target(self._module)
+        with statistics, in_domain(self._module, batch.get("domain_embedding")):
             return (module or self._module)(batch[self.input_key])
 
     @property
