@@ -82,6 +82,14 @@ def make_digits():
     return data.DigitsDataModule(num_samples=(30, 20), batch_size=4, num_workers=0)
 
 
+def make_mnist():
+    return data.MNISTDataModule(num_samples=(30, 20), batch_size=4, num_workers=0)
+
+
+def make_mnist_m():
+    return data.MNISTMDataModule(num_samples=(30, 20), batch_size=4, num_workers=0)
+
+
 def make_bdd100k():
     return data.BDD100KDataModule(input_size=SIZE, sample_size=SIZE, num_samples=(4, 2), batch_size=2, num_workers=0)
 
@@ -123,6 +131,8 @@ DATA_MODULES = {
     data.CIFARDataModule: make_cifar,
     data.CorruptedCIFARDataModule: make_corrupted_cifar,
     data.DigitsDataModule: make_digits,
+    data.MNISTDataModule: make_mnist,
+    data.MNISTMDataModule: make_mnist_m,
     data.BDD100KDataModule: make_bdd100k,
 }
 

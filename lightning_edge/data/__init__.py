@@ -9,6 +9,7 @@ from lightning_edge.data.cityscapes import CityscapesDataModule as CityscapesDat
 from lightning_edge.data.cityscapes import CityscapesVideoDataModule as CityscapesVideoDataModule
 from lightning_edge.data.corrupted_cifar import CorruptedCIFARDataModule as CorruptedCIFARDataModule
 from lightning_edge.data.detection import DetectionDataModule as DetectionDataModule
+from lightning_edge.data.digit_sets import DigitSetDataModule as DigitSetDataModule
 from lightning_edge.data.digits import DigitsDataModule as DigitsDataModule
 from lightning_edge.data.domains.embeddings import EstimatedEmbedding as EstimatedEmbedding
 from lightning_edge.data.domains.embeddings import ImageFeatureEmbedding as ImageFeatureEmbedding
@@ -29,6 +30,8 @@ from lightning_edge.data.images.augmentation import RandomShift as RandomShift
 from lightning_edge.data.images.augmentation import StreetAugmentation as StreetAugmentation
 from lightning_edge.data.images.camera_motion import RandomCameraMotion as RandomCameraMotion
 from lightning_edge.data.images.files import label_table as label_table
+from lightning_edge.data.mnist import MNISTDataModule as MNISTDataModule
+from lightning_edge.data.mnist import MNISTMDataModule as MNISTMDataModule
 from lightning_edge.data.segmentation import LabeledClip as LabeledClip
 from lightning_edge.data.segmentation import SegmentationDataModule as SegmentationDataModule
 from lightning_edge.data.segmentation import SegmentationVideoDataModule as SegmentationVideoDataModule

@@ -25,6 +25,7 @@ NUM_CLASSES = 10
 _CLASSES = frozenset(map(str, range(NUM_CLASSES)))
 _SIZE_PX = 28
 _COLORED_SIZE_PX = 32
+_COLORED_LABELS = "mnist_m_test_labels.txt"
 _BYTES_MAGIC = 0x0800
 """Magic number of idx files of bytes, to which the number of axes is added."""
 _MAX_IMAGES = 2**18
@@ -75,14 +76,13 @@ def read_mnist_m(root: Path) -> LabeledImages:
         FileNotFoundError: A file is missing.
         ValueError: A file is damaged, or the images are not numbered from 0.
     """
-    labels_path, folder = root / "mnist_m_test_labels.txt", root / "mnist_m_test"
-    labels = np.array(_read_labels(labels_path), np.int64)
+    labels, folder = read_mnist_m_labels(root), root / "mnist_m_test"
     names = [_image_name(number) for number in range(len(labels))]
     present = names_in(folder)
     missing = [name for name in names if name not in present]
     if missing:
         raise FileNotFoundError(
-            f"{folder}: expected the {len(names)} images that {labels_path.name} lists, got no {missing[0]}"
+            f"{folder}: expected the {len(names)} images that {_COLORED_LABELS} lists, got no {missing[0]}"
             + (f" and {len(missing) - 1} others" if len(missing) > 1 else "")
         )
     images = np.empty((len(names), _COLORED_SIZE_PX, _COLORED_SIZE_PX, 3), np.uint8)
@@ -92,6 +92,32 @@ def read_mnist_m(root: Path) -> LabeledImages:
             raise ValueError(f"{path}: expected an image of {row.shape[:2]} pixels, got {image.shape[:2]}")
         row[:] = image
     return LabeledImages(images, labels)
+
+
+def read_mnist_m_labels(root: Path) -> Int64[np.ndarray, " num"]:
+    """Classes of the images that :func:`read_mnist_m` reads. Arguments and errors are the same."""
+    path = root / _COLORED_LABELS
+    text = read_file(path, _MAX_LABELS_BYTES, f"download it from {_MNIST_M_SOURCE}").decode(
+        "utf-8-sig", errors="replace"
+    )
+    return np.array([_label(path, number, line) for number, line in enumerate(text.splitlines())], np.int64)
+
+
+def check_same_digits(root: Path, mnist_m: Int64[np.ndarray, " colored"], t10k: Int64[np.ndarray, " num"]) -> None:
+    """Raise a ``ValueError`` unless image k of MNIST-M has the class of image k of MNIST's test file.
+
+    Training and evaluation would overlap if the images had another order.
+
+    Args:
+        root: Folder of both data sets, for the error.
+        mnist_m: Classes of MNIST-M.
+        t10k: Classes of MNIST's test file.
+    """
+    if not np.array_equal(mnist_m, t10k[: len(mnist_m)]):
+        raise ValueError(
+            f"{root / 'mnist_m'}: expected image k to be image k of MNIST's t10k, got other classes than in "
+            f"{root / 'mnist'}"
+        )
 
 
 def _read_idx(path: Path, item_shape: tuple[int, ...]) -> UInt8[np.ndarray, "num *item"]:
@@ -141,20 +167,14 @@ def _shape(path: Path, header: bytes, num_axes: int) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _read_labels(path: Path) -> list[int]:
-    text = read_file(path, _MAX_LABELS_BYTES, f"download it from {_MNIST_M_SOURCE}").decode(
-        "utf-8-sig", errors="replace"
-    )
-    labels = []
-    for number, line in enumerate(text.splitlines()):
-        name, _, label = line.strip().partition(" ")
-        if name != _image_name(number) or label not in _CLASSES:
-            raise ValueError(
-                f"{path}, line {number + 1}: expected {_image_name(number)!r} and a class within [0, {NUM_CLASSES}), "
-                f"got {line[:80]!r}"
-            )
-        labels.append(int(label))
-    return labels
+def _label(path: Path, number: int, line: str) -> int:
+    name, _, label = line.strip().partition(" ")
+    if name != _image_name(number) or label not in _CLASSES:
+        raise ValueError(
+            f"{path}, line {number + 1}: expected {_image_name(number)!r} and a class within [0, {NUM_CLASSES}), "
+            f"got {line[:80]!r}"
+        )
+    return int(label)
 
 
 def _image_name(number: int) -> str:
