@@ -5,7 +5,6 @@ Lempitsky, arXiv:1409.7495.
 """
 
 from pathlib import Path
-from typing import get_args
 
 from typing_extensions import override
 
@@ -13,7 +12,7 @@ from lightning_edge.data.digit_sets import DigitSetDataModule
 from lightning_edge.data.files import names_in
 from lightning_edge.data.formats.digits import Digits, check_same_digits, read_mnist, read_mnist_m, read_mnist_m_labels
 from lightning_edge.data.images.augmentation import Transform
-from lightning_edge.data.images.digit_looks import DigitLook, in_look
+from lightning_edge.data.images.digit_looks import DigitLook, check_look, in_look
 from lightning_edge.data.labeled_images import LabeledImages
 from lightning_edge.samples.digits import sample_digits
 
@@ -62,8 +61,7 @@ class MNISTDataModule(DigitSetDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(root, num_train, num_samples, train_transform, batch_size, eval_batch_size, num_workers, seed)
-        if look not in get_args(DigitLook):
-            raise ValueError(f"expected look to be one of {get_args(DigitLook)}, got {look!r}")
+        check_look(look)
         self.look: DigitLook = look
 
     @override

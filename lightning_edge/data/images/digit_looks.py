@@ -1,6 +1,6 @@
 """Looks of gray digits: plain, inverted or blurred, in the size and with the channels of MNIST-M."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -12,6 +12,12 @@ SIZE_PX = 32
 """Height and width of all images of digits. MNIST's 28 pixels are padded, as in the creation of MNIST-M."""
 BLUR_SIGMA_PX = 2.0
 """Standard deviation of the blur of the look ``blurred``. The strokes of a digit are about three pixels wide."""
+
+
+def check_look(look: str) -> None:
+    """Raise a ``ValueError`` for an unknown look."""
+    if look not in get_args(DigitLook):
+        raise ValueError(f"expected look to be one of {get_args(DigitLook)}, got {look!r}")
 
 
 def in_look(digits: UInt8[np.ndarray, "num size size"], look: DigitLook) -> UInt8[np.ndarray, "num 32 32 3"]:
