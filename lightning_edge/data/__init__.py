@@ -35,6 +35,8 @@ from lightning_edge.data.mnist import MNISTMDataModule as MNISTMDataModule
 from lightning_edge.data.segmentation import LabeledClip as LabeledClip
 from lightning_edge.data.segmentation import SegmentationDataModule as SegmentationDataModule
 from lightning_edge.data.segmentation import SegmentationVideoDataModule as SegmentationVideoDataModule
+from lightning_edge.data.svhn import SVHNDataModule as SVHNDataModule
+from lightning_edge.data.usps import USPSDataModule as USPSDataModule
 from lightning_edge.renamed import old_names
 
 __getattr__ = old_names(

@@ -7,7 +7,6 @@ text file with the class of each.
 
 import math
 import struct
-import zlib
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -15,6 +14,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from lightning_edge.data.files import names_in, read_file
+from lightning_edge.data.formats.unpacking import unpack_gzip
 from lightning_edge.data.images.files import read_image
 from lightning_edge.data.labeled_images import LabeledImages
 
@@ -34,7 +34,6 @@ _MAX_FILE_BYTES = 2**28
 """Size limit: that many pixels, and what gzip may add if it does not shrink them."""
 _MAX_LABELS_BYTES = 2**22
 """Size limit of MNIST-M's text file, five times that of its training part."""
-_GZIP = zlib.MAX_WBITS | 16
 _MNIST_SOURCE = "https://ossci-datasets.s3.amazonaws.com/mnist"
 _MNIST_M_SOURCE = "http://yaroslav.ganin.net"
 
@@ -42,7 +41,7 @@ _MNIST_M_SOURCE = "http://yaroslav.ganin.net"
 class Digits(NamedTuple):
     """Gray images, white on black, and the class of each."""
 
-    images: UInt8[np.ndarray, "num 28 28"]
+    images: UInt8[np.ndarray, "num size size"]
     labels: Int64[np.ndarray, " num"]
 
 
@@ -124,33 +123,19 @@ def _read_idx(path: Path, item_shape: tuple[int, ...]) -> UInt8[np.ndarray, "num
     """Check the header of a gzipped idx file, and then unpack no more bytes than it declares."""
     packed = read_file(path, _MAX_FILE_BYTES, f"download it from {_MNIST_SOURCE}")
     begin = 4 + 4 * (1 + len(item_shape))
-    shape = _shape(path, _unpack(path, packed, begin), 1 + len(item_shape))
+    shape = _shape(path, unpack_gzip(path, packed, begin), 1 + len(item_shape))
     if shape[1:] != item_shape:
         raise ValueError(f"{path}: expected images of {_SIZE_PX}x{_SIZE_PX} pixels, got {shape[1:]}")
     if not 1 <= shape[0] <= _MAX_IMAGES:
         raise ValueError(f"{path}: expected 1 to {_MAX_IMAGES} images, got a file that declares {shape[0]}")
     expected = math.prod(shape)
-    content = _unpack(path, packed, begin + expected + 1)
+    content = unpack_gzip(path, packed, begin + expected + 1)
     if len(content) != begin + expected:
         got = "more" if len(content) > begin + expected else len(content) - begin
         raise ValueError(
             f"{path}: expected {expected} bytes for the sizes {shape}, got {got}; copy or download it again"
         )
     return np.frombuffer(content, np.uint8, offset=begin).reshape(shape)
-
-
-def _unpack(path: Path, packed: bytes, max_bytes: int) -> bytes:
-    """The first bytes of a gzip archive. If these are all bytes, its end is checked too."""
-    unpacker = zlib.decompressobj(_GZIP)
-    try:
-        content = unpacker.decompress(packed, max_bytes)
-    except zlib.error as error:
-        raise ValueError(f"{path}: cannot be unpacked ({error}); copy or download it again") from None
-    if len(content) < max_bytes and not unpacker.eof:
-        raise ValueError(f"{path}: cannot be unpacked (its end is missing); copy or download it again")
-    if unpacker.unused_data:
-        raise ValueError(f"{path}: cannot be unpacked (there are bytes after its end); copy or download it again")
-    return content
 
 
 def _shape(path: Path, header: bytes, num_axes: int) -> tuple[int, ...]:
