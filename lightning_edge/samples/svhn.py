@@ -60,11 +60,10 @@ def _draw(digit: int, rng: np.random.Generator) -> UInt8[np.ndarray, "32 32 3"]:
     """A digit among neighbors, in one color on another, blurred and with noise."""
     ink = np.zeros((SIZE_PX, SIZE_PX), np.float32)
     for place in (-1, 0, 1):
-        is_absent = place != 0 and rng.random() < 0.5
+        if place != 0 and rng.random() < 0.5:
+            continue
         shown = digit if place == 0 else int(rng.integers(NUM_CLASSES))
-        shape = _bold_digit(shown, rng)
-        if not is_absent:
-            ink = np.maximum(ink, _shifted(shape, place * _DISTANCE_PX + rng.uniform(-1, 1)))
+        ink = np.maximum(ink, _shifted(_bold_digit(shown, rng), place * _DISTANCE_PX + rng.uniform(-1, 1)))
     background, color = _two_colors(rng)
     light = 1 + rng.uniform(-0.2, 0.2) * np.linspace(-1, 1, SIZE_PX)[:, None, None]
     image = (background + ink[..., None] * (color - background)) * light

@@ -60,7 +60,7 @@ def read_mat(path: Path, names: Collection[str], max_bytes: int, remedy: str) ->
                 left -= len(unpacked)
                 if left < 0:
                     raise ValueError(f"{path}: expected at most {max_bytes} bytes when it is unpacked, got more")
-                (element,) = _elements(memoryview(unpacked))
+                element = next(_elements(memoryview(unpacked)), _Element(0, memoryview(b"")))
             if element.kind == _MATRIX:
                 arrays |= _array(path, element.content, names)
     except struct.error:

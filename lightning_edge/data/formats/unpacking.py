@@ -3,11 +3,12 @@
 import bz2
 import zlib
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 _GZIP = zlib.MAX_WBITS | 16
 
 
+@runtime_checkable
 class _Unpacker(Protocol):
     """What the objects of ``zlib`` and ``bz2`` have in common."""
 

@@ -93,7 +93,7 @@ def _parse(line: bytes, image: Float[np.ndarray, " pixels"]) -> int:
         raise ValueError
     numbers = np.array(line.replace(b":", b" ").split(), float)
     label, indices, values = numbers[0], numbers[1::2], numbers[2::2]
-    is_within = 1 <= indices.min(initial=1) and indices.max(initial=1) <= _NUM_PIXELS
+    is_within = indices.min(initial=1) >= 1 and indices.max(initial=1) <= _NUM_PIXELS
     if label not in range(1, NUM_CLASSES + 1) or not is_within:
         raise ValueError
     image[indices.astype(int) - 1] = values
