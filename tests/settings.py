@@ -102,6 +102,10 @@ def make_bdd100k():
     return data.BDD100KDataModule(input_size=SIZE, sample_size=SIZE, num_samples=(4, 2), batch_size=2, num_workers=0)
 
 
+def make_bdd100k_segmentation():
+    return data.BDD100KSegmentationDataModule(sample_size=SIZE, num_samples=(4, 2), batch_size=2, num_workers=0)
+
+
 def make_detection(num_classes):
     return methods.Detection(nn.CenterDetector(ENCODER, num_classes, channels=16))
 
@@ -144,6 +148,7 @@ DATA_MODULES = {
     data.USPSDataModule: make_usps,
     data.SVHNDataModule: make_svhn,
     data.BDD100KDataModule: make_bdd100k,
+    data.BDD100KSegmentationDataModule: make_bdd100k_segmentation,
 }
 
 PREDICTS_ONLY = {data.FramesDataModule}

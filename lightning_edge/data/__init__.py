@@ -2,6 +2,7 @@
 
 from lightning_edge.data.base import EdgeDataModule as EdgeDataModule
 from lightning_edge.data.bdd100k import BDD100KDataModule as BDD100KDataModule
+from lightning_edge.data.bdd100k_segmentation import BDD100KSegmentationDataModule as BDD100KSegmentationDataModule
 from lightning_edge.data.camvid import CamVidDataModule as CamVidDataModule
 from lightning_edge.data.camvid import CamVidVideoDataModule as CamVidVideoDataModule
 from lightning_edge.data.cifar import CIFARDataModule as CIFARDataModule
