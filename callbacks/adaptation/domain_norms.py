@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from typing_extensions import override
@@ -29,13 +28,14 @@ class DomainNorms(Callback):
     """
 
     def __init__(self) -> None:
-        self._source: dict[str, Tensor] = {}
+        self._kept: dict[str, Tensor] = {}
+        """Statistics of the source, or of the target while the module has those of the source."""
         self._is_source = False
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not self._source:
-            self._source = {name: values.clone() for name, values in _statistics(pl_module).items()}
+        if not self._kept:
+            self._kept = {name: values.clone() for name, values in _statistics(pl_module).items()}
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -73,11 +73,11 @@ class DomainNorms(Callback):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {"source": dict(self._source)}
+        return {"source": dict(self._kept)}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._source = dict(state_dict["source"])
+        self._kept = dict(state_dict["source"])
 
     @contextmanager
     def of_target(self, module: nn.Module) -> Iterator[None]:
@@ -89,16 +89,16 @@ class DomainNorms(Callback):
         finally:
             self._set_source(module, was_source)
 
-    @torch.no_grad()
     def _set_source(self, module: nn.Module, is_source: bool) -> None:
         """Exchange the statistics in the module with those kept here, unless they are the wanted ones."""
         if is_source == self._is_source:
             return
         self._is_source = is_source
         for name, values in _statistics(module).items():
-            kept = self._source[name].to(values.device)
-            self._source[name] = values.clone()
-            values.copy_(kept)  # in place, because wrappers for several processes know the tensors
+            norm, _, kind = name.rpartition(".")
+            # another tensor, because the backward pass refuses tensors that changed since the forward pass
+            setattr(module.get_submodule(norm), kind, self._kept[name].to(values.device))
+            self._kept[name] = values
 
 
 def _statistics(module: nn.Module) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from callbacks.adaptation._layers import find_layer
@@ -96,7 +96,7 @@ class TargetFreeScores(Callback):
             )
         num_classes = getattr(pl_module, "num_classes", getattr(data, "num_classes", None))
         layer = find_layer(pl_module, self.layer, num_classes)
-        self._handle = layer.module.register_forward_hook(lambda _, inputs, outputs: self._see(inputs[0], outputs))
+        self._handle = layer.module.register_forward_hook(self._see)
         self._folder = trainer.log_dir  # all processes must ask for it
 
     @override
@@ -152,9 +152,9 @@ class TargetFreeScores(Callback):
             return
         Console(soft_wrap=True, highlight=False).print(selection_table([chosen]))
 
-    def _see(self, features: Tensor, logits: Tensor) -> None:
+    def _see(self, layer: nn.Module, inputs: tuple[Tensor, ...], outputs: Any) -> None:
         if not torch.is_grad_enabled():
-            self._seen = features.detach(), logits.detach()
+            self._seen = inputs[0].detach(), outputs.detach()
 
     def _scores(self) -> dict[str, float]:
         parts = [_joined(self._rows[name]) for name in (_SOURCE, _TARGET)]
@@ -191,4 +191,4 @@ def _pixels(maps: Tensor) -> Tensor:
 
 
 def _joined(rows: Sequence[_Rows]) -> _Rows | None:
-    return _Rows(*map(torch.cat, zip(*rows, strict=True))) if rows else None
+    return _Rows._make(map(torch.cat, zip(*rows, strict=True))) if rows else None
