@@ -33,9 +33,7 @@ class DigitNet(nn.Module):
             nn.ReLU(),
             nn.AdaptiveMaxPool2d(_POOLED_SIZE),
         )
-        self.features = nn.Sequential(
-            nn.Flatten(), nn.Linear(4 * width * _POOLED_SIZE**2, num_features), nn.ReLU()
-        )
+        self.features = nn.Sequential(nn.Flatten(), nn.Linear(4 * width * _POOLED_SIZE**2, num_features), nn.ReLU())
         self.classifier = nn.Linear(num_features, num_classes)
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
