@@ -187,7 +187,7 @@ def test_it_is_made_by_the_command_line():
         "data.class_names": '["road"]',
     }
     parsed = parser.parse_args([f"--{name}={value}" for name, value in options.items()])
-    data = parser.instantiate_classes(parsed).data
+    data = parser.instantiate(parsed).data
     assert isinstance(data, RemappedDataModule)
     assert data.batch_size == 3
     assert data.palette == ((128, 64, 128),)
