@@ -1,6 +1,7 @@
 """One tiny instance of every method and data module; conformance tests run all that fit together."""
 
 from lightning_edge import data, methods, nn
+from lightning_edge.data.remapped import CITYSCAPES_TO_CAMVID
 
 ENCODER = "test_resnet"
 """timm's residual net for tests, of 0.5 million parameters."""
@@ -106,6 +107,10 @@ def make_bdd100k_segmentation():
     return data.BDD100KSegmentationDataModule(sample_size=SIZE, num_samples=(4, 2), batch_size=2, num_workers=0)
 
 
+def make_remapped():
+    return data.RemappedDataModule(make_cityscapes(), CITYSCAPES_TO_CAMVID, data.CamVidDataModule.class_names)
+
+
 def make_detection(num_classes):
     return methods.Detection(nn.CenterDetector(ENCODER, num_classes, channels=16))
 
@@ -149,6 +154,7 @@ DATA_MODULES = {
     data.SVHNDataModule: make_svhn,
     data.BDD100KDataModule: make_bdd100k,
     data.BDD100KSegmentationDataModule: make_bdd100k_segmentation,
+    data.RemappedDataModule: make_remapped,
 }
 
 PREDICTS_ONLY = {data.FramesDataModule}

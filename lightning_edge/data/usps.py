@@ -28,8 +28,9 @@ class USPSDataModule(DigitSetDataModule):
     size, which makes adaptation easier.
 
     Args:
-        root: Folder with ``usps/``, which contains ``usps.h5`` or the text files of LIBSVM; see
-            :mod:`lightning_edge.data.formats.usps`. If ``None``, small generated images in the same layout are used.
+        root: Folder with ``usps/``, which contains ``usps.h5``, or ``usps.bz2`` and ``usps.t.bz2`` of LIBSVM, or these
+            two unpacked. ``usps.h5`` is preferred and needs the extra ``adaptation``. If ``None``, small generated
+            images in the same layout are used.
         scaled_px: Height and width of a digit's image before it is padded: an even number from 16 to 32.
         num_train: See :class:`~lightning_edge.data.digit_sets.DigitSetDataModule`.
         num_samples: Numbers of generated images for training and for testing.
