@@ -14,8 +14,11 @@ from lightning_edge.checks import check_whole_at_least
 from lightning_edge.contracts import without_labels
 from lightning_edge.data.base import EdgeDataModule, Split
 from lightning_edge.data.loading import ClassBalancedSampler, SeededSampler
+from lightning_edge.data.remapped import RemappedDataModule
 
 Side = Literal["source", "target"]
+Domain = EdgeDataModule | RemappedDataModule
+"""Data of one domain."""
 
 _SOURCE_FACTS = ("class_names", "num_classes", "palette", "ignore_index", "domain_names", "embedding_features")
 """Attributes that methods and recipes read from a data module. They are those of the source."""
@@ -53,8 +56,8 @@ class AdaptationDataModule(LightningDataModule):
 
     def __init__(
         self,
-        source: EdgeDataModule,
-        target: EdgeDataModule,
+        source: Domain,
+        target: Domain,
         batches_per_epoch: int | None = None,
         balance_classes: bool = False,
         evaluate: Sequence[Side] = ("source", "target"),
@@ -170,7 +173,7 @@ class AdaptationDataModule(LightningDataModule):
         """The state without the current batch."""
         return self.__dict__ | {"target_batch": None}
 
-    def _side(self, side: Side) -> EdgeDataModule:
+    def _side(self, side: Side) -> Domain:
         return self.source if side == "source" else self.target
 
     def _num_batches(self) -> int:
@@ -196,14 +199,14 @@ class _UnlabeledCollate:
         return without_labels(self.collate(samples), self.batch_type)
 
 
-def _num_steps(data: EdgeDataModule) -> int:
+def _num_steps(data: Domain) -> int:
     """Number of optimizer steps of one pass through the training data, at least 1."""
     step_size = data.batch_size * data.share_of_processes()["num_replicas"] * data.batches_per_step
     return max(1, len(data.dataset("train")) // step_size)  # pyright: ignore[reportArgumentType]
 
 
 def _make_sampler(
-    data: EdgeDataModule, num_batches: int, seed: int, balance_classes: bool, dataset: Any, **share: int
+    data: Domain, num_batches: int, seed: int, balance_classes: bool, dataset: Any, **share: int
 ) -> SeededSampler:
     num_samples = num_batches * data.batch_size * share["num_replicas"]
     arguments: dict[str, Any] = {"batch_size": data.batch_size, "seed": seed, "num_samples": num_samples, **share}
@@ -226,7 +229,7 @@ def _labels(dataset: Any) -> Int64[np.ndarray, " samples"]:
 
 def _check_pair(source: Any, target: Any) -> None:
     for name, data in (("source", source), ("target", target)):
-        if not isinstance(data, EdgeDataModule):
+        if not isinstance(data, Domain):
             raise TypeError(f"expected {name} as a data module of lightning_edge.data, got {type(data).__name__}")
     if source is target:
         raise ValueError("expected source and target as two data modules, got the same object twice")

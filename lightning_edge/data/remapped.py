@@ -154,6 +154,8 @@ class RemappedDataModule(LightningDataModule):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Convert a batch as the inner data module does, and map its labels."""
         batch = self.data.on_after_batch_transfer(batch, dataloader_idx)
+        if self._label_key not in batch:  # a target of adaptation
+            return batch
         labels = batch[self._label_key]
         self._lookup = self._lookup.to(labels.device)
         return batch | {self._label_key: self._lookup[labels]}

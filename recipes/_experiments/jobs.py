@@ -79,8 +79,9 @@ def _start(job: Job) -> list[str]:
         return []
     checkpoint = last_checkpoint(job.starts_from, job.checkpoint)
     if checkpoint is None:
+        name = "a checkpoint" if job.checkpoint is None else f"{job.checkpoint}.ckpt"
         raise FileNotFoundError(
-            f"expected a checkpoint{f' {job.checkpoint}.ckpt' if job.checkpoint else ''} in {job.starts_from} for the run in {job.folder}, got none: a run that starts from "
+            f"expected {name} in {job.starts_from} for the run in {job.folder}, got none: a run that starts from "
             "another one needs a folder that all workers share"
         )
     if job.command != "fit":

@@ -142,7 +142,9 @@ def _write(study: Study, variants: Iterable[str], metric: str) -> None:
             seed,
             one.score.removeprefix(f"{_GROUP}/"),
             one.epoch,
-            *(100 * value for value in (one.accuracy, one.last_accuracy, one.oracle_accuracy)),
+            100 * one.accuracy,
+            100 * one.last_accuracy,
+            100 * one.oracle_accuracy,
             one.rank_correlation,
         )
         for name in variants
@@ -159,7 +161,7 @@ def _table(
         title=f"{metric} % on the target, {study.num_seeds} seeds"
         + (" with 95 % interval" if study.num_seeds > 1 else ""),
         caption=f"test: test data, checkpoint selected by {select_by} without labels of the target. -source_only: "
-        "difference with the same seed. selected, last, best: epochs on the validation data; only labels reveal the best.",
+        "difference with the same seed. selected, last, best: epochs on the validation data; labels reveal the best.",
         box=box.SIMPLE,
         padding=0,
     )
