@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ class LayerOutputs(NamedTuple):
     """Output of the layer. For the last layer these are the logits."""
 
 
+@runtime_checkable
 class ChangesTarget(Protocol):
     """Something that changes target batches before they pass through the module."""
 

@@ -173,17 +173,16 @@ class TargetFreeScores(Callback):
 def _rows(features: Tensor, logits: Tensor, source_batch: Any) -> _Rows:
     """Rows of a batch: samples of classification, or pixels of a map of logits. Only labeled ones of the source."""
     labels = None if source_batch is None else source_batch.get("mask", source_batch.get("label"))
+    if labels is not None and labels.ndim == 3:
+        labels = F.interpolate(labels[:, None].float(), size=logits.shape[-2:], mode="nearest").long().flatten()
     if logits.ndim == 2:
-        rows = pooled(features), logits
+        features = pooled(features)
     else:
-        rows = _pixels(features), _pixels(logits)
-        if labels is not None and labels.ndim == 3:
-            size = logits.shape[-2:]
-            labels = F.interpolate(labels[:, None].float(), size=size, mode="nearest").long().flatten()
+        features, logits = _pixels(features), _pixels(logits)
     if labels is None:
-        return _Rows(*rows, torch.zeros(len(rows[1]), device=logits.device))
+        return _Rows(features, logits, torch.zeros(len(logits), device=logits.device))
     is_labeled = labels != IGNORE_INDEX
-    return _Rows(*(values[is_labeled] for values in rows), labels[is_labeled])
+    return _Rows(features[is_labeled], logits[is_labeled], labels[is_labeled])
 
 
 def _pixels(maps: Tensor) -> Tensor:
