@@ -17,7 +17,7 @@ from lightning_edge.data.loading import ClassBalancedSampler, SeededSampler
 
 Side = Literal["source", "target"]
 
-_SOURCE_FACTS = ("class_names", "num_classes", "palette", "ignore_index", "domain_names", "embedding_features")
+_SOURCE_FACTS = ("class_names", "num_classes", "palette", "ignore_index", "embedding_features")
 """Attributes that methods and recipes read from a data module. They are those of the source."""
 
 
@@ -29,7 +29,8 @@ class AdaptationDataModule(LightningDataModule):
     target never reach training**: they are removed where a batch is put together, in the workers.
 
     An epoch has equally many batches of both. The smaller data set is passed through several times, each time in a new
-    order. Both are seeded and resumable like every data module, and each has its own transforms and batch size.
+    order and with other augmentation. Both are seeded and resumable like every data module, and each has its own
+    transforms and batch size. Domains have names only if both name the same ones.
 
     Validation and test evaluate the source first and then the target. Scores of the source are logged as usual, such as
     ``val/accuracy``, and those of the target as ``val_target/accuracy``. Labels of the target are used only for these
@@ -86,6 +87,12 @@ class AdaptationDataModule(LightningDataModule):
         return self.source.batch_type
 
     @property
+    def domain_names(self) -> tuple[str, ...] | None:
+        """Names of the domains by their index in batches, if they are those of the source and of the target."""
+        names, target_names = (getattr(data, "domain_names", None) for data in (self.source, self.target))
+        return names if names == target_names else None
+
+    @property
     def evaluation_names(self) -> tuple[str, ...]:
         """Part of the keys of scores: nothing for the source, ``target`` for the target."""
         return tuple("" if side == "source" else side for side in self.evaluate)
@@ -115,8 +122,8 @@ class AdaptationDataModule(LightningDataModule):
         """Batches of the source and of the target without labels, equally many in an epoch.
 
         Raises:
-            ValueError: A data set is too small for one batch, or ``batches_per_epoch`` does not fill whole optimizer
-                steps.
+            ValueError: A data set has no training samples, or ``batches_per_epoch`` does not fill whole optimizer
+                steps. Also the errors of :meth:`~lightning_edge.data.base.EdgeDataModule.train_loader`.
         """
         num_batches = self._num_batches()
         unlabeled = _UnlabeledCollate(self.target.collate, self.target.batch_type)
