@@ -1,5 +1,6 @@
 """LightningDataModules, one file for each data set."""
 
+from lightning_edge.data.adaptation import AdaptationDataModule as AdaptationDataModule
 from lightning_edge.data.base import EdgeDataModule as EdgeDataModule
 from lightning_edge.data.bdd100k import BDD100KDataModule as BDD100KDataModule
 from lightning_edge.data.camvid import CamVidDataModule as CamVidDataModule

@@ -242,9 +242,14 @@ def _check_pair(source: Any, target: Any) -> None:
             f"expected source and target with the same batch type, got {source.batch_type.__name__} of "
             f"{type(source).__name__} and {target.batch_type.__name__} of {type(target).__name__}"
         )
+    numbers = {getattr(data, "num_classes", None) for data in (source, target)} - {None}
     names, target_names = (list(getattr(data, "class_names", None) or ()) for data in (source, target))
     if names and target_names and names != target_names:
         raise ValueError(
             f"expected source and target with the same classes in the same order, got {names} and {target_names}: "
             "RemappedDataModule brings one to the classes of the other"
+        )
+    if len(numbers) > 1:
+        raise ValueError(
+            f"expected source and target with the same num_classes, got {source.num_classes} and {target.num_classes}"  # pyright: ignore[reportAttributeAccessIssue]
         )
