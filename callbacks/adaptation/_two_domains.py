@@ -1,7 +1,7 @@
 """Outputs of a module for the source batch and the target batch of one training step, for all callbacks together."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ class LayerOutputs(NamedTuple):
     """Output of the layer. For the last layer these are the logits."""
 
 
+@runtime_checkable
 class ChangesTarget(Protocol):
     """Something that changes target batches before they pass through the module."""
 
