@@ -11,7 +11,7 @@ from typing_extensions import override
 from callbacks.adaptation._layers import NamedLayer, find_layer
 from callbacks.adaptation._owned_nets import OwnedNets, join_optimizer
 from callbacks.adaptation._terms import add_term, remove_term
-from callbacks.adaptation._two_domains import LayerOutputs, TwoDomains
+from callbacks.adaptation._two_domains import LayerOutputs, TwoDomains, target_data
 from lightning_edge.checks import check_at_least
 from lightning_edge.ops.adaptation.gradient_reversal import adaptation_factor
 
@@ -65,6 +65,7 @@ class AdaptationLoss(Callback, ABC):
         self._layer: NamedLayer | None = None
         self._domains: TwoDomains | None = None
         self._leads = False
+        self._has_term = False
         self._owned: OwnedNets | None = None
 
     @abstractmethod
@@ -115,9 +116,11 @@ class AdaptationLoss(Callback, ABC):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit":
             return
-        num_classes = getattr(pl_module, "num_classes", getattr(trainer.datamodule, "num_classes", None))  # pyright: ignore
+        data = target_data(trainer)
+        num_classes = getattr(pl_module, "num_classes", getattr(data, "num_classes", None))
         layer = find_layer(pl_module, self.layer, num_classes)
         add_term(pl_module, self.name, lambda batch: self._term(trainer, pl_module, batch))
+        self._has_term = True
         leader = _losses(trainer)[0]
         self._leads = leader is self
         self._domains = TwoDomains(trainer, pl_module, _losses(trainer)) if self._leads else leader._domains
@@ -138,14 +141,14 @@ class AdaptationLoss(Callback, ABC):
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._leads and self._domains is not None:
-            self._domains.begin_step()
+            self._domains.forget()
 
     @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if self._leads and self._domains is not None:
-            self._domains.end_step()
+            self._domains.forget()
 
     @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -165,26 +168,23 @@ class AdaptationLoss(Callback, ABC):
         if self._owned is not None and "nets" in state_dict:
             self._owned.nets.load_state_dict(state_dict["nets"])
 
-    @override
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if self._owned is not None:
-            self._owned.leave_out(checkpoint)
-
     def _term(self, trainer: Trainer, module: LightningModule, batch: Any) -> Tensor:
         assert self._domains is not None
         assert self._layer is not None
         name = self._layer.name
+        self._domains.begin_term(self.name)
         source, target = self._domains.source(name), self._domains.target(name, batch)
         pair = Pair(source, target, self._domains.target_output, batch, _progress(trainer, module))
         return self.term(pair)
 
     def _remove(self, module: LightningModule) -> None:
-        remove_term(module, self.name)
+        if self._has_term:
+            remove_term(module, self.name)
         if self._owned is not None:
             self._owned.remove(module)
         if self._leads and self._domains is not None:
             self._domains.close()
-        self._domains, self._layer, self._leads = None, None, False
+        self._domains, self._layer, self._leads, self._has_term = None, None, False, False
 
 
 def _losses(trainer: Trainer) -> list[AdaptationLoss]:

@@ -30,11 +30,30 @@ class ChangesTarget(Protocol):
         ...
 
 
+def target_data(trainer: Trainer) -> GivesTargetBatches:
+    """The data module that gives the target batches.
+
+    Raises:
+        ValueError: It gives none.
+    """
+    data: Any = getattr(trainer, "datamodule", None)
+    if not isinstance(data, GivesTargetBatches):
+        raise ValueError(
+            "expected a data module with unlabeled target data, such as AdaptationDataModule(source, target), got "
+            f"{'none' if data is None else type(data).__name__}"
+        )
+    return data
+
+
 class TwoDomains:
     """Records watched layers while the module processes the source batch, and passes the target batch once a step.
 
     The method itself passes the source. The first callback that asks for the target passes it, and all others get the
     same outputs. If a layer runs several times in a pass, the last time counts.
+
+    A term that is computed again belongs to another pass of the source. So no hook of a callback has to mark the steps:
+    Lightning calls none of them while it looks for a batch size or a learning rate, and some optimizers compute the
+    loss several times in a step.
 
     Args:
         trainer: The trainer.
@@ -45,37 +64,38 @@ class TwoDomains:
     def __init__(self, trainer: Trainer, module: LightningModule, changes: Sequence[ChangesTarget] = ()) -> None:
         self._trainer = trainer
         self._module = module
-        self._source: dict[str, LayerOutputs] = {}
-        self._target: dict[str, LayerOutputs] = {}
         self.target_output: Any = None
         """What the module's ``forward`` returned for the target batch of this step."""
-        self._recorded: dict[str, LayerOutputs] | None = None
         self._handles: dict[str, Any] = {}
         self._changes = changes
+        self._passes_target = False
+        self.forget()
 
     def watch(self, name: str, layer: nn.Module) -> None:
         """Record the inputs and outputs of a layer under its name."""
         if name not in self._handles:
             self._handles[name] = layer.register_forward_hook(
-                lambda _, inputs, outputs: self._record(name, inputs, outputs)
+                lambda _, inputs, options, outputs: self._record(name, (*inputs, *options.values()), outputs),
+                with_kwargs=True,
             )
 
-    def begin_step(self) -> None:
-        """Forget the last step and record the source."""
-        self._source, self._target = {}, {}
-        self._recorded = self._source
+    def forget(self) -> None:
+        """Forget everything that was recorded, which frees the outputs."""
+        self._latest: dict[str, LayerOutputs] = {}
+        self._begin_pass()
 
-    def end_step(self) -> None:
-        """Stop recording, and free the outputs."""
-        self._source, self._target, self._recorded, self.target_output = {}, {}, None, None
+    def begin_term(self, name: str) -> None:
+        """Say that the term of this name is computed next. The runs of the layers up to the first term count."""
+        if not self._terms or name in self._terms:
+            self._begin_pass()
+        self._terms.add(name)
 
     def source(self, name: str) -> LayerOutputs:
-        """What a watched layer did for the source batch. From then on, callbacks may call layers unrecorded.
+        """What a watched layer did for the source batch.
 
         Raises:
             ValueError: The layer did not run.
         """
-        self._recorded = None
         return self._outputs(self._source, name, "the source batch in training_step")
 
     def target(self, name: str, source_batch: Any) -> LayerOutputs:
@@ -99,14 +119,10 @@ class TwoDomains:
         Raises:
             ValueError: The data module has no target batch.
         """
-        data = getattr(self._trainer, "datamodule", None)
-        batch = data.target_batch if isinstance(data, GivesTargetBatches) else None
-        if batch is None:
-            raise ValueError(
-                "expected a data module with unlabeled target data, such as AdaptationDataModule(source, target), got "
-                f"{'none' if data is None else type(data).__name__}"
-            )
-        return dict(batch)
+        data = target_data(self._trainer)
+        if data.target_batch is None:
+            raise ValueError(f"expected a target batch beside each training batch, got none of {type(data).__name__}")
+        return dict(data.target_batch)
 
     def forward(self, batch: dict[str, Any], module: Callable[..., Any] | None = None) -> Any:
         """Outputs for a batch of the target, or one like it, of which nothing is recorded.
@@ -115,21 +131,17 @@ class TwoDomains:
             batch: The batch.
             module: What to call instead of the module, such as the module with other weights.
         """
-        recorded, self._recorded = self._recorded, None
-        try:
-            return self._forward(batch, module)
-        finally:
-            self._recorded = recorded
+        return self._forward(batch, module)
 
     def _pass_target(self, source_batch: Any) -> None:
         batch = self.target_batch
         for change in self._changes:
             batch = change.change_target(batch, source_batch)
-        recorded, self._recorded = self._recorded, self._target
+        self._passes_target = True
         try:
             self.target_output = self._forward(batch)
         finally:
-            self._recorded = recorded
+            self._passes_target = False
 
     def _forward(self, batch: dict[str, Any], module: Callable[..., Any] | None = None) -> Any:
         norms = next((c for c in self._trainer.callbacks if isinstance(c, DomainNorms)), None)  # pyright: ignore[reportAttributeAccessIssue]
@@ -147,11 +159,17 @@ class TwoDomains:
         for handle in self._handles.values():
             handle.remove()
         self._handles = {}
-        self.end_step()
+        self.forget()
+
+    def _begin_pass(self) -> None:
+        self._source, self._latest = self._latest, {}
+        self._target: dict[str, LayerOutputs] = {}
+        self.target_output = None
+        self._terms: set[str] = set()
 
     def _record(self, name: str, inputs: tuple[Any, ...], outputs: Any) -> None:
-        if self._recorded is not None:
-            self._recorded[name] = LayerOutputs(inputs[0], outputs)
+        recorded = self._target if self._passes_target else self._latest
+        recorded[name] = LayerOutputs(inputs[0] if inputs else None, outputs)  # pyright: ignore[reportArgumentType]
 
     def _outputs(self, recorded: dict[str, LayerOutputs], name: str, what: str) -> LayerOutputs:
         if name not in recorded:
@@ -159,4 +177,8 @@ class TwoDomains:
                 f"expected layer as a part of {type(self._module).__name__} that processes {what}, got {name!r}, which "
                 "did not run"
             )
-        return recorded[name]
+        outputs = recorded[name]
+        if not isinstance(outputs.features, Tensor):
+            kind = type(outputs.features).__name__
+            raise ValueError(f"expected layer as one whose first input is a tensor, got {kind} for {name!r}")
+        return outputs

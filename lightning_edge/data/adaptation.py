@@ -20,7 +20,7 @@ Side = Literal["source", "target"]
 Domain = EdgeDataModule | RemappedDataModule
 """Data of one domain."""
 
-_SOURCE_FACTS = ("class_names", "num_classes", "palette", "ignore_index", "domain_names", "embedding_features")
+_SOURCE_FACTS = ("class_names", "num_classes", "palette", "ignore_index", "embedding_features")
 """Attributes that methods and recipes read from a data module. They are those of the source."""
 
 
@@ -32,7 +32,8 @@ class AdaptationDataModule(LightningDataModule):
     target never reach training**: they are removed where a batch is put together, in the workers.
 
     An epoch has equally many batches of both. The smaller data set is passed through several times, each time in a new
-    order. Both are seeded and resumable like every data module, and each has its own transforms and batch size.
+    order and with other augmentation. Both are seeded and resumable like every data module, and each has its own
+    transforms and batch size. Domains have names only if both name the same ones.
 
     Validation and test evaluate the source first and then the target. Scores of the source are logged as usual, such as
     ``val/accuracy``, and those of the target as ``val_target/accuracy``. Labels of the target are used only for these
@@ -89,6 +90,12 @@ class AdaptationDataModule(LightningDataModule):
         return self.source.batch_type
 
     @property
+    def domain_names(self) -> tuple[str, ...] | None:
+        """Names of the domains by their index in batches, if they are those of the source and of the target."""
+        names, target_names = (getattr(data, "domain_names", None) for data in (self.source, self.target))
+        return names if names == target_names else None
+
+    @property
     def evaluation_names(self) -> tuple[str, ...]:
         """Part of the keys of scores: nothing for the source, ``target`` for the target."""
         return tuple("" if side == "source" else side for side in self.evaluate)
@@ -118,8 +125,8 @@ class AdaptationDataModule(LightningDataModule):
         """Batches of the source and of the target without labels, equally many in an epoch.
 
         Raises:
-            ValueError: A data set is too small for one batch, or ``batches_per_epoch`` does not fill whole optimizer
-                steps.
+            ValueError: A data set has no training samples, or ``batches_per_epoch`` does not fill whole optimizer
+                steps. Also the errors of :meth:`~lightning_edge.data.base.EdgeDataModule.train_loader`.
         """
         num_batches = self._num_batches()
         unlabeled = _UnlabeledCollate(self.target.collate, self.target.batch_type)
@@ -238,9 +245,14 @@ def _check_pair(source: Any, target: Any) -> None:
             f"expected source and target with the same batch type, got {source.batch_type.__name__} of "
             f"{type(source).__name__} and {target.batch_type.__name__} of {type(target).__name__}"
         )
+    numbers = {getattr(data, "num_classes", None) for data in (source, target)} - {None}
     names, target_names = (list(getattr(data, "class_names", None) or ()) for data in (source, target))
     if names and target_names and names != target_names:
         raise ValueError(
             f"expected source and target with the same classes in the same order, got {names} and {target_names}: "
             "RemappedDataModule brings one to the classes of the other"
+        )
+    if len(numbers) > 1:
+        raise ValueError(
+            f"expected source and target with the same num_classes, got {source.num_classes} and {target.num_classes}"  # pyright: ignore[reportAttributeAccessIssue]
         )
