@@ -25,6 +25,8 @@ class Pair(NamedTuple):
     """The same for the target batch."""
     target_output: Any
     """What the module's ``forward`` returned for the target batch."""
+    target_input: Any
+    """What it received for the target batch, such as images."""
     batch: Any
     """The labeled source batch."""
     progress: float
@@ -175,8 +177,8 @@ class AdaptationLoss(Callback, ABC):
         assert self._layer is not None
         name = self._layer.name
         source, target = self._domains.source(name), self._domains.target(name, batch)
-        pair = Pair(source, target, self._domains.target_output, batch, _progress(trainer, module))
-        return self.term(pair)
+        outputs, inputs = self._domains.target_output, self._domains.target_input
+        return self.term(Pair(source, target, outputs, inputs, batch, _progress(trainer, module)))
 
     def _remove(self, module: LightningModule) -> None:
         remove_term(module, self.name)

@@ -1,7 +1,7 @@
 """Outputs of a module for the source batch and the target batch of one training step, for all callbacks together."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ class LayerOutputs(NamedTuple):
     """Output of the layer. For the last layer these are the logits."""
 
 
+@runtime_checkable
 class ChangesTarget(Protocol):
     """Something that changes target batches before they pass through the module."""
 
@@ -46,6 +47,8 @@ class TwoDomains:
         self._target: dict[str, LayerOutputs] = {}
         self.target_output: Any = None
         """What the module's ``forward`` returned for the target batch of this step."""
+        self.target_input: Any = None
+        """What ``forward`` received for it, after all changes."""
         self._recorded: dict[str, LayerOutputs] | None = None
         self._handles: dict[str, Any] = {}
         self._changes = changes
@@ -64,7 +67,8 @@ class TwoDomains:
 
     def end_step(self) -> None:
         """Stop recording, and free the outputs."""
-        self._source, self._target, self._recorded, self.target_output = {}, {}, None, None
+        self._source, self._target, self._recorded = {}, {}, None
+        self.target_input = self.target_output = None
 
     def source(self, name: str) -> LayerOutputs:
         """What a watched layer did for the source batch. From then on, callbacks may call layers unrecorded.
@@ -89,22 +93,6 @@ class TwoDomains:
             self._pass_target(source_batch)
         return self._outputs(self._target, name, "the target batch in forward")
 
-    @property
-    def target_batch(self) -> dict[str, Any]:
-        """The unlabeled target batch of this step, as the data module gives it.
-
-        Raises:
-            ValueError: The data module has no target batch.
-        """
-        data = getattr(self._trainer, "datamodule", None)
-        batch = data.target_batch if isinstance(data, GivesTargetBatches) else None
-        if batch is None:
-            raise ValueError(
-                "expected a data module with unlabeled target data, such as AdaptationDataModule(source, target), got "
-                f"{'none' if data is None else type(data).__name__}"
-            )
-        return dict(batch)
-
     def forward(self, batch: dict[str, Any], module: Callable[..., Any] | None = None) -> Any:
         """Outputs for a batch of the target, or one like it, of which nothing is recorded.
 
@@ -118,10 +106,29 @@ class TwoDomains:
         finally:
             self._recorded = recorded
 
+    def layer_outputs(self, name: str, batch: dict[str, Any], module: Callable[..., Any] | None = None) -> LayerOutputs:
+        """What a watched layer does for a further batch.
+
+        Args:
+            name: Name of the layer.
+            batch: The batch.
+            module: What to call instead of the module, such as the module with other weights.
+
+        Raises:
+            ValueError: The layer did not run.
+        """
+        recorded, self._recorded = self._recorded, {}
+        try:
+            self._forward(batch, module)
+            return self._outputs(self._recorded, name, "a batch in forward")
+        finally:
+            self._recorded = recorded
+
     def _pass_target(self, source_batch: Any) -> None:
-        batch = self.target_batch
+        batch = target_batch_of(self._trainer)
         for change in self._changes:
             batch = change.change_target(batch, source_batch)
+        self.target_input = batch[self.input_key]
         recorded, self._recorded = self._recorded, self._target
         try:
             self.target_output = self._forward(batch)
@@ -135,7 +142,7 @@ class TwoDomains:
     @property
     def input_key(self) -> str:
         """Key of the net's input in batches."""
-        return input_key(self._trainer.datamodule.batch_type)  # pyright: ignore[reportAttributeAccessIssue]
+        return input_key_of(self._trainer)
 
     def close(self) -> None:
         """Remove all hooks."""
@@ -155,3 +162,24 @@ class TwoDomains:
                 "did not run"
             )
         return recorded[name]
+
+
+def target_batch_of(trainer: Trainer) -> dict[str, Any]:
+    """The unlabeled target batch of this step, as the data module gives it.
+
+    Raises:
+        ValueError: The data module has no target batch.
+    """
+    data = getattr(trainer, "datamodule", None)
+    batch = data.target_batch if isinstance(data, GivesTargetBatches) else None
+    if batch is None:
+        raise ValueError(
+            "expected a data module with unlabeled target data, such as AdaptationDataModule(source, target), got "
+            f"{'none' if data is None else type(data).__name__}"
+        )
+    return dict(batch)
+
+
+def input_key_of(trainer: Trainer) -> str:
+    """Key of the net's input in the batches of the trainer's data module, which has target data."""
+    return input_key(trainer.datamodule.batch_type)  # pyright: ignore[reportAttributeAccessIssue]
