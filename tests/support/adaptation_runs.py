@@ -1,0 +1,96 @@
+"""Short trainings with callbacks of domain adaptation, and what their terms are made of."""
+
+import copy
+from typing import Any, NamedTuple
+
+import torch
+from settings import make_bdd100k, make_camvid, make_camvid_video
+from toys import make_trainer
+
+from lightning_edge.data import DigitsDataModule
+from lightning_edge.data.adaptation import AdaptationDataModule
+from lightning_edge.methods import Classification
+from lightning_edge.nn import TimmClassifier
+
+
+class Term(NamedTuple):
+    """A term of one training step."""
+
+    pair: Any
+    value: torch.Tensor
+    nets: Any
+    """Copies of the nets that the callback owns, before the step."""
+    reached: set[str]
+    """Names of the parameters, those of the callback included, to which a gradient other than 0 flows."""
+
+
+def make_digits(num_samples=16, batch_size=4):
+    source, target = (
+        DigitsDataModule(
+            num_samples=(num_samples, 10),
+            keep_attributes={"source": (name,)},
+            batch_size=batch_size,
+            num_workers=0,
+        )
+        for name in ("mnist", "mnist_m")
+    )
+    return AdaptationDataModule(source, target)
+
+
+def make_streets():
+    return AdaptationDataModule(make_camvid(), make_camvid())
+
+
+def make_street_clips():
+    return AdaptationDataModule(make_camvid_video(), make_camvid_video())
+
+
+def make_traffic():
+    return AdaptationDataModule(make_bdd100k(), make_bdd100k())
+
+
+def make_classification(seed=0):
+    torch.manual_seed(seed)
+    return Classification(TimmClassifier("resnet10_quarter", 10))
+
+
+def fit(method, data, folder, *callbacks, **arguments):
+    """Train, without validation, and return the trainer."""
+    defaults = {"limit_val_batches": 0, "callbacks": list(callbacks)}
+    ckpt_path = arguments.pop("ckpt_path", None)
+    trainer = make_trainer(folder, **(defaults | arguments))
+    trainer.fit(method, data, ckpt_path=ckpt_path)
+    return trainer
+
+
+def fit_terms(callback, method, data, folder, num_batches=1, **arguments):
+    """The terms of a callback in the first batches of a training."""
+    terms, original = [], callback.term
+
+    def term(pair):
+        value = original(pair)
+        nets = copy.deepcopy(callback.nets) if callback._owned is not None else None
+        terms.append(Term(pair, value.detach(), nets, _reached(method, value)))
+        return value
+
+    callback.term = term
+    try:
+        fit(method, data, folder, callback, limit_train_batches=num_batches, **arguments)
+    finally:
+        del callback.term
+    return terms
+
+
+def weights(method):
+    """Copies of the parameters by name."""
+    return {name: parameter.detach().clone() for name, parameter in method.named_parameters()}
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def _reached(method, value):
+    parameters = dict(method.named_parameters())
+    gradients = torch.autograd.grad(value, list(parameters.values()), retain_graph=True, allow_unused=True)
+    return {name for name, grad in zip(parameters, gradients, strict=True) if grad is not None and grad.any()}
