@@ -12,6 +12,7 @@ from callbacks.adaptation.discrepancy import DAN as DAN
 from callbacks.adaptation.discrepancy import JAN as JAN
 from callbacks.adaptation.discrepancy import ClassDiscrepancy as ClassDiscrepancy
 from callbacks.adaptation.discrepancy import DeepJDOT as DeepJDOT
+from callbacks.adaptation.fourier import FDA as FDA
 from callbacks.adaptation.output_adversary import ADVENT as ADVENT
 from callbacks.adaptation.output_adversary import AdaptSegNet as AdaptSegNet
 from callbacks.adaptation.predictions import BNM as BNM
