@@ -41,8 +41,8 @@ class TwoDomains:
     """
 
     def __init__(self, trainer: Trainer, module: LightningModule, changes: Sequence[ChangesTarget] = ()) -> None:
-        self._trainer = trainer
-        self._module = module
+        self.trainer = trainer
+        self.module = module
         self._source: dict[str, LayerOutputs] = {}
         self._target: dict[str, LayerOutputs] = {}
         self.target_output: Any = None
@@ -125,7 +125,7 @@ class TwoDomains:
             self._recorded = recorded
 
     def _pass_target(self, source_batch: Any) -> None:
-        batch = target_batch_of(self._trainer)
+        batch = target_batch_of(self.trainer)
         for change in self._changes:
             batch = change.change_target(batch, source_batch)
         self.target_input = batch[self.input_key]
@@ -136,13 +136,13 @@ class TwoDomains:
             self._recorded = recorded
 
     def _forward(self, batch: dict[str, Any], module: Callable[..., Any] | None = None) -> Any:
-        with in_domain(self._module, batch.get("domain_embedding")):
-            return (module or self._module)(batch[self.input_key])
+        with in_domain(self.module, batch.get("domain_embedding")):
+            return (module or self.module)(batch[self.input_key])
 
     @property
     def input_key(self) -> str:
         """Key of the net's input in batches."""
-        return input_key_of(self._trainer)
+        return input_key_of(self.trainer)
 
     def close(self) -> None:
         """Remove all hooks."""
@@ -158,7 +158,7 @@ class TwoDomains:
     def _outputs(self, recorded: dict[str, LayerOutputs], name: str, what: str) -> LayerOutputs:
         if name not in recorded:
             raise ValueError(
-                f"expected layer as a part of {type(self._module).__name__} that processes {what}, got {name!r}, which "
+                f"expected layer as a part of {type(self.module).__name__} that processes {what}, got {name!r}, which "
                 "did not run"
             )
         return recorded[name]

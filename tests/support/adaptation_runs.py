@@ -24,17 +24,17 @@ class Term(NamedTuple):
     """Names of the parameters, those of the callback included, to which a gradient other than 0 flows."""
 
 
-def make_digits(num_samples=16, batch_size=4):
+def make_digits(num_batches=4, batch_size=4):
     source, target = (
         DigitsDataModule(
-            num_samples=(num_samples, 10),
+            num_samples=(40, 10),
             keep_attributes={"source": (name,)},
             batch_size=batch_size,
             num_workers=0,
         )
         for name in ("mnist", "mnist_m")
     )
-    return AdaptationDataModule(source, target)
+    return AdaptationDataModule(source, target, batches_per_epoch=num_batches)
 
 
 def make_streets():
