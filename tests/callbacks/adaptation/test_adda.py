@@ -4,10 +4,9 @@ import copy
 
 import pytest
 import torch
-from adaptation_runs import fit, fit_terms, make_classification, make_digits, same, weights
-from lightning.pytorch import Callback, LightningModule
+from adaptation_runs import Foreign, fit, fit_terms, make_classification, make_digits, same, weights
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
-from torch import nn
 
 from callbacks.adaptation import ADDA
 
@@ -100,22 +99,6 @@ def test_a_run_resumes_in_either_stage(step, tmp_path):
     fit(resumed, make_digits(), tmp_path, other, ckpt_path=str(tmp_path / f"step={step}.ckpt"))
     assert same(whole.state_dict(), resumed.state_dict())
     assert same(callback.nets.state_dict(), other.nets.state_dict())
-
-
-class Foreign(LightningModule):
-    def __init__(self):
-        super().__init__()
-        self.features = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 8), nn.ReLU())
-        self.fc = nn.Linear(8, 10)
-
-    def forward(self, images):
-        return self.fc(self.features(images))
-
-    def training_step(self, batch, batch_idx):
-        return nn.functional.cross_entropy(self(batch["image"]), batch["label"])
-
-    def configure_optimizers(self):
-        return torch.optim.SGD([*self.features.parameters(), *self.fc.parameters()], lr=0.1, momentum=0.9)
 
 
 def test_a_module_of_another_library_has_two_stages_too(tmp_path):
