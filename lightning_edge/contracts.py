@@ -279,9 +279,11 @@ class TakesLossTerms(Protocol):
     """A method that adds the values of named terms to its loss in every training step, and logs them."""
 
     loss_terms: MutableMapping[str, Callable[[Any], Tensor]]
+    loss_weight: float
+    """Factor of the method's own loss."""
 
     def total_loss(self, batch: Any) -> Tensor:
-        """Sum of the method's own loss and all terms."""
+        """Sum of the method's own loss times its factor and all terms."""
         ...
 
 
