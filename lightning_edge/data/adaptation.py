@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from lightning_edge.checks import check_whole_at_least
 from lightning_edge.contracts import without_labels
 from lightning_edge.data.base import EdgeDataModule, Split
-from lightning_edge.data.loading import ClassBalancedSampler, SeededSampler
+from lightning_edge.data.loading import ClassBalancedSampler, ResumableLoader, SeededSampler
 from lightning_edge.data.remapped import RemappedDataModule
 
 Side = Literal["source", "target"]
@@ -128,16 +128,15 @@ class AdaptationDataModule(LightningDataModule):
             ValueError: A data set has no training samples, or ``batches_per_epoch`` does not fill whole optimizer
                 steps. Also the errors of :meth:`~lightning_edge.data.base.EdgeDataModule.train_loader`.
         """
-        num_batches = self._num_batches()
-        unlabeled = _UnlabeledCollate(self.target.collate, self.target.batch_type)
-        # different seeds, because equally large data sets would otherwise be paired in the same way in every epoch
-        source_sampler = partial(_make_sampler, self.source, num_batches, 2 * self.seed, self.balance_classes)
-        target_sampler = partial(_make_sampler, self.target, num_batches, 2 * self.seed + 1, False)
-        loaders = {
-            "source": self.source.train_loader(source_sampler),
-            "target": self.target.train_loader(target_sampler, unlabeled),
-        }
+        sampler = partial(_make_sampler, self.source, self._num_batches(), 2 * self.seed, self.balance_classes)
+        loaders = {"source": self.source.train_loader(sampler), "target": self.target_dataloader()}
         return CombinedLoader(loaders, "min_size")
+
+    def target_dataloader(self) -> ResumableLoader:
+        """Training batches of the target alone, without labels."""
+        # another seed, because equally large data sets would otherwise be paired in the same way in every epoch
+        sampler = partial(_make_sampler, self.target, self._num_batches(), 2 * self.seed + 1, False)
+        return self.target.train_loader(sampler, _UnlabeledCollate(self.target.collate, self.target.batch_type))
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
         """The validation splits, in the order of ``evaluate``."""
