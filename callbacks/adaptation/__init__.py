@@ -22,3 +22,4 @@ from callbacks.adaptation.predictions import EntropyMinimization as EntropyMinim
 from callbacks.adaptation.reconstruction import DRCN as DRCN
 from callbacks.adaptation.reconstruction import DSN as DSN
 from callbacks.adaptation.self_training import MeanTeacher as MeanTeacher
+from callbacks.adaptation.test_time import TENT as TENT
