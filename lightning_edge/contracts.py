@@ -292,6 +292,15 @@ class TakesLossTerms(Protocol):
 
 
 @runtime_checkable
+class ComputesLoss(TakesLossTerms, Protocol):
+    """A method that computes its own loss for any labeled batch of its type, such as one with changed images."""
+
+    def loss(self, batch: Any) -> Tensor:
+        """Scalar loss of a batch."""
+        ...
+
+
+@runtime_checkable
 class NamesEvaluations(Protocol):
     """A data module with several loaders for validation and testing."""
 

@@ -24,3 +24,6 @@ from callbacks.adaptation.reconstruction import DRCN as DRCN
 from callbacks.adaptation.reconstruction import DSN as DSN
 from callbacks.adaptation.self_training import MeanTeacher as MeanTeacher
 from callbacks.adaptation.target_free_scores import TargetFreeScores as TargetFreeScores
+from callbacks.adaptation.test_time import TENT as TENT
+from callbacks.adaptation.translation import CoGAN as CoGAN
+from callbacks.adaptation.translation import CyCADA as CyCADA

@@ -225,6 +225,17 @@ def pooled(features: Tensor) -> Tensor:
     return features.flatten(2).mean(2) if features.ndim > 2 else features
 
 
+def single_images(inputs: Tensor) -> Tensor:
+    """The inputs of a batch, which must be single images.
+
+    Raises:
+        ValueError: They are not.
+    """
+    if inputs.ndim != 4:
+        raise ValueError(f"expected batches of single images [batch, 3, height, width], got shape {list(inputs.shape)}")
+    return inputs
+
+
 def probabilities(logits: Tensor) -> Tensor:
     """Class probabilities in single precision at least."""
     return (logits.float() if logits.dtype.itemsize < 4 else logits).softmax(1)

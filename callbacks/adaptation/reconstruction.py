@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from callbacks.adaptation._layers import NamedLayer, num_inputs
-from callbacks.adaptation._loss import AdaptationLoss, Pair, pooled
+from callbacks.adaptation._loss import AdaptationLoss, Pair, pooled, single_images
 from lightning_edge.checks import check_at_least
 from lightning_edge.nn.adaptation.autoencoders import ImageDecoder, ImageEncoder, thumbnails
 from lightning_edge.ops.adaptation.separation import difference_loss, scale_invariant_mse
@@ -50,7 +50,7 @@ class DRCN(AdaptationLoss):
 
     @override
     def loss(self, pair: Pair) -> Tensor:
-        return F.mse_loss(self.nets(pooled(pair.target.features)), _small_images(pair.target_input))
+        return F.mse_loss(self.nets(pooled(pair.target.features)), thumbnails(single_images(pair.target_input)))
 
 
 class DSN(AdaptationLoss):
@@ -109,18 +109,7 @@ class DSN(AdaptationLoss):
 
     def _loss_of(self, domain: str, features: Tensor, inputs: Tensor) -> Tensor:
         """Error of the reconstruction, and weighted difference, in one domain."""
-        images, shared = _small_images(inputs), pooled(features)
+        images, shared = thumbnails(single_images(inputs)), pooled(features)
         private = self.nets[domain](images)
         error = scale_invariant_mse(self.nets["decoder"](shared + private), images)
         return error + self.difference_weight * difference_loss(shared, private)
-
-
-def _small_images(inputs: Tensor) -> Tensor:
-    """Images to reconstruct, at the size of the decoder.
-
-    Raises:
-        ValueError: The inputs are no single images.
-    """
-    if inputs.ndim != 4:
-        raise ValueError(f"expected batches of single images [batch, 3, height, width], got shape {list(inputs.shape)}")
-    return thumbnails(inputs)

@@ -44,12 +44,13 @@ class Term(NamedTuple):
     """Names of the parameters, those of the callback included, to which a gradient other than 0 flows."""
 
 
-def make_digits(num_batches=4, batch_size=4):
+def make_digits(num_batches=4, batch_size=4, num_test=10, eval_batch_size=None):
     source, target = (
         DigitsDataModule(
-            num_samples=(40, 10),
+            num_samples=(40, num_test),
             keep_attributes={"source": (name,)},
             batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
             num_workers=0,
         )
         for name in ("mnist", "mnist_m")

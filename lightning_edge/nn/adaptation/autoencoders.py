@@ -56,15 +56,30 @@ class ImageDecoder(nn.Sequential):
     """
 
     def __init__(self, num_features: int, base_channels: int = 16) -> None:
-        check_whole_at_least(1, num_features=num_features, base_channels=base_channels)
-        channels = 4 * base_channels
-        first = nn.Linear(num_features, channels * _SMALLEST**2)
-        layers: list[nn.Module] = [first, nn.Unflatten(1, (channels, _SMALLEST, _SMALLEST)), nn.ReLU()]
-        for out_channels in (2 * base_channels, base_channels, base_channels):
-            layers += [nn.Upsample(scale_factor=2), nn.Conv2d(channels, out_channels, 3, padding=1), nn.ReLU()]
-            channels = out_channels
-        super().__init__(*layers, nn.Conv2d(channels, 3, 3, padding=1), nn.Sigmoid())
+        super().__init__(
+            *enlarging_layers(num_features, base_channels), nn.Conv2d(base_channels, 3, 3, padding=1), nn.Sigmoid()
+        )
 
     def forward(self, features: Float[Tensor, "batch num_features"]) -> Float[Tensor, "batch 3 32 32"]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Images in [0, 1]."""
         return super().forward(features)
+
+
+def enlarging_layers(num_features: int, base_channels: int) -> list[nn.Module]:
+    """Layers that compute maps ``[batch, base_channels, 32, 32]`` from features ``[batch, num_features]``.
+
+    Args:
+        num_features: Number of features of a sample.
+        base_channels: Number of channels of the maps; the layers before have two and four times as many.
+
+    Raises:
+        ValueError: An argument is less than 1.
+    """
+    check_whole_at_least(1, num_features=num_features, base_channels=base_channels)
+    channels = 4 * base_channels
+    first = nn.Linear(num_features, channels * _SMALLEST**2)
+    layers: list[nn.Module] = [first, nn.Unflatten(1, (channels, _SMALLEST, _SMALLEST)), nn.ReLU()]
+    for out_channels in (2 * base_channels, base_channels, base_channels):
+        layers += [nn.Upsample(scale_factor=2), nn.Conv2d(channels, out_channels, 3, padding=1), nn.ReLU()]
+        channels = out_channels
+    return layers
