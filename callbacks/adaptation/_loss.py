@@ -15,6 +15,7 @@ from callbacks.adaptation._terms import add_term, remove_term
 from callbacks.adaptation._two_domains import LayerOutputs, TwoDomains, target_data
 from lightning_edge.checks import check_at_least
 from lightning_edge.ops.adaptation.gradient_reversal import adaptation_factor
+from lightning_edge.ops.adaptation.precision import widen
 
 
 class Pair(NamedTuple):
@@ -238,7 +239,7 @@ def single_images(inputs: Tensor) -> Tensor:
 
 def probabilities(logits: Tensor) -> Tensor:
     """Class probabilities in single precision at least."""
-    return (logits.float() if logits.dtype.itemsize < 4 else logits).softmax(1)
+    return widen(logits).softmax(1)
 
 
 def labels_of(pair: Pair) -> Tensor:
