@@ -86,6 +86,10 @@ def make_bdd100k():
     return data.BDD100KDataModule(input_size=SIZE, sample_size=SIZE, num_samples=(4, 2), batch_size=2, num_workers=0)
 
 
+def make_office_caltech():
+    return data.OfficeCaltechDataModule(num_samples=(50, 50, 50, 50), batch_size=4)
+
+
 def make_detection(num_classes):
     return methods.Detection(nn.CenterDetector(ENCODER, num_classes, channels=16))
 
@@ -124,6 +128,7 @@ DATA_MODULES = {
     data.CorruptedCIFARDataModule: make_corrupted_cifar,
     data.DigitsDataModule: make_digits,
     data.BDD100KDataModule: make_bdd100k,
+    data.OfficeCaltechDataModule: make_office_caltech,
 }
 
 PREDICTS_ONLY = {data.FramesDataModule}

@@ -29,6 +29,7 @@ from lightning_edge.data.images.augmentation import RandomShift as RandomShift
 from lightning_edge.data.images.augmentation import StreetAugmentation as StreetAugmentation
 from lightning_edge.data.images.camera_motion import RandomCameraMotion as RandomCameraMotion
 from lightning_edge.data.images.files import label_table as label_table
+from lightning_edge.data.office_caltech import OfficeCaltechDataModule as OfficeCaltechDataModule
 from lightning_edge.data.segmentation import LabeledClip as LabeledClip
 from lightning_edge.data.segmentation import SegmentationDataModule as SegmentationDataModule
 from lightning_edge.data.segmentation import SegmentationVideoDataModule as SegmentationVideoDataModule
