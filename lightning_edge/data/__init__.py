@@ -34,6 +34,7 @@ from lightning_edge.data.images.camera_motion import RandomCameraMotion as Rando
 from lightning_edge.data.images.files import label_table as label_table
 from lightning_edge.data.mnist import MNISTDataModule as MNISTDataModule
 from lightning_edge.data.mnist import MNISTMDataModule as MNISTMDataModule
+from lightning_edge.data.office_caltech import OfficeCaltechDataModule as OfficeCaltechDataModule
 from lightning_edge.data.remapped import RemappedDataModule as RemappedDataModule
 from lightning_edge.data.segmentation import LabeledClip as LabeledClip
 from lightning_edge.data.segmentation import SegmentationDataModule as SegmentationDataModule

@@ -50,7 +50,11 @@ KINDS = (
             adaptation.DeepJDOT,
         ),
     ),
-    Kind("adversarial, generative", "images are translated into the other domain", (adaptation.FDA,)),
+    Kind(
+        "adversarial, generative",
+        "images are translated into the other domain",
+        (adaptation.CoGAN, adaptation.CyCADA, adaptation.FDA),
+    ),
     Kind(
         "adversarial, discriminative",
         "training makes features or outputs that a discriminator cannot tell apart",
@@ -74,6 +78,7 @@ KINDS = (
             adaptation.EntropyMinimization,
             adaptation.BNM,
             adaptation.MeanTeacher,
+            adaptation.TENT,
             adaptation.DomainNorms,
             NormReestimation,
         ),
