@@ -39,7 +39,7 @@ class AdaptationLoss(Callback, ABC):
     """Adds a term of source and target to the loss of any module with automatic optimization.
 
     The data module keeps a target batch beside each source batch, as
-    :class:`~lightning_edge.data.adaptation.AdaptationDataModule` does. The module processes the source batch as usual.
+    :class:`~lightning_edge.data.domain_adaptation.AdaptationDataModule` does. The module processes the source batch as usual.
     The target batch passes through its ``forward`` once a step, however many of these callbacks there are, and the term
     compares what a layer receives and returns in both.
 

@@ -1,6 +1,5 @@
 """LightningDataModules, one file for each data set."""
 
-from lightning_edge.data.adaptation import AdaptationDataModule as AdaptationDataModule
 from lightning_edge.data.base import EdgeDataModule as EdgeDataModule
 from lightning_edge.data.bdd100k import BDD100KDataModule as BDD100KDataModule
 from lightning_edge.data.bdd100k_segmentation import BDD100KSegmentationDataModule as BDD100KSegmentationDataModule
@@ -13,6 +12,7 @@ from lightning_edge.data.corrupted_cifar import CorruptedCIFARDataModule as Corr
 from lightning_edge.data.detection import DetectionDataModule as DetectionDataModule
 from lightning_edge.data.digit_sets import DigitSetDataModule as DigitSetDataModule
 from lightning_edge.data.digits import DigitsDataModule as DigitsDataModule
+from lightning_edge.data.domain_adaptation import AdaptationDataModule as AdaptationDataModule
 from lightning_edge.data.domains.embeddings import EstimatedEmbedding as EstimatedEmbedding
 from lightning_edge.data.domains.embeddings import ImageFeatureEmbedding as ImageFeatureEmbedding
 from lightning_edge.data.domains.embeddings import MeanFeatureEmbedding as MeanFeatureEmbedding

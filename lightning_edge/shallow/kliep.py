@@ -15,6 +15,8 @@ from lightning_edge.shallow.bandwidths import default_bandwidths, draw_centers, 
 from lightning_edge.shallow.reweighting import ReweightedClassifier
 
 _TINY = np.finfo(np.float64).tiny
+_SMALLEST_MEAN = 1e-12
+"""Mean value of a kernel on the source, below which it is left out."""
 
 
 class KLIEP(ReweightedClassifier):
@@ -106,8 +108,11 @@ def fit_mixture(
         on_target: Values of the kernels on the target samples.
         max_iter: Largest number of iterations.
     """
-    means = np.maximum(on_source.mean(0), _TINY)
-    components = on_target / means
+    means = on_source.mean(0)
+    # a kernel far from all source samples would cost nothing, and has no influence on their weights
+    is_near = means > _SMALLEST_MEAN
+    means = np.where(is_near, means, 1)
+    components = np.where(is_near, on_target / means, 0)
 
     def loss(proportions: Float[np.ndarray, " centers"]) -> tuple[float, Float[np.ndarray, " centers"]]:
         weights = np.maximum(components @ proportions, _TINY)
@@ -117,4 +122,5 @@ def fit_mixture(
     start = np.full(len(means), 1 / len(means))
     options = {"maxiter": max_iter, "ftol": 1e-13, "gtol": 1e-8}
     result = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=Bounds(0, np.inf), options=options)
-    return result.x / result.x.sum() / means, result.nit
+    proportions = np.where(is_near, result.x, 0)
+    return proportions / max(proportions.sum(), _TINY) / means, result.nit

@@ -22,7 +22,7 @@ def principal_bases(
     check_whole_at_least(1, n_components=n_components)
     n_components = min(n_components, len(Xs), len(Xt), Xs.shape[1])
     # not the default solver, which draws random numbers for large data
-    source, target = (np.transpose(PCA(n_components, svd_solver="full").fit(X).components_) for X in (Xs, Xt))
+    source, target = (np.asarray(PCA(n_components, svd_solver="full").fit(X).components_).T for X in (Xs, Xt))
     return source, target
 
 

@@ -14,7 +14,7 @@ from recipes.domain_adaptation._shallow_results import Cell, Results
 from recipes.domain_adaptation._shallow_tables import NOTE, REFERENCES_NOTE, print_table
 
 PAIRS = ("C-A", "C-W", "C-D", "A-C", "A-W", "A-D", "W-C", "W-A", "W-D", "D-C", "D-A", "D-W")
-"""All pairs of domains in the order of the published tables: Caltech10, amazon, webcam and dslr."""
+"""All pairs of the domains Caltech10, amazon, webcam and dslr, in the order of the published tables."""
 
 _REAL_SPLITS, _REAL_PER_CLASS = 20, 20
 _SAMPLE_SPLITS, _SAMPLE_PER_CLASS = 3, 8

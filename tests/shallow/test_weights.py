@@ -105,8 +105,10 @@ def test_mixture_has_the_largest_likelihood_under_the_constraint():
     np.testing.assert_allclose(on_source @ coefficients, on_source @ expected.x, atol=1e-3)
 
 
-def test_mean_weight_is_one_with_kliep():
+@pytest.mark.parametrize("distance", [0, 1e3])
+def test_mean_weight_is_one_with_kliep_even_if_target_samples_are_far_away(distance):
     Xs, ys, Xt, _ = two_domains()
+    Xt[:5] += distance
     assert KLIEP().fit(Xs, ys, Xt).weights_.mean() == pytest.approx(1)
 
 

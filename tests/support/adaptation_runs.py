@@ -10,7 +10,7 @@ from torch import nn
 from toys import make_trainer
 
 from lightning_edge.data import DigitsDataModule
-from lightning_edge.data.adaptation import AdaptationDataModule
+from lightning_edge.data.domain_adaptation import AdaptationDataModule
 from lightning_edge.methods import Classification
 from lightning_edge.nn import TimmClassifier
 
