@@ -39,9 +39,9 @@ class AdaptationLoss(Callback, ABC):
     """Adds a term of source and target to the loss of any module with automatic optimization.
 
     The data module keeps a target batch beside each source batch, as
-    :class:`~lightning_edge.data.domain_adaptation.AdaptationDataModule` does. The module processes the source batch as usual.
-    The target batch passes through its ``forward`` once a step, however many of these callbacks there are, and the term
-    compares what a layer receives and returns in both.
+    :class:`~lightning_edge.data.domain_adaptation.AdaptationDataModule` does. The module processes the source batch as
+    usual. The target batch passes through its ``forward`` once a step, however many of these callbacks there are, and
+    the term compares what a layer receives and returns in both.
 
     The term is part of the loss before any scaling. So its gradients are right under gradient accumulation, mixed
     precision, several processes and ``torch.compile``. Modules with ``loss_terms``, which all methods of this library
