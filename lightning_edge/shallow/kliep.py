@@ -22,11 +22,11 @@ _SMALLEST_MEAN = 1e-12
 class KLIEP(ReweightedClassifier):
     r"""Weights of source samples that maximize the likelihood of the target samples.
 
-    The weights :math:`w(x) = \sum_l \alpha_l k(x, c_l)` maximize :math:`\sum_j \log w(x^t_j)` for :math:`\alpha \ge 0` and a mean weight of 1 on the source. This
-    minimizes the Kullback-Leibler divergence from the target to the weighted source (Sugiyama et al., *Direct
-    importance estimation for covariate shift adaptation*, Ann. Inst. Stat. Math. 60, 2008). The centers :math:`c_l`
-    are target samples. The bandwidth of the Gaussian kernel is the one with the largest likelihood of target samples
-    that were left out.
+    The weights :math:`w(x) = \sum_l \alpha_l k(x, c_l)` maximize :math:`\sum_j \log w(x^t_j)` for :math:`\alpha \ge 0`
+    and a mean weight of 1 on the source. This minimizes the Kullback-Leibler divergence from the target to the weighted
+    source (Sugiyama et al., *Direct importance estimation for covariate shift adaptation*, Ann. Inst. Stat. Math. 60,
+    2008). The centers :math:`c_l` are target samples. The bandwidth of the Gaussian kernel is the one with the largest
+    likelihood of target samples that were left out.
 
     Args:
         bandwidths: Bandwidths of the Gaussian kernel to choose from; nine multiples of the median distance if ``None``.

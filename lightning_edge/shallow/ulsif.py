@@ -20,10 +20,10 @@ REGULARIZATIONS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 class ULSIF(ReweightedClassifier):
     r"""Weights of source samples with the least squared error to the ratio of the densities.
 
-    For weights :math:`w(x) = \sum_l \alpha_l k(x, c_l)` the solution is :math:`\alpha = \max(0, (H + \lambda I)^{-1} h)`, where H is the mean of :math:`k k^\top` over the
-    source and h the mean of k over the target. The bandwidth and :math:`\lambda` have the smallest error on samples
-    that are left out one by one, which also has a closed form (Kanamori, Hido and Sugiyama, *A least-squares approach
-    to direct importance estimation*, JMLR 10, 2009).
+    For weights :math:`w(x) = \sum_l \alpha_l k(x, c_l)` the solution is :math:`\alpha = \max(0, (H + \lambda I)^{-1}
+    h)`, where H is the mean of :math:`k k^\top` over the source and h the mean of k over the target. The bandwidth and
+    :math:`\lambda` have the smallest error on samples that are left out one by one, which also has a closed form
+    (Kanamori, Hido and Sugiyama, *A least-squares approach to direct importance estimation*, JMLR 10, 2009).
 
     Args:
         bandwidths: Bandwidths of the Gaussian kernel to choose from; nine multiples of the median distance if ``None``.

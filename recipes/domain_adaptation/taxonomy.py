@@ -52,8 +52,8 @@ KINDS = (
     ),
     Kind(
         "adversarial, generative",
-        "images are translated into the other domain",
-        (adaptation.CoGAN, adaptation.CyCADA, adaptation.FDA),
+        "images of the target are generated, or those of the source translated",
+        (adaptation.CoGAN, adaptation.CyCADA),
     ),
     Kind(
         "adversarial, discriminative",
