@@ -109,6 +109,13 @@ class FrameBatch(TypedDict):
     name: list[str]
 
 
+class FeatureBatch(TypedDict):
+    """Samples of which only features are known, such as histograms of visual words, with one class each."""
+
+    features: Float[Tensor, "batch features"]
+    label: Int64[Tensor, " batch"]
+
+
 def input_key(batch_type: type) -> str:
     """Name of the network's input in a batch: the first key of its type."""
     return next(iter(get_type_hints(batch_type)))
@@ -273,15 +280,30 @@ class GivesTargetBatches(Protocol):
     target_batch: Mapping[str, Any] | None
     """Unlabeled target data beside the current training batch, on its device, as :func:`without_labels` leaves them."""
 
+    def target_dataloader(self) -> Iterable[Any]:
+        """Training batches of the target alone, without labels."""
+        ...
+
 
 @runtime_checkable
 class TakesLossTerms(Protocol):
     """A method that adds the values of named terms to its loss in every training step, and logs them."""
 
     loss_terms: MutableMapping[str, Callable[[Any], Tensor]]
+    loss_weight: float
+    """Factor of the method's own loss."""
 
     def total_loss(self, batch: Any) -> Tensor:
-        """Sum of the method's own loss and all terms."""
+        """Sum of the method's own loss times its factor and all terms."""
+        ...
+
+
+@runtime_checkable
+class ComputesLoss(TakesLossTerms, Protocol):
+    """A method that computes its own loss for any labeled batch of its type, such as one with changed images."""
+
+    def loss(self, batch: Any) -> Tensor:
+        """Scalar loss of a batch."""
         ...
 
 

@@ -4,6 +4,7 @@ import weakref
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
@@ -28,6 +29,8 @@ class Pair(NamedTuple):
     """The same for the target batch."""
     target_output: Any
     """What the module's ``forward`` returned for the target batch."""
+    target_input: Any
+    """What it received for the target batch, such as images."""
     batch: Any
     """The labeled source batch."""
     progress: float
@@ -84,6 +87,11 @@ class AdaptationLoss(Callback, ABC):
         """The weight at a share of the training, which rises if ``ramp`` is set."""
         return self.weight * (adaptation_factor(progress) if self.ramp else 1.0)
 
+    def is_active(self, progress: float) -> bool:
+        """Whether there is a term at a share of the training. Without one, the target batch passes through nothing."""
+        del progress
+        return True
+
     def change_target(self, batch: dict[str, Any], source_batch: Any) -> dict[str, Any]:
         """Change the target batch before it passes through the module, for all callbacks. Nothing by default."""
         del source_batch
@@ -104,6 +112,12 @@ class AdaptationLoss(Callback, ABC):
         """The nets of :meth:`make_nets`, which exist from the first fit of a module until that of another one."""
         assert self._owned is not None
         return self._owned.nets
+
+    @property
+    def domains(self) -> TwoDomains:
+        """Source and target of the current step; only during a fit."""
+        assert self._domains is not None
+        return self._domains
 
     @property
     def classifier(self) -> nn.Module:
@@ -179,13 +193,19 @@ class AdaptationLoss(Callback, ABC):
         return self.__dict__ | {"_module_of_nets": None}
 
     def _term(self, trainer: Trainer, module: LightningModule, batch: Any) -> Tensor:
-        assert self._domains is not None
         assert self._layer is not None
-        name = self._layer.name
-        self._domains.begin_term(self.name)
-        source, target = self._domains.source(name), self._domains.target(name, batch)
-        pair = Pair(source, target, self._domains.target_output, batch, _progress(trainer, module))
-        return self.term(pair)
+        self.domains.begin_term(self.name)
+        share = progress_of(trainer, module)
+        if not self.is_active(share):
+            return self._no_term(module)
+        name, domains = self._layer.name, self.domains
+        source, target = domains.source(name), domains.target(name, batch)
+        return self.term(Pair(source, target, domains.target_output, domains.target_input, batch, share))
+
+    def _no_term(self, module: LightningModule) -> Tensor:
+        """A value of 0, which gives all owned parameters a gradient of 0, for which several processes wait."""
+        parameters = [] if self._owned is None else self._owned.nets.parameters()
+        return sum((parameter.flatten()[:0].sum() for parameter in parameters), torch.zeros((), device=module.device))
 
     def _remove(self, module: LightningModule) -> None:
         if self._has_term:
@@ -201,7 +221,7 @@ def _losses(trainer: Trainer) -> list[AdaptationLoss]:
     return [callback for callback in trainer.callbacks if isinstance(callback, AdaptationLoss)]  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _progress(trainer: Trainer, module: LightningModule) -> float:
+def progress_of(trainer: Trainer, module: LightningModule) -> float:
     """Completed share of training, in [0, 1]."""
     progress = getattr(module, "progress", None) if isinstance(module, TakesLossTerms) else None
     if isinstance(progress, float):
@@ -213,6 +233,17 @@ def _progress(trainer: Trainer, module: LightningModule) -> float:
 def pooled(features: Tensor) -> Tensor:
     """Features of samples, ``[batch, features]``: maps ``[batch, features, ...]`` are averaged over all places."""
     return features.flatten(2).mean(2) if features.ndim > 2 else features
+
+
+def single_images(inputs: Tensor) -> Tensor:
+    """The inputs of a batch, which must be single images.
+
+    Raises:
+        ValueError: They are not.
+    """
+    if inputs.ndim != 4:
+        raise ValueError(f"expected batches of single images [batch, 3, height, width], got shape {list(inputs.shape)}")
+    return inputs
 
 
 def probabilities(logits: Tensor) -> Tensor:

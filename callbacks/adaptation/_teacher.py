@@ -41,6 +41,13 @@ class Teacher(nn.Module):
                 self.get_buffer(self._names[name]).lerp_(tensor.detach(), rate)
 
     @torch.no_grad()
+    def copy(self, module: LightningModule) -> None:
+        """Take over all weights of a module, and the statistics of its norms."""
+        self.num_updates += 1
+        for name, tensor in _weights(module).items():
+            self.get_buffer(self._names[name]).copy_(tensor)
+
+    @torch.no_grad()
     def call(self, module: LightningModule, run: Callable[[Callable[..., Any]], Any]) -> Any:
         """What ``run`` computes if the module has the weights of the teacher.
 

@@ -17,6 +17,7 @@ class _WrappedStep:
 
     def __init__(self, module: LightningModule) -> None:
         self.terms: dict[str, LossTerm] = {}
+        self.loss_weight = 1.0
         self._module = module
         self.replaced = vars(module).get("training_step")
         """What the module itself had in its place, such as a compiled step; ``None`` for the method of its class."""
@@ -28,6 +29,7 @@ class _WrappedStep:
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if loss is None:  # Lightning then skips the batch
             return outputs
+        loss = self.loss_weight * loss
         for name, term in self.terms.items():
             value = term(batch)
             self._module.log(f"train/{name}", value)
@@ -73,3 +75,10 @@ def remove_term(module: LightningModule, name: str) -> None:
             del module.training_step  # the method of the class is visible again
             if replaced is not None:
                 module.training_step = replaced
+
+
+def swap_loss_weight(module: LightningModule, weight: float) -> float:
+    """Set the factor of the module's own loss, and return the earlier one. The module must have a term."""
+    owner: Any = module if isinstance(module, TakesLossTerms) else module.training_step
+    earlier, owner.loss_weight = owner.loss_weight, weight
+    return earlier

@@ -1,12 +1,14 @@
 """Outputs of a module for the source batch and the target batch of one training step, for all callbacks together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
+from callbacks.adaptation.domain_norms import DomainNorms
 from lightning_edge.contracts import GivesTargetBatches, input_key
 from lightning_edge.nn.conditioning import in_domain
 from lightning_edge.torch_internals import is_compiled
@@ -62,13 +64,15 @@ class TwoDomains:
     """
 
     def __init__(self, trainer: Trainer, module: LightningModule, changes: Sequence[ChangesTarget] = ()) -> None:
-        self._trainer = trainer
-        self._module = module
+        self.trainer = trainer
+        self.module = module
+        self.target_input: Any = None
+        """What the module's ``forward`` received for the target batch of this step, after all changes."""
         self.target_output: Any = None
-        """What the module's ``forward`` returned for the target batch of this step."""
+        """What it returned."""
         self._handles: dict[str, Any] = {}
         self._changes = changes
-        self._passes_target = False
+        self._redirected: dict[str, LayerOutputs] | None = None
         self.forget()
 
     def watch(self, name: str, layer: nn.Module) -> None:
@@ -113,18 +117,6 @@ class TwoDomains:
             self._pass_target(source_batch)
         return self._outputs(self._target, name, "the target batch in forward")
 
-    @property
-    def target_batch(self) -> dict[str, Any]:
-        """The unlabeled target batch of this step, as the data module gives it.
-
-        Raises:
-            ValueError: The data module has no target batch.
-        """
-        data = target_data(self._trainer)
-        if data.target_batch is None:
-            raise ValueError(f"expected a target batch beside each training batch, got none of {type(data).__name__}")
-        return dict(data.target_batch)
-
     def forward(self, batch: dict[str, Any], module: Callable[..., Any] | None = None) -> Any:
         """Outputs for a batch of the target, or one like it, of which nothing is recorded.
 
@@ -132,26 +124,43 @@ class TwoDomains:
             batch: The batch.
             module: What to call instead of the module, such as the module with other weights.
         """
-        return self._forward(batch, module)
+        with self._recording({}):
+            return self._forward(batch, module)
+
+    def layer_outputs(self, name: str, batch: dict[str, Any], module: Callable[..., Any] | None = None) -> LayerOutputs:
+        """What a watched layer does for a further batch.
+
+        Args:
+            name: Name of the layer.
+            batch: The batch.
+            module: What to call instead of the module, such as the module with other weights.
+
+        Raises:
+            ValueError: The layer did not run.
+        """
+        recorded: dict[str, LayerOutputs] = {}
+        with self._recording(recorded):
+            self._forward(batch, module)
+        return self._outputs(recorded, name, "a batch in forward")
 
     def _pass_target(self, source_batch: Any) -> None:
-        batch = self.target_batch
+        batch = target_batch_of(self.trainer)
         for change in self._changes:
             batch = change.change_target(batch, source_batch)
-        self._passes_target = True
-        try:
+        self.target_input = batch[self.input_key]
+        with self._recording(self._target):
             self.target_output = self._forward(batch)
-        finally:
-            self._passes_target = False
 
     def _forward(self, batch: dict[str, Any], module: Callable[..., Any] | None = None) -> Any:
-        with in_domain(self._module, batch.get("domain_embedding")):
-            return (module or self._module)(batch[self.input_key])
+        norms = next((c for c in self.trainer.callbacks if isinstance(c, DomainNorms)), None)  # pyright: ignore[reportAttributeAccessIssue]
+        statistics = nullcontext() if norms is None else norms.of_target(self.module)
+        with statistics, in_domain(self.module, batch.get("domain_embedding")):
+            return (module or self.module)(batch[self.input_key])
 
     @property
     def input_key(self) -> str:
         """Key of the net's input in batches."""
-        return input_key(self._trainer.datamodule.batch_type)  # pyright: ignore[reportAttributeAccessIssue]
+        return input_key_of(self.trainer)
 
     def close(self) -> None:
         """Remove all hooks."""
@@ -168,17 +177,26 @@ class TwoDomains:
     def _begin_pass(self) -> None:
         self._source, self._latest = self._latest, {}
         self._target: dict[str, LayerOutputs] = {}
-        self.target_output = None
+        self.target_input = self.target_output = None
         self._terms: set[str] = set()
 
+    @contextmanager
+    def _recording(self, recorded: dict[str, LayerOutputs]) -> Iterator[None]:
+        """Record into another place within a ``with`` block."""
+        earlier, self._redirected = self._redirected, recorded
+        try:
+            yield
+        finally:
+            self._redirected = earlier
+
     def _record(self, name: str, inputs: tuple[Any, ...], outputs: Any) -> None:
-        recorded = self._target if self._passes_target else self._latest
+        recorded = self._latest if self._redirected is None else self._redirected
         recorded[name] = LayerOutputs(inputs[0] if inputs else None, outputs)  # pyright: ignore[reportArgumentType]
 
     def _outputs(self, recorded: dict[str, LayerOutputs], name: str, what: str) -> LayerOutputs:
         if name not in recorded:
             raise ValueError(
-                f"expected layer as a part of {type(self._module).__name__} that processes {what}, got {name!r}, which "
+                f"expected layer as a part of {type(self.module).__name__} that processes {what}, got {name!r}, which "
                 "did not run"
             )
         outputs = recorded[name]
@@ -186,3 +204,20 @@ class TwoDomains:
             kind = type(outputs.features).__name__
             raise ValueError(f"expected layer as one whose first input is a tensor, got {kind} for {name!r}")
         return outputs
+
+
+def target_batch_of(trainer: Trainer) -> dict[str, Any]:
+    """The unlabeled target batch of this step, as the data module gives it.
+
+    Raises:
+        ValueError: The data module has no target batch.
+    """
+    data = target_data(trainer)
+    if data.target_batch is None:
+        raise ValueError(f"expected a target batch beside each training batch, got none of {type(data).__name__}")
+    return dict(data.target_batch)
+
+
+def input_key_of(trainer: Trainer) -> str:
+    """Key of the net's input in the batches of the trainer's data module, which has target data."""
+    return input_key(target_data(trainer).batch_type)

@@ -13,9 +13,12 @@ from torch.utils.data import DataLoader
 from lightning_edge.checks import check_whole_at_least
 from lightning_edge.contracts import without_labels
 from lightning_edge.data.base import EdgeDataModule, Split
-from lightning_edge.data.loading import ClassBalancedSampler, SeededSampler
+from lightning_edge.data.loading import ClassBalancedSampler, ResumableLoader, SeededSampler
+from lightning_edge.data.remapped import RemappedDataModule
 
 Side = Literal["source", "target"]
+Domain = EdgeDataModule | RemappedDataModule
+"""Data of one domain."""
 
 _SOURCE_FACTS = ("class_names", "num_classes", "palette", "ignore_index", "embedding_features")
 """Attributes that methods and recipes read from a data module. They are those of the source."""
@@ -54,8 +57,8 @@ class AdaptationDataModule(LightningDataModule):
 
     def __init__(
         self,
-        source: EdgeDataModule,
-        target: EdgeDataModule,
+        source: Domain,
+        target: Domain,
         batches_per_epoch: int | None = None,
         balance_classes: bool = False,
         evaluate: Sequence[Side] = ("source", "target"),
@@ -125,16 +128,15 @@ class AdaptationDataModule(LightningDataModule):
             ValueError: A data set has no training samples, or ``batches_per_epoch`` does not fill whole optimizer
                 steps. Also the errors of :meth:`~lightning_edge.data.base.EdgeDataModule.train_loader`.
         """
-        num_batches = self._num_batches()
-        unlabeled = _UnlabeledCollate(self.target.collate, self.target.batch_type)
-        # different seeds, because equally large data sets would otherwise be paired in the same way in every epoch
-        source_sampler = partial(_make_sampler, self.source, num_batches, 2 * self.seed, self.balance_classes)
-        target_sampler = partial(_make_sampler, self.target, num_batches, 2 * self.seed + 1, False)
-        loaders = {
-            "source": self.source.train_loader(source_sampler),
-            "target": self.target.train_loader(target_sampler, unlabeled),
-        }
+        sampler = partial(_make_sampler, self.source, self._num_batches(), 2 * self.seed, self.balance_classes)
+        loaders = {"source": self.source.train_loader(sampler), "target": self.target_dataloader()}
         return CombinedLoader(loaders, "min_size")
+
+    def target_dataloader(self) -> ResumableLoader:
+        """Training batches of the target alone, without labels."""
+        # another seed, because equally large data sets would otherwise be paired in the same way in every epoch
+        sampler = partial(_make_sampler, self.target, self._num_batches(), 2 * self.seed + 1, False)
+        return self.target.train_loader(sampler, _UnlabeledCollate(self.target.collate, self.target.batch_type))
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
         """The validation splits, in the order of ``evaluate``."""
@@ -177,7 +179,7 @@ class AdaptationDataModule(LightningDataModule):
         """The state without the current batch."""
         return self.__dict__ | {"target_batch": None}
 
-    def _side(self, side: Side) -> EdgeDataModule:
+    def _side(self, side: Side) -> Domain:
         return self.source if side == "source" else self.target
 
     def _num_batches(self) -> int:
@@ -203,14 +205,14 @@ class _UnlabeledCollate:
         return without_labels(self.collate(samples), self.batch_type)
 
 
-def _num_steps(data: EdgeDataModule) -> int:
+def _num_steps(data: Domain) -> int:
     """Number of optimizer steps of one pass through the training data, at least 1."""
     step_size = data.batch_size * data.share_of_processes()["num_replicas"] * data.batches_per_step
     return max(1, len(data.dataset("train")) // step_size)  # pyright: ignore[reportArgumentType]
 
 
 def _make_sampler(
-    data: EdgeDataModule, num_batches: int, seed: int, balance_classes: bool, dataset: Any, **share: int
+    data: Domain, num_batches: int, seed: int, balance_classes: bool, dataset: Any, **share: int
 ) -> SeededSampler:
     num_samples = num_batches * data.batch_size * share["num_replicas"]
     arguments: dict[str, Any] = {"batch_size": data.batch_size, "seed": seed, "num_samples": num_samples, **share}
@@ -233,7 +235,7 @@ def _labels(dataset: Any) -> Int64[np.ndarray, " samples"]:
 
 def _check_pair(source: Any, target: Any) -> None:
     for name, data in (("source", source), ("target", target)):
-        if not isinstance(data, EdgeDataModule):
+        if not isinstance(data, Domain):
             raise TypeError(f"expected {name} as a data module of lightning_edge.data, got {type(data).__name__}")
     if source is target:
         raise ValueError("expected source and target as two data modules, got the same object twice")

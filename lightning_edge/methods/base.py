@@ -55,6 +55,8 @@ class Method(CheckpointedModule, ABC):
     batch_type: type
     domain_names: tuple[str, ...] = ()
     """Names of the domains, indexed by ``domain`` in batches; empty unless the data have domains that recur."""
+    loss_weight: float = 1.0
+    """Factor of the method's own loss in ``total_loss``. Callbacks change it for a stage of the training."""
 
     def __init__(self, optimizer: OptimizerCallable, schedule: Schedule | None = None) -> None:
         super().__init__()
@@ -72,10 +74,11 @@ class Method(CheckpointedModule, ABC):
         """Outputs of the net, such as logits, for the tensor under the first key of ``batch_type``."""
 
     def total_loss(self, batch: Any) -> Tensor:
-        """Sum of ``loss`` and all ``loss_terms``; ``loss`` itself and each term are logged."""
+        """Sum of ``loss`` times ``loss_weight`` and all ``loss_terms``; ``loss`` itself and each term are logged."""
         size = len(batch[input_key(self.batch_type)])
-        total = self.loss(batch)
-        self.log("train/loss", total, batch_size=size, prog_bar=True)
+        loss = self.loss(batch)
+        self.log("train/loss", loss, batch_size=size, prog_bar=True)
+        total = self.loss_weight * loss
         for name, term in self.loss_terms.items():
             value = term(batch)
             self.log(f"train/{name}", value, batch_size=size)

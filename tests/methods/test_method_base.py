@@ -1,4 +1,5 @@
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,22 @@ def test_terms_are_added_and_logged(tmp_path):
     batch = next(iter(ToyImages().train_dataloader()))
     method.eval().log = lambda *args, **kwargs: None
     torch.testing.assert_close(method.total_loss(batch), method.loss(batch) + 7)
+
+
+def test_the_weight_of_the_own_loss_changes_the_total_but_not_what_is_logged(tmp_path):
+    method = Segmentation(PlainBranch(4))
+    before = [parameter.detach().clone() for parameter in method.parameters()]
+    method._optimizer = partial(torch.optim.SGD, lr=0.1)
+    method.loss_terms["constant"] = lambda batch: torch.tensor(7.0)
+    method.loss_weight = 0.0
+    trainer = make_trainer(tmp_path, max_steps=1)
+    trainer.fit(method, ToyImages())
+    assert all(torch.equal(*pair) for pair in zip(before, method.parameters(), strict=True))
+    assert trainer.callback_metrics["train/loss"] > 1
+    method.log = lambda *args, **kwargs: None
+    batch = next(iter(ToyImages().train_dataloader()))
+    method.loss_weight = 0.25
+    torch.testing.assert_close(method.total_loss(batch), method.loss(batch) / 4 + 7)
 
 
 def test_a_term_may_not_take_the_name_of_the_loss():

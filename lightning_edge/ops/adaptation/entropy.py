@@ -24,6 +24,38 @@ def entropy_weights(logits: Float[Tensor, "batch classes *place"]) -> Float[Tens
     return 1 + torch.exp(-softmax_entropy(logits.detach()))
 
 
+def class_probabilities(
+    logits: Float[Tensor, "batch classes *place"], exclusive: bool = True
+) -> Float[Tensor, "batch classes *place"]:
+    """Probability of each class, in float32 at least.
+
+    Args:
+        logits: Logits of the classes.
+        exclusive: Whether a prediction is of exactly one class (softmax) or of any number of classes (sigmoid).
+    """
+    return widen(logits).softmax(1) if exclusive else widen(logits).sigmoid()
+
+
+def self_information(
+    logits: Float[Tensor, "batch classes *place"], exclusive: bool = True
+) -> Float[Tensor, "batch classes *place"]:
+    """Weighted self-information -p log(p) of each class, as a share of the largest entropy (ADVENT, arXiv:1811.12833).
+
+    Its sum over the classes is the entropy divided by the logarithm of their number. If classes do not exclude each
+    other, which the paper does not treat, each class has the entropy of its own two outcomes, divided by log(2).
+
+    Args:
+        logits: Logits of the classes.
+        exclusive: See :func:`class_probabilities`.
+    """
+    logits = widen(logits)
+    if exclusive:
+        log_probabilities = F.log_softmax(logits, dim=1)
+        return -log_probabilities.exp() * log_probabilities / math.log(max(2, logits.shape[1]))
+    probabilities = logits.sigmoid()
+    return (probabilities * F.softplus(-logits) + (1 - probabilities) * F.softplus(logits)) / math.log(2)
+
+
 @finite_loss
 def mean_entropy(logits: Float[Tensor, "batch classes *place"]) -> Float[Tensor, ""]:
     """Mean entropy, in nats, of predictions, which training on a target domain minimizes.

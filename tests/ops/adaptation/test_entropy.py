@@ -8,9 +8,11 @@ from scipy.stats import entropy
 
 from lightning_edge.ops.adaptation.entropy import (
     batch_nuclear_norm,
+    class_probabilities,
     entropy_weights,
     mean_entropy,
     mutual_information,
+    self_information,
     softmax_entropy,
 )
 
@@ -59,3 +61,29 @@ def test_gradients_of_extreme_logits_are_finite(loss):
 
 def test_weights_have_no_gradient():
     assert not entropy_weights(normal(0, 4, 5).requires_grad_()).requires_grad
+
+
+@pytest.mark.parametrize("place", [(), (2, 3)])
+def test_self_information_adds_up_to_the_normalized_entropy(place):
+    logits = normal(0, 4, 5, *place)
+    information = self_information(logits)
+    expected = torch.from_numpy(entropy(class_probabilities(logits).numpy(), axis=1)) / math.log(5)
+    torch.testing.assert_close(information.sum(1), expected)
+    first = logits.softmax(1)[0, 0]
+    torch.testing.assert_close(information[0, 0], -first * first.log() / math.log(5))
+
+
+def test_self_information_of_classes_that_do_not_exclude_each_other_is_that_of_two_outcomes():
+    logits = normal(0, 4, 3)
+    probability = class_probabilities(logits, exclusive=False).numpy()
+    expected = entropy(np.stack([probability, 1 - probability]), base=2, axis=0)
+    torch.testing.assert_close(self_information(logits, exclusive=False), torch.from_numpy(expected))
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_self_information_of_certain_predictions_is_0_with_a_finite_gradient(exclusive):
+    logits = torch.tensor([[800.0, -800.0]], requires_grad=True)
+    information = self_information(logits, exclusive)
+    assert information.tolist() == [[0, 0]]
+    information.sum().backward()
+    assert logits.grad.tolist() == [[0, 0]]

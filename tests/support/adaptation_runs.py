@@ -1,0 +1,121 @@
+"""Short trainings with callbacks of domain adaptation, and what their terms are made of."""
+
+import copy
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import LightningModule
+from settings import make_bdd100k, make_camvid, make_camvid_video
+from torch import nn
+from toys import make_trainer
+
+from lightning_edge.data import DigitsDataModule
+from lightning_edge.data.adaptation import AdaptationDataModule
+from lightning_edge.methods import Classification
+from lightning_edge.nn import TimmClassifier
+
+
+class Foreign(LightningModule):
+    """A module that knows nothing of this library, without norms."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 8), nn.ReLU())
+        self.fc = nn.Linear(8, 10)
+
+    def forward(self, images):
+        return self.fc(self.features(images))
+
+    def training_step(self, batch, batch_idx):
+        return nn.functional.cross_entropy(self(batch["image"]), batch["label"])
+
+    def configure_optimizers(self):
+        return torch.optim.SGD([*self.features.parameters(), *self.fc.parameters()], lr=0.1, momentum=0.9)
+
+
+class Term(NamedTuple):
+    """A term of one training step."""
+
+    pair: Any
+    value: torch.Tensor
+    nets: Any
+    """Copies of the nets that the callback owns, before the step."""
+    reached: set[str]
+    """Names of the parameters, those of the callback included, to which a gradient other than 0 flows."""
+
+
+def make_digits(num_batches=4, batch_size=4, num_test=10, eval_batch_size=None):
+    source, target = (
+        DigitsDataModule(
+            num_samples=(40, num_test),
+            keep_attributes={"source": (name,)},
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            num_workers=0,
+        )
+        for name in ("mnist", "mnist_m")
+    )
+    return AdaptationDataModule(source, target, batches_per_epoch=num_batches)
+
+
+def make_streets():
+    return AdaptationDataModule(make_camvid(), make_camvid())
+
+
+def make_street_clips():
+    return AdaptationDataModule(make_camvid_video(), make_camvid_video())
+
+
+def make_traffic():
+    return AdaptationDataModule(make_bdd100k(), make_bdd100k())
+
+
+def make_classification(seed=0):
+    torch.manual_seed(seed)
+    method = Classification(TimmClassifier("resnet10_quarter", 10))
+    for name, parameter in method.named_parameters():
+        if name.endswith("bn2.weight"):  # with their zeros, only the corner of an image passes, black in every digit
+            nn.init.ones_(parameter)
+    return method
+
+
+def fit(method, data, folder, *callbacks, **arguments):
+    """Train, without validation, and return the trainer."""
+    defaults = {"limit_val_batches": 0, "callbacks": list(callbacks)}
+    ckpt_path = arguments.pop("ckpt_path", None)
+    trainer = make_trainer(folder, **(defaults | arguments))
+    trainer.fit(method, data, ckpt_path=ckpt_path)
+    return trainer
+
+
+def fit_terms(callback, method, data, folder, num_batches=1, **arguments):
+    """The terms of a callback in the first batches of a training."""
+    terms, original = [], callback.term
+
+    def term(pair):
+        value = original(pair)
+        nets = copy.deepcopy(callback.nets) if callback._owned is not None else None
+        terms.append(Term(pair, value.detach(), nets, _reached(method, value)))
+        return value
+
+    callback.term = term
+    try:
+        fit(method, data, folder, callback, limit_train_batches=num_batches, **arguments)
+    finally:
+        del callback.term
+    return terms
+
+
+def weights(method):
+    """Copies of the parameters by name."""
+    return {name: parameter.detach().clone() for name, parameter in method.named_parameters()}
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def _reached(method, value):
+    parameters = dict(method.named_parameters())
+    gradients = torch.autograd.grad(value, list(parameters.values()), retain_graph=True, allow_unused=True)
+    return {name for name, grad in zip(parameters, gradients, strict=True) if grad is not None and grad.any()}
