@@ -171,7 +171,7 @@ class TwoDomains:
         self.forget()
 
     def _compile_again(self) -> None:
-        if is_compiled(self._module):  # compiled code ignores hooks that are added or removed later
+        if is_compiled(self.module):  # compiled code ignores hooks that are added or removed later
             torch.compiler.reset()
 
     def _begin_pass(self) -> None:
