@@ -58,12 +58,14 @@ class AdaptationLoss(Callback, ABC):
         name: Name of the term. Its weighted value is logged as ``train/<name>``.
 
     Raises:
-        ValueError: ``weight`` is negative. Later: the module has no such layer, there is no target data, or another
-            callback has the same name.
+        ValueError: ``weight`` is negative, or ``name`` is empty or has a dot. Later: the module has no such layer, there
+            is no target data, or another callback has the same name.
     """
 
     def __init__(self, weight: float, layer: str | None, ramp: bool, name: str) -> None:
         check_at_least(0, weight=weight)
+        if not name or "." in name:  # it is also that of a part of the module
+            raise ValueError(f"expected name as one or more characters without a dot, got {name!r}")
         self.weight = weight
         self.layer = layer
         self.ramp = ramp

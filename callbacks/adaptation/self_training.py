@@ -104,6 +104,9 @@ class MeanTeacher(AdaptationLoss):
         assert self._trainer is not None
         key = self._domains.input_key
         logits = self.nets.call(self._module, lambda teacher: self._domains.forward(batch, teacher))  # pyright: ignore[reportOptionalMemberAccess]
+        if not isinstance(logits, Tensor):
+            kind, name = type(logits).__name__, type(self._module).__name__
+            raise ValueError(f"expected a module whose forward returns logits of classes, got {kind} of {name}")
         labels = confident_pseudo_labels if logits.ndim == 2 else pseudo_masks
         self._pseudo = _PseudoLabels(*labels(logits, self.threshold))
         generator = step_generator(self._trainer, self.seed)
