@@ -58,8 +58,8 @@ class AdaptationLoss(Callback, ABC):
         name: Name of the term. Its weighted value is logged as ``train/<name>``.
 
     Raises:
-        ValueError: ``weight`` is negative, or ``name`` is empty or has a dot. Later: the module has no such layer, there
-            is no target data, or another callback has the same name.
+        ValueError: ``weight`` is negative, or ``name`` is empty or has a dot. Later: the module has no such layer,
+            there is no target data, or another callback has the same name.
     """
 
     def __init__(self, weight: float, layer: str | None, ramp: bool, name: str) -> None:
