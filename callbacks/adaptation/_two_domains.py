@@ -197,7 +197,7 @@ class TwoDomains:
         if name not in recorded:
             raise ValueError(
                 f"expected layer as a part of {type(self.module).__name__} that processes {what}, got {name!r}, which "
-                "did not run"
+                "did not run: name another one by the argument layer"
             )
         outputs = recorded[name]
         if not isinstance(outputs.features, Tensor):
