@@ -1,5 +1,6 @@
 """Lightning callbacks, one idea a file."""
 
+from callbacks import adaptation as adaptation
 from callbacks.atomic_checkpoint import AtomicCheckpointIO as AtomicCheckpointIO
 from callbacks.batch_size_scaling import BatchSizeScaling as BatchSizeScaling
 from callbacks.classification_report import ClassificationReport as ClassificationReport

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from callbacks._training.transfer import to_device
 from lightning_edge.checks import check_at_least
-from lightning_edge.contracts import input_key
+from lightning_edge.contracts import GivesTargetBatches, input_key
 from lightning_edge.nn.conditioning import in_domain
 from lightning_edge.nn.encoders.norm_statistics import reestimate_norms
 
@@ -19,8 +19,9 @@ class NormReestimation(Callback):
     """Recompute the statistics of all batch norms from training images before ``validate`` and ``test`` (AdaBN).
 
     The weights do not change. With a data module that has only the images of one domain, this adapts the net to that
-    domain without training, which is a baseline of domain adaptation. Several processes share the batches, and all get
-    the same statistics over all batches. In ``fit`` nothing happens.
+    domain without training, which is a baseline of domain adaptation (arXiv:1603.04779). Of an
+    :class:`~lightning_edge.data.adaptation.AdaptationDataModule`, it uses the images of the target. Several processes
+    share the batches, and all get the same statistics over all batches. In ``fit`` nothing happens.
 
     Works with modules whose ``forward`` takes the first item of a batch. The module needs ``batch_type``, or the images
     must be the first item of its batches.
@@ -51,9 +52,10 @@ class NormReestimation(Callback):
             raise ValueError("expected a data module with training images for NormReestimation, got none")
         data.setup("fit")
         share = len(range(trainer.global_rank, self.num_batches, trainer.world_size))
+        loader = data.target_dataloader() if isinstance(data, GivesTargetBatches) else data.train_dataloader()
         count = reestimate_norms(
             module,
-            islice(data.train_dataloader(), share),
+            islice(loader, share),
             lambda batch: self._run(trainer, module, batch),
             partial(trainer.strategy.reduce, reduce_op="sum"),
         )

@@ -77,13 +77,17 @@ def read_checkpoint(path: Path | str, argument: str, needs: Mapping[str, type] |
     return dict(content)
 
 
-def last_checkpoint(folder: Path) -> Path | None:
+def last_checkpoint(folder: Path, name: str | None = None) -> Path | None:
     """Newest checkpoint below ``folder`` from which training can resume, or ``None`` if there is none.
 
     Among equally new checkpoints, ``last.ckpt`` is preferred. Each newer checkpoint that is damaged or has weights
     that are NaN is skipped with a warning.
+
+    Args:
+        folder: Folder to search.
+        name: Only checkpoints ``<name>.ckpt`` count; all if ``None``.
     """
-    for path in newest_first(folder.rglob("*.ckpt")):
+    for path in newest_first(folder.rglob("*.ckpt" if name is None else f"{name}.ckpt")):
         if (fault := find_fault(path)) is None:
             return path
         warnings.warn(f"{fault.removesuffix('.')}. Skipping this checkpoint.", stacklevel=2)

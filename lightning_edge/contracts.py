@@ -273,6 +273,10 @@ class GivesTargetBatches(Protocol):
     target_batch: Mapping[str, Any] | None
     """Unlabeled target data beside the current training batch, on its device, as :func:`without_labels` leaves them."""
 
+    def target_dataloader(self) -> Iterable[Any]:
+        """Training batches of the target alone, without labels."""
+        ...
+
 
 @runtime_checkable
 class TakesLossTerms(Protocol):

@@ -1,6 +1,7 @@
 """One tiny instance of every method and data module; conformance tests run all that fit together."""
 
 from lightning_edge import data, methods, nn
+from lightning_edge.data.remapped import CITYSCAPES_TO_CAMVID
 
 ENCODER = "test_resnet"
 """timm's residual net for tests, of 0.5 million parameters."""
@@ -82,8 +83,32 @@ def make_digits():
     return data.DigitsDataModule(num_samples=(30, 20), batch_size=4, num_workers=0)
 
 
+def make_mnist():
+    return data.MNISTDataModule(num_samples=(30, 20), batch_size=4, num_workers=0)
+
+
+def make_mnist_m():
+    return data.MNISTMDataModule(num_samples=(30, 20), batch_size=4, num_workers=0)
+
+
+def make_usps():
+    return data.USPSDataModule(num_samples=(30, 20), batch_size=4, num_workers=0)
+
+
+def make_svhn():
+    return data.SVHNDataModule(num_samples=(30, 20), batch_size=4, num_workers=0)
+
+
 def make_bdd100k():
     return data.BDD100KDataModule(input_size=SIZE, sample_size=SIZE, num_samples=(4, 2), batch_size=2, num_workers=0)
+
+
+def make_bdd100k_segmentation():
+    return data.BDD100KSegmentationDataModule(sample_size=SIZE, num_samples=(4, 2), batch_size=2, num_workers=0)
+
+
+def make_remapped():
+    return data.RemappedDataModule(make_cityscapes(), CITYSCAPES_TO_CAMVID, data.CamVidDataModule.class_names)
 
 
 def make_detection(num_classes):
@@ -123,7 +148,13 @@ DATA_MODULES = {
     data.CIFARDataModule: make_cifar,
     data.CorruptedCIFARDataModule: make_corrupted_cifar,
     data.DigitsDataModule: make_digits,
+    data.MNISTDataModule: make_mnist,
+    data.MNISTMDataModule: make_mnist_m,
+    data.USPSDataModule: make_usps,
+    data.SVHNDataModule: make_svhn,
     data.BDD100KDataModule: make_bdd100k,
+    data.BDD100KSegmentationDataModule: make_bdd100k_segmentation,
+    data.RemappedDataModule: make_remapped,
 }
 
 PREDICTS_ONLY = {data.FramesDataModule}

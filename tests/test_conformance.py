@@ -20,7 +20,7 @@ PAIRS = [
     )
     for method, make_method in settings.METHODS.items()
     for data_module, make_data in settings.DATA_MODULES.items()
-    if method.batch_type is data_module.batch_type
+    if method.batch_type is make_data().batch_type
 ]
 VARIANTS = [
     pytest.param(
@@ -31,7 +31,7 @@ VARIANTS = [
     )
     for method, makers in settings.VARIANTS.items()
     for make_method in makers
-    for make_data in [next(m for d, m in settings.DATA_MODULES.items() if d.batch_type is method.batch_type)]
+    for make_data in [next(m for m in settings.DATA_MODULES.values() if m().batch_type is method.batch_type)]
 ]
 
 

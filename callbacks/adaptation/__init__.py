@@ -13,6 +13,7 @@ from callbacks.adaptation.discrepancy import DAN as DAN
 from callbacks.adaptation.discrepancy import JAN as JAN
 from callbacks.adaptation.discrepancy import ClassDiscrepancy as ClassDiscrepancy
 from callbacks.adaptation.discrepancy import DeepJDOT as DeepJDOT
+from callbacks.adaptation.domain_norms import DomainNorms as DomainNorms
 from callbacks.adaptation.fourier import FDA as FDA
 from callbacks.adaptation.output_adversary import ADVENT as ADVENT
 from callbacks.adaptation.output_adversary import AdaptSegNet as AdaptSegNet
@@ -22,6 +23,7 @@ from callbacks.adaptation.predictions import EntropyMinimization as EntropyMinim
 from callbacks.adaptation.reconstruction import DRCN as DRCN
 from callbacks.adaptation.reconstruction import DSN as DSN
 from callbacks.adaptation.self_training import MeanTeacher as MeanTeacher
+from callbacks.adaptation.target_free_scores import TargetFreeScores as TargetFreeScores
 from callbacks.adaptation.test_time import TENT as TENT
 from callbacks.adaptation.translation import CoGAN as CoGAN
 from callbacks.adaptation.translation import CyCADA as CyCADA

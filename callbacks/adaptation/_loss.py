@@ -12,7 +12,7 @@ from typing_extensions import override
 from callbacks.adaptation._layers import NamedLayer, find_layer
 from callbacks.adaptation._owned_nets import OwnedNets, join_optimizer
 from callbacks.adaptation._terms import add_term, remove_term
-from callbacks.adaptation._two_domains import LayerOutputs, TwoDomains
+from callbacks.adaptation._two_domains import LayerOutputs, TwoDomains, target_data
 from lightning_edge.checks import check_at_least
 from lightning_edge.ops.adaptation.gradient_reversal import adaptation_factor
 
@@ -68,6 +68,7 @@ class AdaptationLoss(Callback, ABC):
         self._layer: NamedLayer | None = None
         self._domains: TwoDomains | None = None
         self._leads = False
+        self._has_term = False
         self._owned: OwnedNets | None = None
 
     @abstractmethod
@@ -129,9 +130,11 @@ class AdaptationLoss(Callback, ABC):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit":
             return
-        num_classes = getattr(pl_module, "num_classes", getattr(trainer.datamodule, "num_classes", None))  # pyright: ignore
+        data = target_data(trainer)
+        num_classes = getattr(pl_module, "num_classes", getattr(data, "num_classes", None))
         layer = find_layer(pl_module, self.layer, num_classes)
         add_term(pl_module, self.name, lambda batch: self._term(trainer, pl_module, batch))
+        self._has_term = True
         leader = _losses(trainer)[0]
         self._leads = leader is self
         self._domains = TwoDomains(trainer, pl_module, _losses(trainer)) if self._leads else leader._domains
@@ -152,14 +155,14 @@ class AdaptationLoss(Callback, ABC):
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._leads and self._domains is not None:
-            self._domains.begin_step()
+            self._domains.forget()
 
     @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if self._leads and self._domains is not None:
-            self._domains.end_step()
+            self._domains.forget()
 
     @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -179,13 +182,9 @@ class AdaptationLoss(Callback, ABC):
         if self._owned is not None and "nets" in state_dict:
             self._owned.nets.load_state_dict(state_dict["nets"])
 
-    @override
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if self._owned is not None:
-            self._owned.leave_out(checkpoint)
-
     def _term(self, trainer: Trainer, module: LightningModule, batch: Any) -> Tensor:
         assert self._layer is not None
+        self.domains.begin_term(self.name)
         share = progress_of(trainer, module)
         if not self.is_active(share):
             return self._no_term(module)
@@ -199,12 +198,13 @@ class AdaptationLoss(Callback, ABC):
         return sum((parameter.flatten()[:0].sum() for parameter in parameters), torch.zeros((), device=module.device))
 
     def _remove(self, module: LightningModule) -> None:
-        remove_term(module, self.name)
+        if self._has_term:
+            remove_term(module, self.name)
         if self._owned is not None:
             self._owned.remove(module)
         if self._leads and self._domains is not None:
             self._domains.close()
-        self._domains, self._layer, self._leads = None, None, False
+        self._domains, self._layer, self._leads, self._has_term = None, None, False, False
 
 
 def _losses(trainer: Trainer) -> list[AdaptationLoss]:

@@ -8,12 +8,15 @@ from torch import nn
 
 from callbacks.adaptation._layers import OWNED
 
+_VALUES_OF_GROUPS = ("base_lrs", "lr_lambdas", "max_lrs", "min_lrs", "base_momentums", "max_momentums", "_last_lr")
+"""Attributes of torch's schedulers that have one value for each group of parameters."""
+
 
 class OwnedNets:
     """Nets of a callback, which are parts of a module from the start to the end of a fit.
 
-    As parts of the module they move to its device, and several processes keep them equal. They are no part of its
-    ``state_dict`` in checkpoints; the callback saves them in its own state.
+    As parts of the module they move to its device, and several processes keep them equal. Its ``state_dict`` leaves
+    them out; the callback saves them in its own state.
 
     Args:
         nets: The nets.
@@ -23,7 +26,7 @@ class OwnedNets:
     def __init__(self, nets: nn.Module, name: str) -> None:
         self.nets = nets
         self._key = f"{OWNED}{name}"
-        self._handle: Any = None
+        self._handles: list[Any] = []
 
     def register(self, module: LightningModule) -> None:
         """Make the nets a part of a module."""
@@ -33,20 +36,23 @@ class OwnedNets:
                 f"{type(module).__name__}"
             )
         module.add_module(self._key, self.nets)
-        self._handle = module.register_load_state_dict_pre_hook(self._fill)
+        self._handles = [
+            # a lambda, because torch marks the function
+            module.register_state_dict_post_hook(lambda *arguments: self._leave_out(*arguments)),
+            module.register_load_state_dict_pre_hook(self._fill),
+        ]
 
     def remove(self, module: LightningModule) -> None:
         """Undo :meth:`register`."""
-        if self._handle is not None:
-            self._handle.remove()
-            self._handle = None
+        if self._handles:
+            for handle in self._handles:
+                handle.remove()
+            self._handles = []
             delattr(module, self._key)
 
-    def leave_out(self, checkpoint: dict[str, Any]) -> None:
-        """Remove the nets from the weights of the module in a checkpoint."""
-        weights = checkpoint["state_dict"]
-        for key in [key for key in weights if key.startswith(f"{self._key}.")]:
-            del weights[key]
+    def _leave_out(self, module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+        for key in [key for key in state_dict if key.startswith(f"{prefix}{self._key}.")]:
+            del state_dict[key]
 
     def _fill(self, module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
         """Weights of a checkpoint lack the nets, whose weights the callback loads later."""
@@ -74,6 +80,14 @@ def join_optimizer(trainer: Trainer, parameters: Iterable[nn.Parameter]) -> None
     optimizer.add_param_group({key: value for key, value in first.items() if key != "params"} | {"params": missing})
     for config in trainer.lr_scheduler_configs:
         if config.scheduler.optimizer is optimizer:
-            for values in ("base_lrs", "lr_lambdas"):  # one for each group
-                if hasattr(config.scheduler, values):
-                    getattr(config.scheduler, values).append(getattr(config.scheduler, values)[0])
+            _add_group(config.scheduler)
+
+
+def _add_group(scheduler: Any) -> None:
+    """Extend the values that a scheduler has for each group of parameters by those of its first group."""
+    for part in getattr(scheduler, "_schedulers", ()):  # those of SequentialLR and ChainedScheduler
+        _add_group(part)
+    for name in _VALUES_OF_GROUPS:
+        values = getattr(scheduler, name, None)
+        if isinstance(values, list):
+            setattr(scheduler, name, [*values, values[0]])  # not in place, because parts may share a list

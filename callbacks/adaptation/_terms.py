@@ -19,6 +19,8 @@ class _WrappedStep:
         self.terms: dict[str, LossTerm] = {}
         self.loss_weight = 1.0
         self._module = module
+        self.replaced = vars(module).get("training_step")
+        """What the module itself had in its place, such as a compiled step; ``None`` for the method of its class."""
         self._step = module.training_step
         functools.update_wrapper(self, self._step)
 
@@ -69,7 +71,10 @@ def remove_term(module: LightningModule, name: str) -> None:
     elif isinstance(module.training_step, _WrappedStep):
         module.training_step.terms.pop(name, None)
         if not module.training_step.terms:
+            replaced = module.training_step.replaced
             del module.training_step  # the method of the class is visible again
+            if replaced is not None:
+                module.training_step = replaced
 
 
 def swap_loss_weight(module: LightningModule, weight: float) -> float:

@@ -1,11 +1,13 @@
 """Outputs of a module for the source batch and the target batch of one training step, for all callbacks together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
+from callbacks.adaptation.domain_norms import DomainNorms
 from lightning_edge.contracts import GivesTargetBatches, input_key
 from lightning_edge.nn.conditioning import in_domain
 
@@ -28,11 +30,30 @@ class ChangesTarget(Protocol):
         ...
 
 
+def target_data(trainer: Trainer) -> GivesTargetBatches:
+    """The data module that gives the target batches.
+
+    Raises:
+        ValueError: It gives none.
+    """
+    data: Any = getattr(trainer, "datamodule", None)
+    if not isinstance(data, GivesTargetBatches):
+        raise ValueError(
+            "expected a data module with unlabeled target data, such as AdaptationDataModule(source, target), got "
+            f"{'none' if data is None else type(data).__name__}"
+        )
+    return data
+
+
 class TwoDomains:
     """Records watched layers while the module processes the source batch, and passes the target batch once a step.
 
     The method itself passes the source. The first callback that asks for the target passes it, and all others get the
     same outputs. If a layer runs several times in a pass, the last time counts.
+
+    A term that is computed again belongs to another pass of the source. So no hook of a callback has to mark the steps:
+    Lightning calls none of them while it looks for a batch size or a learning rate, and some optimizers compute the
+    loss several times in a step.
 
     Args:
         trainer: The trainer.
@@ -43,40 +64,40 @@ class TwoDomains:
     def __init__(self, trainer: Trainer, module: LightningModule, changes: Sequence[ChangesTarget] = ()) -> None:
         self.trainer = trainer
         self.module = module
-        self._source: dict[str, LayerOutputs] = {}
-        self._target: dict[str, LayerOutputs] = {}
-        self.target_output: Any = None
-        """What the module's ``forward`` returned for the target batch of this step."""
         self.target_input: Any = None
-        """What ``forward`` received for it, after all changes."""
-        self._recorded: dict[str, LayerOutputs] | None = None
+        """What the module's ``forward`` received for the target batch of this step, after all changes."""
+        self.target_output: Any = None
+        """What it returned."""
         self._handles: dict[str, Any] = {}
         self._changes = changes
+        self._redirected: dict[str, LayerOutputs] | None = None
+        self.forget()
 
     def watch(self, name: str, layer: nn.Module) -> None:
         """Record the inputs and outputs of a layer under its name."""
         if name not in self._handles:
             self._handles[name] = layer.register_forward_hook(
-                lambda _, inputs, outputs: self._record(name, inputs, outputs)
+                lambda _, inputs, options, outputs: self._record(name, (*inputs, *options.values()), outputs),
+                with_kwargs=True,
             )
 
-    def begin_step(self) -> None:
-        """Forget the last step and record the source."""
-        self._source, self._target = {}, {}
-        self._recorded = self._source
+    def forget(self) -> None:
+        """Forget everything that was recorded, which frees the outputs."""
+        self._latest: dict[str, LayerOutputs] = {}
+        self._begin_pass()
 
-    def end_step(self) -> None:
-        """Stop recording, and free the outputs."""
-        self._source, self._target, self._recorded = {}, {}, None
-        self.target_input = self.target_output = None
+    def begin_term(self, name: str) -> None:
+        """Say that the term of this name is computed next. The runs of the layers up to the first term count."""
+        if not self._terms or name in self._terms:
+            self._begin_pass()
+        self._terms.add(name)
 
     def source(self, name: str) -> LayerOutputs:
-        """What a watched layer did for the source batch. From then on, callbacks may call layers unrecorded.
+        """What a watched layer did for the source batch.
 
         Raises:
             ValueError: The layer did not run.
         """
-        self._recorded = None
         return self._outputs(self._source, name, "the source batch in training_step")
 
     def target(self, name: str, source_batch: Any) -> LayerOutputs:
@@ -100,11 +121,8 @@ class TwoDomains:
             batch: The batch.
             module: What to call instead of the module, such as the module with other weights.
         """
-        recorded, self._recorded = self._recorded, None
-        try:
+        with self._recording({}):
             return self._forward(batch, module)
-        finally:
-            self._recorded = recorded
 
     def layer_outputs(self, name: str, batch: dict[str, Any], module: Callable[..., Any] | None = None) -> LayerOutputs:
         """What a watched layer does for a further batch.
@@ -117,26 +135,23 @@ class TwoDomains:
         Raises:
             ValueError: The layer did not run.
         """
-        recorded, self._recorded = self._recorded, {}
-        try:
+        recorded: dict[str, LayerOutputs] = {}
+        with self._recording(recorded):
             self._forward(batch, module)
-            return self._outputs(self._recorded, name, "a batch in forward")
-        finally:
-            self._recorded = recorded
+        return self._outputs(recorded, name, "a batch in forward")
 
     def _pass_target(self, source_batch: Any) -> None:
         batch = target_batch_of(self.trainer)
         for change in self._changes:
             batch = change.change_target(batch, source_batch)
         self.target_input = batch[self.input_key]
-        recorded, self._recorded = self._recorded, self._target
-        try:
+        with self._recording(self._target):
             self.target_output = self._forward(batch)
-        finally:
-            self._recorded = recorded
 
     def _forward(self, batch: dict[str, Any], module: Callable[..., Any] | None = None) -> Any:
-        with in_domain(self.module, batch.get("domain_embedding")):
+        norms = next((c for c in self.trainer.callbacks if isinstance(c, DomainNorms)), None)  # pyright: ignore[reportAttributeAccessIssue]
+        statistics = nullcontext() if norms is None else norms.of_target(self.module)
+        with statistics, in_domain(self.module, batch.get("domain_embedding")):
             return (module or self.module)(batch[self.input_key])
 
     @property
@@ -149,11 +164,26 @@ class TwoDomains:
         for handle in self._handles.values():
             handle.remove()
         self._handles = {}
-        self.end_step()
+        self.forget()
+
+    def _begin_pass(self) -> None:
+        self._source, self._latest = self._latest, {}
+        self._target: dict[str, LayerOutputs] = {}
+        self.target_input = self.target_output = None
+        self._terms: set[str] = set()
+
+    @contextmanager
+    def _recording(self, recorded: dict[str, LayerOutputs]) -> Iterator[None]:
+        """Record into another place within a ``with`` block."""
+        earlier, self._redirected = self._redirected, recorded
+        try:
+            yield
+        finally:
+            self._redirected = earlier
 
     def _record(self, name: str, inputs: tuple[Any, ...], outputs: Any) -> None:
-        if self._recorded is not None:
-            self._recorded[name] = LayerOutputs(inputs[0], outputs)
+        recorded = self._latest if self._redirected is None else self._redirected
+        recorded[name] = LayerOutputs(inputs[0] if inputs else None, outputs)  # pyright: ignore[reportArgumentType]
 
     def _outputs(self, recorded: dict[str, LayerOutputs], name: str, what: str) -> LayerOutputs:
         if name not in recorded:
@@ -161,7 +191,11 @@ class TwoDomains:
                 f"expected layer as a part of {type(self.module).__name__} that processes {what}, got {name!r}, which "
                 "did not run"
             )
-        return recorded[name]
+        outputs = recorded[name]
+        if not isinstance(outputs.features, Tensor):
+            kind = type(outputs.features).__name__
+            raise ValueError(f"expected layer as one whose first input is a tensor, got {kind} for {name!r}")
+        return outputs
 
 
 def target_batch_of(trainer: Trainer) -> dict[str, Any]:
@@ -170,16 +204,12 @@ def target_batch_of(trainer: Trainer) -> dict[str, Any]:
     Raises:
         ValueError: The data module has no target batch.
     """
-    data = getattr(trainer, "datamodule", None)
-    batch = data.target_batch if isinstance(data, GivesTargetBatches) else None
-    if batch is None:
-        raise ValueError(
-            "expected a data module with unlabeled target data, such as AdaptationDataModule(source, target), got "
-            f"{'none' if data is None else type(data).__name__}"
-        )
-    return dict(batch)
+    data = target_data(trainer)
+    if data.target_batch is None:
+        raise ValueError(f"expected a target batch beside each training batch, got none of {type(data).__name__}")
+    return dict(data.target_batch)
 
 
 def input_key_of(trainer: Trainer) -> str:
     """Key of the net's input in the batches of the trainer's data module, which has target data."""
-    return input_key(trainer.datamodule.batch_type)  # pyright: ignore[reportAttributeAccessIssue]
+    return input_key(target_data(trainer).batch_type)

@@ -1,7 +1,9 @@
 """LightningDataModules, one file for each data set."""
 
+from lightning_edge.data.adaptation import AdaptationDataModule as AdaptationDataModule
 from lightning_edge.data.base import EdgeDataModule as EdgeDataModule
 from lightning_edge.data.bdd100k import BDD100KDataModule as BDD100KDataModule
+from lightning_edge.data.bdd100k_segmentation import BDD100KSegmentationDataModule as BDD100KSegmentationDataModule
 from lightning_edge.data.camvid import CamVidDataModule as CamVidDataModule
 from lightning_edge.data.camvid import CamVidVideoDataModule as CamVidVideoDataModule
 from lightning_edge.data.cifar import CIFARDataModule as CIFARDataModule
@@ -9,6 +11,7 @@ from lightning_edge.data.cityscapes import CityscapesDataModule as CityscapesDat
 from lightning_edge.data.cityscapes import CityscapesVideoDataModule as CityscapesVideoDataModule
 from lightning_edge.data.corrupted_cifar import CorruptedCIFARDataModule as CorruptedCIFARDataModule
 from lightning_edge.data.detection import DetectionDataModule as DetectionDataModule
+from lightning_edge.data.digit_sets import DigitSetDataModule as DigitSetDataModule
 from lightning_edge.data.digits import DigitsDataModule as DigitsDataModule
 from lightning_edge.data.domains.embeddings import EstimatedEmbedding as EstimatedEmbedding
 from lightning_edge.data.domains.embeddings import ImageFeatureEmbedding as ImageFeatureEmbedding
@@ -29,9 +32,14 @@ from lightning_edge.data.images.augmentation import RandomShift as RandomShift
 from lightning_edge.data.images.augmentation import StreetAugmentation as StreetAugmentation
 from lightning_edge.data.images.camera_motion import RandomCameraMotion as RandomCameraMotion
 from lightning_edge.data.images.files import label_table as label_table
+from lightning_edge.data.mnist import MNISTDataModule as MNISTDataModule
+from lightning_edge.data.mnist import MNISTMDataModule as MNISTMDataModule
+from lightning_edge.data.remapped import RemappedDataModule as RemappedDataModule
 from lightning_edge.data.segmentation import LabeledClip as LabeledClip
 from lightning_edge.data.segmentation import SegmentationDataModule as SegmentationDataModule
 from lightning_edge.data.segmentation import SegmentationVideoDataModule as SegmentationVideoDataModule
+from lightning_edge.data.svhn import SVHNDataModule as SVHNDataModule
+from lightning_edge.data.usps import USPSDataModule as USPSDataModule
 from lightning_edge.renamed import old_names
 
 __getattr__ = old_names(

@@ -13,11 +13,14 @@ from torch.utils.data import DataLoader
 from lightning_edge.checks import check_whole_at_least
 from lightning_edge.contracts import without_labels
 from lightning_edge.data.base import EdgeDataModule, Split
-from lightning_edge.data.loading import ClassBalancedSampler, SeededSampler
+from lightning_edge.data.loading import ClassBalancedSampler, ResumableLoader, SeededSampler
+from lightning_edge.data.remapped import RemappedDataModule
 
 Side = Literal["source", "target"]
+Domain = EdgeDataModule | RemappedDataModule
+"""Data of one domain."""
 
-_SOURCE_FACTS = ("class_names", "num_classes", "palette", "ignore_index", "domain_names", "embedding_features")
+_SOURCE_FACTS = ("class_names", "num_classes", "palette", "ignore_index", "embedding_features")
 """Attributes that methods and recipes read from a data module. They are those of the source."""
 
 
@@ -29,7 +32,8 @@ class AdaptationDataModule(LightningDataModule):
     target never reach training**: they are removed where a batch is put together, in the workers.
 
     An epoch has equally many batches of both. The smaller data set is passed through several times, each time in a new
-    order. Both are seeded and resumable like every data module, and each has its own transforms and batch size.
+    order and with other augmentation. Both are seeded and resumable like every data module, and each has its own
+    transforms and batch size. Domains have names only if both name the same ones.
 
     Validation and test evaluate the source first and then the target. Scores of the source are logged as usual, such as
     ``val/accuracy``, and those of the target as ``val_target/accuracy``. Labels of the target are used only for these
@@ -53,8 +57,8 @@ class AdaptationDataModule(LightningDataModule):
 
     def __init__(
         self,
-        source: EdgeDataModule,
-        target: EdgeDataModule,
+        source: Domain,
+        target: Domain,
         batches_per_epoch: int | None = None,
         balance_classes: bool = False,
         evaluate: Sequence[Side] = ("source", "target"),
@@ -86,6 +90,12 @@ class AdaptationDataModule(LightningDataModule):
         return self.source.batch_type
 
     @property
+    def domain_names(self) -> tuple[str, ...] | None:
+        """Names of the domains by their index in batches, if they are those of the source and of the target."""
+        names, target_names = (getattr(data, "domain_names", None) for data in (self.source, self.target))
+        return names if names == target_names else None
+
+    @property
     def evaluation_names(self) -> tuple[str, ...]:
         """Part of the keys of scores: nothing for the source, ``target`` for the target."""
         return tuple("" if side == "source" else side for side in self.evaluate)
@@ -115,19 +125,18 @@ class AdaptationDataModule(LightningDataModule):
         """Batches of the source and of the target without labels, equally many in an epoch.
 
         Raises:
-            ValueError: A data set is too small for one batch, or ``batches_per_epoch`` does not fill whole optimizer
-                steps.
+            ValueError: A data set has no training samples, or ``batches_per_epoch`` does not fill whole optimizer
+                steps. Also the errors of :meth:`~lightning_edge.data.base.EdgeDataModule.train_loader`.
         """
-        num_batches = self._num_batches()
-        unlabeled = _UnlabeledCollate(self.target.collate, self.target.batch_type)
-        # different seeds, because equally large data sets would otherwise be paired in the same way in every epoch
-        source_sampler = partial(_make_sampler, self.source, num_batches, 2 * self.seed, self.balance_classes)
-        target_sampler = partial(_make_sampler, self.target, num_batches, 2 * self.seed + 1, False)
-        loaders = {
-            "source": self.source.train_loader(source_sampler),
-            "target": self.target.train_loader(target_sampler, unlabeled),
-        }
+        sampler = partial(_make_sampler, self.source, self._num_batches(), 2 * self.seed, self.balance_classes)
+        loaders = {"source": self.source.train_loader(sampler), "target": self.target_dataloader()}
         return CombinedLoader(loaders, "min_size")
+
+    def target_dataloader(self) -> ResumableLoader:
+        """Training batches of the target alone, without labels."""
+        # another seed, because equally large data sets would otherwise be paired in the same way in every epoch
+        sampler = partial(_make_sampler, self.target, self._num_batches(), 2 * self.seed + 1, False)
+        return self.target.train_loader(sampler, _UnlabeledCollate(self.target.collate, self.target.batch_type))
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
         """The validation splits, in the order of ``evaluate``."""
@@ -170,7 +179,7 @@ class AdaptationDataModule(LightningDataModule):
         """The state without the current batch."""
         return self.__dict__ | {"target_batch": None}
 
-    def _side(self, side: Side) -> EdgeDataModule:
+    def _side(self, side: Side) -> Domain:
         return self.source if side == "source" else self.target
 
     def _num_batches(self) -> int:
@@ -196,14 +205,14 @@ class _UnlabeledCollate:
         return without_labels(self.collate(samples), self.batch_type)
 
 
-def _num_steps(data: EdgeDataModule) -> int:
+def _num_steps(data: Domain) -> int:
     """Number of optimizer steps of one pass through the training data, at least 1."""
     step_size = data.batch_size * data.share_of_processes()["num_replicas"] * data.batches_per_step
     return max(1, len(data.dataset("train")) // step_size)  # pyright: ignore[reportArgumentType]
 
 
 def _make_sampler(
-    data: EdgeDataModule, num_batches: int, seed: int, balance_classes: bool, dataset: Any, **share: int
+    data: Domain, num_batches: int, seed: int, balance_classes: bool, dataset: Any, **share: int
 ) -> SeededSampler:
     num_samples = num_batches * data.batch_size * share["num_replicas"]
     arguments: dict[str, Any] = {"batch_size": data.batch_size, "seed": seed, "num_samples": num_samples, **share}
@@ -226,7 +235,7 @@ def _labels(dataset: Any) -> Int64[np.ndarray, " samples"]:
 
 def _check_pair(source: Any, target: Any) -> None:
     for name, data in (("source", source), ("target", target)):
-        if not isinstance(data, EdgeDataModule):
+        if not isinstance(data, Domain):
             raise TypeError(f"expected {name} as a data module of lightning_edge.data, got {type(data).__name__}")
     if source is target:
         raise ValueError("expected source and target as two data modules, got the same object twice")
@@ -235,9 +244,14 @@ def _check_pair(source: Any, target: Any) -> None:
             f"expected source and target with the same batch type, got {source.batch_type.__name__} of "
             f"{type(source).__name__} and {target.batch_type.__name__} of {type(target).__name__}"
         )
+    numbers = {getattr(data, "num_classes", None) for data in (source, target)} - {None}
     names, target_names = (list(getattr(data, "class_names", None) or ()) for data in (source, target))
     if names and target_names and names != target_names:
         raise ValueError(
             f"expected source and target with the same classes in the same order, got {names} and {target_names}: "
             "RemappedDataModule brings one to the classes of the other"
+        )
+    if len(numbers) > 1:
+        raise ValueError(
+            f"expected source and target with the same num_classes, got {source.num_classes} and {target.num_classes}"  # pyright: ignore[reportAttributeAccessIssue]
         )

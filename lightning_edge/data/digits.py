@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import cv2
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64
 from torch.utils.data import Dataset
 from typing_extensions import override
 
@@ -20,18 +19,15 @@ from lightning_edge.data.base import Split
 from lightning_edge.data.domains.embeddings import DomainEmbedding
 from lightning_edge.data.domains.module import DomainDataModule
 from lightning_edge.data.domains.partitions import ImageRecord, Partition, Vocabulary
-from lightning_edge.data.formats.digits import NUM_CLASSES, Digits, read_mnist, read_mnist_m
+from lightning_edge.data.formats.digits import NUM_CLASSES, Digits, check_same_digits, read_mnist, read_mnist_m
 from lightning_edge.data.images.augmentation import RandomShift, Transform
+from lightning_edge.data.images.digit_looks import DigitLook, in_look
 from lightning_edge.data.labeled_images import LabeledImageDataset, LabeledImages
 from lightning_edge.samples.digits import sample_digits
 
-BLUR_SIGMA_PX = 2.0
-"""Standard deviation of the blur in the domain ``blurred``. The strokes of a digit are about three pixels wide."""
-
-_PADDING_PX = 2
-"""Padding on each side from MNIST's 28 pixels to MNIST-M's 32, as in the creation of MNIST-M."""
 _COLORED = "mnist_m"
-_MADE_OF_MNIST = ("mnist", "inverted", "blurred")
+_MADE_OF_MNIST: Mapping[str, DigitLook] = {"mnist": "plain", "inverted": "inverted", "blurred": "blurred"}
+"""Domains that are made of MNIST, and their looks."""
 
 
 class DigitsDataModule(DomainDataModule):
@@ -142,7 +138,7 @@ class DigitsDataModule(DomainDataModule):
         if source == _COLORED:
             return archive.colored.at(indices)
         digits = archive.train if split == "train" else archive.t10k
-        return LabeledImages(_in_domain(source, digits.images[indices]), digits.labels[indices])
+        return LabeledImages(in_look(digits.images[indices], _MADE_OF_MNIST[source]), digits.labels[indices])
 
     def _read(self) -> "_Archive":
         if self._archive is None:
@@ -165,28 +161,13 @@ def _read_archive(root: Path) -> _Archive:
     if len(train.labels) < len(_MADE_OF_MNIST):
         raise ValueError(
             f"{root / 'mnist'}: expected {len(_MADE_OF_MNIST)} training images or more, to split them among "
-            f"the domains {_MADE_OF_MNIST}, got {len(train.labels)}"
+            f"the domains {tuple(_MADE_OF_MNIST)}, got {len(train.labels)}"
         )
     if len(colored.labels) < 10:
         raise ValueError(f"{root / 'mnist_m'}: expected ten images or more, to split them, got {len(colored.labels)}")
-    # training and evaluation would overlap if the images had another order
-    if not np.array_equal(colored.labels, t10k.labels[: len(colored.labels)]):
-        raise ValueError(
-            f"{root / 'mnist_m'}: expected image k to be image k of MNIST's t10k, got other classes than in "
-            f"{root / 'mnist'}"
-        )
+    check_same_digits(root, colored.labels, t10k.labels)
     return _Archive(train, t10k, colored)
 
 
 def _file_of(source: str, split: LabeledSplit) -> str:
     return "train" if split == "train" and source != _COLORED else "t10k"
-
-
-def _in_domain(source: str, digits: UInt8[np.ndarray, "num 28 28"]) -> UInt8[np.ndarray, "num 32 32 3"]:
-    sides = (_PADDING_PX, _PADDING_PX)
-    padded = np.pad(digits, ((0, 0), sides, sides))
-    if source == "inverted":
-        padded = 255 - padded
-    elif source == "blurred":
-        padded = np.stack([cv2.GaussianBlur(image, (0, 0), BLUR_SIGMA_PX) for image in padded])
-    return np.repeat(padded[..., None], 3, axis=3)

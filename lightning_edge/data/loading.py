@@ -1,7 +1,7 @@
 """Training loaders whose samples are determined by a seed, so that a run can stop at any step and resume.
 
-All randomness is a function of (seed, epoch, index). Neither the number of workers, nor a resume in the middle of an
-epoch, nor the number of processes changes a sample.
+All randomness is a function of (seed, epoch, index), and of how often the sample occurred before in the epoch. Neither
+the number of workers, nor a resume in the middle of an epoch, nor the number of processes changes a sample.
 """
 
 from collections.abc import Callable, Iterator, Sequence, Sized
@@ -88,11 +88,16 @@ class SeededSampler(DistributedSampler[SampleRequest]):
 
     def __iter__(self) -> Iterator[SampleRequest]:
         end = self.start + self.num_left(self.start)
-        indices = self.order()[self.start + self.rank : end : self.num_replicas]
+        order = np.array(self.order(), np.int64)
+        share = slice(self.start + self.rank, end, self.num_replicas)
+        # a sample that occurs again is augmented in another way
+        samples = (order + len(self.dataset) * num_occurrences_before(order))[share]  # pyright: ignore[reportArgumentType]
         # a batch is identified by its start, which is valid for any batch size after a resume
         begins = range(self.start, end, self.global_batch_size)
         batch_seeds = self._mix(_BATCH, begins).repeat(self.batch_size)
-        yield from map(SampleRequest, indices, self._mix(_SAMPLE, indices).tolist(), batch_seeds.tolist())
+        yield from map(
+            SampleRequest, order[share].tolist(), self._mix(_SAMPLE, samples.tolist()).tolist(), batch_seeds.tolist()
+        )
 
     def __len__(self) -> int:
         return self.num_left(0) // self.num_replicas
@@ -159,6 +164,16 @@ def passes_through(num_items: int, count: int, draw: np.random.Generator) -> Int
     num_passes = -(-count // max(1, num_items))
     passes = [draw.permutation(num_items) for _ in range(num_passes)]
     return np.concatenate([*passes, np.empty(0, np.int64)])[:count]
+
+
+def num_occurrences_before(order: Int64[np.ndarray, " count"]) -> Int64[np.ndarray, " count"]:
+    """How often each item of an order occurred before."""
+    places = np.argsort(order, kind="stable")
+    is_first = np.diff(order[places], prepend=-1) != 0
+    first = np.maximum.accumulate(np.where(is_first, np.arange(len(order)), 0))
+    counts = np.empty_like(order)
+    counts[places] = np.arange(len(order)) - first
+    return counts
 
 
 class _Position(NamedTuple):

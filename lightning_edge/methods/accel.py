@@ -261,7 +261,7 @@ class Accel(EvaluatedMethod):
     def scores(self) -> dict[str, float]:
         """Mean IoUs of all nets at ``interval``, and at each distance from the key frame."""
         by_net = {name: iou.compute() for name, iou in zip(self.video_nets(), self._iou, strict=True)}
-        if not self.trainer.sanity_checking:
+        if self.is_first_loader and not self.trainer.sanity_checking:
             self.interval_scores = [
                 IntervalScore(name, interval, average, worst)
                 for name, scores in by_net.items()

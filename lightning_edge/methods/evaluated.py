@@ -116,6 +116,11 @@ class EvaluatedMethod(Method):
                 "trainer.limit_val_batches=0 to train without validation."
             )
 
+    @property
+    def is_first_loader(self) -> bool:
+        """Whether the scores are those of the first loader. Methods that keep other results keep them of this one."""
+        return self._loader == 0
+
     def on_validation_epoch_start(self) -> None:
         """Reset all metrics, which an interrupted evaluation may have left filled."""
         self._loader, self._scores_by_loader = 0, {}
@@ -170,7 +175,7 @@ class EvaluatedMethod(Method):
         stage = self._stage(self._loader)
         num_labels, num_nan = self.evidence.compute()
         if not num_labels:
-            if self._loader == 0:
+            if self.is_first_loader:
                 self._report_no_labels(stage)
             return
         scores = self.scores()
@@ -180,7 +185,8 @@ class EvaluatedMethod(Method):
                 "NaN. The training may have diverged: a smaller learning rate or full precision may help."
             )
             scores = dict.fromkeys(scores, torch.nan)
-            self.discard_scores()
+            if self.is_first_loader:
+                self.discard_scores()
         self._scores_by_loader[self._loader] = scores
 
     def _log_scores(self) -> None:

@@ -8,6 +8,7 @@ from lightning_edge.nn.detection.center_detector import CenterDetector as Center
 from lightning_edge.nn.detection.torchvision import FasterRCNNDetector as FasterRCNNDetector
 from lightning_edge.nn.detection.torchvision import FCOSDetector as FCOSDetector
 from lightning_edge.nn.detection.torchvision import RetinaNetDetector as RetinaNetDetector
+from lightning_edge.nn.digit_net import DigitNet as DigitNet
 from lightning_edge.nn.dynamic.conversion import convert_to_domains as convert_to_domains
 from lightning_edge.nn.dynamic.conversion import specialize as specialize
 from lightning_edge.nn.dynamic.ddn import CondConvNet as CondConvNet

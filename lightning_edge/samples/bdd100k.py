@@ -32,7 +32,7 @@ _PARTS = "parts"
 
 
 @dataclass(frozen=True)
-class _Image:
+class SceneImage:
     """One image to write; ``scene`` is a number in ``SCENES``."""
 
     split: str
@@ -76,7 +76,11 @@ def sample_bdd100k(
         raise ValueError(f"expected domains among {list(LIGHT_AND_WEATHER)}, got {list(domains)}")
     arguments = {"num_train": num_train, "num_val": num_val, "height": height, "width": width,
                  "domains": list(domains), "seed": seed}  # fmt: skip
-    images = [*_images("train", num_train, domains, seed), *_images("val", num_val, domains, seed)]
+    images = [
+        image
+        for split, count in (("train", num_train), ("val", num_val))
+        for image in scene_images(split, count, domains, [seed, SPLIT_SEED[split]])
+    ]
 
     def write(root: Path) -> None:
         run_jobs(partial(_write_image, root=root, height=height, width=width), images, "bdd100k sample")
@@ -87,20 +91,26 @@ def sample_bdd100k(
     return make_once("bdd100k", WORLD_VERSION, arguments, write)
 
 
-def _images(split: str, count: int, domains: Sequence[str], seed: int) -> list[_Image]:
-    """Images of different worlds. Each depends only on the seed, the split and its index.
+def scene_images(split: str, count: int, domains: Sequence[str], seeds: Sequence[int]) -> list[SceneImage]:
+    """Images of different worlds. Each depends only on the seeds and its index.
 
-    The label files are sorted by name, and names are random, so the order of the domains is random too.
+    Files are sorted by name, and names are random, so the order of the domains is random too.
+
+    Args:
+        split: Split of the images.
+        count: Number of images.
+        domains: Names of light and weather conditions, which the images have in turn.
+        seeds: Seeds of the worlds, which differ between splits.
     """
     made = []
     for number in range(count):
-        words = np.random.SeedSequence([seed, SPLIT_SEED[split], number]).generate_state(3)
+        words = np.random.SeedSequence([*seeds, number]).generate_state(3)
         domain, scene = domains[number % len(domains)], number // len(domains) % len(SCENES)
-        made.append(_Image(split, f"{words[1]:08x}-{words[2]:08x}", int(words[0]), domain, scene))
+        made.append(SceneImage(split, f"{words[1]:08x}-{words[2]:08x}", int(words[0]), domain, scene))
     return made
 
 
-def _write_image(image: _Image, root: Path, height: int, width: int) -> None:
+def _write_image(image: SceneImage, root: Path, height: int, width: int) -> None:
     (district, scene), (time_of_day, weather) = SCENES[image.scene], LIGHT_AND_WEATHER[image.domain]
     camera = bdd100k_camera(height, width)
     frame = next(render_snippet(image.world_seed, 1, domain=image.domain, camera=camera, district=district))

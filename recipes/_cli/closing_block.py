@@ -57,30 +57,40 @@ def print_closing_block(trainer: Trainer, *args: Any) -> None:
 
 def _scores(trainer: Trainer, command: str) -> Iterator[str]:
     stage = _STAGES[command]
-    scores = {
-        name.removeprefix(f"{stage}/"): float(value)
-        for name, value in trainer.callback_metrics.items()
-        if name.startswith(f"{stage}/") and not is_latency(name) and not _SERIES.fullmatch(name)
-    }
-    if not scores:
+    groups = {name.partition("/")[0] for name in trainer.callback_metrics}
+    title = "Scores of the last validation" if command == "fit" else f"Scores on the {stage} data"
+    has_scores = False
+    for group in sorted(group for group in groups if group == stage or group.startswith(f"{stage}_")):
+        scores = {
+            name.removeprefix(f"{group}/"): float(value)
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith(f"{group}/") and not is_latency(name) and not _SERIES.fullmatch(name)
+        }
+        if scores:
+            has_scores = True
+            loader = group.removeprefix(stage).removeprefix("_")
+            yield f"{title}{f', {loader}' if loader else ''}:"
+            yield from _lines(scores, group, trainer.lightning_module)
+    if not has_scores:
         yield "No validation ran, so there are no scores." if command == "fit" else "No score was logged."
-        return
-    module: Any = trainer.lightning_module
+
+
+def _lines(scores: dict[str, float], group: str, module: Any) -> Iterator[str]:
+    """Lines of the scores of one loader, those of all classes or domains on one line."""
     parts = {"class": _names(getattr(module, "class_names", None), getattr(module, "num_classes", 0))}
     parts["domain"] = _names(getattr(module, "domain_names", None), 0)
-    groups: dict[tuple[str, str], dict[str, float]] = {}
+    by_part: dict[tuple[str, str], dict[str, float]] = {}
     single: dict[str, float] = {}
     for key, value in scores.items():
         for kind, names in parts.items():
             if part := max((name for name in names if key.endswith(f"_{name}")), key=len, default=None):
-                groups.setdefault((key.removesuffix(f"_{part}"), kind), {})[part] = value
+                by_part.setdefault((key.removesuffix(f"_{part}"), kind), {})[part] = value
                 break
         else:
             single[key] = value
-    yield "Scores of the last validation:" if command == "fit" else f"Scores on the {_STAGES[command]} data:"
-    width = max(map(len, single), default=0) + len(stage) + 3
-    yield from (f"  {f'{stage}/{key}':<{width}}{value:.4g}" for key, value in single.items())
-    for (metric, kind), values in groups.items():
+    width = max(map(len, single), default=0) + len(group) + 3
+    yield from (f"  {f'{group}/{key}':<{width}}{value:.4g}" for key, value in single.items())
+    for (metric, kind), values in by_part.items():
         yield f"  {metric} by {kind}: {', '.join(f'{part} {value:.3f}' for part, value in values.items())}"
 
 

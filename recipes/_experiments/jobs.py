@@ -30,9 +30,11 @@ class Job(NamedTuple):
     folder: Path
     command: str = "fit"
     starts_from: Path | None = None
-    """Folder of the job whose newest checkpoint this job starts from."""
+    """Folder of the job whose checkpoint this job starts from."""
     reinitialized: tuple[str, ...] = ()
     """Parts of the module that a fit does not load from that checkpoint."""
+    checkpoint: str | None = None
+    """Name of that checkpoint, such as ``best``; the newest one if ``None``."""
 
 
 def run_jobs(jobs: Sequence[Job], backend: Backend = "process", address: str | None = None) -> Iterator[Job]:
@@ -75,10 +77,11 @@ def _start(job: Job) -> list[str]:
     """Arguments that load the checkpoint that a job starts from."""
     if job.starts_from is None:
         return []
-    checkpoint = last_checkpoint(job.starts_from)
+    checkpoint = last_checkpoint(job.starts_from, job.checkpoint)
     if checkpoint is None:
+        name = "a checkpoint" if job.checkpoint is None else f"{job.checkpoint}.ckpt"
         raise FileNotFoundError(
-            f"expected a checkpoint in {job.starts_from} for the run in {job.folder}, got none: a run that starts from "
+            f"expected {name} in {job.starts_from} for the run in {job.folder}, got none: a run that starts from "
             "another one needs a folder that all workers share"
         )
     if job.command != "fit":

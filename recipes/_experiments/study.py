@@ -20,7 +20,9 @@ class Variant(NamedTuple):
     """Arguments of the command that the other variants do not have."""
     command: str = "fit"
     starts_from: str | None = None
-    """Variant whose newest checkpoint it loads: a fit with the callback ``WarmStart``, others by ``--ckpt_path``."""
+    """Variant whose checkpoint it loads: a fit with the callback ``WarmStart``, others by ``--ckpt_path``."""
+    checkpoint: str | None = None
+    """Name of that checkpoint, such as ``best``; the newest one if ``None``."""
     reinitialized: tuple[str, ...] = ()
     """Parts of the module that a fit does not load from that checkpoint, such as ``net.fusion``."""
     baseline: str | None = None
@@ -99,6 +101,7 @@ class Study:
                     variant.command,
                     None if variant.starts_from is None else self.folder_of(variant.starts_from, seed),
                     variant.reinitialized,
+                    variant.checkpoint,
                 )
 
 

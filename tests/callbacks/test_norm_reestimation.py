@@ -1,5 +1,6 @@
 """Batch norms that are fitted to the training images before an evaluation."""
 
+import albumentations
 import pytest
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
@@ -8,7 +9,7 @@ from torch.utils.data import DataLoader
 from toys import make_trainer
 
 from callbacks import NormReestimation
-from lightning_edge.data import DigitsDataModule
+from lightning_edge.data import AdaptationDataModule, DigitsDataModule
 from lightning_edge.methods import Classification
 from lightning_edge.nn import DomainNet, TimmClassifier
 
@@ -43,6 +44,27 @@ def test_an_evaluation_sees_statistics_of_the_training_images(method, data, call
     of_others = method.net.net.conv1(method.net.normalize(image)).mean((0, 2, 3))
     near = (after["net.net.bn1.running_mean"] - of_others).abs().mean()
     assert near < 0.2 * (before["net.net.bn1.running_mean"] - of_others).abs().mean()
+
+
+def test_a_net_that_is_adapted_gets_the_statistics_of_the_target(method, tmp_path):
+    source, target = (
+        DigitsDataModule(
+            num_samples=(60, 40),
+            keep_attributes={"source": (look,)},
+            batch_size=20,  # all training images
+            train_transform=albumentations.NoOp(),
+            num_workers=0,
+        )
+        for look in ("mnist", "inverted")
+    )
+    alone = Classification(TimmClassifier("resnet10_quarter", 10))
+    alone.load_state_dict(method.state_dict())
+    trainer = make_trainer(tmp_path, callbacks=[NormReestimation()])
+    trainer.test(method, AdaptationDataModule(source, target), verbose=False)
+    trainer = make_trainer(tmp_path, callbacks=[NormReestimation()])
+    trainer.test(alone, target, verbose=False)
+    of_both = zip(statistics(method).values(), statistics(alone).values(), strict=True)
+    assert all(torch.allclose(one, other, rtol=1e-4, atol=1e-5) for one, other in of_both)
 
 
 def test_a_fit_goes_on_as_without_it(method, data, tmp_path):

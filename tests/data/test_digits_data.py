@@ -13,8 +13,8 @@ from scipy.ndimage import gaussian_filter
 
 from lightning_edge.contracts import ClassificationBatch, check_batch
 from lightning_edge.data import DigitsDataModule, EachImage, RandomDomains, ShuffledEmbedding
-from lightning_edge.data.digits import BLUR_SIGMA_PX
 from lightning_edge.data.formats.digits import read_mnist, read_mnist_m
+from lightning_edge.data.images.digit_looks import BLUR_SIGMA_PX
 from lightning_edge.data.loading import SampleRequest
 from lightning_edge.samples.digits import sample_digits
 

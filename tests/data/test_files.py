@@ -13,6 +13,8 @@ from lightning_edge.data.files import names_in, read_file
 from lightning_edge.data.formats.bdd100k import read_labels
 from lightning_edge.data.formats.cifar import read_cifar
 from lightning_edge.data.formats.digits import read_mnist, read_mnist_m
+from lightning_edge.data.formats.svhn import read_svhn
+from lightning_edge.data.formats.usps import read_usps
 from lightning_edge.samples.digits import sample_digits
 
 CIFAR10_BINARY = [f"data_batch_{number}.bin" for number in range(1, 6)]
@@ -20,6 +22,8 @@ READERS = {
     "images of MNIST": ("train-images-idx3-ubyte.gz", lambda root: read_mnist(root, "train")),
     "classes of MNIST": ("train-labels-idx1-ubyte.gz", lambda root: read_mnist(root, "train")),
     "classes of MNIST-M": ("mnist_m_test_labels.txt", read_mnist_m),
+    "USPS as text": ("usps.t.bz2", lambda root: read_usps(root, "test")),
+    "SVHN": ("test_32x32.mat", lambda root: read_svhn(root, "test")),
     "CIFAR of Python": ("test_batch", lambda root: read_cifar(root, 10, "test")),
     "binary CIFAR": ("data_batch_2.bin", lambda root: read_cifar(root, 10, "train")),
     "labels of BDD100K": ("det_train.json", lambda root: read_labels(root / "det_train.json")),
@@ -57,7 +61,7 @@ def test_what_is_no_file_is_named_at_once(reader, kind, root):
 def test_a_missing_file_is_named_with_what_to_do(reader, root):
     name, read = READERS[reader]
     (root / name).unlink(missing_ok=True)
-    remedy = "(download it from|get it at|write it) "
+    remedy = "(download it from|download usps.bz2|get it at|write it) "
     with pytest.raises(FileNotFoundError, match=f"^{root}/{name}: there is no such file; {remedy}"):
         read(root)
 

@@ -7,7 +7,6 @@ text file with the class of each.
 
 import math
 import struct
-import zlib
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -15,6 +14,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from lightning_edge.data.files import names_in, read_file
+from lightning_edge.data.formats.unpacking import unpack_gzip
 from lightning_edge.data.images.files import read_image
 from lightning_edge.data.labeled_images import LabeledImages
 
@@ -25,6 +25,7 @@ NUM_CLASSES = 10
 _CLASSES = frozenset(map(str, range(NUM_CLASSES)))
 _SIZE_PX = 28
 _COLORED_SIZE_PX = 32
+_COLORED_LABELS = "mnist_m_test_labels.txt"
 _BYTES_MAGIC = 0x0800
 """Magic number of idx files of bytes, to which the number of axes is added."""
 _MAX_IMAGES = 2**18
@@ -33,7 +34,6 @@ _MAX_FILE_BYTES = 2**28
 """Size limit: that many pixels, and what gzip may add if it does not shrink them."""
 _MAX_LABELS_BYTES = 2**22
 """Size limit of MNIST-M's text file, five times that of its training part."""
-_GZIP = zlib.MAX_WBITS | 16
 _MNIST_SOURCE = "https://ossci-datasets.s3.amazonaws.com/mnist"
 _MNIST_M_SOURCE = "http://yaroslav.ganin.net"
 
@@ -41,7 +41,7 @@ _MNIST_M_SOURCE = "http://yaroslav.ganin.net"
 class Digits(NamedTuple):
     """Gray images, white on black, and the class of each."""
 
-    images: UInt8[np.ndarray, "num 28 28"]
+    images: UInt8[np.ndarray, "num size size"]
     labels: Int64[np.ndarray, " num"]
 
 
@@ -75,14 +75,13 @@ def read_mnist_m(root: Path) -> LabeledImages:
         FileNotFoundError: A file is missing.
         ValueError: A file is damaged, or the images are not numbered from 0.
     """
-    labels_path, folder = root / "mnist_m_test_labels.txt", root / "mnist_m_test"
-    labels = np.array(_read_labels(labels_path), np.int64)
+    labels, folder = read_mnist_m_labels(root), root / "mnist_m_test"
     names = [_image_name(number) for number in range(len(labels))]
     present = names_in(folder)
     missing = [name for name in names if name not in present]
     if missing:
         raise FileNotFoundError(
-            f"{folder}: expected the {len(names)} images that {labels_path.name} lists, got no {missing[0]}"
+            f"{folder}: expected the {len(names)} images that {_COLORED_LABELS} lists, got no {missing[0]}"
             + (f" and {len(missing) - 1} others" if len(missing) > 1 else "")
         )
     images = np.empty((len(names), _COLORED_SIZE_PX, _COLORED_SIZE_PX, 3), np.uint8)
@@ -94,37 +93,49 @@ def read_mnist_m(root: Path) -> LabeledImages:
     return LabeledImages(images, labels)
 
 
+def read_mnist_m_labels(root: Path) -> Int64[np.ndarray, " num"]:
+    """Classes of the images that :func:`read_mnist_m` reads. Arguments and errors are the same."""
+    path = root / _COLORED_LABELS
+    text = read_file(path, _MAX_LABELS_BYTES, f"download it from {_MNIST_M_SOURCE}").decode(
+        "utf-8-sig", errors="replace"
+    )
+    return np.array([_label(path, number, line) for number, line in enumerate(text.splitlines())], np.int64)
+
+
+def check_same_digits(root: Path, mnist_m: Int64[np.ndarray, " colored"], t10k: Int64[np.ndarray, " num"]) -> None:
+    """Raise a ``ValueError`` unless image k of MNIST-M has the class of image k of MNIST's test file.
+
+    Training and evaluation would overlap if the images had another order.
+
+    Args:
+        root: Folder of both data sets, for the error.
+        mnist_m: Classes of MNIST-M.
+        t10k: Classes of MNIST's test file.
+    """
+    if not np.array_equal(mnist_m, t10k[: len(mnist_m)]):
+        raise ValueError(
+            f"{root / 'mnist_m'}: expected image k to be image k of MNIST's t10k, got other classes than in "
+            f"{root / 'mnist'}"
+        )
+
+
 def _read_idx(path: Path, item_shape: tuple[int, ...]) -> UInt8[np.ndarray, "num *item"]:
     """Check the header of a gzipped idx file, and then unpack no more bytes than it declares."""
     packed = read_file(path, _MAX_FILE_BYTES, f"download it from {_MNIST_SOURCE}")
     begin = 4 + 4 * (1 + len(item_shape))
-    shape = _shape(path, _unpack(path, packed, begin), 1 + len(item_shape))
+    shape = _shape(path, unpack_gzip(path, packed, begin), 1 + len(item_shape))
     if shape[1:] != item_shape:
         raise ValueError(f"{path}: expected images of {_SIZE_PX}x{_SIZE_PX} pixels, got {shape[1:]}")
     if not 1 <= shape[0] <= _MAX_IMAGES:
         raise ValueError(f"{path}: expected 1 to {_MAX_IMAGES} images, got a file that declares {shape[0]}")
     expected = math.prod(shape)
-    content = _unpack(path, packed, begin + expected + 1)
+    content = unpack_gzip(path, packed, begin + expected + 1)
     if len(content) != begin + expected:
         got = "more" if len(content) > begin + expected else len(content) - begin
         raise ValueError(
             f"{path}: expected {expected} bytes for the sizes {shape}, got {got}; copy or download it again"
         )
     return np.frombuffer(content, np.uint8, offset=begin).reshape(shape)
-
-
-def _unpack(path: Path, packed: bytes, max_bytes: int) -> bytes:
-    """The first bytes of a gzip archive. If these are all bytes, its end is checked too."""
-    unpacker = zlib.decompressobj(_GZIP)
-    try:
-        content = unpacker.decompress(packed, max_bytes)
-    except zlib.error as error:
-        raise ValueError(f"{path}: cannot be unpacked ({error}); copy or download it again") from None
-    if len(content) < max_bytes and not unpacker.eof:
-        raise ValueError(f"{path}: cannot be unpacked (its end is missing); copy or download it again")
-    if unpacker.unused_data:
-        raise ValueError(f"{path}: cannot be unpacked (there are bytes after its end); copy or download it again")
-    return content
 
 
 def _shape(path: Path, header: bytes, num_axes: int) -> tuple[int, ...]:
@@ -141,20 +152,14 @@ def _shape(path: Path, header: bytes, num_axes: int) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _read_labels(path: Path) -> list[int]:
-    text = read_file(path, _MAX_LABELS_BYTES, f"download it from {_MNIST_M_SOURCE}").decode(
-        "utf-8-sig", errors="replace"
-    )
-    labels = []
-    for number, line in enumerate(text.splitlines()):
-        name, _, label = line.strip().partition(" ")
-        if name != _image_name(number) or label not in _CLASSES:
-            raise ValueError(
-                f"{path}, line {number + 1}: expected {_image_name(number)!r} and a class within [0, {NUM_CLASSES}), "
-                f"got {line[:80]!r}"
-            )
-        labels.append(int(label))
-    return labels
+def _label(path: Path, number: int, line: str) -> int:
+    name, _, label = line.strip().partition(" ")
+    if name != _image_name(number) or label not in _CLASSES:
+        raise ValueError(
+            f"{path}, line {number + 1}: expected {_image_name(number)!r} and a class within [0, {NUM_CLASSES}), "
+            f"got {line[:80]!r}"
+        )
+    return int(label)
 
 
 def _image_name(number: int) -> str:

@@ -12,11 +12,27 @@ from lightning_edge.metrics.adaptation.importance_weighting import (
 )
 from lightning_edge.metrics.adaptation.neighborhood_density import soft_neighborhood_density
 from lightning_edge.metrics.adaptation.proxy_a_distance import proxy_a_distance
+from lightning_edge.metrics.adaptation.reverse_validation import reverse_accuracy
 from lightning_edge.metrics.adaptation.row_checks import check_rows
 from lightning_edge.ops.adaptation.entropy import batch_nuclear_norm, mean_entropy, mutual_information
 from lightning_edge.ops.adaptation.mmd import mmd
 from lightning_edge.ops.sampling import evenly_spaced
 
+KEYS = (
+    "source_accuracy",
+    "importance_weighted",
+    "deep_embedded",
+    "deep_embedded_normalized",
+    "neighborhood_density",
+    "negative_entropy",
+    "information",
+    "nuclear_norm",
+    "reverse_accuracy",
+    "class_ami",
+    "negative_a_distance",
+    "negative_mmd",
+)
+"""Keys of all scores, in the order of :func:`target_free_scores`."""
 _NUM_MMD_ROWS = 1000
 """Number of rows of each domain whose kernels are computed, which are as many as pairs of rows."""
 
@@ -42,6 +58,7 @@ def target_free_scores(
     ``negative_entropy``         Minus the mean entropy of target predictions, in nats
     ``information``              Entropy of the mean target prediction minus the mean entropy, in nats
     ``nuclear_norm``             Nuclear norm of target predictions by the number of rows (BNM, arXiv:2003.12237)
+    ``reverse_accuracy``         Accuracy on the source of a classifier that learned the target's predictions
     ``class_ami``                Agreement of target predictions with clusters of features (arXiv:2208.07360)
     ``negative_a_distance``      Minus the proxy A-distance of the features, which shows their alignment
     ``negative_mmd``             Minus the squared maximum mean discrepancy of up to 1000 rows of each domain
@@ -78,6 +95,7 @@ def target_free_scores(
         "negative_entropy": -float(mean_entropy(logits)),
         "information": float(mutual_information(logits)),
         "nuclear_norm": float(batch_nuclear_norm(logits)),
+        "reverse_accuracy": reverse_accuracy(source_features, source_labels, target_features, logits),
         "class_ami": class_ami(target_features, logits, seed),
         "negative_a_distance": -proxy_a_distance(log_odds),
         "negative_mmd": -float(mmd(_thinned(source_features), _thinned(target_features))),

@@ -1,0 +1,112 @@
+"""Batch-norm statistics of source and target that are kept apart."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+from typing_extensions import override
+
+from lightning_edge.contracts import NamesEvaluations
+from lightning_edge.torch_internals import BatchNorm
+
+_KINDS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+class DomainNorms(Callback):
+    """Keeps statistics of source and target apart in all batch norms of a module that is adapted.
+
+    In training, batch norms normalize each batch by its own statistics, and source and target are separate batches.
+    One running mean of both would fit neither in evaluation. With this callback each domain is evaluated with its own,
+    as in AutoDIAL (arXiv:1704.08082) and domain-specific batch normalization (arXiv:1906.03950), but with common
+    weights. After the fit, **the module has the statistics of the target**, and so have its checkpoints; those of the
+    source are in the callback's state. Nets without batch norm are not changed.
+
+    The target's statistics come from the pass of a callback such as :class:`~callbacks.adaptation.DANN`. Without one,
+    the module never sees the target, and its target statistics stay as they were at the start.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Tensor] = {}
+        """Statistics of the source, or of the target while the module has those of the source."""
+        self._is_source = False
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not self._kept:
+            self._kept = {name: values.clone() for name, values in _statistics(pl_module).items()}
+
+    @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._set_source(pl_module, True)
+
+    @override
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._set_source(pl_module, False)
+
+    @override
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._set_source(pl_module, _is_source(trainer, dataloader_idx))
+
+    @override
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._set_source(pl_module, False)
+
+    @override
+    def on_test_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._set_source(pl_module, _is_source(trainer, dataloader_idx))
+
+    @override
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._set_source(pl_module, False)
+
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._set_source(pl_module, False)
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {"source": dict(self._kept)}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._kept = dict(state_dict["source"])
+
+    @contextmanager
+    def of_target(self, module: nn.Module) -> Iterator[None]:
+        """Use and update the statistics of the target within a ``with`` block."""
+        was_source = self._is_source
+        self._set_source(module, False)
+        try:
+            yield
+        finally:
+            self._set_source(module, was_source)
+
+    def _set_source(self, module: nn.Module, is_source: bool) -> None:
+        """Exchange the statistics in the module with those kept here, unless they are the wanted ones."""
+        if is_source == self._is_source:
+            return
+        self._is_source = is_source
+        for name, values in _statistics(module).items():
+            norm, _, kind = name.rpartition(".")
+            # another tensor, because the backward pass refuses tensors that changed since the forward pass
+            setattr(module.get_submodule(norm), kind, self._kept[name].to(values.device))
+            self._kept[name] = values
+
+
+def _statistics(module: nn.Module) -> dict[str, Tensor]:
+    norms = [(name, norm) for name, norm in module.named_modules() if isinstance(norm, BatchNorm)]
+    buffers = ((f"{name}.{kind}", getattr(norm, kind, None)) for name, norm in norms for kind in _KINDS)
+    return {name: buffer for name, buffer in buffers if buffer is not None}
+
+
+def _is_source(trainer: Trainer, dataloader_idx: int) -> bool:
+    data = getattr(trainer, "datamodule", None)
+    return isinstance(data, NamesEvaluations) and data.evaluation_names[dataloader_idx] == ""

@@ -1,0 +1,202 @@
+"""The command that compares ways of domain adaptation with equal nets and budgets."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from lightning_edge.analysis.intervals import mean_with_interval
+from lightning_edge.analysis.model_selection import Selection, selections
+from lightning_edge.atomic_files import replace_table
+from lightning_edge.metrics.adaptation.target_free_scores import KEYS
+from recipes._experiments.figure import draw_comparison
+from recipes._experiments.jobs import Backend
+from recipes._experiments.study import Study, Variant, choose_variants
+
+_GROUP = "target_free"
+_ORACLE = "oracle"
+
+
+def _with(*callbacks: str, **options: Any) -> tuple[str, ...]:
+    """Arguments that add callbacks; the options are those of the last one."""
+    added = [f"--trainer.callbacks+={callback}" for callback in callbacks]
+    return (*added, *(f"--trainer.callbacks.{name}={value}" for name, value in options.items()))
+
+
+VARIANTS = {
+    "source_only": (),
+    _ORACLE: (),
+    "dan": _with("DAN"),
+    "jan": _with("JAN"),
+    "coral": _with("CORAL"),
+    "cmd": _with("CMD"),
+    "class_discrepancy": _with("ClassDiscrepancy"),
+    "deepjdot": _with("DeepJDOT"),
+    "mcc": _with("MCC"),
+    "entropy": _with("EntropyMinimization"),
+    "bnm": _with("BNM"),
+    "dann": _with("DANN"),
+    "cdan": _with("CDAN"),
+    "domain_confusion": _with("DomainConfusion"),
+    "mcd": _with("MCD"),
+    "mdd": _with("MDD"),
+    "mean_teacher": _with("MeanTeacher"),
+    "dann_mean_teacher": _with("DANN", "MeanTeacher"),
+}
+"""Arguments of each way of adaptation."""
+
+
+class Result(NamedTuple):
+    """A row of ``comparison.csv``: one run, and one score by which its checkpoint may be selected."""
+
+    variant: str
+    seed: int
+    score: str
+    epoch: int | None
+    """Epoch that the score selects."""
+    selected: float
+    """Accuracy on the target's validation data in that epoch, in percent."""
+    last: float
+    oracle: float
+    """Accuracy in the best epoch, which only labels of the target reveal, in percent."""
+    rank_correlation: float
+
+
+def compare(
+    folder: Path = Path("runs/domain_adaptation_comparison"),
+    num_seeds: int = 3,
+    variants: tuple[str, ...] = tuple(VARIANTS),
+    select_by: str = "information",
+    recipe: str = "domain_adaptation",
+    base: str = "source_only.yaml",
+    metric: str = "accuracy",
+    oracle_arguments: tuple[str, ...] = ("--data.source=lightning_edge.data.MNISTMDataModule",),
+    backend: Backend = "process",
+    fit_arguments: tuple[str, ...] = (),
+) -> dict[str, float]:
+    """Train with each way of adaptation under several seeds, and print the accuracies on the target.
+
+    All variants have the same net, data and number of steps. For each, the table shows the accuracy on the target's
+    test data of the checkpoint that was selected **without labels of the target**, and on its validation data those of
+    the selected, the last and the best epoch. A stopped comparison continues when it is started again, and one with
+    more seeds or variants reuses the existing runs.
+
+    Args:
+        folder: Folder of the runs, with a subfolder for each seed. ``comparison.csv`` has a row for each run and score,
+            and ``comparison.png`` shows the accuracies on the test data.
+        num_seeds: Number of runs of each variant.
+        variants: The variants to train: ``source_only``, ``oracle``, which is trained with the target's labels, or
+            ways of adaptation, which are named after callbacks.
+        select_by: Score that selects the checkpoint, see ``callbacks.adaptation.TargetFreeScores``.
+        recipe: Recipe that trains.
+        base: Configuration of that recipe without adaptation. Its last callback selects the checkpoint ``best``.
+        metric: Score that is compared, such as ``miou``.
+        oracle_arguments: Options that make the labeled target the source, for the variant ``oracle``.
+        backend: ``process`` runs the trainings one after the other, ``ray`` in parallel.
+        fit_arguments: All other options, for every ``fit``, such as ``--data.source.root=path/to/digits``.
+
+    Raises:
+        ValueError: A variant or the score is unknown, or ``num_seeds`` is less than 1.
+    """
+    if select_by not in KEYS:
+        raise ValueError(f"expected select_by among {list(KEYS)}, got {select_by!r}")
+    start = ("-c", base, f"--trainer.callbacks.monitor={_GROUP}/{select_by}")
+    known = VARIANTS | {_ORACLE: tuple(oracle_arguments)}
+    fits = {name: Variant((*start, *arguments), baseline="source_only") for name, arguments in known.items()}
+    chosen = choose_variants(fits, variants)
+    study = Study(recipe, _with_tests(chosen), folder, num_seeds, fit_arguments, backend)
+    study.run(after_each=lambda: _write(study, chosen, metric))
+    _write(study, chosen, metric)
+    tests = {name: [100 * run[f"test_target/{metric}"] for run in study.metrics(f"{name}_test")] for name in chosen}
+    draw_comparison(tests, f"{metric} on the target").savefig(folder / "comparison.png", dpi=120)
+    Console().print(_table(study, chosen, tests, select_by, metric))
+    Console().print(_scores_table(study, chosen, metric))
+    return {f"{name}_{metric}": float(np.mean(values)) for name, values in tests.items()}
+
+
+def _with_tests(variants: Mapping[str, Variant]) -> dict[str, Variant]:
+    """Each fit, and the test of the checkpoint that it selected."""
+    runs: dict[str, Variant] = {}
+    for name, variant in variants.items():
+        runs[name] = variant
+        runs[f"{name}_test"] = Variant(variant.arguments, "test", starts_from=name, checkpoint="best")
+    return runs
+
+
+def _selections(study: Study, name: str, metric: str) -> dict[int, list[Selection]]:
+    """The epochs that all scores select, by the seed of the run."""
+    keys = [f"{_GROUP}/{key}" for key in KEYS]
+    folders = {seed: study.folder_of(name, seed) for seed in range(study.num_seeds)}
+    finished = {seed: folder for seed, folder in folders.items() if folder in study.finished_folders(name)}
+    return {seed: selections(folder, keys, f"val_target/{metric}") for seed, folder in finished.items()}
+
+
+def _write(study: Study, variants: Iterable[str], metric: str) -> None:
+    rows = [
+        Result(
+            name,
+            seed,
+            one.score.removeprefix(f"{_GROUP}/"),
+            one.epoch,
+            100 * one.accuracy,
+            100 * one.last_accuracy,
+            100 * one.oracle_accuracy,
+            one.rank_correlation,
+        )
+        for name in variants
+        for seed, chosen in _selections(study, name, metric).items()
+        for one in chosen
+    ]
+    replace_table(study.folder / "comparison.csv", Result._fields, rows)
+
+
+def _table(
+    study: Study, variants: Iterable[str], tests: Mapping[str, Sequence[float]], select_by: str, metric: str
+) -> Table:
+    table = Table(
+        title=f"{metric} % on the target, {study.num_seeds} seeds"
+        + (" with 95 % interval" if study.num_seeds > 1 else ""),
+        caption=f"test: test data, checkpoint selected by {select_by} without labels of the target. -source_only: "
+        "difference with the same seed. selected, last, best: epochs on the validation data; labels reveal the best.",
+        box=box.SIMPLE,
+        padding=0,
+    )
+    table.add_column("variant", no_wrap=True)
+    for heading in ("test", "-source_only", "selected", "last", "best"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    baseline = tests.get("source_only", [])
+    for name in variants:
+        chosen = [_chosen(scores, select_by) for scores in _selections(study, name, metric).values()]
+        gain = [] if not baseline else [one - other for one, other in zip(tests[name], baseline, strict=True)]
+        accuracies = [[one.accuracy, one.last_accuracy, one.oracle_accuracy] for one in chosen]
+        cells = [mean_with_interval(100 * np.array(column)) for column in zip(*accuracies, strict=True)]
+        table.add_row(name, mean_with_interval(tests[name]), mean_with_interval(gain), *cells)
+    return table
+
+
+def _scores_table(study: Study, variants: Iterable[str], metric: str) -> Table:
+    """How well each score selects, over all adapted runs."""
+    runs = [run for name in variants for run in _selections(study, name, metric).values()]
+    table = Table(
+        title=f"Scores without target labels, over {len(runs)} runs",
+        caption=f"lost: best {metric} % of a run minus that of the epoch that the score selects. rank: Spearman's "
+        "correlation of score and accuracy over the epochs of a run.",
+        box=box.SIMPLE,
+        padding=0,
+    )
+    for heading in ("score", "lost", "rank"):
+        table.add_column(heading, justify="left" if heading == "score" else "right", no_wrap=True)
+    for of_score in zip(*runs, strict=True):
+        lost = [100 * (one.oracle_accuracy - one.accuracy) for one in of_score]
+        ranks = [one.rank_correlation for one in of_score if not np.isnan(one.rank_correlation)]
+        rank = f"{np.mean(ranks):.2f}" if ranks else "-"
+        table.add_row(of_score[0].score.removeprefix(f"{_GROUP}/"), mean_with_interval(lost), rank)
+    return table
+
+
+def _chosen(scores: Iterable[Selection], select_by: str) -> Selection:
+    return next(one for one in scores if one.score == f"{_GROUP}/{select_by}")

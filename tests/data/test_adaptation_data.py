@@ -1,0 +1,350 @@
+"""Source and target side by side: which samples are in which step, and which parts of them."""
+
+import inspect
+import pickle
+from collections import Counter
+
+import pytest
+import settings
+import torch
+from domain_pairs import IdsModule, Recorder, fit, two_digits
+from lightning.pytorch.callbacks import BatchSizeFinder, ModelCheckpoint
+from toys import make_trainer
+
+from lightning_edge.contracts import check_batch
+from lightning_edge.data import AdaptationDataModule, DigitsDataModule
+
+
+def ids(source=26, target=9, batch_size=4, num_workers=0, **options):
+    return AdaptationDataModule(
+        *(IdsModule(count, batch_size=batch_size, num_workers=num_workers) for count in (source, target)), **options
+    )
+
+
+def steps_of(data, **options):
+    module = Recorder()
+    trainer = fit(module, data, **options)
+    return module.steps, trainer
+
+
+def indices(steps, side):
+    return [index for step in steps for index, _ in step[side]]
+
+
+SOURCE, TARGET = 0, 1
+
+
+@pytest.mark.parametrize("lengths", [(26, 9), (9, 26)])
+def test_an_epoch_is_one_pass_through_the_larger_data(lengths):
+    steps, _ = steps_of(ids(*lengths), max_epochs=2)
+    large, small = (SOURCE, TARGET) if lengths[0] == 26 else (TARGET, SOURCE)
+    assert len(steps) == 12  # 26 // 4 in each epoch
+    for epoch in (steps[:6], steps[6:]):
+        assert max(Counter(indices(epoch, large)).values()) == 1
+        passes = [indices(epoch, small)[start : start + 9] for start in (0, 9, 18)]
+        assert [len(set(samples)) for samples in passes] == [9, 9, 6]
+        assert passes[0] != passes[1], "each pass has a new order"
+    assert indices(steps[:6], large) != indices(steps[6:], large)
+
+
+def test_a_sample_that_recurs_in_an_epoch_has_another_seed():
+    steps, _ = steps_of(ids(26, 5))
+    samples = [tuple(sample) for step in steps for sample in step[TARGET]]
+    assert len(samples) == 24
+    assert len(set(samples)) == 24
+
+
+def test_data_smaller_than_a_batch_are_repeated_in_it():
+    steps, _ = steps_of(ids(8, 3))
+    assert sorted(Counter(indices(steps, TARGET)).values()) == [2, 3, 3]
+    assert len(set(indices(steps[:1], TARGET))) == 3
+
+
+def test_both_smaller_than_a_batch_make_one_step():
+    steps, _ = steps_of(ids(2, 3))
+    assert len(steps) == 1
+
+
+def test_batch_sizes_may_differ():
+    data = AdaptationDataModule(IdsModule(26, batch_size=4), IdsModule(26, batch_size=2))
+    steps, _ = steps_of(data)
+    assert [(len(source), len(target)) for source, target in steps] == [(4, 2)] * 13
+    assert max(Counter(indices(steps, TARGET)).values()) == 1
+
+
+def test_equally_long_data_are_paired_in_new_ways():
+    data = ids(24, 24)
+    epochs = [steps_of(data, max_epochs=2)[0][start : start + 6] for start in (0, 6)]
+    pairs = [set(zip(indices(epoch, SOURCE), indices(epoch, TARGET), strict=True)) for epoch in epochs]
+    assert all(sum(source == target for source, target in of_epoch) < 6 for of_epoch in pairs)
+    assert len(pairs[0] & pairs[1]) < 6
+
+
+def test_the_seed_sets_both_orders():
+    same = [steps_of(ids(24, 24, seed=seed))[0] for seed in (3, 3, 4)]
+    assert same[0] == same[1]
+    for side in (SOURCE, TARGET):
+        assert indices(same[0], side) != indices(same[2], side)
+        # neighboring seeds share no order, not even that of the other side
+        assert indices(same[0], side) != indices(same[2], 1 - side)
+
+
+def test_the_length_of_an_epoch_is_an_argument():
+    steps, trainer = steps_of(ids(batches_per_epoch=9), max_epochs=2)
+    assert len(steps) == 18
+    assert trainer.num_training_batches == 9
+    assert len(set(indices(steps[:9], SOURCE)[:26])) == 26
+
+
+def test_accumulated_batches_fill_whole_steps():
+    steps, trainer = steps_of(ids(), accumulate_grad_batches=4, max_epochs=2)
+    assert len(steps) == 8
+    assert trainer.global_step == 2
+    steps, trainer = steps_of(ids(batches_per_epoch=8), accumulate_grad_batches=4)
+    assert (len(steps), trainer.global_step) == (8, 2)
+    with pytest.raises(ValueError, match=r"batches_per_epoch as a multiple of accumulate_grad_batches \(4\), got 6"):
+        steps_of(ids(batches_per_epoch=6), accumulate_grad_batches=4)
+
+
+@pytest.mark.parametrize("num_samples", [26, 30])
+def test_all_classes_are_drawn_equally_often(num_samples):
+    data = AdaptationDataModule(
+        IdsModule(num_samples, batch_size=3), IdsModule(9, batch_size=3), balance_classes=True, batches_per_epoch=14
+    )
+    data.source.dataset("train").labels[:] = [0] * (num_samples - 3) + [1, 1, 2]
+    steps, _ = steps_of(data)
+    labels = data.source.dataset("train").labels
+    assert [sorted(labels[index] for index in indices([step], SOURCE)) for step in steps] == [[0, 1, 2]] * 14
+    drawn = Counter(indices(steps, SOURCE))
+    assert {drawn[index] for index in (num_samples - 3, num_samples - 2)} == {7}  # each of two, 14 rounds
+    assert drawn[num_samples - 1] == 14
+    assert max(drawn[index] for index in range(num_samples - 3)) == 1
+    assert set(Counter(indices(steps, TARGET)).values()) == {4, 5}, "all 9 samples of the target count the same"
+
+
+def test_balanced_classes_come_in_random_order():
+    data = AdaptationDataModule(IdsModule(30, batch_size=3), IdsModule(9), balance_classes=True, batches_per_epoch=20)
+    steps, _ = steps_of(data)
+    orders = {tuple(index % 3 for index in indices([step], SOURCE)) for step in steps}
+    assert len(orders) > 3
+
+
+def test_classes_of_masks_cannot_be_balanced():
+    data = AdaptationDataModule(settings.make_camvid(), settings.make_camvid(), balance_classes=True)
+    data.prepare_data()
+    with pytest.raises(ValueError, match="one class for each sample for balance_classes=True, got a dataset of type"):
+        data.train_dataloader()
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_run_resumes_at_any_batch(num_workers, tmp_path):
+    whole, _ = steps_of(ids(num_workers=num_workers), max_epochs=3)
+    for step in (3, 6, 8) if num_workers == 0 else (8,):  # in an epoch, at its end, and in the second one
+        folder = tmp_path / str(step)
+        cut = Recorder(fails_at_step=step)
+        checkpoint = ModelCheckpoint(folder, save_top_k=-1, filename="{step}", every_n_train_steps=1)
+        with pytest.raises(RuntimeError, match="power cut"):
+            fit(cut, ids(num_workers=num_workers), checkpoint, max_epochs=3, enable_checkpointing=True)
+        rest = Recorder()
+        fit(rest, ids(num_workers=num_workers), ckpt_path=folder / f"step={step}.ckpt", max_epochs=3)
+        assert rest.steps == whole[step:]
+
+
+def test_a_run_with_accumulated_batches_resumes_within_an_epoch(tmp_path):
+    options = {"accumulate_grad_batches": 2, "max_epochs": 2}
+    whole, _ = steps_of(ids(), **options)
+    checkpoint = ModelCheckpoint(tmp_path, save_top_k=-1, filename="{step}", every_n_train_steps=1)
+    fit(Recorder(), ids(), checkpoint, enable_checkpointing=True, **options)
+    rest = Recorder()
+    fit(rest, ids(), ckpt_path=tmp_path / "step=2.ckpt", **options)
+    assert rest.steps == whole[4:]
+
+
+def test_an_epoch_can_be_limited():
+    whole, _ = steps_of(ids())
+    assert steps_of(ids(), limit_train_batches=4)[0] == whole[:4]
+    assert steps_of(ids(), limit_train_batches=0.5)[0] == whole[:3]
+
+
+def test_some_batches_can_be_overfitted():
+    steps, _ = steps_of(ids(26, 26), overfit_batches=2, max_epochs=2)
+    assert len(steps) == 4
+    assert [indices(steps[:2], side) for side in (SOURCE, TARGET)] == [
+        indices(steps[2:], side) for side in (SOURCE, TARGET)
+    ]
+
+
+def test_a_larger_batch_size_is_found(tmp_path):
+    data, module = ids(32, 6, batch_size=2), Recorder()
+    fit(module, data, BatchSizeFinder(max_trials=3, steps_per_trial=1), folder=tmp_path)
+    assert (data.batch_size, data.source.batch_size) == (8, 8)
+    assert data.target.batch_size == 6, "at most the number of samples"
+    assert [(len(source), len(target)) for source, target in module.steps[-4:]] == [(8, 6)] * 4
+
+
+class Writer(Recorder):
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+    def on_train_end(self):
+        torch.save(self.steps, self.folder / f"{self.global_rank}.pt")
+
+
+def test_two_processes_share_the_samples(tmp_path):
+    fit(Writer(tmp_path), ids(24, 10, batch_size=2), devices=2, strategy="ddp_fork")
+    shares = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    alone, _ = steps_of(ids(24, 10))
+    assert len(alone) == 6
+    for side in (SOURCE, TARGET):
+        together = [sorted(first[side] + second[side]) for first, second in zip(*shares, strict=True)]
+        assert together == [sorted(step[side]) for step in alone]
+
+
+def test_copies_in_other_processes_start_without_a_batch():
+    data = ids()
+    fit(Recorder(), data)
+    assert data.target_batch is not None
+    copy = pickle.loads(pickle.dumps(ids()))
+    copy.trainer = None
+    assert copy.target_batch is None
+    assert copy.num_classes == 3
+    copies, _ = steps_of(copy)
+    assert copies == steps_of(ids())[0]
+
+
+def test_names_are_those_of_the_source():
+    data = two_digits()
+    assert data.num_classes == data.source.num_classes == 10
+    assert data.class_names == data.source.class_names
+    assert data.domain_names == data.source.domain_names == ("mnist", "mnist_m", "inverted", "blurred")
+    assert not hasattr(data, "palette")
+    with pytest.raises(AttributeError, match="'AdaptationDataModule' object has no attribute 'colors'"):
+        data.colors  # noqa: B018
+
+
+def test_domains_with_other_names_have_none():
+    data = ids()
+    data.source.domain_names, data.target.domain_names = ("day", "night"), ("rain", "snow")
+    assert data.domain_names is None
+
+
+MAKERS = {
+    "classification": settings.make_digits,
+    "segmentation": settings.make_camvid,
+    "clips": settings.make_camvid_video,
+    "detection": settings.make_bdd100k,
+}
+KNOWN = {
+    "classification": {"image", "domain_embedding"},
+    "segmentation": {"image"},
+    "clips": {"frames"},
+    "detection": {"image", "domain_embedding"},
+}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_the_target_has_no_labels_in_workers_and_in_training(kind):
+    data = AdaptationDataModule(MAKERS[kind](), MAKERS[kind]())
+    data.prepare_data()
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))[0]
+    assert set(batch["target"]) == KNOWN[kind]
+    source = data.on_after_batch_transfer(batch, 0)
+    check_batch(source, data.batch_type)
+    assert set(data.target_batch) == KNOWN[kind]
+    for key in KNOWN[kind]:
+        assert data.target_batch[key].shape[2:] == source[key].shape[2:]  # clips of two batches differ in length
+        assert len(data.target_batch[key]) == len(source[key])
+        assert data.target_batch[key].is_floating_point()
+    inputs = data.target_batch[min(KNOWN[kind] - {"domain_embedding"})]
+    assert 0 <= inputs.min() <= inputs.max() <= 1
+    assert inputs.max() > 0.1
+
+
+def test_batches_of_worker_processes_have_no_labels():
+    data = AdaptationDataModule(*(DigitsDataModule(num_samples=(30, 20), batch_size=4) for _ in range(2)))
+    data.prepare_data()
+    data.setup("fit")
+    target = data.train_dataloader().flattened[1]
+    assert target.num_workers == 2
+    target.sampler.set_epoch(0)
+    assert [set(batch) for batch in target] == [KNOWN["classification"]] * len(target)
+
+
+def test_each_side_is_evaluated_as_it_would_be_alone():
+    data = two_digits(evaluate=("target", "source"))
+    data.prepare_data()
+    data.setup()
+    assert data.evaluation_names == ("target", "")
+    for loaders, split in ((data.val_dataloader(), "val"), (data.test_dataloader(), "test")):
+        for number, side in enumerate((data.target, data.source)):
+            (batch,) = loaders[number]
+            (expected,) = getattr(side, f"{split}_dataloader")()
+            batch, expected = data.on_after_batch_transfer(batch, number), side.on_after_batch_transfer(expected, 0)
+            assert set(batch) == set(expected)
+            assert all(torch.equal(batch[key], expected[key]) for key in batch)
+    with pytest.raises(ValueError, match="expected data to predict on, such as FramesDataModule"):
+        data.predict_dataloader()
+
+
+def test_the_same_object_twice_is_refused():
+    data = IdsModule(5)
+    with pytest.raises(ValueError, match="source and target as two data modules, got the same object twice"):
+        AdaptationDataModule(data, data)
+
+
+def test_other_types_of_batches_are_refused():
+    with pytest.raises(ValueError, match="same batch type, got ClassificationBatch of DigitsDataModule and Segment"):
+        AdaptationDataModule(settings.make_digits(), settings.make_camvid())
+
+
+def test_other_classes_are_refused():
+    with pytest.raises(ValueError, match=r"same classes in the same order, got \['0', .*: RemappedDataModule brings"):
+        AdaptationDataModule(settings.make_digits(), settings.make_cifar())
+    shuffled = settings.make_digits()
+    shuffled.class_names = shuffled.class_names[::-1]
+    with pytest.raises(ValueError, match="same classes in the same order"):
+        AdaptationDataModule(settings.make_digits(), shuffled)
+
+
+@pytest.mark.parametrize("numbers", [(3, 4), (4, 3)])
+def test_other_numbers_of_classes_without_names_are_refused(numbers):
+    with pytest.raises(ValueError, match=rf"same num_classes, got {numbers[0]} and {numbers[1]}"):
+        AdaptationDataModule(*(IdsModule(5, num_classes) for num_classes in numbers))
+
+
+@pytest.mark.parametrize("other", [None, "digits", torch.utils.data.DataLoader([1])])
+def test_something_else_than_data_modules_is_refused(other):
+    unchecked = inspect.unwrap(AdaptationDataModule.__init__)  # the tests check types of arguments too
+    with pytest.raises(TypeError, match=rf"expected target as a data module .*, got {type(other).__name__}"):
+        unchecked(object.__new__(AdaptationDataModule), IdsModule(5), other)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batches_per_epoch": 0}, "batches_per_epoch of at least 1, got 0"),
+        ({"seed": -1}, "seed of at least 0, got -1"),
+        ({"evaluate": ()}, r"evaluate with 'source', 'target' or both, got \(\)"),
+        ({"evaluate": ("target", "target")}, r"evaluate with 'source', 'target' or both, got \('target', 'target'\)"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        ids(**options)
+
+
+@pytest.mark.parametrize("lengths", [(0, 5), (5, 0)])
+def test_empty_data_are_refused(lengths):
+    with pytest.raises(ValueError, match="expected training samples of IdsModule, got none"):
+        steps_of(ids(*lengths))
+
+
+def test_the_trainer_is_passed_on():
+    data = two_digits()
+    trainer = make_trainer(None)
+    trainer.datamodule = data
+    data.trainer = trainer
+    data.setup("fit")
+    assert data.source.trainer is data.target.trainer is trainer
