@@ -16,12 +16,12 @@ from lightning_edge.nn.encoders.norm_statistics import reestimate_norms
 
 
 class NormReestimation(Callback):
-    """Recompute the statistics of all batch norms from training images before ``validate`` and ``test`` (AdaBN).
+    """Recomputes the statistics of all batch norms from training images before ``validate`` and ``test`` (AdaBN).
 
     The weights do not change. With a data module that has only the images of one domain, this adapts the net to that
     domain without training, which is a baseline of domain adaptation (arXiv:1603.04779). Of an
-    :class:`~lightning_edge.data.adaptation.AdaptationDataModule`, it uses the images of the target. Several processes
-    share the batches, and all get the same statistics over all batches. In ``fit`` nothing happens.
+    :class:`~lightning_edge.data.domain_adaptation.AdaptationDataModule`, it uses the images of the target. Several
+    processes share the batches, and all get the same statistics over all batches. In ``fit`` nothing happens.
 
     Works with modules whose ``forward`` takes the first item of a batch. The module needs ``batch_type``, or the images
     must be the first item of its batches.

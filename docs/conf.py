@@ -19,7 +19,7 @@ autodoc_typehints_format = "short"
 autodoc_default_options = {
     "members": True,
     "show-inheritance": True,
-    "exclude-members": "training, __new__",
+    "exclude-members": "training, __new__, set_fit_request, set_score_request",
 }
 autodoc_inherit_docstrings = False
 napoleon_google_docstring = True

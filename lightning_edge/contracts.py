@@ -109,6 +109,13 @@ class FrameBatch(TypedDict):
     name: list[str]
 
 
+class FeatureBatch(TypedDict):
+    """Samples of which only features are known, such as histograms of visual words, with one class each."""
+
+    features: Float[Tensor, "batch features"]
+    label: Int64[Tensor, " batch"]
+
+
 def input_key(batch_type: type) -> str:
     """Name of the network's input in a batch: the first key of its type."""
     return next(iter(get_type_hints(batch_type)))

@@ -19,6 +19,7 @@ __all__ = [
     "TreeSpec",
     "has_forward_hooks",
     "has_forward_mode_level",
+    "is_compiled",
     "is_in_backward_pass",
     "is_in_dispatch_mode",
     "is_in_transform",
@@ -47,6 +48,11 @@ def is_in_dispatch_mode() -> bool:
 def has_forward_hooks(module: nn.Module) -> bool:
     """Whether hooks run before or after a module's ``forward``, which no public function says."""
     return bool(module._forward_pre_hooks or module._forward_hooks)
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether ``torch.compile`` or ``module.compile()`` compiles a module or a part, which no public function says."""
+    return any("_orig_mod" in part._modules or part._compiled_call_impl is not None for part in module.modules())
 
 
 def is_in_backward_pass() -> bool:

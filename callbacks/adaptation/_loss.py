@@ -1,5 +1,6 @@
 """Base of the callbacks that adapt a module to unlabeled target data by a term of its loss."""
 
+import weakref
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
@@ -14,7 +15,9 @@ from callbacks.adaptation._owned_nets import OwnedNets, join_optimizer
 from callbacks.adaptation._terms import add_term, remove_term
 from callbacks.adaptation._two_domains import LayerOutputs, TwoDomains, target_data
 from lightning_edge.checks import check_at_least
+from lightning_edge.contracts import TakesLossTerms
 from lightning_edge.ops.adaptation.gradient_reversal import adaptation_factor
+from lightning_edge.ops.adaptation.precision import widen
 
 
 class Pair(NamedTuple):
@@ -38,9 +41,9 @@ class AdaptationLoss(Callback, ABC):
     """Adds a term of source and target to the loss of any module with automatic optimization.
 
     The data module keeps a target batch beside each source batch, as
-    :class:`~lightning_edge.data.adaptation.AdaptationDataModule` does. The module processes the source batch as usual.
-    The target batch passes through its ``forward`` once a step, however many of these callbacks there are, and the term
-    compares what a layer receives and returns in both.
+    :class:`~lightning_edge.data.domain_adaptation.AdaptationDataModule` does. The module processes the source batch as
+    usual. The target batch passes through its ``forward`` once a step, however many of these callbacks there are, and
+    the term compares what a layer receives and returns in both.
 
     The term is part of the loss before any scaling. So its gradients are right under gradient accumulation, mixed
     precision, several processes and ``torch.compile``. Modules with ``loss_terms``, which all methods of this library
@@ -55,12 +58,14 @@ class AdaptationLoss(Callback, ABC):
         name: Name of the term. Its weighted value is logged as ``train/<name>``.
 
     Raises:
-        ValueError: ``weight`` is negative. Later: the module has no such layer, there is no target data, or another
-            callback has the same name.
+        ValueError: ``weight`` is negative, or ``name`` is empty or has a dot. Later: the module has no such layer,
+            there is no target data, or another callback has the same name.
     """
 
     def __init__(self, weight: float, layer: str | None, ramp: bool, name: str) -> None:
         check_at_least(0, weight=weight)
+        if not name or "." in name:  # it is also that of a part of the module
+            raise ValueError(f"expected name as one or more characters without a dot, got {name!r}")
         self.weight = weight
         self.layer = layer
         self.ramp = ramp
@@ -70,6 +75,7 @@ class AdaptationLoss(Callback, ABC):
         self._leads = False
         self._has_term = False
         self._owned: OwnedNets | None = None
+        self._module_of_nets: weakref.ref[LightningModule] | None = None
 
     @abstractmethod
     def loss(self, pair: Pair) -> Tensor:
@@ -105,7 +111,7 @@ class AdaptationLoss(Callback, ABC):
 
     @property
     def nets(self) -> Any:
-        """The nets of :meth:`make_nets`, which exist from the start of the first fit on."""
+        """The nets of :meth:`make_nets`, which exist from the first fit of a module until that of another one."""
         assert self._owned is not None
         return self._owned.nets
 
@@ -141,8 +147,10 @@ class AdaptationLoss(Callback, ABC):
         assert self._domains is not None
         self._domains.watch(*layer)
         self._layer = layer
-        if self._owned is None and (nets := self.make_nets(pl_module, layer)) is not None:
-            self._owned = OwnedNets(nets, self.name)
+        if self._module_of_nets is None or self._module_of_nets() is not pl_module:
+            nets = self.make_nets(pl_module, layer)
+            self._owned = None if nets is None else OwnedNets(nets, self.name)
+            self._module_of_nets = weakref.ref(pl_module)
         if self._owned is not None:
             self._owned.register(pl_module)
         rank_zero_info(f"{type(self).__name__} adapts the input of {layer.name}.")
@@ -182,6 +190,10 @@ class AdaptationLoss(Callback, ABC):
         if self._owned is not None and "nets" in state_dict:
             self._owned.nets.load_state_dict(state_dict["nets"])
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The state for copies, which train a copy of the module."""
+        return self.__dict__ | {"_module_of_nets": None}
+
     def _term(self, trainer: Trainer, module: LightningModule, batch: Any) -> Tensor:
         assert self._layer is not None
         self.domains.begin_term(self.name)
@@ -213,7 +225,7 @@ def _losses(trainer: Trainer) -> list[AdaptationLoss]:
 
 def progress_of(trainer: Trainer, module: LightningModule) -> float:
     """Completed share of training, in [0, 1]."""
-    progress = getattr(module, "progress", None)
+    progress = getattr(module, "progress", None) if isinstance(module, TakesLossTerms) else None
     if isinstance(progress, float):
         return progress
     steps = trainer.estimated_stepping_batches
@@ -238,7 +250,7 @@ def single_images(inputs: Tensor) -> Tensor:
 
 def probabilities(logits: Tensor) -> Tensor:
     """Class probabilities in single precision at least."""
-    return (logits.float() if logits.dtype.itemsize < 4 else logits).softmax(1)
+    return widen(logits).softmax(1)
 
 
 def labels_of(pair: Pair) -> Tensor:

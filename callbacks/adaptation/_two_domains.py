@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
 from callbacks.adaptation.domain_norms import DomainNorms
 from lightning_edge.contracts import GivesTargetBatches, input_key
 from lightning_edge.nn.conditioning import in_domain
+from lightning_edge.torch_internals import is_compiled
 
 
 class LayerOutputs(NamedTuple):
@@ -80,6 +82,7 @@ class TwoDomains:
                 lambda _, inputs, options, outputs: self._record(name, (*inputs, *options.values()), outputs),
                 with_kwargs=True,
             )
+            self._compile_again()
 
     def forget(self) -> None:
         """Forget everything that was recorded, which frees the outputs."""
@@ -167,7 +170,12 @@ class TwoDomains:
         for handle in self._handles.values():
             handle.remove()
         self._handles = {}
+        self._compile_again()
         self.forget()
+
+    def _compile_again(self) -> None:
+        if is_compiled(self.module):  # compiled code ignores hooks that are added or removed later
+            torch.compiler.reset()
 
     def _begin_pass(self) -> None:
         self._source, self._latest = self._latest, {}
@@ -192,7 +200,7 @@ class TwoDomains:
         if name not in recorded:
             raise ValueError(
                 f"expected layer as a part of {type(self.module).__name__} that processes {what}, got {name!r}, which "
-                "did not run"
+                "did not run: name another one by the argument layer"
             )
         outputs = recorded[name]
         if not isinstance(outputs.features, Tensor):

@@ -117,7 +117,7 @@ class AdaptSegNet(OutputAdversary):
 
 
 class ADVENT(OutputAdversary):
-    """:class:`AdaptSegNet` whose discriminator sees the weighted self-information of each class (arXiv:1811.12833).
+    """AdaptSegNet whose discriminator sees the weighted self-information of each class (arXiv:1811.12833).
 
     Predictions for the target become as certain, and as uncertain at the same places, as those for the source.
 

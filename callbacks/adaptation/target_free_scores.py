@@ -40,8 +40,8 @@ class TargetFreeScores(Callback):
     A checkpoint is then selected as on a real target, for example by
     ``ModelCheckpoint(monitor="target_free/information", mode="max")``. The scores compare features and logits of a
     layer on the validation data of source and target, so the data module must evaluate both, as
-    :class:`~lightning_edge.data.adaptation.AdaptationDataModule` does. For segmentation, they are computed from a
-    sample of pixels. At the end of the fit, a table shows which accuracy each score would have selected, next to the
+    :class:`~lightning_edge.data.domain_adaptation.AdaptationDataModule` does. For segmentation, they are computed from
+    a sample of pixels. At the end of the fit, a table shows which accuracy each score would have selected, next to the
     last and the best one, and how well it ranks the epochs. For this table alone, labels of the target are used, and
     only if ``accuracy`` was logged.
 

@@ -1,6 +1,5 @@
 """LightningDataModules, one file for each data set."""
 
-from lightning_edge.data.adaptation import AdaptationDataModule as AdaptationDataModule
 from lightning_edge.data.base import EdgeDataModule as EdgeDataModule
 from lightning_edge.data.bdd100k import BDD100KDataModule as BDD100KDataModule
 from lightning_edge.data.bdd100k_segmentation import BDD100KSegmentationDataModule as BDD100KSegmentationDataModule
@@ -13,6 +12,7 @@ from lightning_edge.data.corrupted_cifar import CorruptedCIFARDataModule as Corr
 from lightning_edge.data.detection import DetectionDataModule as DetectionDataModule
 from lightning_edge.data.digit_sets import DigitSetDataModule as DigitSetDataModule
 from lightning_edge.data.digits import DigitsDataModule as DigitsDataModule
+from lightning_edge.data.domain_adaptation import AdaptationDataModule as AdaptationDataModule
 from lightning_edge.data.domains.embeddings import EstimatedEmbedding as EstimatedEmbedding
 from lightning_edge.data.domains.embeddings import ImageFeatureEmbedding as ImageFeatureEmbedding
 from lightning_edge.data.domains.embeddings import MeanFeatureEmbedding as MeanFeatureEmbedding
@@ -34,6 +34,7 @@ from lightning_edge.data.images.camera_motion import RandomCameraMotion as Rando
 from lightning_edge.data.images.files import label_table as label_table
 from lightning_edge.data.mnist import MNISTDataModule as MNISTDataModule
 from lightning_edge.data.mnist import MNISTMDataModule as MNISTMDataModule
+from lightning_edge.data.office_caltech import OfficeCaltechDataModule as OfficeCaltechDataModule
 from lightning_edge.data.remapped import RemappedDataModule as RemappedDataModule
 from lightning_edge.data.segmentation import LabeledClip as LabeledClip
 from lightning_edge.data.segmentation import SegmentationDataModule as SegmentationDataModule

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule
 from settings import make_bdd100k, make_camvid, make_camvid_video
 from torch import nn
 
-from lightning_edge.data.adaptation import AdaptationDataModule
+from lightning_edge.data.domain_adaptation import AdaptationDataModule
 from lightning_edge.methods import Classification
 from lightning_edge.nn import TimmClassifier
 

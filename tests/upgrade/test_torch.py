@@ -18,6 +18,7 @@ from lightning_edge.torch_internals import (
     NormWithStatistics,
     has_forward_hooks,
     has_forward_mode_level,
+    is_compiled,
     is_in_backward_pass,
     is_in_dispatch_mode,
     is_in_transform,
@@ -77,6 +78,14 @@ def test_hooks_around_a_forward_are_seen():
         assert has_forward_hooks(layer), f"torch keeps the hooks of a module elsewhere: {ADAPT}"
         handle.remove()
         assert not has_forward_hooks(layer)
+
+
+def test_compiled_parts_are_noticed():
+    wrapped, in_place = nn.Linear(1, 1), nn.Linear(1, 1)
+    in_place.compile()
+    assert not is_compiled(nn.Sequential(wrapped))
+    for compiled in (torch.compile(wrapped), in_place):
+        assert is_compiled(nn.Sequential(nn.Sequential(compiled))), f"compiled modules look different: {ADAPT}"
 
 
 def test_nested_structures_are_taken_apart_and_put_together_again():

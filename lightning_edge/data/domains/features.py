@@ -1,11 +1,10 @@
 """Files with the features of a frozen encoder for each image of a data set."""
 
-import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
+from zipfile import ZipFile
 
 import numpy as np
 from jaxtyping import Float32
@@ -13,6 +12,7 @@ from jaxtyping import Float32
 from lightning_edge.atomic_files import open_replacement
 from lightning_edge.contracts import LabeledSplit
 from lightning_edge.data.files import open_file
+from lightning_edge.data.formats.npz import read_array
 from lightning_edge.data.shown import shown_name
 
 Features = Float32[np.ndarray, "images features"]
@@ -76,8 +76,8 @@ def _read_arrays(path: Path, split: LabeledSplit) -> tuple[list[str], Features]:
             max_bytes = max(_ALWAYS_UNPACKED_BYTES, _MAX_RATIO * os.fstat(file.fileno()).st_size)
             # values that are too large become infinite and are reported later
             with ZipFile(file) as archive, np.errstate(over="ignore"):
-                names = _read_array(archive, f"{split}_names.npy", "U", 1, max_bytes)
-                features = _read_array(archive, f"{split}_features.npy", "fiu", 2, max_bytes)
+                names = read_array(archive, f"{split}_names.npy", "U", 1, max_bytes)
+                features = read_array(archive, f"{split}_features.npy", "fiu", 2, max_bytes)
                 return names.tolist(), features.astype(np.float32)
         except KeyError:
             raise ValueError(
@@ -89,23 +89,6 @@ def _read_arrays(path: Path, split: LabeledSplit) -> tuple[list[str], Features]:
                 f"{path}: expected a file of features of the images, got one that cannot be read ({reason:.200}); "
                 f"{_REMEDY}"
             ) from None
-
-
-def _read_array(archive: ZipFile, name: str, kinds: str, num_axes: int, max_bytes: int) -> np.ndarray:
-    """Read an array of the given kinds of ``numpy.dtype``. Declared sizes are checked before memory is allocated."""
-    entry = archive.getinfo(name)
-    if entry.file_size > max_bytes or entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
-        raise ValueError(f"{name} has an unknown compression, or would unpack to {entry.file_size} bytes")
-    with archive.open(entry) as file:
-        is_first_version = np.lib.format.read_magic(file) == (1, 0)
-        read_header = np.lib.format.read_array_header_1_0 if is_first_version else np.lib.format.read_array_header_2_0
-        shape, is_fortran, dtype = read_header(file)
-        content = file.read()
-    if dtype.kind not in kinds or len(shape) != num_axes:
-        raise ValueError(f"{name} is an array of {dtype} and of shape {shape}")
-    if len(content) != math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"{name} declares the shape {shape} but has {len(content)} bytes")
-    return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
 def _check(path: Path, split: LabeledSplit, names: Sequence[str], features: Features) -> None:
