@@ -262,6 +262,13 @@ def test_the_target_has_no_labels_in_workers_and_in_training(kind):
     assert inputs.max() > 0.1
 
 
+def test_keys_that_a_transfer_adds_are_removed():
+    data = ids()
+    data.target.on_after_batch_transfer = lambda batch, dataloader_idx: batch | {"label": batch["image"]}
+    steps_of(data)
+    assert set(data.target_batch) == {"image"}
+
+
 def test_batches_of_worker_processes_have_no_labels():
     data = AdaptationDataModule(*(DigitsDataModule(num_samples=(30, 20), batch_size=4) for _ in range(2)))
     data.prepare_data()
