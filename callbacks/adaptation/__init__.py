@@ -20,6 +20,7 @@ from callbacks.adaptation.output_adversary import AdaptSegNet as AdaptSegNet
 from callbacks.adaptation.predictions import BNM as BNM
 from callbacks.adaptation.predictions import MCC as MCC
 from callbacks.adaptation.predictions import EntropyMinimization as EntropyMinimization
+from callbacks.adaptation.pseudo_boxes import PseudoBoxes as PseudoBoxes
 from callbacks.adaptation.reconstruction import DRCN as DRCN
 from callbacks.adaptation.reconstruction import DSN as DSN
 from callbacks.adaptation.self_training import MeanTeacher as MeanTeacher
