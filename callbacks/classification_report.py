@@ -30,7 +30,8 @@ class ClassificationReport(EvaluationPictures):
     the name of the domain is written above each image. Cells of the matrix are in percent of their row.
 
     Writes ``figures/classes_<stage>_epoch_<epoch>.png`` to the run's folder. With several processes, the matrix counts
-    the images of all processes, and the mistakes are those of the first one.
+    the images of all processes, and the mistakes are those of the first one. If the data module has several loaders,
+    each has its own picture, whose stage is that of its scores, such as ``val_target``.
 
     ================  =============================================  ======
     key               meaning                                        unit
