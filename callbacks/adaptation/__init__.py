@@ -14,6 +14,7 @@ from callbacks.adaptation.discrepancy import JAN as JAN
 from callbacks.adaptation.discrepancy import ClassDiscrepancy as ClassDiscrepancy
 from callbacks.adaptation.discrepancy import DeepJDOT as DeepJDOT
 from callbacks.adaptation.domain_norms import DomainNorms as DomainNorms
+from callbacks.adaptation.feature_picture import FeaturePicture as FeaturePicture
 from callbacks.adaptation.fourier import FDA as FDA
 from callbacks.adaptation.output_adversary import ADVENT as ADVENT
 from callbacks.adaptation.output_adversary import AdaptSegNet as AdaptSegNet
@@ -28,3 +29,4 @@ from callbacks.adaptation.target_free_scores import TargetFreeScores as TargetFr
 from callbacks.adaptation.test_time import TENT as TENT
 from callbacks.adaptation.translation import CoGAN as CoGAN
 from callbacks.adaptation.translation import CyCADA as CyCADA
+from callbacks.adaptation.translation_picture import TranslationPicture as TranslationPicture
