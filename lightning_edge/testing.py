@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
+from lightning.pytorch.utilities import CombinedLoader
 from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
@@ -218,7 +219,8 @@ def _batches(data: LightningDataModule, split: str) -> Iterator[Any]:
     loaders = getattr(data, f"{split}_dataloader")()
     for index, loader in enumerate(loaders if isinstance(loaders, list | tuple) else [loaders]):
         for batch in islice(loader, MAX_BATCHES):
-            yield data.on_after_batch_transfer(batch, index)
+            # Lightning's loader of several ones adds the number of the batch and of the loader
+            yield data.on_after_batch_transfer(batch[0] if isinstance(loader, CombinedLoader) else batch, index)
 
 
 class _OneBatch(LightningDataModule):

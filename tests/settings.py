@@ -111,6 +111,10 @@ def make_remapped():
     return data.RemappedDataModule(make_cityscapes(), CITYSCAPES_TO_CAMVID, data.CamVidDataModule.class_names)
 
 
+def make_adaptation():
+    return data.AdaptationDataModule(make_mnist(), make_mnist_m())
+
+
 def make_office_caltech():
     return data.OfficeCaltechDataModule(num_samples=(50, 50, 50, 50), batch_size=4)
 
@@ -159,6 +163,7 @@ DATA_MODULES = {
     data.BDD100KDataModule: make_bdd100k,
     data.BDD100KSegmentationDataModule: make_bdd100k_segmentation,
     data.RemappedDataModule: make_remapped,
+    data.AdaptationDataModule: make_adaptation,
     data.OfficeCaltechDataModule: make_office_caltech,
 }
 

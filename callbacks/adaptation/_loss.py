@@ -1,5 +1,6 @@
 """Base of the callbacks that adapt a module to unlabeled target data by a term of its loss."""
 
+import weakref
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from callbacks.adaptation._owned_nets import OwnedNets, join_optimizer
 from callbacks.adaptation._terms import add_term, remove_term
 from callbacks.adaptation._two_domains import LayerOutputs, TwoDomains, target_data
 from lightning_edge.checks import check_at_least
+from lightning_edge.contracts import TakesLossTerms
 from lightning_edge.ops.adaptation.gradient_reversal import adaptation_factor
 from lightning_edge.ops.adaptation.precision import widen
 
@@ -56,12 +58,14 @@ class AdaptationLoss(Callback, ABC):
         name: Name of the term. Its weighted value is logged as ``train/<name>``.
 
     Raises:
-        ValueError: ``weight`` is negative. Later: the module has no such layer, there is no target data, or another
-            callback has the same name.
+        ValueError: ``weight`` is negative, or ``name`` is empty or has a dot. Later: the module has no such layer,
+            there is no target data, or another callback has the same name.
     """
 
     def __init__(self, weight: float, layer: str | None, ramp: bool, name: str) -> None:
         check_at_least(0, weight=weight)
+        if not name or "." in name:  # it is also that of a part of the module
+            raise ValueError(f"expected name as one or more characters without a dot, got {name!r}")
         self.weight = weight
         self.layer = layer
         self.ramp = ramp
@@ -71,6 +75,7 @@ class AdaptationLoss(Callback, ABC):
         self._leads = False
         self._has_term = False
         self._owned: OwnedNets | None = None
+        self._module_of_nets: weakref.ref[LightningModule] | None = None
 
     @abstractmethod
     def loss(self, pair: Pair) -> Tensor:
@@ -110,7 +115,7 @@ class AdaptationLoss(Callback, ABC):
 
     @property
     def nets(self) -> Any:
-        """The nets of :meth:`make_nets`, which exist from the start of the first fit on."""
+        """The nets of :meth:`make_nets`, which exist from the first fit of a module until that of another one."""
         assert self._owned is not None
         return self._owned.nets
 
@@ -146,8 +151,10 @@ class AdaptationLoss(Callback, ABC):
         assert self._domains is not None
         self._domains.watch(*layer)
         self._layer = layer
-        if self._owned is None and (nets := self.make_nets(pl_module, layer)) is not None:
-            self._owned = OwnedNets(nets, self.name)
+        if self._module_of_nets is None or self._module_of_nets() is not pl_module:
+            nets = self.make_nets(pl_module, layer)
+            self._owned = None if nets is None else OwnedNets(nets, self.name)
+            self._module_of_nets = weakref.ref(pl_module)
         if self._owned is not None:
             self._owned.register(pl_module)
         rank_zero_info(f"{type(self).__name__} adapts the input of {layer.name}.")
@@ -187,6 +194,10 @@ class AdaptationLoss(Callback, ABC):
         if self._owned is not None and "nets" in state_dict:
             self._owned.nets.load_state_dict(state_dict["nets"])
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The state for copies, which train a copy of the module."""
+        return self.__dict__ | {"_module_of_nets": None}
+
     def _term(self, trainer: Trainer, module: LightningModule, batch: Any) -> Tensor:
         self.domains.begin_term(self.name)
         share = progress_of(trainer, module)
@@ -220,7 +231,7 @@ def _losses(trainer: Trainer) -> list[AdaptationLoss]:
 
 def progress_of(trainer: Trainer, module: LightningModule) -> float:
     """Completed share of training, in [0, 1]."""
-    progress = getattr(module, "progress", None)
+    progress = getattr(module, "progress", None) if isinstance(module, TakesLossTerms) else None
     if isinstance(progress, float):
         return progress
     steps = trainer.estimated_stepping_batches

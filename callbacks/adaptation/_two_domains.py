@@ -1,7 +1,7 @@
 """Outputs of a module for the source batch and the target batch of one training step, for all callbacks together."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -152,10 +152,13 @@ class TwoDomains:
             self.target_output = self._forward(batch)
 
     def _forward(self, batch: dict[str, Any], module: Callable[..., Any] | None = None) -> Any:
-        norms = next((c for c in self.trainer.callbacks if isinstance(c, DomainNorms)), None)  # pyright: ignore[reportAttributeAccessIssue]
-        statistics = nullcontext() if norms is None else norms.of_target(self.module)
-        with statistics, in_domain(self.module, batch.get("domain_embedding")):
+        with self.statistics_of_target(), in_domain(self.module, batch.get("domain_embedding")):
             return (module or self.module)(batch[self.input_key])
+
+    def statistics_of_target(self) -> AbstractContextManager[None]:
+        """A context in which batch norms use the statistics of the target, if they are kept apart."""
+        norms = next((c for c in self.trainer.callbacks if isinstance(c, DomainNorms)), None)  # pyright: ignore[reportAttributeAccessIssue]
+        return nullcontext() if norms is None else norms.of_target(self.module)
 
     @property
     def input_key(self) -> str:
@@ -197,7 +200,7 @@ class TwoDomains:
         if name not in recorded:
             raise ValueError(
                 f"expected layer as a part of {type(self.module).__name__} that processes {what}, got {name!r}, which "
-                "did not run"
+                "did not run: name another one by the argument layer"
             )
         outputs = recorded[name]
         if not isinstance(outputs.features, Tensor):

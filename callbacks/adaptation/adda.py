@@ -1,5 +1,6 @@
 """Adaptation of a trained net to the target by an adversary, in a second stage of the training."""
 
+from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -11,6 +12,7 @@ from callbacks.adaptation._layers import NamedLayer, num_inputs
 from callbacks.adaptation._loss import AdaptationLoss, Pair, pooled, progress_of
 from callbacks.adaptation._teacher import Teacher
 from callbacks.adaptation._terms import swap_loss_weight
+from lightning_edge.checks import check_at_least
 from lightning_edge.nn.adaptation.discriminators import DomainDiscriminator
 from lightning_edge.nn.adaptation.frozen import frozen
 from lightning_edge.ops.adaptation.adversarial import domain_cross_entropy, domain_loss
@@ -24,6 +26,10 @@ class ADDA(AdaptationLoss):
     features of the target in the module, and the module deceives it. The module's own loss has no effect in this stage,
     and its last layer stays as it is. The stage depends only on the step, so a resumed run continues in the correct
     stage.
+
+    In the second stage, only the discriminator holds the features, and Adam makes steps of the same length for any
+    weight of the loss. With too large steps, classes collapse, which a high ``train/loss`` shows: choose a smaller
+    ``lr_scale`` then.
 
     The paper trains the stages one after the other, each with its own optimizer. Here both belong to one training, so
     the optimizer keeps its momentum, and the schedule of the learning rate spans both. Batch norms of the source net
@@ -43,6 +49,7 @@ class ADDA(AdaptationLoss):
         layer: See :class:`~callbacks.adaptation.AdaptationLoss`. Should be the last layer, because layers behind it do
             not adapt.
         source_stage_fraction: Share of the training that belongs to the first stage, in [0, 1].
+        lr_scale: Factor of the learning rate in the second stage.
         hidden_size: Number of units of the discriminator's hidden layers.
         name: Name of the term.
 
@@ -55,15 +62,19 @@ class ADDA(AdaptationLoss):
         weight: float = 1.0,
         layer: str | None = None,
         source_stage_fraction: float = 0.5,
+        lr_scale: float = 0.05,
         hidden_size: int = 256,
         name: str = "adda",
     ) -> None:
         super().__init__(weight, layer, ramp=False, name=name)
         if not 0 <= source_stage_fraction <= 1:
             raise ValueError(f"expected source_stage_fraction within [0, 1], got {source_stage_fraction}")
+        check_at_least(0, lr_scale=lr_scale)
         self.source_stage_fraction = source_stage_fraction
+        self.lr_scale = lr_scale
         self.hidden_size = hidden_size
         self._loss_weight: float | None = None
+        self._handles: list[Any] = []
 
     @override
     def make_nets(self, module: LightningModule, layer: NamedLayer) -> nn.Module:
@@ -84,6 +95,14 @@ class ADDA(AdaptationLoss):
     def loss(self, pair: Pair) -> Tensor:
         judge = frozen(self.nets["discriminator"])
         return domain_cross_entropy(judge(pooled(pair.target.features)), is_source=True)
+
+    @override
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_fit_start(trainer, pl_module)
+        for optimizer in trainer.optimizers:
+            self._handles += _scale_steps(
+                optimizer, lambda: self.lr_scale if self.is_active(progress_of(trainer, pl_module)) else 1.0
+            )
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -111,6 +130,9 @@ class ADDA(AdaptationLoss):
         if self._loss_weight is not None:
             swap_loss_weight(module, self._loss_weight)
             self._loss_weight = None
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
         super()._remove(module)
 
     def _source_features(self, batch: Any) -> Tensor:
@@ -120,3 +142,23 @@ class ADDA(AdaptationLoss):
         source: Teacher = self.nets["source"]
         outputs = source.call(domains.module, lambda net: domains.layer_outputs(name, batch, net))
         return pooled(outputs.features)
+
+
+def _scale_steps(optimizer: Optimizer, factor: Callable[[], float]) -> list[Any]:
+    """Multiply the learning rate of each step by a factor, during the step only, so that schedules see their own.
+
+    Returns:
+        Handles with a method ``remove``.
+    """
+    rates: list[Any] = []
+
+    def scale(*_: Any) -> None:
+        rates[:] = [group["lr"] for group in optimizer.param_groups]
+        for group in optimizer.param_groups:
+            group["lr"] = group["lr"] * factor()
+
+    def restore(*_: Any) -> None:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+
+    return [optimizer.register_step_pre_hook(scale), optimizer.register_step_post_hook(restore)]

@@ -104,6 +104,9 @@ class MeanTeacher(AdaptationLoss):
         assert self._trainer is not None
         key = self._domains.input_key
         logits = self.nets.call(self._module, lambda teacher: self._domains.forward(batch, teacher))  # pyright: ignore[reportOptionalMemberAccess]
+        if not isinstance(logits, Tensor):
+            kind, name = type(logits).__name__, type(self._module).__name__
+            raise ValueError(f"expected a module whose forward returns logits of classes, got {kind} of {name}")
         labels = confident_pseudo_labels if logits.ndim == 2 else pseudo_masks
         self._pseudo = _PseudoLabels(*labels(logits, self.threshold))
         generator = step_generator(self._trainer, self.seed)
@@ -121,6 +124,10 @@ class MeanTeacher(AdaptationLoss):
         self._module.log("train/confident_share", weights.mean(), batch_size=len(labels))
         losses = F.cross_entropy(pair.target_output.float(), labels, reduction="none", ignore_index=IGNORE_INDEX)
         return (weights * losses).mean()
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._num_steps = trainer.global_step
 
     @override
     def on_train_batch_end(

@@ -21,11 +21,11 @@ _NORMS = (NormWithStatistics, nn.GroupNorm, nn.LayerNorm)
 class TENT(Callback):
     """Adapts norms to the data of ``validate``, ``test`` or ``predict``, batch by batch (TENT, arXiv:2006.10726).
 
-    Batch norms use the statistics of each batch. One that gets a single value for each channel, as from a last batch of
-    one image, uses its running statistics, which follow those of the batches. After the predictions for a batch, the
-    scales and shifts of all norms take a step that makes the entropy of the predictions smaller, so they change those
-    for the next batches, as in the paper. Nothing else changes. Each loader of an evaluation starts from the original
-    net, and the module is the original one afterwards. In ``fit`` nothing happens.
+    Batch norms use the statistics of each batch; only one that gets a single value for each channel, as from a last
+    batch of one image, uses its running statistics. After the predictions for a batch, the scales and shifts of all
+    norms take a step that makes the entropy of the predictions smaller, so they change those for the next batches, as
+    in the paper. Nothing else changes. Each loader of an evaluation starts from the original net, and the module is the
+    original one afterwards. In ``fit`` nothing happens.
 
     Works with modules whose ``forward`` returns logits of classes, ``[batch, classes, ...]``, for the first item of a
     batch. A batch costs a second forward and a backward. Scores depend on the order of the data and on the batch size.
@@ -168,23 +168,24 @@ class _Norms:
                 f"expected a module with norms that have scales and shifts, which are all that TENT adapts, got "
                 f"{type(net).__name__} without any"
             )
-        tensors = [tensor for norm in norms for tensor in (*norm.parameters(), *norm.buffers())]
-        with torch.inference_mode(False), torch.no_grad():
-            self._original = [(tensor, tensor.clone(), tensor.requires_grad) for tensor in tensors]
-        self._modes = [(norm, norm.training) for norm in norms]
-        for norm in norms:
-            norm.training = True
-        self._handles = [
-            norm.register_forward_pre_hook(_choose_statistics) for norm in norms if isinstance(norm, BatchNorm)
+        self._original = [(parameter, parameter.detach().clone()) for parameter in self.parameters]
+        self._learning = [(parameter, parameter.requires_grad) for parameter in self.parameters]
+        self._with_statistics = [
+            (norm, norm.training, norm.momentum) for norm in norms if isinstance(norm, NormWithStatistics)
         ]
+        self._counts = [(count, count.clone()) for norm in norms for count in _counts(norm)]
         for parameter in self.parameters:
             parameter.requires_grad = True
+        for norm, _, _ in self._with_statistics:
+            norm.training, norm.momentum = True, 0.0  # the running statistics stay
+        batch_norms = [norm for norm in norms if isinstance(norm, BatchNorm)]
+        self._handles = [norm.register_forward_pre_hook(_choose_statistics) for norm in batch_norms]
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Restore the scales, the shifts and the running statistics."""
-        for tensor, value, _ in self._original:
-            tensor.copy_(value)
+        """Restore the scales and the shifts."""
+        for parameter, value in self._original:
+            parameter.copy_(value)
 
     def descend(self, loss: Tensor) -> None:
         """Give scales and shifts, and nothing else, the gradient of a loss."""
@@ -194,13 +195,21 @@ class _Norms:
 
     def close(self) -> None:
         """Restore everything."""
+        self.reset()
         for handle in self._handles:
             handle.remove()
-        self.reset()
-        for tensor, _, requires_grad in self._original:
-            tensor.requires_grad = requires_grad
-        for norm, is_training in self._modes:
-            norm.training = is_training
+        for parameter, learns in self._learning:
+            parameter.requires_grad = learns
+        for norm, is_training, momentum in self._with_statistics:
+            norm.training, norm.momentum = is_training, momentum
+        for count, value in self._counts:
+            count.copy_(value)
+
+
+def _counts(norm: nn.Module) -> list[Tensor]:
+    """The number of batches that a norm has seen, if it counts them."""
+    count = getattr(norm, "num_batches_tracked", None)
+    return [] if count is None else [count]
 
 
 def _choose_statistics(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:

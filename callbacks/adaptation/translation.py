@@ -96,7 +96,8 @@ class CyCADA(AdaptationLoss):
         key = self.domains.input_key
         with torch.no_grad():
             translated = self.nets["to_target"](pair.batch[key])
-        return module.loss(pair.batch | {key: translated})
+        with self.domains.statistics_of_target():
+            return module.loss(pair.batch | {key: translated})
 
     def _translation_loss(self, pair: Pair) -> Tensor:
         """Losses of translators and discriminators, both ways."""

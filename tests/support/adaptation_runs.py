@@ -3,13 +3,13 @@
 import copy
 from typing import Any, NamedTuple
 
+import domain_pairs
 import torch
+from domain_pairs import digits
 from lightning.pytorch import LightningModule
 from settings import make_bdd100k, make_camvid, make_camvid_video
 from torch import nn
-from toys import make_trainer
 
-from lightning_edge.data import DigitsDataModule
 from lightning_edge.data.domain_adaptation import AdaptationDataModule
 from lightning_edge.methods import Classification
 from lightning_edge.nn import TimmClassifier
@@ -44,18 +44,8 @@ class Term(NamedTuple):
     """Names of the parameters, those of the callback included, to which a gradient other than 0 flows."""
 
 
-def make_digits(num_batches=4, batch_size=4, num_test=10, eval_batch_size=None):
-    source, target = (
-        DigitsDataModule(
-            num_samples=(40, num_test),
-            keep_attributes={"source": (name,)},
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            num_workers=0,
-        )
-        for name in ("mnist", "mnist_m")
-    )
-    return AdaptationDataModule(source, target, batches_per_epoch=num_batches)
+def make_digits(num_batches=4, **options):
+    return AdaptationDataModule(digits("mnist", **options), digits("mnist_m", **options), num_batches)
 
 
 def make_streets():
@@ -79,13 +69,9 @@ def make_classification(seed=0):
     return method
 
 
-def fit(method, data, folder, *callbacks, **arguments):
+def fit(method, data, folder, *callbacks, **options):
     """Train, without validation, and return the trainer."""
-    defaults = {"limit_val_batches": 0, "callbacks": list(callbacks)}
-    ckpt_path = arguments.pop("ckpt_path", None)
-    trainer = make_trainer(folder, **(defaults | arguments))
-    trainer.fit(method, data, ckpt_path=ckpt_path)
-    return trainer
+    return domain_pairs.fit(method, data, *callbacks, folder=folder, **options)
 
 
 def fit_terms(callback, method, data, folder, num_batches=1, **arguments):

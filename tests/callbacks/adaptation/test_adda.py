@@ -126,6 +126,23 @@ def test_the_loss_has_its_weight_again_after_an_error(tmp_path):
     assert not any(name.startswith("adaptation") for name in method.state_dict())
 
 
+def test_the_learning_rate_is_scaled_in_the_steps_of_the_second_stage_only(tmp_path):
+    moves = []
+    for scale in (1.0, 0.25):
+        torch.manual_seed(0)
+        fresh = Foreign()
+        before = weights(fresh)
+        trainer = fit(fresh, make_digits(1), tmp_path, ADDA(source_stage_fraction=0, lr_scale=scale))
+        moves.append({name: value - before[name] for name, value in weights(fresh).items()})
+        assert trainer.optimizers[0].param_groups[0]["lr"] == 0.1
+        assert not trainer.optimizers[0]._optimizer_step_pre_hooks
+    for name, move in moves[0].items():
+        torch.testing.assert_close(0.25 * move, moves[1][name], atol=1e-7, rtol=1e-3)
+    assert moves[0]["features.1.weight"].abs().max() > 1e-4
+
+
 def test_bad_fractions_are_named():
     with pytest.raises(ValueError, match=r"expected source_stage_fraction within \[0, 1\], got 1\.5"):
         ADDA(source_stage_fraction=1.5)
+    with pytest.raises(ValueError, match="expected lr_scale of at least 0, got -1"):
+        ADDA(lr_scale=-1)
