@@ -23,8 +23,8 @@ class DomainNorms(Callback):
     weights. After the fit, **the module has the statistics of the target**, and so have its checkpoints; those of the
     source are in the callback's state. Nets without batch norm are not changed.
 
-    The target's statistics come from the pass of a callback such as :class:`~callbacks.adaptation.DANN`. Without one,
-    the module never sees the target, and its target statistics stay as they were at the start.
+    The target's statistics come from the pass of a callback such as :class:`~callbacks.adaptation.adversarial.DANN`.
+    Without one, the module never sees the target, and its target statistics stay as they were at the start.
     """
 
     def __init__(self) -> None:
