@@ -160,7 +160,16 @@ def test_a_recipe_runs_a_step_without_loggers(config, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} <= {"lightning_logs"}
 
 
-LONG_TEXTS = ("batch_size_scaling", "domains", "own_data", "own_method", "prediction", "quick_start", "wandb")
+LONG_TEXTS = (
+    "batch_size_scaling",
+    "domain_adaptation",
+    "domains",
+    "own_data",
+    "own_method",
+    "prediction",
+    "quick_start",
+    "wandb",
+)
 """Those whose examples the default run leaves out."""
 
 
