@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from callbacks._training.transfer import to_device
 from lightning_edge.checks import check_at_least
-from lightning_edge.contracts import GivesTargetBatches, input_key
+from lightning_edge.contracts import LoadsTarget, input_key
 from lightning_edge.nn.conditioning import in_domain
 from lightning_edge.nn.encoders.norm_statistics import reestimate_norms
 
@@ -52,7 +52,7 @@ class NormReestimation(Callback):
             raise ValueError("expected a data module with training images for NormReestimation, got none")
         data.setup("fit")
         share = len(range(trainer.global_rank, self.num_batches, trainer.world_size))
-        loader = data.target_dataloader() if isinstance(data, GivesTargetBatches) else data.train_dataloader()
+        loader = data.target_dataloader() if isinstance(data, LoadsTarget) else data.train_dataloader()
         count = reestimate_norms(
             module,
             islice(loader, share),

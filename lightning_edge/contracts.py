@@ -280,6 +280,11 @@ class GivesTargetBatches(Protocol):
     target_batch: Mapping[str, Any] | None
     """Unlabeled target data beside the current training batch, on its device, as :func:`without_labels` leaves them."""
 
+
+@runtime_checkable
+class LoadsTarget(Protocol):
+    """A data module that gives unlabeled data of the domain to adapt to without any of the source."""
+
     def target_dataloader(self) -> Iterable[Any]:
         """Training batches of the target alone, without labels."""
         ...

@@ -23,14 +23,16 @@ class DomainNorms(Callback):
     weights. After the fit, **the module has the statistics of the target**, and so have its checkpoints; those of the
     source are in the callback's state. Nets without batch norm are not changed.
 
-    The target's statistics come from the pass of a callback such as :class:`~callbacks.adaptation.adversarial.DANN`.
-    Without one, the module never sees the target, and its target statistics stay as they were at the start.
+    The target's statistics come from the pass of a callback such as :class:`~callbacks.adaptation.adversarial.DANN`. As
+    long as there was none, both domains are evaluated with the statistics of the source.
     """
 
     def __init__(self) -> None:
         self._kept: dict[str, Tensor] = {}
         """Statistics of the source, or of the target while the module has those of the source."""
         self._is_source = False
+        self._has_target = False
+        """Whether the target has statistics of its own."""
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -73,15 +75,17 @@ class DomainNorms(Callback):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {"source": dict(self._kept)}
+        return {"source": dict(self._kept), "has_target": self._has_target}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._kept = dict(state_dict["source"])
+        self._kept, self._has_target = dict(state_dict["source"]), state_dict["has_target"]
 
     @contextmanager
     def of_target(self, module: nn.Module) -> Iterator[None]:
         """Use and update the statistics of the target within a ``with`` block."""
+        if not self._has_target:  # what is kept are the statistics at the start, with which those of the target start
+            self._has_target = self._is_source = True
         was_source = self._is_source
         self._set_source(module, False)
         try:
@@ -91,7 +95,7 @@ class DomainNorms(Callback):
 
     def _set_source(self, module: nn.Module, is_source: bool) -> None:
         """Exchange the statistics in the module with those kept here, unless they are the wanted ones."""
-        if is_source == self._is_source:
+        if is_source == self._is_source or not self._has_target:
             return
         self._is_source = is_source
         for name, values in _statistics(module).items():

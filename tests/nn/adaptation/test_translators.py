@@ -18,7 +18,7 @@ def test_a_translator_learns_other_colors():
     net, image = ImageTranslator(4, 1), torch.rand(4, 3, 8, 8)
     optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
     first = (net(image) - (1 - image)).abs().mean()
-    for _ in range(60):
+    for _ in range(120):
         optimizer.zero_grad()
         loss = (net(image) - (1 - image)).abs().mean()
         loss.backward()
