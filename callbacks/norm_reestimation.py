@@ -16,7 +16,7 @@ from lightning_edge.nn.encoders.norm_statistics import reestimate_norms
 
 
 class NormReestimation(Callback):
-    """Recomputes the statistics of all batch norms from training images before ``validate`` and ``test`` (AdaBN).
+    """Recomputes the statistics of all batch norms from training images before an evaluation (AdaBN).
 
     The weights do not change. With a data module that has only the images of one domain, this adapts the net to that
     domain without training, which is a baseline of domain adaptation (arXiv:1603.04779). Of an

@@ -57,12 +57,16 @@ def examples(path: Path) -> list[tuple[str, str]]:
     return [(language, block) for language, block in actual if language in ("python", "bash")]
 
 
+WITHOUT_TRAINING = ("choose", "shallow", "taxonomy")
+"""Commands that take no arguments of a configuration."""
+
+
 def smoke_arguments(recipe: str, args: list[str]) -> list[str]:
     """What shrinks a call to a step: the smoke line of the configuration that it uses.
 
     Arguments of the configuration's data module are left out where the call names another one.
     """
-    if not args or "--help" in args or args[0] == "choose":  # which runs nothing
+    if not args or "--help" in args or args[0] in WITHOUT_TRAINING:
         return []
     named = [word for word in args if word.endswith(".yaml")]
     owner = next((word.removeprefix("--recipe=") for word in args if named and word.startswith("--recipe=")), recipe)
@@ -156,7 +160,16 @@ def test_a_recipe_runs_a_step_without_loggers(config, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} <= {"lightning_logs"}
 
 
-LONG_TEXTS = ("batch_size_scaling", "domains", "own_data", "own_method", "prediction", "quick_start", "wandb")
+LONG_TEXTS = (
+    "batch_size_scaling",
+    "domain_adaptation",
+    "domains",
+    "own_data",
+    "own_method",
+    "prediction",
+    "quick_start",
+    "wandb",
+)
 """Those whose examples the default run leaves out."""
 
 

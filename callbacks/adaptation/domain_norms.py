@@ -25,8 +25,8 @@ class DomainNorms(Callback):
     source are in the callback's state. Nets without batch norm are not changed. With several processes, all of them
     evaluate with the statistics of the first one, as torch does with a single set of statistics.
 
-    The target's statistics come from the pass of a callback such as :class:`~callbacks.adaptation.DANN`. As long as
-    there was none, both domains are evaluated with the statistics of the source.
+    The target's statistics come from the pass of a callback such as :class:`~callbacks.adaptation.adversarial.DANN`. As
+    long as there was none, both domains are evaluated with the statistics of the source.
     """
 
     def __init__(self) -> None:

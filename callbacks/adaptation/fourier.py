@@ -20,8 +20,8 @@ class FDA(Callback):
     clip take the style of the last frame of one target clip, so that the style does not flicker.
 
     The paper also makes the entropy of the predictions for the target small and averages three nets with different
-    ``beta``. For the first, add :class:`~callbacks.adaptation.EntropyMinimization` with ``diversity=False``, which has
-    no robust penalty. The callback logs nothing.
+    ``beta``. For the first, add :class:`~callbacks.adaptation.predictions.EntropyMinimization` with
+    ``diversity=False``, which has no robust penalty. The callback logs nothing.
 
     Args:
         beta: Part of the side that the replaced frequencies may have, in [0, 0.5]; 0.01 to 0.09 in the paper. With less

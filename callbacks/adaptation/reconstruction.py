@@ -58,9 +58,9 @@ class DSN(AdaptationLoss):
 
     The module's features are the shared ones. For each domain, an encoder computes private features, which shall be
     orthogonal to the shared ones, and a decoder reconstructs the images of both domains from the sum of the two. What
-    makes the shared features similar is another callback, :class:`~callbacks.adaptation.DANN` or
-    :class:`~callbacks.adaptation.DAN` in the paper; without one, nothing is adapted. Images are compared at 32x32, and
-    feature maps are averaged over their places.
+    makes the shared features similar is another callback, :class:`~callbacks.adaptation.adversarial.DANN` or
+    :class:`~callbacks.adaptation.discrepancy.DAN` in the paper; without one, nothing is adapted. Images are compared at
+    32x32, and feature maps are averaged over their places.
 
     ==============  ======================================================================  ====
     key             meaning                                                                 unit

@@ -19,7 +19,7 @@ _NORMS = (NormWithStatistics, nn.GroupNorm, nn.LayerNorm)
 
 
 class TENT(Callback):
-    """Adapts norms to the data of ``validate``, ``test`` or ``predict``, batch by batch (TENT, arXiv:2006.10726).
+    """Adapts norms to the data of an evaluation or a prediction, batch by batch (TENT, arXiv:2006.10726).
 
     Batch norms use the statistics of each batch; only one that gets a single value for each channel, as from a last
     batch of one image, uses its running statistics. After the predictions for a batch, the scales and shifts of all

@@ -29,7 +29,8 @@ class CyCADA(AdaptationLoss):
 
     In the paper the parts are trained one after the other, a net that is trained on the source alone judges what
     translations show, and the features are aligned too. Here everything is trained at once, the module itself judges,
-    and another callback, such as :class:`~callbacks.adaptation.DANN`, aligns features. The translators are small.
+    and another callback, such as :class:`~callbacks.adaptation.adversarial.DANN`, aligns features. The translators are
+    small.
 
     ================  =======================================================================  ====
     key               meaning                                                                  unit

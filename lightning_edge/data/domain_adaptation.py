@@ -97,7 +97,7 @@ class AdaptationDataModule(LightningDataModule):
 
     @property
     def evaluation_names(self) -> tuple[str, ...]:
-        """Part of the keys of scores: nothing for the source, ``target`` for the target."""
+        """Part of the keys of scores, nothing for the source and ``target`` for the target."""
         return tuple("" if side == "source" else side for side in self.evaluate)
 
     @property

@@ -86,7 +86,7 @@ KINDS = (
         ),
     ),
 )
-"""The six classes of the survey arXiv:1803.09180, of which the first two are not deep, and what came later."""
+"""The six classes of Zhao et al. 2018, of which the first two are not deep, and what came later."""
 
 
 def taxonomy() -> None:

@@ -18,7 +18,7 @@ from lightning_edge.data.formats.hdf5 import read_hdf5
 from lightning_edge.data.formats.unpacking import unpack_bz2
 
 USPSPart = Literal["train", "test"]
-"""Parts in which USPS is published: 7,291 and 2,007 images."""
+"""Parts in which USPS is published, with 7,291 and 2,007 images."""
 
 SIZE_PX = 16
 _NUM_PIXELS = SIZE_PX**2

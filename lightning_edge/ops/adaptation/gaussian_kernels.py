@@ -11,7 +11,10 @@ Bandwidth = Literal["mean", "median"] | float
 """How a bandwidth follows from the squared distances, or its value."""
 
 MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Multiples of the bandwidth in public code of DAN (arXiv:1502.02791) and of many later methods."""
+"""Multiples of the bandwidth in public code of DAN and of many later methods.
+
+The source of DAN is arXiv:1502.02791.
+"""
 
 
 def squared_distances(
