@@ -189,7 +189,7 @@ def test_losses_of_classes_are_for_classification(callback):
 def test_detections_are_no_logits_for_a_teacher():
     data = AdaptationDataModule(settings.make_bdd100k(), settings.make_bdd100k())
     refuse(
-        "expected a module whose forward returns logits .*, got list of Detection",
+        "expected forward of Detection to return logits of classes for MeanTeacher, got list",
         MeanTeacher(),
         settings.make_detection(data.num_classes),
         data,

@@ -373,9 +373,9 @@ def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path, accumulated, num_b
 
 
 def test_a_second_fit_updates_the_teacher_after_each_step_too():
-    callback = MeanTeacher(threshold=0.05)
+    method, callback = norm_method(), MeanTeacher(threshold=0.05)
     for number in (1, 2, 3):  # the steps are counted from 0 again
-        fit(norm_method(), two_digits(batches_per_epoch=1), callback)
+        fit(method, two_digits(batches_per_epoch=1), callback)
         assert int(callback.nets.num_updates) == number
 
 
