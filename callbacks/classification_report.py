@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from callbacks._pictures.evaluation_pictures import EvaluationPictures, domains_of
 from callbacks._pictures.files import classes_of, pixels_of
+from lightning_edge.ops.names import distinct_keys
 
 _MAX_NAMED_CLASSES = 25
 """Names and numbers would be too small to read with more classes."""
@@ -30,13 +31,15 @@ class ClassificationReport(EvaluationPictures):
     the name of the domain is written above each image. Cells of the matrix are in percent of their row.
 
     Writes ``figures/classes_<stage>_epoch_<epoch>.png`` to the run's folder. With several processes, the matrix counts
-    the images of all processes, and the mistakes are those of the first one.
+    the images of all processes, and the mistakes are those of the first one. If the data module has several loaders,
+    each has its own picture, whose stage is that of its scores, such as ``val_target``.
 
-    ================  =============================================  ======
-    key               meaning                                        unit
-    ================  =============================================  ======
-    ``val/classes``   the same picture, for a ``WandbLogger`` only   image
-    ================  =============================================  ======
+    ======================  =======================================================  ======
+    key                     meaning                                                  unit
+    ======================  =======================================================  ======
+    ``val/recall_<class>``  share of the images of a class that are predicted right  -
+    ``val/classes``         the same picture, for a ``WandbLogger`` only             image
+    ======================  =======================================================  ======
 
     Args:
         num_images: Number of images to show.
@@ -57,6 +60,17 @@ class ClassificationReport(EvaluationPictures):
         self.num_images = num_images
         self._mistakes: list[_Mistake] = []
         self._confusion: MulticlassConfusionMatrix | None = None
+        self._recalls: dict[str, float] = {}
+
+    @override
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_epoch_end(trainer, pl_module)
+        self._log_recalls(pl_module)
+
+    @override
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_test_epoch_end(trainer, pl_module)
+        self._log_recalls(pl_module)
 
     @override
     def _begin(self, trainer: Trainer, module: LightningModule) -> None:
@@ -89,15 +103,20 @@ class ClassificationReport(EvaluationPictures):
         if self._confusion is None:
             return
         confusion = self._confusion.compute().cpu().numpy()  # over all processes
+        names, _ = classes_of(getattr(trainer, "datamodule", None), len(confusion))
+        self._recalls |= {f"{stage}/recall_{key}": value for key, value in _recalls(confusion, names).items()}
         if not trainer.is_global_zero:
             return
-        names, _ = classes_of(getattr(trainer, "datamodule", None), len(confusion))
         figure = draw_report(confusion, names[: len(confusion)], self._mistakes, self.num_images)
         if path is not None:
             figure.savefig(path, dpi=120)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_image(f"{stage}/classes", [figure], step=trainer.global_step)
+
+    def _log_recalls(self, module: LightningModule) -> None:
+        recalls, self._recalls = self._recalls, {}  # of all loaders, because values can only be logged after the last
+        module.log_dict(recalls)
 
 
 class _Mistake(NamedTuple):
@@ -108,6 +127,13 @@ class _Mistake(NamedTuple):
     image: UInt8[np.ndarray, "height width 3"]
     domain: str = ""
     """Empty if it is not known."""
+
+
+def _recalls(confusion: Int64[np.ndarray, "classes classes"], names: list[str]) -> dict[str, float]:
+    """Share of right predictions for the images of each class, by the key of the class; no value without images."""
+    keys = distinct_keys(names[: len(confusion)], "class")
+    counts = zip(keys, confusion.diagonal(), confusion.sum(1), strict=True)
+    return {key: float(num_right / num_images) for key, num_right, num_images in counts if num_images}
 
 
 def draw_report(

@@ -34,7 +34,8 @@ class DetectionPictures(EvaluationPictures):
     Writes ``figures/detections_<stage>_epoch_<epoch>.png`` to the run's folder, with one row for each image and a
     legend of the classes below. Images are shown without padding, and small ones are enlarged by a whole factor. The
     name of a box is left out if it would cover the name of another box. With several processes, the images are those
-    of the first process.
+    of the first process. If the data module has several loaders, each has its own picture, whose stage is that of its
+    scores, such as ``val_target``.
 
     ==================  ==============================================================================  =====
     key                 meaning                                                                         unit

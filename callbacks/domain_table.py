@@ -1,5 +1,6 @@
 """A table with the scores of each domain, which grows during the training."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
 from callbacks._csv_text import append_rows, as_text
+from lightning_edge.contracts import NamesEvaluations, evaluation_stage
 from lightning_edge.ops.names import key_of
 
 _COLUMNS = ("epoch", "step", "metric", "domain", "value")
@@ -22,7 +24,8 @@ class DomainTable(Callback):
     metrics are collected; this leaves out, for example, the score of a class with the name of a domain. After each
     validation and test, the scores are appended to ``domains_<stage>.csv`` in the run's folder, with the columns epoch,
     step, metric, domain and value. A resumed run appends to the same file. A domain whose name a spreadsheet would run
-    as a formula gets an apostrophe in front. The sanity check is ignored. Without domains, nothing happens.
+    as a formula gets an apostrophe in front. The sanity check is ignored. Without domains, nothing happens. If the data
+    module has several loaders, each has its own table, whose stage is that of its scores, such as ``val_target``.
 
     ===================  =============================================================  ====
     key                  meaning                                                        unit
@@ -35,14 +38,14 @@ class DomainTable(Callback):
 
     def __init__(self) -> None:
         self._folder: str | None = None
-        self._last_scores: list[_Score] = []
+        self._last_scores: dict[str, list[_Score]] = {}
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._folder = (
             trainer.log_dir
         )  # its getter communicates with all processes, so the first one cannot call it alone
-        self._last_scores = []
+        self._last_scores = {}
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -50,17 +53,24 @@ class DomainTable(Callback):
             return
         self._last_scores = self._write(trainer, pl_module, "val")
         if trainer.state.fn == TrainerFn.VALIDATING:
-            _log_table(trainer, "val", self._last_scores)
+            _log_tables(trainer, self._last_scores)
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        _log_table(trainer, "val", self._last_scores)
+        _log_tables(trainer, self._last_scores)
 
     @override
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        _log_table(trainer, "test", self._write(trainer, pl_module, "test"))
+        _log_tables(trainer, self._write(trainer, pl_module, "test"))
 
-    def _write(self, trainer: Trainer, module: LightningModule, stage: str) -> list["_Score"]:
+    def _write(self, trainer: Trainer, module: LightningModule, stage: str) -> dict[str, list["_Score"]]:
+        """Append the scores of all loaders to their files, and return them by the stage of the loader."""
+        data = getattr(trainer, "datamodule", None)
+        num_loaders = len(data.evaluation_names) if isinstance(data, NamesEvaluations) else 1
+        stages = [evaluation_stage(data, stage, loader) for loader in range(num_loaders)]
+        return {name: self._write_one(trainer, module, name) for name in stages}
+
+    def _write_one(self, trainer: Trainer, module: LightningModule, stage: str) -> list["_Score"]:
         scores = _scores(trainer, module, stage) if trainer.is_global_zero and not _is_trial(trainer) else []
         if scores and self._folder is not None:
             path = Path(self._folder) / f"domains_{stage}.csv"
@@ -93,11 +103,12 @@ def _scores(trainer: Trainer, module: LightningModule, stage: str) -> list[_Scor
     return sorted(scores, key=lambda score: (score.metric, names.index(score.domain)))
 
 
-def _log_table(trainer: Trainer, stage: str, scores: list[_Score]) -> None:
-    rows = [[score.domain, score.metric, score.value] for score in scores]
-    for logger in trainer.loggers if rows else ():
-        if isinstance(logger, WandbLogger):
-            logger.log_table(f"{stage}/domains", ["domain", "metric", "value"], rows, step=trainer.global_step)
+def _log_tables(trainer: Trainer, scores_by_stage: Mapping[str, Sequence[_Score]]) -> None:
+    for stage, scores in scores_by_stage.items():
+        rows = [[score.domain, score.metric, score.value] for score in scores]
+        for logger in trainer.loggers if rows else ():
+            if isinstance(logger, WandbLogger):
+                logger.log_table(f"{stage}/domains", ["domain", "metric", "value"], rows, step=trainer.global_step)
 
 
 def _is_trial(trainer: Trainer) -> bool:

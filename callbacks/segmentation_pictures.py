@@ -35,7 +35,8 @@ class SegmentationPictures(EvaluationPictures):
 
     Writes ``figures/pictures_<stage>_epoch_<epoch>.png`` to the run's folder: one row for each image, with the image,
     the prediction and the truth, and a legend of their classes below. Small images are enlarged by a whole factor.
-    With several processes, the images are those of the first process.
+    With several processes, the images are those of the first process. If the data module has several loaders, each has
+    its own picture, whose stage is that of its scores, such as ``val_target``.
 
     ================  ==============================================================================  ======
     key               meaning                                                                         unit

@@ -32,7 +32,7 @@ class TradeoffReport(Callback):
     At the end of ``fit`` and ``test`` of a method that is ``ComparesVideoNets``, it prints a table, writes
     ``tradeoff.csv`` and ``tradeoff.png`` to the run's folder and logs both to W&B. The nets are timed in turn, round by
     round. Accuracy is printed and written before that. Ctrl-C ends only the timing, not the run, and the rounds until
-    then count.
+    then count. If the data module has several loaders, the accuracy is that of the first.
 
     ===================  =====================================================  ====
     key                  meaning                                                unit

@@ -320,6 +320,19 @@ class NamesEvaluations(Protocol):
     """Name of each loader. Scores are logged as ``val_<name>/...``, or as ``val/...`` if the name is empty."""
 
 
+def evaluation_stage(data: Any, stage: str, loader: int) -> str:
+    """First part of the keys of what is logged for a loader of an evaluation.
+
+    Args:
+        data: The data module, if there is one.
+        stage: ``val`` or ``test``.
+        loader: Index of the loader.
+    """
+    names = data.evaluation_names if isinstance(data, NamesEvaluations) else ("",)
+    name = names[loader] if loader < len(names) else str(loader)
+    return f"{stage}_{name}" if name else stage
+
+
 @runtime_checkable
 class GivesFixedSamples(Protocol):
     """A data module that can select the same samples in every run."""

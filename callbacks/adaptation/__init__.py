@@ -14,12 +14,14 @@ from callbacks.adaptation.discrepancy import JAN as JAN
 from callbacks.adaptation.discrepancy import ClassDiscrepancy as ClassDiscrepancy
 from callbacks.adaptation.discrepancy import DeepJDOT as DeepJDOT
 from callbacks.adaptation.domain_norms import DomainNorms as DomainNorms
+from callbacks.adaptation.feature_picture import FeaturePicture as FeaturePicture
 from callbacks.adaptation.fourier import FDA as FDA
 from callbacks.adaptation.output_adversary import ADVENT as ADVENT
 from callbacks.adaptation.output_adversary import AdaptSegNet as AdaptSegNet
 from callbacks.adaptation.predictions import BNM as BNM
 from callbacks.adaptation.predictions import MCC as MCC
 from callbacks.adaptation.predictions import EntropyMinimization as EntropyMinimization
+from callbacks.adaptation.pseudo_boxes import PseudoBoxes as PseudoBoxes
 from callbacks.adaptation.reconstruction import DRCN as DRCN
 from callbacks.adaptation.reconstruction import DSN as DSN
 from callbacks.adaptation.self_training import MeanTeacher as MeanTeacher
@@ -27,3 +29,4 @@ from callbacks.adaptation.target_free_scores import TargetFreeScores as TargetFr
 from callbacks.adaptation.test_time import TENT as TENT
 from callbacks.adaptation.translation import CoGAN as CoGAN
 from callbacks.adaptation.translation import CyCADA as CyCADA
+from callbacks.adaptation.translation_picture import TranslationPicture as TranslationPicture

@@ -99,6 +99,10 @@ class AdaptationLoss(Callback, ABC):
         del source_batch
         return batch
 
+    def choose_layer(self, module: LightningModule, num_classes: int | None) -> NamedLayer:
+        """The layer whose input are the features: that of the argument ``layer``."""
+        return find_layer(module, self.layer, num_classes)
+
     def make_nets(self, module: LightningModule, layer: NamedLayer) -> nn.Module | None:
         """Nets that train with the module, such as a discriminator; ``None`` if there are none.
 
@@ -138,7 +142,7 @@ class AdaptationLoss(Callback, ABC):
             return
         data = target_data(trainer)
         num_classes = getattr(pl_module, "num_classes", getattr(data, "num_classes", None))
-        layer = find_layer(pl_module, self.layer, num_classes)
+        layer = self.choose_layer(pl_module, num_classes)
         add_term(pl_module, self.name, lambda batch: self._term(trainer, pl_module, batch))
         self._has_term = True
         leader = _losses(trainer)[0]
@@ -195,11 +199,13 @@ class AdaptationLoss(Callback, ABC):
         return self.__dict__ | {"_module_of_nets": None}
 
     def _term(self, trainer: Trainer, module: LightningModule, batch: Any) -> Tensor:
-        assert self._layer is not None
         self.domains.begin_term(self.name)
         share = progress_of(trainer, module)
-        if not self.is_active(share):
-            return self._no_term(module)
+        return self._active_term(batch, share) if self.is_active(share) else self._no_term(module)
+
+    def _active_term(self, batch: Any, share: float) -> Tensor:
+        """The term with its weight, for which the target batch passes through the module."""
+        assert self._layer is not None
         name, domains = self._layer.name, self.domains
         source, target = domains.source(name), domains.target(name, batch)
         return self.term(Pair(source, target, domains.target_output, domains.target_input, batch, share))

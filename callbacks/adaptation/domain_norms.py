@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from typing_extensions import override
@@ -21,7 +22,8 @@ class DomainNorms(Callback):
     One running mean of both would fit neither in evaluation. With this callback each domain is evaluated with its own,
     as in AutoDIAL (arXiv:1704.08082) and domain-specific batch normalization (arXiv:1906.03950), but with common
     weights. After the fit, **the module has the statistics of the target**, and so have its checkpoints; those of the
-    source are in the callback's state. Nets without batch norm are not changed.
+    source are in the callback's state. Nets without batch norm are not changed. With several processes, all of them
+    evaluate with the statistics of the first one, as torch does with a single set of statistics.
 
     The target's statistics come from the pass of a callback such as :class:`~callbacks.adaptation.adversarial.DANN`. As
     long as there was none, both domains are evaluated with the statistics of the source.
@@ -35,11 +37,6 @@ class DomainNorms(Callback):
         """Whether the target has statistics of its own."""
 
     @override
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not self._kept:
-            self._kept = {name: values.clone() for name, values in _statistics(pl_module).items()}
-
-    @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._set_source(pl_module, True)
 
@@ -50,6 +47,10 @@ class DomainNorms(Callback):
         self._set_source(pl_module, False)
 
     @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._share(trainer, pl_module)
+
+    @override
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
@@ -58,6 +59,10 @@ class DomainNorms(Callback):
     @override
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._set_source(pl_module, False)
+
+    @override
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._share(trainer, pl_module)
 
     @override
     def on_test_batch_start(
@@ -98,11 +103,23 @@ class DomainNorms(Callback):
         if is_source == self._is_source or not self._has_target:
             return
         self._is_source = is_source
-        for name, values in _statistics(module).items():
-            norm, _, kind = name.rpartition(".")
-            # another tensor, because the backward pass refuses tensors that changed since the forward pass
-            setattr(module.get_submodule(norm), kind, self._kept[name].to(values.device))
-            self._kept[name] = values
+        statistics = _statistics(module)
+        with torch.inference_mode(False):  # a training may follow, which changes the new tensors
+            for name, values in statistics.items():
+                norm, _, kind = name.rpartition(".")
+                # both domains start with what the module has here, after all callbacks have loaded weights
+                kept = self._kept[name] if name in self._kept else values.clone()
+                # another tensor, because the backward pass refuses tensors that changed since the forward pass
+                setattr(module.get_submodule(norm), kind, kept.to(values.device))
+        self._kept = statistics
+
+    def _share(self, trainer: Trainer, module: nn.Module) -> None:
+        """Give the statistics of the first process to all, which torch does for those that begin a step only."""
+        if trainer.world_size > 1:
+            values = [*_statistics(module).values(), *self._kept.values()]
+            first = trainer.strategy.broadcast([value.cpu() for value in values])
+            for value, new in zip(values, first, strict=True):
+                value.copy_(new)
 
 
 def _statistics(module: nn.Module) -> dict[str, Tensor]:

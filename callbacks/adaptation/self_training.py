@@ -16,6 +16,7 @@ from lightning_edge.checks import check_whole_at_least
 from lightning_edge.contracts import IGNORE_INDEX
 from lightning_edge.nn.adaptation.appearance import RandomAppearance
 from lightning_edge.ops.adaptation.mixing import class_mix_masks, confident_pseudo_labels, pseudo_masks
+from lightning_edge.ops.adaptation.precision import widen
 
 
 class _PseudoLabels(NamedTuple):
@@ -46,16 +47,16 @@ class MeanTeacher(AdaptationLoss):
         weight: Factor of the term.
         threshold: Probability above which a prediction of the teacher is confident.
         decay: Share of the teacher's weights that remains in a step.
-        appearance: Changes the appearance of the module's target images. Without any, the module learns little from a
-            teacher that knows the same.
+        appearance: Changes the appearance of the module's target images; ``None`` means ``RandomAppearance()``. Without
+            changes, the module learns little from a teacher that sees the same.
         mix: Whether to paste classes of the source, for segmentation of single images only.
         ramp: Whether the weight rises in the course of training.
         seed: Seed of the changes and of the pasted classes.
         name: Name of the term.
 
     Raises:
-        ValueError: An argument is out of range. Later: the outputs of the module's ``forward`` are not logits of
-            classes, or images to be mixed differ in size.
+        ValueError: An argument is out of range. Later: the batches hold no images, the outputs of the module's
+            ``forward`` are not logits of classes, or images to be mixed differ in size.
     """
 
     def __init__(
@@ -79,8 +80,6 @@ class MeanTeacher(AdaptationLoss):
         self.appearance = RandomAppearance() if appearance is None else appearance
         self.mix = mix
         self.seed = seed
-        self._module: LightningModule | None = None
-        self._trainer: Trainer | None = None
         self._pseudo: _PseudoLabels | None = None
         self._num_steps = 0
 
@@ -89,40 +88,37 @@ class MeanTeacher(AdaptationLoss):
         return Teacher(module)
 
     @override
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        super().setup(trainer, pl_module, stage)
-        self._trainer, self._module = trainer, pl_module
-
-    @override
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        super().teardown(trainer, pl_module, stage)
-        self._trainer = self._module = None
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._num_steps = trainer.global_step  # a resumed run may start between accumulated batches
 
     @override
     def change_target(self, batch: dict[str, Any], source_batch: Any) -> dict[str, Any]:
-        assert self._domains is not None
-        assert self._trainer is not None
-        key = self._domains.input_key
-        logits = self.nets.call(self._module, lambda teacher: self._domains.forward(batch, teacher))  # pyright: ignore[reportOptionalMemberAccess]
-        if not isinstance(logits, Tensor):
-            kind, name = type(logits).__name__, type(self._module).__name__
-            raise ValueError(f"expected a module whose forward returns logits of classes, got {kind} of {name}")
+        domains, images = self.domains, batch[self.domains.input_key]
+        if images.ndim not in (4, 5):
+            raise ValueError(
+                "expected batches of images [batch, 3, height, width] or of clips [batch, time, 3, height, width] for "
+                f"MeanTeacher, got shape {list(images.shape)}"
+            )
+        logits = self.nets.call(domains.module, lambda teacher: domains.forward(batch, teacher))
+        if not isinstance(logits, Tensor) or logits.ndim < 2:
+            raise ValueError(
+                f"expected forward of {type(domains.module).__name__} to return logits of classes for MeanTeacher, got "
+                f"{type(logits).__name__}"
+            )
         labels = confident_pseudo_labels if logits.ndim == 2 else pseudo_masks
         self._pseudo = _PseudoLabels(*labels(logits, self.threshold))
-        generator = step_generator(self._trainer, self.seed)
-        images = batch[key]
+        generator = step_generator(domains.trainer, self.seed)
         if self.mix:
             images, self._pseudo = _mixed(images, self._pseudo, source_batch, logits.shape[1], generator)
-        return batch | {key: self.appearance(images, generator)}
+        return batch | {domains.input_key: self.appearance(images, generator)}
 
     @override
     def loss(self, pair: Pair) -> Tensor:
         assert self._pseudo is not None
-        assert self._module is not None
         labels, weights = self._pseudo
         self._pseudo = None
-        self._module.log("train/confident_share", weights.mean(), batch_size=len(labels))
-        losses = F.cross_entropy(pair.target_output.float(), labels, reduction="none", ignore_index=IGNORE_INDEX)
+        self.domains.module.log("train/confident_share", weights.mean(), batch_size=len(labels))
+        losses = F.cross_entropy(widen(pair.target_output), labels, reduction="none", ignore_index=IGNORE_INDEX)
         return (weights * losses).mean()
 
     @override

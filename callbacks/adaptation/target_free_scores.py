@@ -1,11 +1,9 @@
 """Scores that select a checkpoint for the target without its labels."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from rich.console import Console
@@ -13,10 +11,10 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from callbacks.adaptation._layers import find_layer
-from callbacks.adaptation._loss import pooled
+from callbacks.adaptation._rows import Rows, joined, rows_of
 from lightning_edge.analysis.model_selection import selection_table, selections
 from lightning_edge.checks import check_whole_at_least
-from lightning_edge.contracts import IGNORE_INDEX, NamesEvaluations
+from lightning_edge.contracts import NamesEvaluations
 from lightning_edge.metrics.adaptation.sampled_rows import sampled_rows
 from lightning_edge.metrics.adaptation.target_free_scores import KEYS, target_free_scores
 
@@ -24,14 +22,6 @@ GROUP = "target_free"
 """First part of the keys of the scores."""
 _LEAST_ROWS = 5
 _SOURCE, _TARGET = "", "target"
-
-
-class _Rows(NamedTuple):
-    """Features and logits of samples or pixels of one batch, and their labels if they are of the source."""
-
-    features: Tensor
-    logits: Tensor
-    labels: Tensor
 
 
 class TargetFreeScores(Callback):
@@ -81,7 +71,7 @@ class TargetFreeScores(Callback):
         self.show_table = show_table
         self._handle: Any = None
         self._seen: tuple[Tensor, Tensor] | None = None
-        self._rows: dict[str, list[_Rows]] = {}
+        self._rows: dict[str, list[Rows]] = {}
         self._folder: str | None = None
 
     @override
@@ -126,10 +116,10 @@ class TargetFreeScores(Callback):
         name = trainer.datamodule.evaluation_names[dataloader_idx]  # pyright: ignore[reportAttributeAccessIssue]
         if self._seen is None or name not in self._rows:
             return
-        rows = _rows(*self._seen, batch if name == _SOURCE else None)
+        rows = rows_of(*self._seen, batch if name == _SOURCE else None)
         num_batches = trainer.num_val_batches[dataloader_idx]
         index = sampled_rows(len(rows.logits), batch_idx, int(num_batches), self.max_rows).to(rows.logits.device)
-        self._rows[name].append(_Rows(*(values[index].float().cpu() for values in rows)))
+        self._rows[name].append(Rows(*(values[index].float().cpu() for values in rows)))
         self._seen = None
 
     @override
@@ -157,7 +147,7 @@ class TargetFreeScores(Callback):
             self._seen = inputs[0].detach(), outputs.detach()
 
     def _scores(self) -> dict[str, float]:
-        parts = [_joined(self._rows[name]) for name in (_SOURCE, _TARGET)]
+        parts = [joined(self._rows[name]) for name in (_SOURCE, _TARGET)]
         if any(part is None or len(part.logits) < _LEAST_ROWS for part in parts):
             rank_zero_warn(f"TargetFreeScores needs {_LEAST_ROWS} samples of source and target, so its scores are NaN.")
             return dict.fromkeys(KEYS, torch.nan)
@@ -168,26 +158,3 @@ class TargetFreeScores(Callback):
             rank_zero_warn("The features or logits contain NaN, so all scores without target labels are NaN.")
             return dict.fromkeys(KEYS, torch.nan)
         return target_free_scores(source.features, source.logits, source.labels.long(), target.features, target.logits)
-
-
-def _rows(features: Tensor, logits: Tensor, source_batch: Any) -> _Rows:
-    """Rows of a batch: samples of classification, or pixels of a map of logits. Only labeled ones of the source."""
-    labels = None if source_batch is None else source_batch.get("mask", source_batch.get("label"))
-    if labels is not None and labels.ndim == 3:
-        labels = F.interpolate(labels[:, None].float(), size=logits.shape[-2:], mode="nearest").long().flatten()
-    if logits.ndim == 2:
-        features = pooled(features)
-    else:
-        features, logits = _pixels(features), _pixels(logits)
-    if labels is None:
-        return _Rows(features, logits, torch.zeros(len(logits), device=logits.device))
-    is_labeled = labels != IGNORE_INDEX
-    return _Rows(features[is_labeled], logits[is_labeled], labels[is_labeled])
-
-
-def _pixels(maps: Tensor) -> Tensor:
-    return maps.flatten(2).transpose(1, 2).flatten(0, 1)
-
-
-def _joined(rows: Sequence[_Rows]) -> _Rows | None:
-    return _Rows._make(map(torch.cat, zip(*rows, strict=True))) if rows else None

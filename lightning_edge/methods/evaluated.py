@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from typing_extensions import override
 
-from lightning_edge.contracts import NamesEvaluations
+from lightning_edge.contracts import evaluation_stage
 from lightning_edge.methods.base import Method, OptimizerCallable
 from lightning_edge.methods.schedules import Schedule
 from lightning_edge.ops.names import distinct_keys
@@ -197,9 +197,7 @@ class EvaluatedMethod(Method):
     def _stage(self, loader: int) -> str:
         """First part of the keys of a loader's scores: ``val`` or ``test``, and the loader's name if it has one."""
         data = getattr(self.trainer, "datamodule", None)
-        names = data.evaluation_names if isinstance(data, NamesEvaluations) else ("",)
-        name = names[loader] if loader < len(names) else str(loader)
-        return ("test" if self.trainer.testing else "val") + (f"_{name}" if name else "")
+        return evaluation_stage(data, "test" if self.trainer.testing else "val", loader)
 
     def _report_no_labels(self, stage: str) -> None:
         trainer = self.trainer

@@ -16,6 +16,7 @@ from lightning_edge.metrics.adaptation.target_free_scores import KEYS
 from recipes._experiments.figure import draw_comparison
 from recipes._experiments.jobs import Backend
 from recipes._experiments.study import Study, Variant, choose_variants
+from recipes.domain_adaptation._class_gains import class_scores, write_class_gains
 
 _GROUP = "target_free"
 _ORACLE = "oracle"
@@ -74,6 +75,7 @@ def compare(
     recipe: str = "domain_adaptation",
     base: str = "source_only.yaml",
     metric: str = "accuracy",
+    class_metric: str = "recall",
     oracle_arguments: tuple[str, ...] = ("--data.source=lightning_edge.data.MNISTMDataModule",),
     backend: Backend = "process",
     fit_arguments: tuple[str, ...] = (),
@@ -87,7 +89,8 @@ def compare(
 
     Args:
         folder: Folder of the runs, with a subfolder for each seed. ``comparison.csv`` has a row for each run and score,
-            and ``comparison.png`` shows the accuracies on the test data.
+            and ``comparison.png`` shows the accuracies on the test data. ``classes.csv`` and ``classes.png`` show the
+            gain of each class over ``source_only``.
         num_seeds: Number of runs of each variant.
         variants: The variants to train: ``source_only``, ``oracle``, which is trained with the target's labels, or
             ways of adaptation, which are named after callbacks.
@@ -95,6 +98,7 @@ def compare(
         recipe: Recipe that trains.
         base: Configuration of that recipe without adaptation. Its last callback selects the checkpoint ``best``.
         metric: Score that is compared, such as ``miou``.
+        class_metric: First part of the keys of the scores of classes, such as ``iou`` for ``test_target/iou_car``.
         oracle_arguments: Options that make the labeled target the source, for the variant ``oracle``.
         backend: ``process`` runs the trainings one after the other, ``ray`` in parallel.
         fit_arguments: All other options, for every ``fit``, such as ``--data.source.root=path/to/digits``.
@@ -111,7 +115,9 @@ def compare(
     study = Study(recipe, _with_tests(chosen), folder, num_seeds, fit_arguments, backend)
     study.run(after_each=lambda: _write(study, chosen, metric))
     _write(study, chosen, metric)
-    tests = {name: [100 * run[f"test_target/{metric}"] for run in study.metrics(f"{name}_test")] for name in chosen}
+    metrics = {name: study.metrics(f"{name}_test") for name in chosen}
+    write_class_gains(class_scores(metrics, class_metric), class_metric, folder)
+    tests = {name: [100 * run[f"test_target/{metric}"] for run in runs] for name, runs in metrics.items()}
     draw_comparison(tests, f"{metric} on the target").savefig(folder / "comparison.png", dpi=120)
     Console().print(_table(study, chosen, tests, select_by, metric))
     Console().print(_scores_table(study, chosen, metric))

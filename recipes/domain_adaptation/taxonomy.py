@@ -78,6 +78,7 @@ KINDS = (
             adaptation.EntropyMinimization,
             adaptation.BNM,
             adaptation.MeanTeacher,
+            adaptation.PseudoBoxes,
             adaptation.FDA,
             adaptation.TENT,
             adaptation.DomainNorms,

@@ -8,13 +8,13 @@ from lightning_edge.checks import check_at_least
 
 
 class RandomAppearance(nn.Module):
-    """Changes contrast, brightness, color and sharpness of each image, and hides a patch of it.
+    """Changes contrast, brightness and color of each image, and hides a patch of it.
 
     Nothing moves, so labels of pixels stay valid. It is the strong augmentation of self-training, in the manner of
     FixMatch (arXiv:2001.07685), with operations that are fast on batches.
 
     Args:
-        contrast: Largest relative change of the contrast of each channel, in [0, 1).
+        contrast: Largest relative change of the contrast of each channel, in [0, 1].
         brightness: Largest shift of the values of each channel, where images are in [0, 1].
         inversion: Share of images whose values are inverted.
         shuffled_channels: Whether the color channels are exchanged at random.
@@ -68,7 +68,8 @@ class RandomAppearance(nn.Module):
 
     def _patch(self, image: Tensor, draw) -> Tensor:
         height, width = image.shape[-2:]
-        rows = torch.arange(height, device=image.device)[:, None] / height
-        columns = torch.arange(width, device=image.device) / width
+        # centers of pixels, because the first row and column would never be hidden otherwise
+        rows = (torch.arange(height, device=image.device)[:, None] + 0.5) / height
+        columns = (torch.arange(width, device=image.device) + 0.5) / width
         top, left = ((1 - self.patch) * draw(1) for _ in range(2))
         return (rows >= top) & (rows < top + self.patch) & (columns >= left) & (columns < left + self.patch)

@@ -1,0 +1,62 @@
+"""Features and logits of samples or pixels, one in a row, from batches of an evaluation."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from callbacks.adaptation._loss import pooled
+from lightning_edge.contracts import IGNORE_INDEX
+
+
+class Rows(NamedTuple):
+    """Features and logits of samples or pixels, and their labels if they are of the source, otherwise zeros."""
+
+    features: Tensor
+    logits: Tensor
+    labels: Tensor
+
+
+def rows_of(features: Tensor, logits: Tensor, source_batch: Any) -> Rows:
+    """Rows of a batch: samples of classification, or pixels of a map of logits. Only labeled ones of the source.
+
+    Args:
+        features: Input of the layer.
+        logits: Its output, ``[batch, classes]`` or ``[batch, classes, height, width]``.
+        source_batch: The batch; ``None`` for a target batch, whose labels are not used.
+
+    Raises:
+        ValueError: The batch does not have one label for each sample or pixel.
+    """
+    labels = None if source_batch is None else _labels(source_batch)
+    if labels is not None and labels.ndim == 3:
+        labels = F.interpolate(labels[:, None].float(), size=logits.shape[-2:], mode="nearest").long().flatten()
+    if logits.ndim == 2:
+        features = pooled(features)
+    else:
+        features, logits = _pixels(features), _pixels(logits)
+    if labels is None:
+        return Rows(features, logits, torch.zeros(len(logits), device=logits.device))
+    is_labeled = labels != IGNORE_INDEX
+    return Rows(features[is_labeled], logits[is_labeled], labels[is_labeled])
+
+
+def joined(rows: Sequence[Rows]) -> Rows | None:
+    """The rows of several batches; ``None`` if there are none."""
+    return Rows._make(map(torch.cat, zip(*rows, strict=True))) if rows else None
+
+
+def _labels(batch: Any) -> Tensor:
+    labels = batch.get("mask", batch.get("label")) if isinstance(batch, dict) else None
+    if not isinstance(labels, Tensor):
+        raise ValueError(
+            "expected batches of classification or segmentation, with one label for each sample or pixel, got "
+            + (f"the keys {list(batch)}" if isinstance(batch, dict) else type(batch).__name__)
+        )
+    return labels
+
+
+def _pixels(maps: Tensor) -> Tensor:
+    return maps.flatten(2).transpose(1, 2).flatten(0, 1)
