@@ -122,10 +122,6 @@ class MeanTeacher(AdaptationLoss):
         return (weights * losses).mean()
 
     @override
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._num_steps = trainer.global_step
-
-    @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
