@@ -157,7 +157,7 @@ class AdaptationLoss(Callback, ABC):
             self._module_of_nets = weakref.ref(pl_module)
         if self._owned is not None:
             self._owned.register(pl_module)
-        rank_zero_info(f"{type(self).__name__} adapts the input of {layer.name}.")
+        rank_zero_info(f"{type(self).__name__} works on the layer {layer.name}.")
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

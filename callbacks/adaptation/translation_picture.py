@@ -21,7 +21,7 @@ _TITLES = ("source", "as target", "and back", "target", "as source", "and back")
 
 
 class TranslationPicture(Callback):
-    """Shows source images as :class:`~callbacks.adaptation.CyCADA` translates them to the target, and the reverse.
+    """Shows source images as CyCADA translates them to the target, and the reverse.
 
     A translation should have the look of the other domain and show the same thing, and the translation back should be
     the image itself. The images are the first of the first training batch of a fit, without labels. Writes

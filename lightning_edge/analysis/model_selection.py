@@ -82,7 +82,8 @@ def selection_table(runs: Sequence[Sequence[Selection]]) -> Table:
     names = {tuple(selection.score for selection in run) for run in runs}
     if len(names) != 1:
         raise ValueError(f"expected one run or more with the same scores, got {sorted(names)}")
-    table = Table(title="Accuracy % on the target, selected without its labels", caption=_CAPTION, box=box.SIMPLE)
+    title = "Accuracy % on the target, selected without its labels"
+    table = Table(title=title, caption=_CAPTION, box=box.SIMPLE, padding=0)  # 80 columns
     table.add_column("score", no_wrap=True)
     for heading in ("epoch", "selected", "last", "oracle", "rank"):
         table.add_column(heading, justify="right", no_wrap=True)

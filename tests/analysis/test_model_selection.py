@@ -150,3 +150,9 @@ def test_runs_with_other_scores_are_refused():
         selection_table([[one], [other]])
     with pytest.raises(ValueError, match=r"expected one run or more with the same scores, got \[\]"):
         selection_table([])
+
+
+def test_the_table_of_one_run_fits_80_columns(capsys):
+    run = [Selection("target_free/deep_embedded_normalized", 199, 1.0, 1.0, 199, 1.0, -1.0, 200)]
+    Console(width=80, soft_wrap=True).print(selection_table([run]))
+    assert "…" not in capsys.readouterr().out

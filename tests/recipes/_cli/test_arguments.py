@@ -1,8 +1,10 @@
 """What happens to arguments before they are parsed."""
 
+import pytest
+import yaml
 from small_run import SMALL
 
-from recipes import accel
+from recipes import accel, segmentation
 from recipes._cli.arguments import without_null_parts
 
 
@@ -15,8 +17,23 @@ def test_three_spellings_leave_a_part_of_the_net_out():
     assert len({tuple(without_null_parts(["fit", *spelling, "--x"])) for spelling in spellings}) == 1
 
 
+def test_the_folder_of_a_configuration_is_removed(capsys):
+    changes = ["--data.target.root=null", "--data.source.train_transform", "null"]
+    with pytest.raises(SystemExit):
+        segmentation.main(["fit", "--print_config", "-c", "adapt_camvid.yaml", *changes])
+    data = yaml.safe_load(capsys.readouterr().out)["data"]["init_args"]
+    assert data["target"]["init_args"]["root"] is None
+    assert data["target"]["init_args"]["train_transform"] is not None
+    assert data["source"]["init_args"]["train_transform"] is None
+
+
 def test_other_arguments_stay_as_they_are():
-    for arguments in (["--model.keyframes=null"], ["--model.net.a.b=null"], ["--model.net.width", "3"]):
+    for arguments in (
+        ["--model.keyframes=null"],
+        ["--model.net.a.b=null"],
+        ["--data.root=null"],
+        ["--model.net.width", "3"],
+    ):
         assert list(without_null_parts(arguments)) == arguments
 
 
