@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,7 +64,23 @@ def selections(folder: Path, scores: Sequence[str], accuracy: str = "val_target/
     tables = sorted(folder.rglob("metrics.csv"), key=lambda path: path.stat().st_mtime)
     if not tables:
         raise FileNotFoundError(f"expected the folder of a run that wrote metrics.csv, got {folder}")
-    evaluations = _read_evaluations(tables[-1], (*scores, accuracy))
+    return select_epochs(_read_evaluations(tables[-1], (*scores, accuracy)), scores, accuracy)
+
+
+def select_epochs(
+    evaluations: Sequence[Mapping[str, float]], scores: Sequence[str], accuracy: str = "val_target/accuracy"
+) -> list[Selection]:
+    """Epochs that scores select among the evaluations of a run.
+
+    Args:
+        evaluations: The ``epoch`` of each evaluation, and the values of its scores and its accuracy by their keys. A
+            value that is missing or NaN is never selected.
+        scores: Keys of scores, of which a higher value is better.
+        accuracy: Key of the accuracy on the target.
+
+    Returns:
+        One selection for each score.
+    """
     return [_selection(evaluations, score, accuracy) for score in scores]
 
 
@@ -82,7 +98,8 @@ def selection_table(runs: Sequence[Sequence[Selection]]) -> Table:
     names = {tuple(selection.score for selection in run) for run in runs}
     if len(names) != 1:
         raise ValueError(f"expected one run or more with the same scores, got {sorted(names)}")
-    table = Table(title="Accuracy % on the target, selected without its labels", caption=_CAPTION, box=box.SIMPLE)
+    title = "Accuracy % on the target, selected without its labels"
+    table = Table(title=title, caption=_CAPTION, box=box.SIMPLE, padding=0)  # which fits into 80 characters
     table.add_column("score", no_wrap=True)
     for heading in ("epoch", "selected", "last", "oracle", "rank"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -116,7 +133,7 @@ def _read_evaluations(path: Path, keys: Sequence[str]) -> list[dict[str, float]]
     return evaluations
 
 
-def _selection(evaluations: Sequence[dict[str, float]], score: str, accuracy: str) -> Selection:
+def _selection(evaluations: Sequence[Mapping[str, float]], score: str, accuracy: str) -> Selection:
     scores = [values.get(score, math.nan) for values in evaluations]
     accuracies = [values.get(accuracy, math.nan) for values in evaluations]
     selected, oracle = _first_highest(scores), _first_highest(accuracies)
