@@ -30,9 +30,7 @@ def rows_of(features: Tensor, logits: Tensor, source_batch: Any) -> Rows:
     Raises:
         ValueError: The batch does not have one label for each sample or pixel.
     """
-    labels = None if source_batch is None else _labels(source_batch)
-    if labels is not None and labels.ndim == 3:
-        labels = F.interpolate(labels[:, None].float(), size=logits.shape[-2:], mode="nearest").long().flatten()
+    labels = None if source_batch is None else _labels(source_batch, logits)
     if logits.ndim == 2:
         features = pooled(features)
     else:
@@ -48,12 +46,15 @@ def joined(rows: Sequence[Rows]) -> Rows | None:
     return Rows._make(map(torch.cat, zip(*rows, strict=True))) if rows else None
 
 
-def _labels(batch: Any) -> Tensor:
+def _labels(batch: Any, logits: Tensor) -> Tensor:
+    """Class of each sample, or of each pixel of a map of logits."""
     labels = batch.get("mask", batch.get("label")) if isinstance(batch, dict) else None
-    if not isinstance(labels, Tensor):
+    if isinstance(labels, Tensor) and labels.ndim == 3 and logits.ndim == 4:
+        labels = F.interpolate(labels[:, None].float(), size=logits.shape[-2:], mode="nearest").long().flatten()
+    if not isinstance(labels, Tensor) or len(labels) != logits[:, 0].numel():
         raise ValueError(
-            "expected batches of classification or segmentation, with one label for each sample or pixel, got "
-            + (f"the keys {list(batch)}" if isinstance(batch, dict) else type(batch).__name__)
+            "expected one label for each sample or pixel whose logits layer returns, got logits of shape "
+            f"{list(logits.shape)} and batches of {list(batch) if isinstance(batch, dict) else type(batch).__name__}"
         )
     return labels
 

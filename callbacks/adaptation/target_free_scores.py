@@ -1,6 +1,5 @@
 """Scores that select a checkpoint for the target without its labels."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,14 +11,15 @@ from typing_extensions import override
 
 from callbacks.adaptation._layers import find_layer
 from callbacks.adaptation._rows import Rows, joined, rows_of
-from lightning_edge.analysis.model_selection import selection_table, selections
+from lightning_edge.analysis.model_selection import select_epochs, selection_table
 from lightning_edge.checks import check_whole_at_least
 from lightning_edge.contracts import NamesEvaluations
 from lightning_edge.metrics.adaptation.sampled_rows import sampled_rows
 from lightning_edge.metrics.adaptation.target_free_scores import KEYS, target_free_scores
+from lightning_edge.torch_internals import is_compiled
 
-GROUP = "target_free"
-"""First part of the keys of the scores."""
+_SCORES = [f"target_free/{key}" for key in KEYS]
+"""Keys under which the scores are logged."""
 _LEAST_ROWS = 5
 _SOURCE, _TARGET = "", "target"
 
@@ -53,8 +53,8 @@ class TargetFreeScores(Callback):
         show_table: Whether to print that table.
 
     Raises:
-        ValueError: ``max_rows`` is too small. Later: the data module does not evaluate source and target, or the module
-            has no such layer.
+        ValueError: ``max_rows`` is too small. Later: the data module does not evaluate source and target, the module
+            has no such layer, or it has no logits and labels of samples or pixels.
     """
 
     def __init__(
@@ -72,22 +72,28 @@ class TargetFreeScores(Callback):
         self._handle: Any = None
         self._seen: tuple[Tensor, Tensor] | None = None
         self._rows: dict[str, list[Rows]] = {}
-        self._folder: str | None = None
+        """Rows of each domain during a validation."""
+        self._evaluations: list[dict[str, float]] = []
+        """Epoch, scores and accuracy of each validation of the fit."""
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage not in ("fit", "validate"):
             return
         data = getattr(trainer, "datamodule", None)
-        if not isinstance(data, NamesEvaluations) or not {_SOURCE, _TARGET} <= {*data.evaluation_names}:
+        names = data.evaluation_names if isinstance(data, NamesEvaluations) else ()
+        if not {_SOURCE, _TARGET} <= {*names}:
             raise ValueError(
                 "expected a data module that evaluates source and target for TargetFreeScores, such as "
                 f"AdaptationDataModule(source, target), got {'none' if data is None else type(data).__name__}"
+                + (", which evaluates one of them" if names else "")
             )
         num_classes = getattr(pl_module, "num_classes", getattr(data, "num_classes", None))
         layer = find_layer(pl_module, self.layer, num_classes)
         self._handle = layer.module.register_forward_hook(self._see)
-        self._folder = trainer.log_dir  # all processes must ask for it
+        self._evaluations = []
+        if is_compiled(pl_module):  # compiled code ignores hooks that are added later
+            torch.compiler.reset()
 
     @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -114,37 +120,53 @@ class TargetFreeScores(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         name = trainer.datamodule.evaluation_names[dataloader_idx]  # pyright: ignore[reportAttributeAccessIssue]
-        if self._seen is None or name not in self._rows:
+        seen, self._seen = self._seen, None
+        if name not in self._rows:
             return
-        rows = rows_of(*self._seen, batch if name == _SOURCE else None)
+        if seen is None:
+            raise ValueError(
+                f"expected layer as a part of {type(pl_module).__name__} that runs in validation_step, got one that "
+                "did not run"
+            )
+        rows = rows_of(*seen, batch if name == _SOURCE else None)
         num_batches = trainer.num_val_batches[dataloader_idx]
         index = sampled_rows(len(rows.logits), batch_idx, int(num_batches), self.max_rows).to(rows.logits.device)
         self._rows[name].append(Rows(*(values[index].float().cpu() for values in rows)))
-        self._seen = None
 
     @override
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:
             scores = self._scores()
-            pl_module.log_dict({f"{GROUP}/{key}": value for key, value in scores.items()}, sync_dist=True)
+            pl_module.log_dict({f"target_free/{key}": value for key, value in scores.items()}, sync_dist=True)
         self._rows = {}
 
     @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            keys = {self.accuracy, *_SCORES} & trainer.callback_metrics.keys()
+            values = {key: float(trainer.callback_metrics[key]) for key in keys}
+            self._evaluations.append({"epoch": trainer.current_epoch, **values})
+
+    @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self.show_table or not trainer.is_global_zero or self._folder is None:
-            return
-        for logger in trainer.loggers:
-            logger.save()
-        keys = [f"{GROUP}/{key}" for key in KEYS]
-        try:
-            chosen = selections(Path(self._folder), keys, self.accuracy)
-        except (FileNotFoundError, ValueError):  # no CSVLogger, or no labels of the target
-            return
-        Console(soft_wrap=True, highlight=False).print(selection_table([chosen]))
+        has_accuracy = any(self.accuracy in values for values in self._evaluations)
+        if self.show_table and has_accuracy and trainer.is_global_zero:
+            chosen = select_epochs(self._evaluations, _SCORES, self.accuracy)
+            Console(soft_wrap=True, highlight=False).print(selection_table([chosen]))
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {"evaluations": self._evaluations}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._evaluations = list(state_dict["evaluations"])
 
     def _see(self, layer: nn.Module, inputs: tuple[Tensor, ...], outputs: Any) -> None:
-        if not torch.is_grad_enabled():
-            self._seen = inputs[0].detach(), outputs.detach()
+        if self._rows and not torch.is_grad_enabled():  # a validation step, and no adaptation by TENT after it
+            features, logits = inputs[0].detach(), outputs.detach()
+            is_last = isinstance(layer, nn.Linear)
+            self._seen = (features.movedim(-1, 1), logits.movedim(-1, 1)) if is_last else (features, logits)
 
     def _scores(self) -> dict[str, float]:
         parts = [joined(self._rows[name]) for name in (_SOURCE, _TARGET)]

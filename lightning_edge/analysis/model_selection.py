@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,7 +64,23 @@ def selections(folder: Path, scores: Sequence[str], accuracy: str = "val_target/
     tables = sorted(folder.rglob("metrics.csv"), key=lambda path: path.stat().st_mtime)
     if not tables:
         raise FileNotFoundError(f"expected the folder of a run that wrote metrics.csv, got {folder}")
-    evaluations = _read_evaluations(tables[-1], (*scores, accuracy))
+    return select_epochs(_read_evaluations(tables[-1], (*scores, accuracy)), scores, accuracy)
+
+
+def select_epochs(
+    evaluations: Sequence[Mapping[str, float]], scores: Sequence[str], accuracy: str = "val_target/accuracy"
+) -> list[Selection]:
+    """Epochs that scores select among the evaluations of a run.
+
+    Args:
+        evaluations: The ``epoch`` of each evaluation, and the values of its scores and its accuracy by their keys. A
+            value that is missing or NaN is never selected.
+        scores: Keys of scores, of which a higher value is better.
+        accuracy: Key of the accuracy on the target.
+
+    Returns:
+        One selection for each score.
+    """
     return [_selection(evaluations, score, accuracy) for score in scores]
 
 
@@ -117,7 +133,7 @@ def _read_evaluations(path: Path, keys: Sequence[str]) -> list[dict[str, float]]
     return evaluations
 
 
-def _selection(evaluations: Sequence[dict[str, float]], score: str, accuracy: str) -> Selection:
+def _selection(evaluations: Sequence[Mapping[str, float]], score: str, accuracy: str) -> Selection:
     scores = [values.get(score, math.nan) for values in evaluations]
     accuracies = [values.get(accuracy, math.nan) for values in evaluations]
     selected, oracle = _first_highest(scores), _first_highest(accuracies)
