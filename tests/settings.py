@@ -115,6 +115,10 @@ def make_adaptation():
     return data.AdaptationDataModule(make_mnist(), make_mnist_m())
 
 
+def make_joint():
+    return data.JointDataModule([make_mnist(), make_usps()], balance_parts=True, batch_size=4, num_workers=0)
+
+
 def make_office_caltech():
     return data.OfficeCaltechDataModule(num_samples=(50, 50, 50, 50), batch_size=4)
 
@@ -163,6 +167,7 @@ DATA_MODULES = {
     data.BDD100KDataModule: make_bdd100k,
     data.BDD100KSegmentationDataModule: make_bdd100k_segmentation,
     data.RemappedDataModule: make_remapped,
+    data.JointDataModule: make_joint,
     data.AdaptationDataModule: make_adaptation,
     data.OfficeCaltechDataModule: make_office_caltech,
 }

@@ -32,6 +32,7 @@ from lightning_edge.data.images.augmentation import RandomShift as RandomShift
 from lightning_edge.data.images.augmentation import StreetAugmentation as StreetAugmentation
 from lightning_edge.data.images.camera_motion import RandomCameraMotion as RandomCameraMotion
 from lightning_edge.data.images.files import label_table as label_table
+from lightning_edge.data.joint import JointDataModule as JointDataModule
 from lightning_edge.data.mnist import MNISTDataModule as MNISTDataModule
 from lightning_edge.data.mnist import MNISTMDataModule as MNISTMDataModule
 from lightning_edge.data.office_caltech import OfficeCaltechDataModule as OfficeCaltechDataModule

@@ -40,7 +40,7 @@ class AdaptationDataModule(LightningDataModule):
     scores. A checkpoint that is chosen by ``val_target/...`` is chosen with labels, which a real target does not have.
 
     Args:
-        source: Labeled data.
+        source: Labeled data. See :class:`~lightning_edge.data.joint.JointDataModule` for several sources.
         target: Data of the same batch type and the same classes. See
             :class:`~lightning_edge.data.remapped.RemappedDataModule` for other classes.
         batches_per_epoch: Number of training batches of one process in an epoch, a multiple of the trainer's
@@ -218,9 +218,12 @@ def _make_sampler(
     arguments: dict[str, Any] = {"batch_size": data.batch_size, "seed": seed, "num_samples": num_samples, **share}
     if not len(dataset):
         raise ValueError(f"expected training samples of {type(data).__name__}, got none")
+    groups = getattr(dataset, "groups", None)  # those of a JointDataModule
     if balance_classes:
-        return ClassBalancedSampler(dataset, _labels(dataset), **arguments)
-    return SeededSampler(dataset, **arguments)
+        if groups is not None:
+            raise ValueError("expected balance_classes=False for a source with balance_parts=True, got True")
+        groups = _labels(dataset)
+    return SeededSampler(dataset, **arguments) if groups is None else ClassBalancedSampler(dataset, groups, **arguments)
 
 
 def _labels(dataset: Any) -> Int64[np.ndarray, " samples"]:

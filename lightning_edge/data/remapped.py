@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_origin, get_type_hints
 
 import torch
+from jaxtyping import Int64
 from lightning.pytorch import LightningDataModule, Trainer
+from torch import Tensor
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
@@ -42,6 +44,27 @@ traffic lights as sign symbol, vans and buses as car, and bicycles together with
 """
 
 
+class Relabel:
+    """Maps the labels of samples or batches to new classes.
+
+    Args:
+        label_key: Key of the labels.
+        lookup: New class of each label from 0 to 255.
+    """
+
+    def __init__(self, label_key: str, lookup: Int64[Tensor, "256"]) -> None:
+        self.label_key = label_key
+        self.lookup = lookup
+
+    def __call__(self, batch: Any) -> Any:
+        """The sample or batch with new labels of the same data type, or without labels as it is."""
+        if self.label_key not in batch:  # a target of adaptation
+            return batch
+        labels = torch.as_tensor(batch[self.label_key])
+        self.lookup = self.lookup.to(labels.device)
+        return batch | {self.label_key: self.lookup[labels.long()].to(labels.dtype)}
+
+
 class RemappedDataModule(LightningDataModule):
     """A data module for classification or segmentation whose classes are renamed, merged, reordered or ignored.
 
@@ -64,18 +87,19 @@ class RemappedDataModule(LightningDataModule):
         self.data = data  # before the trainer of the base class, which is that of the inner data module
         super().__init__()
         self.batch_type = data.batch_type
-        self._label_key = _label_key(data)
+        label_key = _label_key(data)
         check_names(class_names=class_names)
         check_class_names(len(class_names), class_names, None)
         inner_names: tuple[str, ...] = getattr(data, "class_names", None) or ()
-        _check_table(table, inner_names, class_names, type(data).__name__, may_ignore=self._label_key == "mask")
+        _check_table(table, inner_names, class_names, type(data).__name__, may_ignore=label_key == "mask")
         self.num_classes, self.class_names = len(class_names), tuple(class_names)
         new_classes = [_index(table[name], self.class_names) for name in inner_names]
         inner_palette = getattr(data, "palette", None)
         if inner_palette is not None:
             self.palette = tuple(inner_palette[new_classes.index(label)] for label in range(self.num_classes))
-        self._lookup = torch.full((IGNORE_INDEX + 1,), IGNORE_INDEX)
-        self._lookup[: len(new_classes)] = torch.tensor(new_classes)
+        lookup = torch.full((IGNORE_INDEX + 1,), IGNORE_INDEX)
+        lookup[: len(new_classes)] = torch.tensor(new_classes)
+        self.relabel = Relabel(label_key, lookup)
 
     def __getattr__(self, name: str) -> Any:
         if name == "data" or name.startswith("_"):  # a copy has no inner data module at first
@@ -153,12 +177,7 @@ class RemappedDataModule(LightningDataModule):
     @override
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Convert a batch as the inner data module does, and map its labels."""
-        batch = self.data.on_after_batch_transfer(batch, dataloader_idx)
-        if self._label_key not in batch:  # a target of adaptation
-            return batch
-        labels = batch[self._label_key]
-        self._lookup = self._lookup.to(labels.device)
-        return batch | {self._label_key: self._lookup[labels]}
+        return self.relabel(self.data.on_after_batch_transfer(batch, dataloader_idx))
 
     def fixed_samples(self, split: Split, num_samples: int) -> list[Any]:
         """Samples of a split that are the same in every run, with the labels of the inner data module."""
