@@ -196,5 +196,5 @@ def test_errors(tmp_path):
         run(tmp_path, FeaturePicture(), digits("mnist"), "validate")
     with pytest.raises(ValueError, match="expected layer as the name of a part of Classification, such as"):
         run(tmp_path, FeaturePicture(layer="net.boddy"), larger(), "validate")
-    with pytest.raises(ValueError, match=r"expected batches of classification or segmentation, .* got the keys"):
+    with pytest.raises(ValueError, match=r"expected one label for each sample or pixel .* and batches of"):
         run(tmp_path, FeaturePicture(), make_traffic(), "validate", method=make_detection(10))
