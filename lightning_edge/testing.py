@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
+from lightning.pytorch.utilities.combined_loader import CombinedLoader
 from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
@@ -217,7 +218,8 @@ def _check_contract(data: Any, batch: Any, name: str) -> None:
 def _batches(data: LightningDataModule, split: str) -> Iterator[Any]:
     loaders = getattr(data, f"{split}_dataloader")()
     for index, loader in enumerate(loaders if isinstance(loaders, list | tuple) else [loaders]):
-        for batch in islice(loader, MAX_BATCHES):
+        for item in islice(loader, MAX_BATCHES):
+            batch = item[0] if isinstance(loader, CombinedLoader) else item  # which also returns indices
             yield data.on_after_batch_transfer(batch, index)
 
 
