@@ -123,6 +123,10 @@ def make_office_caltech():
     return data.OfficeCaltechDataModule(num_samples=(50, 50, 50, 50), batch_size=4)
 
 
+def make_adaptation():
+    return data.AdaptationDataModule(make_mnist(), make_mnist_m())
+
+
 def make_detection(num_classes):
     return methods.Detection(nn.CenterDetector(ENCODER, num_classes, channels=16))
 
@@ -170,6 +174,7 @@ DATA_MODULES = {
     data.JointDataModule: make_joint,
     data.AdaptationDataModule: make_adaptation,
     data.OfficeCaltechDataModule: make_office_caltech,
+    data.AdaptationDataModule: make_adaptation,
 }
 
 PREDICTS_ONLY = {data.FramesDataModule}

@@ -13,7 +13,7 @@ from lightning.pytorch import Trainer
 from settings import make_accel
 
 from callbacks import WarmStart
-from lightning_edge.checkpoints import LIGHTNING, RESUMABLE, read_checkpoint
+from lightning_edge.checkpoints import LIGHTNING, RESUMABLE, last_checkpoint, read_checkpoint
 from lightning_edge.methods import Accel
 
 WHOLE = {
@@ -174,3 +174,23 @@ def test_methods_and_warm_start_look_before_they_load(tmp_path):
         WarmStart(path).setup(Trainer(accelerator="cpu", logger=False), method, "fit")
     with pytest.raises(FileNotFoundError, match=r"nowhere\.ckpt, which does not exist"):
         Accel.load_from_checkpoint(tmp_path / "nowhere.ckpt")
+
+
+def test_the_newest_checkpoint_of_a_name_is_the_last_one(tmp_path):
+    def write(name, time, content=None):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(written() if content is None else content)
+        os.utime(path, (time, time))
+        return path
+
+    assert last_checkpoint(tmp_path, "best") is None
+    old, best = write("a/best.ckpt", 1), write("b/best.ckpt", 2)
+    last, other = write("b/last.ckpt", 3), write("b/best-v1.ckpt", 4)
+    assert last_checkpoint(tmp_path) == other
+    assert last_checkpoint(tmp_path, "best") == best
+    assert last_checkpoint(tmp_path, "last") == last
+    assert last_checkpoint(tmp_path, "est") is None
+    write("b/best.ckpt", 5, with_weight(float("nan")))
+    with pytest.warns(UserWarning, match=r"best\.ckpt with NaN .* Skipping this checkpoint"):
+        assert last_checkpoint(tmp_path, "best") == old

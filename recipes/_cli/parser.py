@@ -255,6 +255,8 @@ class RecipeCLI(OpenLightningCLI):
             if name not in self._commands:
                 if self.trainer is not None:
                     start_wandb(self.trainer, self._labels(name))
+                if self._folder is not None and "verbose" in arguments:
+                    arguments["verbose"] = False  # the caller takes the scores
                 method = getattr(self.trainer, name)
                 self.result = method(model=self.model, datamodule=self.datamodule, **arguments)
                 self._close(name)

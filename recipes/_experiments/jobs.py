@@ -2,9 +2,10 @@
 
 import io
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -70,6 +71,7 @@ def _run(job: Job) -> None:
         try:
             run_config(job.recipe, [*job.arguments, *_start(job)], job.folder, job.command)
         except FloatingPointError:  # a divergence is a result, and it would happen again
+            job.folder.mkdir(parents=True, exist_ok=True)
             write_json(job.folder / DONE, {})
 
 
@@ -78,6 +80,8 @@ def _start(job: Job) -> list[str]:
     if job.starts_from is None:
         return []
     checkpoint = last_checkpoint(job.starts_from, job.checkpoint)
+    if checkpoint is None and _has_diverged(job.starts_from):
+        raise FloatingPointError(f"expected a checkpoint in {job.starts_from}, got a training that diverged")
     if checkpoint is None:
         name = "a checkpoint" if job.checkpoint is None else f"{job.checkpoint}.ckpt"
         raise FileNotFoundError(
@@ -89,6 +93,12 @@ def _start(job: Job) -> list[str]:
     warm_start = ["--trainer.callbacks+=callbacks.WarmStart", f"--trainer.callbacks.checkpoint={checkpoint}"]
     exclude = [f"--trainer.callbacks.exclude=[{','.join(job.reinitialized)}]"] if job.reinitialized else []
     return [*warm_start, *exclude]
+
+
+def _has_diverged(folder: Path) -> bool:
+    """Whether the finished training of a folder ended with a loss that is not finite."""
+    metrics = metrics_of_finished(folder)
+    return metrics is not None and not math.isfinite(metrics.get("train/loss", math.nan if not metrics else 0.0))
 
 
 def _on_ray(jobs: Sequence[Job], address: str | None) -> Iterator[Job]:
@@ -152,10 +162,10 @@ def _store(files: dict[str, bytes], folder: Path) -> None:
 
 @contextmanager
 def _silenced() -> Iterator[None]:
-    """Suppress all warnings and all log lines below errors of a run, because it is one of many."""
+    """Suppress the output, all warnings and all log lines below errors of a run, because it is one of many."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         for logger in loggers:
             logger.setLevel(logging.ERROR)

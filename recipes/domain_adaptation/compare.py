@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from rich import box
@@ -13,6 +13,7 @@ from lightning_edge.analysis.intervals import mean_with_interval
 from lightning_edge.analysis.model_selection import Selection, selections
 from lightning_edge.atomic_files import replace_table
 from lightning_edge.metrics.adaptation.target_free_scores import KEYS
+from recipes._cli.run_record import metrics_of_finished
 from recipes._experiments.figure import draw_comparison
 from recipes._experiments.jobs import Backend
 from recipes._experiments.study import Study, Variant, choose_variants
@@ -22,10 +23,9 @@ _GROUP = "target_free"
 _ORACLE = "oracle"
 
 
-def _with(*callbacks: str, **options: Any) -> tuple[str, ...]:
-    """Arguments that add callbacks; the options are those of the last one."""
-    added = [f"--trainer.callbacks+={callback}" for callback in callbacks]
-    return (*added, *(f"--trainer.callbacks.{name}={value}" for name, value in options.items()))
+def _with(*callbacks: str) -> tuple[str, ...]:
+    """Arguments that add callbacks."""
+    return tuple(f"--trainer.callbacks+={callback}" for callback in callbacks)
 
 
 VARIANTS = {
@@ -108,19 +108,20 @@ def compare(
     """
     if select_by not in KEYS:
         raise ValueError(f"expected select_by among {list(KEYS)}, got {select_by!r}")
-    start = ("-c", base, f"--trainer.callbacks.monitor={_GROUP}/{select_by}")
     known = VARIANTS | {_ORACLE: tuple(oracle_arguments)}
-    fits = {name: Variant((*start, *arguments), baseline="source_only") for name, arguments in known.items()}
-    chosen = choose_variants(fits, variants)
-    study = Study(recipe, _with_tests(chosen), folder, num_seeds, fit_arguments, backend)
+    chosen = choose_variants({name: Variant(arguments) for name, arguments in known.items()}, variants)
+    # the configuration comes first, because it would override options before it
+    arguments = ("-c", base, f"--trainer.callbacks.monitor={_GROUP}/{select_by}", *fit_arguments)
+    study = Study(recipe, _with_tests(chosen), folder, num_seeds, arguments, backend)
     study.run(after_each=lambda: _write(study, chosen, metric))
     _write(study, chosen, metric)
     metrics = {name: study.metrics(f"{name}_test") for name in chosen}
     write_class_gains(class_scores(metrics, class_metric), class_metric, folder)
-    tests = {name: [100 * run[f"test_target/{metric}"] for run in runs] for name, runs in metrics.items()}
+    tests = {name: _tested(runs, metric) for name, runs in metrics.items()}
     draw_comparison(tests, f"{metric} on the target").savefig(folder / "comparison.png", dpi=120)
     Console().print(_table(study, chosen, tests, select_by, metric))
-    Console().print(_scores_table(study, chosen, metric))
+    if adapted := [name for name in chosen if name != _ORACLE]:
+        Console().print(_scores_table(study, adapted, metric))
     return {f"{name}_{metric}": float(np.mean(values)) for name, values in tests.items()}
 
 
@@ -133,12 +134,17 @@ def _with_tests(variants: Mapping[str, Variant]) -> dict[str, Variant]:
     return runs
 
 
+def _tested(runs: Iterable[Mapping[str, float]], metric: str) -> list[float]:
+    """Scores on the target's test data in percent, by seed; NaN for a training that diverged."""
+    return [100 * run.get(f"test_target/{metric}", float("nan")) for run in runs]
+
+
 def _selections(study: Study, name: str, metric: str) -> dict[int, list[Selection]]:
-    """The epochs that all scores select, by the seed of the run."""
+    """The epochs that all scores select, by the seed of the finished run; nothing for one that stopped at NaN."""
     keys = [f"{_GROUP}/{key}" for key in KEYS]
     folders = {seed: study.folder_of(name, seed) for seed in range(study.num_seeds)}
-    finished = {seed: folder for seed, folder in folders.items() if folder in study.finished_folders(name)}
-    return {seed: selections(folder, keys, f"val_target/{metric}") for seed, folder in finished.items()}
+    scored = {seed: folder for seed, folder in folders.items() if metrics_of_finished(folder)}
+    return {seed: selections(folder, keys, f"val_target/{metric}") for seed, folder in scored.items()}
 
 
 def _write(study: Study, variants: Iterable[str], metric: str) -> None:
@@ -185,7 +191,7 @@ def _table(
 
 
 def _scores_table(study: Study, variants: Iterable[str], metric: str) -> Table:
-    """How well each score selects, over all adapted runs."""
+    """How well each score selects, over all runs without labels of the target."""
     runs = [run for name in variants for run in _selections(study, name, metric).values()]
     table = Table(
         title=f"Scores without target labels, over {len(runs)} runs",

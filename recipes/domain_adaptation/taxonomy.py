@@ -6,6 +6,7 @@ from typing import NamedTuple
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from callbacks import NormReestimation, adaptation
 from lightning_edge import shallow
@@ -101,9 +102,14 @@ def taxonomy() -> None:
     for kind in KINDS:
         table.add_row(f"[bold]{kind.name}[/bold]", f"[italic]{kind.idea}[/italic]")
         for method in kind.methods:
-            table.add_row(f"  {method.__name__}", (getdoc(method) or "").partition("\n\n")[0].replace("\n", " "))
+            table.add_row(f"  {method.__name__}", _summary(method))
         table.add_section()
     Console().print(table)
     Console().print(
         "Callbacks: --trainer.callbacks+=DANN in any recipe. Estimators: from lightning_edge.shallow import ..."
     )
+
+
+def _summary(method: type) -> Text:
+    """First sentence of a docstring, without its markup."""
+    return Text((getdoc(method) or "").partition("\n\n")[0].replace("\n", " ").replace("``", ""))

@@ -11,6 +11,10 @@ from torch import Tensor
 Parameters = ParamSpec("Parameters")
 
 
+class NotFiniteError(FloatingPointError, ValueError):
+    """A loss is not finite: its arguments are wrong, or a training diverged, which many runs count as a result."""
+
+
 def widen(tensor: Tensor) -> Tensor:
     """The tensor in float32 if its precision is lower, otherwise the tensor itself."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
@@ -27,7 +31,7 @@ def finite_loss(loss: Callable[Parameters, Tensor]) -> Callable[Parameters, Tens
         loss: Function whose arguments are tensors, sequences of tensors and options.
 
     Returns:
-        The function, which raises ``ValueError`` instead of returning a loss that is not finite.
+        The function, which raises :class:`NotFiniteError` instead of returning a loss that is not finite.
     """
     compute: Callable[..., Tensor] = loss
 
@@ -56,11 +60,13 @@ def _refusal(loss: Callable, value: Tensor, args: Any, kwargs: Any) -> ValueErro
                     f"expected one or more values as {argument} of {name}, got shape {list(tensor.shape)}"
                 )
             if bad := int((~torch.isfinite(tensor)).sum()):
-                return ValueError(
+                return NotFiniteError(
                     f"expected finite values as {argument} of {name}, "
                     f"got {bad} of {tensor.numel()} that are NaN or infinite"
                 )
-    return ValueError(f"expected arguments whose {name} is finite, got {value.item()}; scale the largest values down")
+    return NotFiniteError(
+        f"expected arguments whose {name} is finite, got {value.item()}; scale the largest values down"
+    )
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

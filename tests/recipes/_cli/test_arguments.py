@@ -27,13 +27,16 @@ def test_the_folder_of_a_configuration_is_removed(capsys):
     assert data["source"]["init_args"]["train_transform"] is None
 
 
+def test_a_part_of_a_nested_data_module_is_left_out():
+    for side in ("source", "target"):
+        rewritten = ["-c", f'{{"data": {{"init_args": {{"{side}": {{"init_args": {{"root": null}}}}}}}}}}']
+        for spelling in ([f"--data.{side}.root=null"], [f"--data.init_args.{side}.init_args.root", "null"]):
+            assert list(without_null_parts(spelling)) == rewritten
+
+
 def test_other_arguments_stay_as_they_are():
-    for arguments in (
-        ["--model.keyframes=null"],
-        ["--model.net.a.b=null"],
-        ["--data.root=null"],
-        ["--model.net.width", "3"],
-    ):
+    several = (["--model.keyframes=null"], ["--model.net.a.b=null"], ["--model.net.width", "3"], ["--data.root=null"])
+    for arguments in several:
         assert list(without_null_parts(arguments)) == arguments
 
 

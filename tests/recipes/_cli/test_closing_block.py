@@ -10,7 +10,7 @@ import pytest
 import torch
 from outside import tiny
 
-from recipes import accel, anodev2, ddn, segmentation, shift
+from recipes import accel, anodev2, ddn, domain_adaptation, segmentation, shift
 from recipes._cli.closing_block import closing_block
 
 NO_LOGGER = "--trainer.logger=false"
@@ -73,6 +73,32 @@ def test_a_fit_ends_with_its_score_and_the_next_commands_work(recipe, capsys):
         assert args[0] == "test" or f"--data.size={size}" in args
     tested = capsys.readouterr().out.partition("\nScores on the test data:\n")[2]
     assert f"  {monitor.replace('val', 'test')} " in tested
+
+
+_OF_EACH = ("num_samples=[60,60]", "num_workers=0", "batch_size=6")
+_DIGITS = [f"--data.{side}.{option}" for side in ("source", "target") for option in _OF_EACH]
+_DIGITS += ["--trainer.check_val_every_n_epoch=1"]
+
+
+def test_the_scores_of_each_loader_have_a_title_of_their_own(capsys):
+    def block(title):
+        lines = capsys.readouterr().out.partition(f"\n{title}:\n")[2]
+        source, _, rest = lines.partition(f"{title}, target:\n")
+        return [
+            dict(line.split()[:2] for line in part.splitlines() if "/" in line.split()[0]) for part in (source, rest)
+        ]
+
+    fitted = domain_adaptation.main(["fit", "-c", "source_only.yaml", *_SHORT, *_DIGITS])
+    path = "runs/domain_adaptation/version_0/checkpoints/last.ckpt"
+    for stage, title in (("val", "Scores of the last validation"), ("test", "Scores on the test data")):
+        run = fitted if stage == "val" else domain_adaptation.main(["test", *_DIGITS, NO_LOGGER, f"--ckpt_path={path}"])
+        metrics = {key: f"{float(value):.4g}" for key, value in run.trainer.callback_metrics.items()}
+        source, target = block(title)
+        assert source == {key: value for key, value in metrics.items() if key.startswith(f"{stage}/")}
+        target = {key: value for key, value in target.items() if key.startswith(f"{stage}_")}
+        assert target == {key: value for key, value in metrics.items() if key.startswith(f"{stage}_target/")}
+        assert f"{stage}_target/accuracy" in target
+        assert len(source) == len(target) > 1
 
 
 @pytest.mark.parametrize(("own", "count"), [(["choose"], 1), (["export"], 0)])

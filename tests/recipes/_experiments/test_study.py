@@ -38,6 +38,57 @@ def test_variants_run_under_each_seed_and_start_where_another_ended(tmp_path):
     assert plan["arguments"][-3:] == ["--seed_everything=1", "--data.seed=1", "--model.scale=3"]
 
 
+MONITOR = {"monitor": "val/loss", "mode": "max", "filename": "best"}
+"""A loss that falls is best at the start."""
+TWO_CHECKPOINTS = (
+    "--trainer.max_epochs=3",
+    "--trainer.logger=false",
+    f"--trainer.callbacks+={{'class_path':'ModelCheckpoint','init_args':{MONITOR}}}",
+)
+
+
+def test_a_run_starts_from_the_checkpoint_that_is_named(tmp_path):
+    variants = {
+        "plain": Variant(),
+        "newest_test": Variant((), "test", starts_from="plain"),
+        "best_test": Variant((), "test", starts_from="plain", checkpoint="best"),
+        "after": Variant(("--model.optimizer.lr=1e-12",), starts_from="plain", checkpoint="best"),
+    }
+    study = Study(RECIPE, variants, tmp_path, 1, TWO_CHECKPOINTS)
+    study.run()
+    folder = study.folder_of("plain", 0)
+    saved = {
+        path.stem: torch.load(path, weights_only=True)["state_dict"]["net.linear.weight"]
+        for path in folder.rglob("*.ckpt")
+    }
+    assert {"best", "last"} <= set(saved)
+    assert not torch.allclose(saved["best"], saved["last"])
+    (newest,), (best,) = study.metrics("newest_test"), study.metrics("best_test")
+    assert newest["test/loss"] < best["test/loss"]  # each of its own checkpoint
+    after = study.folder_of("after", 0).rglob("last.ckpt")
+    weight = torch.load(next(after), weights_only=True)["state_dict"]["net.linear.weight"]
+    torch.testing.assert_close(weight, saved["best"], rtol=0, atol=1e-9)
+
+
+def test_a_checkpoint_that_is_missing_is_named(tmp_path):
+    variants = {"plain": Variant(), "test": Variant((), "test", starts_from="plain", checkpoint="bset")}
+    with pytest.raises(FileNotFoundError, match=r"expected bset\.ckpt in .*plain for the run in .*test, got none"):
+        Study(RECIPE, variants, tmp_path, 1, SHORT).run()
+
+
+def test_a_run_that_starts_from_one_that_diverged_has_no_result(tmp_path):
+    variants = {"plain": Variant(("--model.optimizer.lr=1e38",)), "test": Variant((), "test", starts_from="plain")}
+    study = Study(RECIPE, variants, tmp_path, 1, (*SHORT, "--trainer.max_epochs=4"))
+    study.run()
+    assert torch.tensor(study.metrics("plain")[0]["train/loss"]).isnan()
+    assert study.metrics("test") == [{}]
+
+
+def test_runs_print_nothing(tmp_path, capsys):
+    Study(RECIPE, VARIANTS, tmp_path, 1, SHORT).run()
+    assert capsys.readouterr().out == ""
+
+
 def test_a_stopped_study_continues(tmp_path, monkeypatch):
     variants = {name: VARIANTS[name] for name in ("plain", "scaled")}
     with monkeypatch.context() as patch:
