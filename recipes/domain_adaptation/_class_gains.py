@@ -66,7 +66,7 @@ def draw_gains(
 ) -> Figure:
     """Draw gains in percentage points as colors: blue is a gain, red a loss, white neither. Gray is unknown."""
     largest = max(1.0, float(np.nanmax(np.abs(gains), initial=0)))
-    figure = Figure(figsize=(2.8 + 0.5 * len(classes), 1.7 + 0.32 * len(variants)), layout="constrained")
+    figure = Figure(figsize=(max(5.0, 2.8 + 0.5 * len(classes)), 1.7 + 0.32 * len(variants)), layout="constrained")
     axes = figure.add_subplot()
     axes.set_facecolor("lightgray")
     picture = axes.imshow(gains, cmap="RdBu", vmin=-largest, vmax=largest, aspect="auto")

@@ -2,14 +2,19 @@
 
 import csv
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
 from texts_in_figures import beyond_the_edge, drawn_texts, overlapping
 
+from recipes import domain_adaptation
+from recipes._cli.run_record import metrics_of_finished
+from recipes.domain_adaptation import _class_gains
 from recipes.domain_adaptation._class_gains import class_scores, draw_gains, write_class_gains
 
+OPTIONS = ("num_samples=[60,100]", "batch_size=8", "num_workers=0")
 TESTS = {
     "source_only": [
         {"test_target/miou": 0.3, "test_target/iou_car": 0.5, "test/iou_car": 0.9, "test_target/iou_sky": 0.2},
@@ -35,8 +40,6 @@ def test_gains_are_differences_with_the_same_seed():
 
 
 def test_the_table_has_all_rows_and_the_picture_the_means(tmp_path, monkeypatch):
-    from recipes.domain_adaptation import _class_gains
-
     drawn = []
     draw = _class_gains.draw_gains
     monkeypatch.setattr(_class_gains, "draw_gains", lambda *given: (drawn.append(given), draw(*given))[1])
@@ -53,6 +56,19 @@ def test_the_table_has_all_rows_and_the_picture_the_means(tmp_path, monkeypatch)
 def test_without_a_baseline_there_is_a_table_only(tmp_path):
     write_class_gains(class_scores({"dann": TESTS["dann"]}, "iou"), "iou", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["classes.csv"]
+
+
+def test_a_comparison_has_the_gain_of_each_class():
+    sides = [f"--data.{side}.{option}" for side in ("source", "target") for option in OPTIONS]
+    trial = ["--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1", "--data.batches_per_epoch=1", *sides]
+    domain_adaptation.main(["compare", "--num_seeds=1", '--variants=["source_only","dann"]', *trial])
+    folder = Path("runs/domain_adaptation_comparison")
+    table = list(csv.DictReader((folder / "classes.csv").open()))
+    assert {row["variant"] for row in table} == {"source_only", "dann"}
+    for row in table:
+        logged = metrics_of_finished(folder / f"seed_0/{row['variant']}_test")
+        assert float(row["score"]) == pytest.approx(100 * logged[f"test_target/recall_{row['class_name']}"])
+    assert imread(folder / "classes.png").ndim == 3
 
 
 @pytest.mark.parametrize("num_classes", [2, 11, 40])
