@@ -123,10 +123,6 @@ def make_office_caltech():
     return data.OfficeCaltechDataModule(num_samples=(50, 50, 50, 50), batch_size=4)
 
 
-def make_adaptation():
-    return data.AdaptationDataModule(make_mnist(), make_mnist_m())
-
-
 def make_detection(num_classes):
     return methods.Detection(nn.CenterDetector(ENCODER, num_classes, channels=16))
 
