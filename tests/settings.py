@@ -170,7 +170,6 @@ DATA_MODULES = {
     data.JointDataModule: make_joint,
     data.AdaptationDataModule: make_adaptation,
     data.OfficeCaltechDataModule: make_office_caltech,
-    data.AdaptationDataModule: make_adaptation,
 }
 
 PREDICTS_ONLY = {data.FramesDataModule}
