@@ -29,6 +29,7 @@ class PseudoBoxes(AdaptationLoss):
     detector learns from the same images in changed colors, by the detector's own loss. Detections with scores from
     ``unsure`` to ``threshold`` are ignored regions: they count neither as objects nor as background, if the detector
     supports such regions. So an object that the teacher only suspects is not learned as background.
+    A teacher whose detections above ``threshold`` are mostly wrong makes the detector worse, on the source too.
 
     Other than in the paper, the teacher's boxes are learned too and not only their classes, the images are changed in
     their colors only, and batch norms of the teacher have their own statistics, which only target images update.
