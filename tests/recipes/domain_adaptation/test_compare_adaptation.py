@@ -242,7 +242,7 @@ def test_another_recipe_is_compared_by_its_own_score(tmp_path, capsys):
     own = ["--recipe=segmentation", "--base=adapt_camvid.yaml", "--metric=miou", "--num_seeds=1"]
     own += [
         '--variants=["oracle","dann"]',
-        '--oracle_arguments=["--data.source.sample_seed=3"]',
+        '--oracle_arguments=["--data.seed=3"]',
         f"--folder={tmp_path}",
     ]
     short = ["--trainer.max_epochs=2", "--trainer.check_val_every_n_epoch=1", "--data.batches_per_epoch=2"]
