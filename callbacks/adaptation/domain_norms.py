@@ -80,17 +80,17 @@ class DomainNorms(Callback):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {"source": dict(self._kept), "has_target": self._has_target}
+        return {"kept": dict(self._kept), "has_target": self._has_target}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._kept, self._has_target = dict(state_dict["source"]), state_dict["has_target"]
+        self._kept, self._has_target = dict(state_dict["kept"]), state_dict["has_target"]
+        self._is_source = not self._has_target
 
     @contextmanager
     def of_target(self, module: nn.Module) -> Iterator[None]:
         """Use and update the statistics of the target within a ``with`` block."""
-        if not self._has_target:  # what is kept are the statistics at the start, with which those of the target start
-            self._has_target = self._is_source = True
+        self._has_target = True
         was_source = self._is_source
         self._set_source(module, False)
         try:
@@ -100,7 +100,8 @@ class DomainNorms(Callback):
 
     def _set_source(self, module: nn.Module, is_source: bool) -> None:
         """Exchange the statistics in the module with those kept here, unless they are the wanted ones."""
-        if is_source == self._is_source or not self._has_target:
+        is_source = is_source or not self._has_target  # what is kept until then are the statistics at the start
+        if is_source == self._is_source:
             return
         self._is_source = is_source
         statistics = _statistics(module)

@@ -1,6 +1,7 @@
 """Statistics of source and target in batch norms, compared with running means that are computed by hand."""
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 from toys import make_trainer
 
 from callbacks import WarmStart
-from callbacks.adaptation import DANN, DomainNorms
+from callbacks.adaptation import ADDA, DANN, DomainNorms
 from lightning_edge.methods import Classification
 
 NORMS = ("net.body.0", "net.body.4")
@@ -78,7 +79,7 @@ def assert_close(actual, expected, **tolerance):
 
 
 def source_of(norms):
-    return norms.state_dict()["source"]
+    return norms.state_dict()["kept"]
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])
@@ -155,7 +156,7 @@ def test_each_domain_is_evaluated_with_its_own_statistics(tmp_path):
     checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert_close({name: checkpoint["state_dict"][name] for name in target}, target, rtol=0, atol=0)
     (state,) = (state for key, state in checkpoint["callbacks"].items() if key.startswith("DomainNorms"))
-    assert_close(state["source"], source, rtol=0, atol=0)
+    assert_close(state["kept"], source, rtol=0, atol=0)
 
     for run in ("validate", "test"):
         evaluated, loaded = Evaluated(), norm_method(seed=5)  # by a new trainer and a new callback
@@ -181,12 +182,12 @@ def test_validations_within_an_epoch_and_the_sanity_check_disturb_nothing():
 
 def test_a_training_may_follow_an_evaluation():
     """Tensors that are made in inference mode could not be changed later."""
-    method, norms = norm_method(), DomainNorms()
-    start = statistics_of(method)
+    method, norms, start = norm_method(), DomainNorms(), statistics_of(norm_method())
     make_trainer(None, callbacks=[norms]).validate(method, two_digits(), verbose=False)
-    assert_close(source_of(norms), start, rtol=0, atol=0)
+    assert_close(statistics_of(method), start, rtol=0, atol=0)
     fit(method, two_digits(batches_per_epoch=2), DANN(), norms)
-    assert int(source_of(norms)["net.body.0.num_batches_tracked"]) == 2
+    for statistics in (source_of(norms), statistics_of(method)):
+        assert int(statistics["net.body.0.num_batches_tracked"]) == 2
 
 
 def test_the_order_of_the_loaders_does_not_matter():
@@ -246,12 +247,55 @@ def test_norms_without_statistics_are_left_alone():
     assert {name.rpartition(".")[0] for name in source_of(norms)} == {"net.body.4"}
 
 
-def test_without_a_pass_of_the_target_its_statistics_stay():
-    method, norms = norm_method(), DomainNorms()
-    start = statistics_of(method)
-    fit(method, two_digits(batches_per_epoch=2), norms)
-    assert_close(statistics_of(method), start, rtol=0, atol=0)
-    assert int(source_of(norms)["net.body.0.num_batches_tracked"]) == 2
+def test_without_a_pass_of_the_target_both_domains_have_the_statistics_of_the_source(tmp_path):
+    method, norms, evaluated = norm_method(), DomainNorms(), Evaluated()
+    fit(method, two_digits(batches_per_epoch=3), norms, evaluated, limit_val_batches=1)
+    plain, expected = norm_method(), Evaluated()
+    trainer = fit(plain, two_digits(batches_per_epoch=3), expected, limit_val_batches=1)
+    assert_close(statistics_of(method), statistics_of(plain), rtol=0, atol=0)
+    torch.testing.assert_close(evaluated.rows, expected.rows, rtol=0, atol=0)
+    trainer.save_checkpoint(tmp_path / "plain.ckpt")
+    fit(plain, two_digits(batches_per_epoch=3), norms)
+    assert int(plain.net.body[0].num_batches_tracked) == 6
+
+
+class Saves(Callback):
+    """Saves a checkpoint after a step."""
+
+    def __init__(self, path, step):
+        self.path, self.step = path, step
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
+
+
+class OfTarget(Inputs):
+    """Keeps the inputs of norms while the module sees the target in training."""
+
+    def on_train_start(self, trainer, pl_module):
+        self.places = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.places.append(len(self.inputs["net.body.0"]))
+
+
+@pytest.mark.parametrize("step", [2, 5])
+def test_the_statistics_of_the_target_start_with_its_first_pass(step, tmp_path):
+    """In the first stage of ADDA, only the source passes; in the second one, the target and the source net pass too."""
+    path, results = tmp_path / "at.ckpt", []
+    for more, options in (([Saves(path, step)], {}), ([], {"ckpt_path": path})):
+        method, norms, inputs = norm_method(seed=len(results)), DomainNorms(), OfTarget()
+        torch.manual_seed(1)
+        options |= {"max_epochs": 2, "limit_val_batches": 1}
+        fit(method, two_digits(batches_per_epoch=3), ADDA(hidden_size=4), norms, inputs, *more, **options)
+        results.append((statistics_of(method), source_of(norms), weights_of(method)))
+        if not options.get("ckpt_path"):
+            assert inputs.places[:3] == [1, 2, 3]
+            passes = [list(range(*ends)) for ends in itertools.pairwise(inputs.places[2:])]
+            of_target = {name: [values[places[1]] for places in passes] for name, values in inputs.inputs.items()}
+            assert_close(results[0][0], running_statistics(of_target))
+    torch.testing.assert_close(results[1], results[0], rtol=0, atol=0)
 
 
 class Frozen(Classification):

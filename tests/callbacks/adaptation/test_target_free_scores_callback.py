@@ -337,7 +337,7 @@ def test_a_checkpoint_is_selected_by_a_score(tmp_path, quick):
     assert float(keep.best_model_score) == pytest.approx(max(information))
 
 
-def test_the_sanity_check_is_not_scored():
+def test_the_sanity_check_is_not_scored(quick):
     seen = []
 
     class AtStart(Callback):
@@ -397,7 +397,7 @@ def test_a_layer_that_does_not_run_is_refused():
         fit(tiny_method(), make_data(), TargetFreeScores("net.haed"))
 
 
-def test_another_layer():
+def test_another_layer(quick):
     class Reversed(TinyNet):
         def __init__(self):
             super().__init__()
@@ -422,7 +422,7 @@ class Fails(Callback):
         raise RuntimeError("power cut")
 
 
-def test_training_is_not_changed_and_no_hook_stays():
+def test_training_is_not_changed_and_no_hook_stays(quick):
     plain, method = tiny_method(), tiny_method()
     torch.manual_seed(1)
     fit(plain, make_data(), MeanTeacher(threshold=0.05), limit_val_batches=1.0)
@@ -437,7 +437,7 @@ def test_training_is_not_changed_and_no_hook_stays():
     assert scores._rows == {}
 
 
-def test_a_module_of_someone_else_is_scored():
+def test_a_module_of_someone_else_is_scored(quick):
     class Validates(Foreign):
         def validation_step(self, batch, batch_idx, dataloader_idx=0):
             self(batch["image"])
