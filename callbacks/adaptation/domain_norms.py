@@ -31,7 +31,8 @@ class DomainNorms(Callback):
 
     def __init__(self) -> None:
         self._kept: dict[str, Tensor] = {}
-        """Statistics of the source, or of the target while the module has those of the source."""
+        """Statistics of the source, or of the target while the module has those of the source; without a pass of the
+        target, those at the start."""
         self._is_source = False
         self._has_target = False
         """Whether the target has statistics of its own."""
