@@ -38,7 +38,7 @@ def counts(monkeypatch):
 
 
 def test_source_and_target_have_pictures_of_their_own(tmp_path, counts):
-    data = make_digits(num_batches=1, num_test=60)
+    data = make_digits(num_batches=1, num_samples=(60, 60))
     data.target.keep_attributes = {"source": ("mnist_m", "inverted")}  # twice as many images
     trainer = make_trainer(tmp_path, logger=CSVLogger(tmp_path, "", ""), callbacks=[ClassificationReport(4)])
     trainer.fit(tiny_method(), data)

@@ -6,7 +6,12 @@ from lightning_edge import shallow
 from recipes import domain_adaptation
 from recipes.domain_adaptation.taxonomy import KINDS
 
-NO_METHODS = {adaptation.AdaptationLoss, adaptation.TargetFreeScores}
+NO_METHODS = {
+    adaptation.AdaptationLoss,
+    adaptation.FeaturePicture,
+    adaptation.TargetFreeScores,
+    adaptation.TranslationPicture,
+}
 
 
 def public_classes(package):
