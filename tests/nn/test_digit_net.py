@@ -24,15 +24,15 @@ def test_the_classifier_takes_the_features():
 
 
 def test_the_number_of_parameters_is_that_of_the_layers():
-    width, features, classes = 24, 128, 10
-    convolutions = 75 * width + 9 * width * 2 * width + 9 * 2 * width * 4 * width + 7 * width
-    linear = 4 * width * 16 * features + features + features * classes + classes
-    assert sum(parameter.numel() for parameter in DigitNet(10).parameters()) == convolutions + linear
+    convolutions = 3 * 16 * 25 + (16 * 32 + 32 * 32 + 32 * 64 + 64 * 64) * 9
+    norms = 2 * (16 + 32 + 32 + 64 + 64)
+    linear = (1024 + 1) * 128 + (128 + 1) * 10
+    assert sum(parameter.numel() for parameter in DigitNet(10).parameters()) == convolutions + norms + linear
 
 
 def test_a_prediction_does_not_depend_on_the_others_of_its_batch():
     torch.manual_seed(0)
-    net, image = DigitNet(3, width=4), torch.rand(4, 3, 32, 32)
+    net, image = DigitNet(3, width=4).eval(), torch.rand(4, 3, 32, 32)
     torch.testing.assert_close(net(image)[1:2], net(image[1:2]))
 
 

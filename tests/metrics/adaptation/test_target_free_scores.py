@@ -50,7 +50,12 @@ def test_a_model_that_collapsed_has_defined_scores():
         ("source_accuracy", "importance_weighted", "deep_embedded", "deep_embedded_normalized"), 0.25
     )
     expected |= {"neighborhood_density": math.log(59), "negative_entropy": 0, "information": 0, "class_ami": 0}
-    expected |= {"nuclear_norm": 1 / math.sqrt(60), "negative_a_distance": 0, "negative_mmd": 0}
+    expected |= {
+        "reverse_accuracy": 0.25,
+        "nuclear_norm": 1 / math.sqrt(60),
+        "negative_a_distance": 0,
+        "negative_mmd": 0,
+    }
     assert scores == pytest.approx(expected, abs=1e-9)
 
 
