@@ -344,12 +344,14 @@ def test_the_sanity_check_is_not_scored(quick):
         def on_train_start(self, trainer, pl_module):
             seen.extend(scores_of(trainer))
 
-    collected = Collected()
+    scores, collected = TargetFreeScores(), Collected()
     options = {"num_sanity_val_steps": 1, "limit_val_batches": 1.0}
-    fit(tiny_method(), make_data(), TargetFreeScores(), collected, AtStart(), **options)
+    fit(tiny_method(), make_data(), scores, collected, AtStart(), **options)
     assert not seen
     assert collected.scores[0] == {}
     assert set(collected.scores[1]) == SCORES
+    (evaluation,) = scores.state_dict()["evaluations"]
+    assert set(evaluation) == SCORES | {"epoch", "val_target/accuracy"}
 
 
 def test_too_few_rows_have_no_scores():

@@ -92,7 +92,8 @@ def test_the_scores_of_each_loader_have_a_title_of_their_own(capsys):
     path = "runs/domain_adaptation/version_0/checkpoints/last.ckpt"
     for stage, title in (("val", "Scores of the last validation"), ("test", "Scores on the test data")):
         run = fitted if stage == "val" else domain_adaptation.main(["test", *_DIGITS, NO_LOGGER, f"--ckpt_path={path}"])
-        metrics = {key: f"{float(value):.4g}" for key, value in run.trainer.callback_metrics.items()}
+        logged = run.trainer.callback_metrics
+        metrics = {key: f"{float(logged[key]):.4g}" for key in logged if "recall_" not in key}  # of all classes
         source, target = block(title)
         assert source == {key: value for key, value in metrics.items() if key.startswith(f"{stage}/")}
         target = {key: value for key, value in target.items() if key.startswith(f"{stage}_")}
