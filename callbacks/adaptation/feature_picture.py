@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor, nn
 from typing_extensions import override
 
 from callbacks._pictures.feature_points import (
@@ -21,24 +20,18 @@ from callbacks._pictures.feature_points import (
     table_of,
 )
 from callbacks._pictures.files import classes_of
-from callbacks.adaptation._layers import find_layer
-from callbacks.adaptation._rows import Rows, joined, rows_of
-from lightning_edge.checks import check_whole_at_least
-from lightning_edge.contracts import NamesEvaluations
-from lightning_edge.metrics.adaptation.sampled_rows import sampled_rows
-
-_SOURCE, _TARGET = "", "target"
-_LEAST_ROWS = 5
+from callbacks.adaptation._evaluation_rows import LEAST_ROWS, EvaluationRows
+from callbacks.adaptation._rows import Rows
 
 
-class FeaturePicture(Callback):
+class FeaturePicture(EvaluationRows):
     """Shows features of source and target after the first and after the last validation of a fit, side by side.
 
     The features are the input of a layer for samples, or pixels of segmentation, of the validation data. Each panel is
     fitted to both domains together. Points of the source have the color of their class. Those of the target are gray or
     have the color of the class that is predicted for them, **never that of their label**. The colors of up to ten
-    classes differ for color-blind readers too. In a picture of features that
-    are the same for both domains, the target covers the clusters of the source.
+    classes differ for color-blind readers too. Where the features of both domains are alike, the target covers the
+    clusters of the source.
 
     The data module must evaluate source and target, as
     :class:`~lightning_edge.data.domain_adaptation.AdaptationDataModule` does. Writes ``figures/features.png`` to the
@@ -73,71 +66,22 @@ class FeaturePicture(Callback):
         max_points: int = 500,
         color_target: bool = False,
     ) -> None:
-        check_whole_at_least(_LEAST_ROWS, max_points=max_points)
-        self.layer = layer
+        super().__init__(layer, max_points, "max_points")
         self.projection: Projection = projection
-        self.max_points = max_points
         self.color_target = color_target
-        self._handle: Any = None
-        self._seen: tuple[Tensor, Tensor] | None = None
-        self._rows: dict[str, list[Rows]] = {}
         self._first: FeaturePoints | None = None
         self._last: tuple[int, Rows, Rows] | None = None
         self._folder: str | None = None
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage not in ("fit", "validate"):
-            return
-        data = getattr(trainer, "datamodule", None)
-        if not isinstance(data, NamesEvaluations) or not {_SOURCE, _TARGET} <= {*data.evaluation_names}:
-            raise ValueError(
-                "expected a data module that evaluates source and target for FeaturePicture, such as "
-                f"AdaptationDataModule(source, target), got {'none' if data is None else type(data).__name__}"
-            )
-        num_classes = getattr(pl_module, "num_classes", getattr(data, "num_classes", None))
-        self._handle = find_layer(pl_module, self.layer, num_classes).module.register_forward_hook(self._see)
+        super().setup(trainer, pl_module, stage)
         self._folder = trainer.log_dir  # all processes must ask for it
         self._last = None
 
     @override
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if self._handle is not None:
-            self._handle.remove()
-            self._handle = None
-
-    @override
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self.teardown(trainer, pl_module, "fit")
-
-    @override
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._rows = {_SOURCE: [], _TARGET: []}
-
-    @override
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        name = trainer.datamodule.evaluation_names[dataloader_idx]  # pyright: ignore[reportAttributeAccessIssue]
-        if self._seen is None or name not in self._rows or trainer.sanity_checking or not trainer.is_global_zero:
-            return
-        rows = rows_of(*self._seen, batch if name == _SOURCE else None)
-        self._seen = None
-        num_batches = int(trainer.num_val_batches[dataloader_idx])
-        index = sampled_rows(len(rows.logits), batch_idx, num_batches, self.max_points).to(rows.logits.device)
-        self._rows[name].append(Rows(*(values[index].float().cpu() for values in rows)))
-
-    @override
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        source, target = (joined(self._rows[name]) for name in (_SOURCE, _TARGET))
-        self._rows = {}
-        if source is None or target is None:
+    def use_rows(self, trainer: Trainer, module: LightningModule, source: Rows | None, target: Rows | None) -> None:
+        if source is None or target is None or not trainer.is_global_zero:
             return
         self._last = trainer.current_epoch, source, target
         if trainer.state.fn == "validate":
@@ -164,16 +108,12 @@ class FeaturePicture(Callback):
             epoch, *arrays = state_dict["first"]
             self._first = FeaturePoints(epoch, *(array.numpy() for array in arrays))
 
-    def _see(self, layer: nn.Module, inputs: tuple[Tensor, ...], outputs: Any) -> None:
-        if not torch.is_grad_enabled():
-            self._seen = inputs[0].detach(), outputs.detach()
-
     def _points(self, epoch: int, source: Rows, target: Rows) -> FeaturePoints | None:
         """The features in two dimensions; ``None`` if there are too few or some are not finite."""
         features = torch.cat([source.features, target.features])
-        if min(len(source.labels), len(target.labels)) < _LEAST_ROWS or not features.isfinite().all():
+        if min(len(source.labels), len(target.labels)) < LEAST_ROWS or not features.isfinite().all():
             rank_zero_warn(
-                f"There is no picture of the features after epoch {epoch}, because fewer than {_LEAST_ROWS} of source "
+                f"There is no picture of the features after epoch {epoch}, because fewer than {LEAST_ROWS} of source "
                 "or target were evaluated, or some are NaN."
             )
             return None
