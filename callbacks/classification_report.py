@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from callbacks._pictures.evaluation_pictures import EvaluationPictures, domains_of
 from callbacks._pictures.files import classes_of, pixels_of
+from lightning_edge.contracts import UNKNOWN_CLASS
 from lightning_edge.ops.names import distinct_keys
 
 _MAX_NAMED_CLASSES = 25
@@ -80,10 +81,10 @@ class ClassificationReport(EvaluationPictures):
     def _collect(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any) -> None:
         scores, images, labels = _scores_images_labels(outputs, batch)
         if self._confusion is None:
-            self._confusion = MulticlassConfusionMatrix(scores.shape[1]).to(scores.device)
+            self._confusion = MulticlassConfusionMatrix(scores.shape[1], ignore_index=UNKNOWN_CLASS).to(scores.device)
         self._confusion.update(scores, labels)
         confidence, predictions = scores.float().softmax(1).max(1)
-        wrong = (predictions != labels).nonzero().flatten()
+        wrong = ((predictions != labels) & (labels != UNKNOWN_CLASS)).nonzero().flatten()
         most_confident = wrong[confidence[wrong].argsort(descending=True)][: self.num_images]
         domains = domains_of(trainer, batch, len(labels))
         mistakes = [
@@ -103,6 +104,8 @@ class ClassificationReport(EvaluationPictures):
         if self._confusion is None:
             return
         confusion = self._confusion.compute().cpu().numpy()  # over all processes
+        if not confusion.any():  # no class is known, such as in an unlabeled target
+            return
         names, _ = classes_of(getattr(trainer, "datamodule", None), len(confusion))
         self._recalls |= {f"{stage}/recall_{key}": value for key, value in _recalls(confusion, names).items()}
         if not trainer.is_global_zero:

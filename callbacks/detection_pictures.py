@@ -12,6 +12,7 @@ from typing_extensions import override
 from callbacks._pictures.boxes import Boxes, are_detections, as_array, boxes_of
 from callbacks._pictures.evaluation_pictures import EvaluationPictures, domains_of
 from callbacks._pictures.files import classes_of, enlarge, enlargement, pixels_of, write_picture
+from lightning_edge.checks import check_share
 from lightning_edge.contracts import IGNORE_INDEX, DetectionBatch, Detections
 from lightning_edge.ops.drawing import Palette, draw_boxes, tile, with_legend
 
@@ -59,8 +60,7 @@ class DetectionPictures(EvaluationPictures):
             raise ValueError(
                 f"expected num_images and every_n_epochs of at least 1, got {num_images} and {every_n_epochs}"
             )
-        if not 0 <= min_score <= 1:
-            raise ValueError(f"expected min_score within [0, 1], got {min_score}")
+        check_share(min_score=min_score)
         super().__init__(every_n_epochs)
         self.num_images = num_images
         self.min_score = min_score

@@ -12,6 +12,7 @@ from typing_extensions import override
 from callbacks._csv_text import append_rows, as_text
 from callbacks._pictures.boxes import Boxes, are_detections, boxes_of
 from callbacks._pictures.files import classes_of, pixels_of, write_picture
+from lightning_edge.checks import check_share
 from lightning_edge.contracts import FrameBatch
 from lightning_edge.ops.drawing import draw_boxes
 
@@ -40,8 +41,7 @@ class DetectionWriter(BasePredictionWriter):
 
     def __init__(self, min_score: float = 0.3) -> None:
         super().__init__(write_interval="batch")
-        if not 0 <= min_score <= 1:
-            raise ValueError(f"expected min_score within [0, 1], got {min_score}")
+        check_share(min_score=min_score)
         self.min_score = min_score
 
     @override

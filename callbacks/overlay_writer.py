@@ -12,6 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from callbacks._pictures.files import classes_of, enlarge, enlargement, pixels_of, write_picture
+from lightning_edge.checks import check_share
 from lightning_edge.ops.drawing import color_mask, overlay, with_legend
 
 _READABLE_PX = 640
@@ -36,8 +37,7 @@ class OverlayWriter(BasePredictionWriter):
 
     def __init__(self, opacity: float = 0.5, save_masks: bool = True, legend: bool = True) -> None:
         super().__init__(write_interval="batch")
-        if not 0 <= opacity <= 1:
-            raise ValueError(f"expected opacity within [0, 1], got {opacity}")
+        check_share(opacity=opacity)
         self.opacity = opacity
         self.save_masks = save_masks
         self.legend = legend

@@ -30,6 +30,17 @@ def check_whole_at_least(least: int, /, **values: Any) -> None:
         check_at_least(least, **{name: value})
 
 
+def check_share(**values: float) -> None:
+    """Raise ``ValueError`` unless each value is within [0, 1]; NaN is not.
+
+    Args:
+        values: Values by the names of their arguments.
+    """
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"expected {name} within [0, 1], got {value}")
+
+
 def check_pair(**values: Any) -> None:
     """Raise ``ValueError`` unless each value is a sequence of two whole numbers of at least 1, such as a size.
 

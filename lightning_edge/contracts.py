@@ -30,6 +30,9 @@ from torch import Tensor
 IGNORE_INDEX = 255
 """Label of pixels that losses and scores ignore."""
 
+UNKNOWN_CLASS = -1
+"""Label of an image whose class nobody knows. Evaluation leaves it out, and training must not have any."""
+
 LabeledSplit = Literal["train", "val", "test"]
 """Splits of a data set that have labels."""
 

@@ -1,6 +1,7 @@
 """Callbacks that adapt any module to unlabeled data of another domain, one file a family."""
 
 from callbacks.adaptation._loss import AdaptationLoss as AdaptationLoss
+from callbacks.adaptation._loss import Pair as Pair
 from callbacks.adaptation.adda import ADDA as ADDA
 from callbacks.adaptation.adversarial import CDAN as CDAN
 from callbacks.adaptation.adversarial import DANN as DANN
@@ -25,6 +26,8 @@ from callbacks.adaptation.pseudo_boxes import PseudoBoxes as PseudoBoxes
 from callbacks.adaptation.reconstruction import DRCN as DRCN
 from callbacks.adaptation.reconstruction import DSN as DSN
 from callbacks.adaptation.self_training import MeanTeacher as MeanTeacher
+from callbacks.adaptation.source_augmentation import SourceAugmentation as SourceAugmentation
+from callbacks.adaptation.source_augmentation import TargetBackgrounds as TargetBackgrounds
 from callbacks.adaptation.target_free_scores import TargetFreeScores as TargetFreeScores
 from callbacks.adaptation.test_time import TENT as TENT
 from callbacks.adaptation.translation import CoGAN as CoGAN

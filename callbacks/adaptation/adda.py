@@ -12,7 +12,7 @@ from callbacks.adaptation._layers import NamedLayer, num_inputs
 from callbacks.adaptation._loss import AdaptationLoss, Pair, pooled, progress_of
 from callbacks.adaptation._teacher import Teacher
 from callbacks.adaptation._terms import swap_loss_weight
-from lightning_edge.checks import check_at_least
+from lightning_edge.checks import check_at_least, check_share
 from lightning_edge.nn.adaptation.discriminators import DomainDiscriminator
 from lightning_edge.nn.adaptation.frozen import frozen
 from lightning_edge.ops.adaptation.adversarial import domain_cross_entropy, domain_loss
@@ -67,8 +67,7 @@ class ADDA(AdaptationLoss):
         name: str = "adda",
     ) -> None:
         super().__init__(weight, layer, ramp=False, name=name)
-        if not 0 <= source_stage_fraction <= 1:
-            raise ValueError(f"expected source_stage_fraction within [0, 1], got {source_stage_fraction}")
+        check_share(source_stage_fraction=source_stage_fraction)
         check_at_least(0, lr_scale=lr_scale)
         self.source_stage_fraction = source_stage_fraction
         self.lr_scale = lr_scale

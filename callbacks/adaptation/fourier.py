@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from typing_extensions import override
 
+from callbacks.adaptation._matched_images import matched_images
 from callbacks.adaptation._two_domains import input_key_of, target_batch_of
 from lightning_edge.checks import check_at_least
 from lightning_edge.ops.adaptation.fourier import transfer_amplitude
@@ -47,15 +47,7 @@ class FDA(Callback):
 
 def _restyled(source: Tensor, target: Tensor, beta: float) -> Tensor:
     """Source images or clips with the style of target images or clips."""
-    if source.ndim not in (4, 5) or target.ndim not in (4, 5):
-        raise ValueError(
-            "expected batches of images [batch, 3, height, width] or of clips [batch, time, 3, height, width], got "
-            f"shapes {list(source.shape)} and {list(target.shape)}"
-        )
+    style = matched_images(target, source)
     images = source.flatten(0, -4)
-    style = target[:, -1] if target.ndim == 5 else target
-    if style.shape[-2:] != images.shape[-2:]:
-        style = F.interpolate(style, images.shape[-2:], mode="bilinear", antialias=True)
-    repeats = -(-len(source) // len(style))
-    style = style.repeat(repeats, 1, 1, 1)[: len(source)].repeat_interleave(len(images) // len(source), 0)
+    style = style.repeat_interleave(len(images) // len(source), 0)
     return transfer_amplitude(images, style, beta).view_as(source)

@@ -15,7 +15,7 @@ from callbacks.adaptation._layers import NamedLayer
 from callbacks.adaptation._loss import AdaptationLoss, Pair, progress_of
 from callbacks.adaptation._teacher import Teacher
 from callbacks.adaptation._two_domains import target_batch_of
-from lightning_edge.checks import check_whole_at_least
+from lightning_edge.checks import check_share, check_whole_at_least
 from lightning_edge.contracts import DetectionBatch, Detections, Detector
 from lightning_edge.nn.adaptation.appearance import RandomAppearance
 from lightning_edge.torch_internals import BatchNorm
@@ -64,15 +64,13 @@ class PseudoBoxes(AdaptationLoss):
         unsure: float = 0.1,
         start: float = 0.4,
         decay: float = 0.99,
-        appearance: RandomAppearance | None = None,
+        appearance: nn.Module | None = None,
         ramp: bool = False,
         seed: int = 0,
         name: str = "pseudo_boxes",
     ) -> None:
         super().__init__(weight, None, ramp, name)
-        for argument, value in (("threshold", threshold), ("unsure", unsure), ("start", start), ("decay", decay)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"expected {argument} within [0, 1], got {value}")
+        check_share(threshold=threshold, unsure=unsure, start=start, decay=decay)
         if unsure > threshold:
             raise ValueError(f"expected unsure of at most threshold ({threshold}), got {unsure}")
         check_whole_at_least(0, seed=seed)

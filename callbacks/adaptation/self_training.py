@@ -12,7 +12,7 @@ from callbacks._training.step_random import step_generator
 from callbacks.adaptation._layers import NamedLayer
 from callbacks.adaptation._loss import AdaptationLoss, Pair
 from callbacks.adaptation._teacher import Teacher
-from lightning_edge.checks import check_whole_at_least
+from lightning_edge.checks import check_share, check_whole_at_least
 from lightning_edge.contracts import IGNORE_INDEX
 from lightning_edge.nn.adaptation.appearance import RandomAppearance
 from lightning_edge.ops.adaptation.mixing import class_mix_masks, confident_pseudo_labels, pseudo_masks
@@ -64,16 +64,14 @@ class MeanTeacher(AdaptationLoss):
         weight: float = 1.0,
         threshold: float = 0.9,
         decay: float = 0.999,
-        appearance: RandomAppearance | None = None,
+        appearance: nn.Module | None = None,
         mix: bool = False,
         ramp: bool = True,
         seed: int = 0,
         name: str = "mean_teacher",
     ) -> None:
         super().__init__(weight, None, ramp, name)
-        for argument, value in (("threshold", threshold), ("decay", decay)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"expected {argument} within [0, 1], got {value}")
+        check_share(threshold=threshold, decay=decay)
         check_whole_at_least(0, seed=seed)
         self.threshold = threshold
         self.decay = decay

@@ -41,6 +41,7 @@ from lightning_edge.data.segmentation import LabeledClip as LabeledClip
 from lightning_edge.data.segmentation import SegmentationDataModule as SegmentationDataModule
 from lightning_edge.data.segmentation import SegmentationVideoDataModule as SegmentationVideoDataModule
 from lightning_edge.data.svhn import SVHNDataModule as SVHNDataModule
+from lightning_edge.data.unlabeled_images import UnlabeledImagesDataModule as UnlabeledImagesDataModule
 from lightning_edge.data.usps import USPSDataModule as USPSDataModule
 from lightning_edge.renamed import old_names
 

@@ -3,7 +3,7 @@
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import cv2
 import torch
@@ -61,7 +61,7 @@ class EdgeDataModule(LightningDataModule, ABC):
         seed: Seed of the order of the training samples and of their augmentation.
     """
 
-    batch_type: ClassVar[type]
+    batch_type: type
     collate: Callable[[list[Any]], Any] = staticmethod(collate_one_size)
 
     def __init__(

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import torch
-from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from lightning_edge.checks import check_at_least
 from lightning_edge.contracts import FrameBatch
 from lightning_edge.data.base import EdgeDataModule, Split
-from lightning_edge.data.images.files import RgbImage, read_image
+from lightning_edge.data.images.files import RgbImage, read_image, resized
 from lightning_edge.data.images.headers import IMAGE_SUFFIXES, MAX_PIXELS, images_in
 
 
@@ -110,7 +108,7 @@ class _FolderFrames(Dataset[dict[str, Any]]):
 
     def __getitem__(self, item: int) -> dict[str, Any]:
         path = self.paths[item]
-        return _frame(_resized(read_image(path, upright=True), self.size), item * self.every, path.stem)
+        return _frame(resized(read_image(path, upright=True), self.size), item * self.every, path.stem)
 
 
 class _VideoFrames(IterableDataset[dict[str, Any]]):
@@ -134,7 +132,7 @@ class _VideoFrames(IterableDataset[dict[str, Any]]):
                 if frame_index % self.every == 0:
                     is_decoded, image = video.retrieve()
                     if is_decoded:
-                        image = _resized(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), self.size)
+                        image = resized(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), self.size)
                         yield _frame(image, frame_index, f"{self.path.stem}_{frame_index:06d}")
                 frame_index += 1
             num_declared = int(video.get(cv2.CAP_PROP_FRAME_COUNT))  # negative if the container does not declare it
@@ -145,13 +143,6 @@ class _VideoFrames(IterableDataset[dict[str, Any]]):
                 )
         finally:
             video.release()
-
-
-def _resized(image: RgbImage, size: tuple[int, int] | None) -> UInt8[np.ndarray, "new_height new_width 3"]:
-    if size is None:
-        return image
-    is_smaller = size[0] < image.shape[0]
-    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if is_smaller else cv2.INTER_LINEAR)
 
 
 def _frame(image: RgbImage, frame_index: int, name: str) -> dict[str, Any]:

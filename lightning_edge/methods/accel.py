@@ -9,6 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from lightning_edge.checks import check_share
 from lightning_edge.contracts import IGNORE_INDEX, ClipBatch, FrameBatch, IntervalScore
 from lightning_edge.methods.base import OptimizerCallable
 from lightning_edge.methods.evaluated import EvaluatedMethod
@@ -95,8 +96,7 @@ class Accel(EvaluatedMethod):
             raise ValueError(f"expected interval within 1 and max_interval ({max_interval}), got {interval}")
         if distillation_weight > 0 and net.update is None:
             raise ValueError(f"expected distillation_weight of 0 without an update branch, got {distillation_weight}")
-        if not 0 <= branch_stage_fraction <= 1:
-            raise ValueError(f"expected branch_stage_fraction within [0, 1], got {branch_stage_fraction}")
+        check_share(branch_stage_fraction=branch_stage_fraction)
         self.net = net
         self.num_classes = net.num_classes
         self.branch_stage_fraction = branch_stage_fraction

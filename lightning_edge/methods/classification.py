@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torchmetrics.classification import MulticlassAccuracy
 
-from lightning_edge.contracts import ClassificationBatch, FrameBatch
+from lightning_edge.checks import check_share
+from lightning_edge.contracts import UNKNOWN_CLASS, ClassificationBatch, FrameBatch
 from lightning_edge.methods.base import OptimizerCallable
 from lightning_edge.methods.evaluated import EvaluatedMethod
 from lightning_edge.methods.mean_loss import MeanLoss
@@ -43,8 +44,7 @@ class Classification(EvaluatedMethod):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(optimizer, schedule)
-        if not 0 <= label_smoothing <= 1:
-            raise ValueError(f"expected label_smoothing within [0, 1], got {label_smoothing}")
+        check_share(label_smoothing=label_smoothing)
         self.net = net
         self.num_classes: int = net.num_classes  # pyright: ignore
         self.label_smoothing = label_smoothing
@@ -75,13 +75,16 @@ class Classification(EvaluatedMethod):
     def validation_step(
         self, batch: ClassificationBatch, batch_idx: int, dataloader_idx: int = 0
     ) -> Float[Tensor, "batch classes"]:
-        """Count correct predictions, and return the logits for callbacks."""
-        logits, label = self._logits(batch), batch["label"]
+        """Count correct predictions where the class is known, and return the logits for callbacks."""
+        logits = self._logits(batch)
+        is_labeled = batch["label"] != UNKNOWN_CLASS
+        label, scored = batch["label"][is_labeled], logits[is_labeled]
         self.evidence.update(len(label), logits)
-        self.accuracy.update(logits, label)
-        self.mean_loss.update(F.cross_entropy(logits.float(), label), len(label))
+        if len(label):
+            self.accuracy.update(scored, label)
+            self.mean_loss.update(F.cross_entropy(scored.float(), label), len(label))
         if self.domain_accuracy is not None and "domain" in batch:
-            self.domain_accuracy.update(logits.argmax(1) == label, batch["domain"])
+            self.domain_accuracy.update(scored.argmax(1) == label, batch["domain"][is_labeled])
         return logits
 
     def scores(self) -> dict[str, Tensor]:

@@ -81,6 +81,8 @@ KINDS = (
             adaptation.MeanTeacher,
             adaptation.PseudoBoxes,
             adaptation.FDA,
+            adaptation.SourceAugmentation,
+            adaptation.TargetBackgrounds,
             adaptation.TENT,
             adaptation.DomainNorms,
             NormReestimation,

@@ -32,6 +32,14 @@ _UNKNOWN = 254
 """Entry of a label table for ids that are not allowed."""
 
 
+def resized(image: RgbImage, size: tuple[int, int] | None) -> UInt8[np.ndarray, "new_height new_width 3"]:
+    """An image of another size in pixels, whatever its proportions; as it is if ``size`` is ``None``."""
+    if size is None:
+        return image
+    is_smaller = size[0] < image.shape[0]
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if is_smaller else cv2.INTER_LINEAR)
+
+
 def read_image(path: Path, upright: bool = False) -> RgbImage:
     """Read a color image of 8 bits per channel.
 
