@@ -62,8 +62,8 @@ class MeanTeacher(AdaptationLoss):
     def __init__(
         self,
         weight: float = 1.0,
-        threshold: float = 0.9,
-        decay: float = 0.999,
+        threshold: float = 0.95,
+        decay: float = 0.99,
         appearance: nn.Module | None = None,
         mix: bool = False,
         ramp: bool = True,

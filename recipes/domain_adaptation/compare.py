@@ -47,6 +47,8 @@ VARIANTS = {
     "mdd": _with("MDD"),
     "mean_teacher": _with("MeanTeacher"),
     "dann_mean_teacher": _with("DANN", "MeanTeacher"),
+    "backgrounds": _with("TargetBackgrounds"),
+    "backgrounds_dann_mean_teacher": _with("TargetBackgrounds", "DANN", "MeanTeacher"),
 }
 """Arguments of each way of adaptation."""
 
