@@ -27,7 +27,8 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from lightning_edge.contracts import IGNORE_INDEX, check_batch, input_key
+from lightning_edge.batch_checks import check_batch
+from lightning_edge.contracts import IGNORE_INDEX, input_key
 from lightning_edge.methods.base import Method
 
 MakeMethod = Callable[[], Method]

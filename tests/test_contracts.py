@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lightning_edge.contracts import FrameBatch, SegmentationBatch, check_batch
+from lightning_edge.batch_checks import check_batch
+from lightning_edge.contracts import FrameBatch, SegmentationBatch
 
 
 class DetectionBatch(TypedDict):

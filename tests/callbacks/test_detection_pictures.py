@@ -17,7 +17,8 @@ from toys import make_trainer
 from wandb_offline import read_offline_run
 
 from callbacks import DetectionPictures
-from lightning_edge.contracts import DetectionBatch, Detections, check_batch
+from lightning_edge.batch_checks import check_batch
+from lightning_edge.contracts import DetectionBatch, Detections
 from lightning_edge.ops.drawing import draw_boxes, tile, with_legend
 
 PALETTE = ((240, 60, 60), (60, 240, 60))

@@ -11,7 +11,7 @@ import torch
 from bdd100k_files import SIZE, boxed, frame, write
 from jsonargparse import ArgumentParser
 
-from lightning_edge.contracts import check_batch
+from lightning_edge.batch_checks import check_batch
 from lightning_edge.data import BDD100KDataModule, ByAttributes, EachImage, MeanFeatureEmbedding, ShuffledEmbedding
 from lightning_edge.data.domains.features import write_features
 from lightning_edge.data.formats.bdd100k import read_labels

@@ -10,7 +10,8 @@ import pytest
 from conftest import write_image, write_mask
 from PIL import Image
 
-from lightning_edge.contracts import SegmentationBatch, check_batch
+from lightning_edge.batch_checks import check_batch
+from lightning_edge.contracts import SegmentationBatch
 from lightning_edge.data import BDD100KSegmentationDataModule, CityscapesDataModule
 
 REAL = Path(__file__).parents[3] / "shared/data/bdd100k_samples/labelled"

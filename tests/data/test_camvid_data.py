@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import leave_system_files, write_image, write_mask
 
-from lightning_edge.contracts import check_batch
+from lightning_edge.batch_checks import check_batch
 from lightning_edge.data import CamVidDataModule, CamVidVideoDataModule
 from lightning_edge.data.camvid import check_protocol
 

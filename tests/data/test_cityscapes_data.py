@@ -12,7 +12,8 @@ from cityscapesscripts.helpers.labels import labels as official_labels
 from conftest import leave_system_files
 from lightning.pytorch import LightningModule, Trainer
 
-from lightning_edge.contracts import check_batch, input_key
+from lightning_edge.batch_checks import check_batch
+from lightning_edge.contracts import input_key
 from lightning_edge.data import CityscapesDataModule, CityscapesVideoDataModule, StreetAugmentation
 from lightning_edge.data.segmentation import SegmentationDataModule
 from lightning_edge.ops.cityscapes_labels import LABELS

@@ -8,7 +8,8 @@ import pytest
 import torch
 from jsonargparse import ArgumentParser
 
-from lightning_edge.contracts import ClassificationBatch, check_batch
+from lightning_edge.batch_checks import check_batch
+from lightning_edge.contracts import ClassificationBatch
 from lightning_edge.data import CIFARDataModule, CorruptedCIFARDataModule, RandomDomains
 from lightning_edge.data.formats.cifar import read_cifar
 from lightning_edge.data.images.corruptions import CORRUPTIONS, corrupt

@@ -10,7 +10,7 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
-from lightning_edge.contracts import check_batch
+from lightning_edge.batch_checks import check_batch
 from lightning_edge.data import DetectionAugmentation, DetectionDataModule
 from lightning_edge.data.detection import LEAST_LEFT_BY_CROP, LabeledImage
 from lightning_edge.data.domains.partitions import ImageRecord

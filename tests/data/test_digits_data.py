@@ -11,7 +11,8 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from lightning_edge.contracts import ClassificationBatch, check_batch
+from lightning_edge.batch_checks import check_batch
+from lightning_edge.contracts import ClassificationBatch
 from lightning_edge.data import DigitsDataModule, EachImage, RandomDomains, ShuffledEmbedding
 from lightning_edge.data.formats.digits import read_mnist, read_mnist_m
 from lightning_edge.data.images.digit_looks import BLUR_SIGMA_PX

@@ -8,7 +8,7 @@ import torch
 from domain_pairs import IdsModule, Recorder, fit, two_digits
 from toys import make_trainer
 
-from lightning_edge.contracts import check_batch
+from lightning_edge.batch_checks import check_batch
 from lightning_edge.data import AdaptationDataModule, DigitsDataModule
 
 

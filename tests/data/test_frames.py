@@ -7,7 +7,8 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
-from lightning_edge.contracts import FrameBatch, check_batch
+from lightning_edge.batch_checks import check_batch
+from lightning_edge.contracts import FrameBatch
 from lightning_edge.data import FramesDataModule
 
 

@@ -14,7 +14,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from settings import make_bdd100k, make_camvid, make_cityscapes, make_detection, make_mnist, make_usps
 from toys import make_trainer
 
-from lightning_edge.contracts import ClassificationBatch, DetectionBatch, SegmentationBatch, check_batch
+from lightning_edge.batch_checks import check_batch
+from lightning_edge.contracts import ClassificationBatch, DetectionBatch, SegmentationBatch
 from lightning_edge.data import (
     AdaptationDataModule,
     CamVidDataModule,

@@ -10,7 +10,8 @@ import torch
 from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningDataModule, Trainer
 
-from lightning_edge.contracts import ClassificationBatch, ClipBatch, GivesFixedSamples, SegmentationBatch, check_batch
+from lightning_edge.batch_checks import check_batch
+from lightning_edge.contracts import ClassificationBatch, ClipBatch, GivesFixedSamples, SegmentationBatch
 from lightning_edge.data import (
     BDD100KDataModule,
     BDD100KSegmentationDataModule,

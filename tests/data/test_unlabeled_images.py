@@ -11,7 +11,8 @@ from PIL import Image
 
 from callbacks import ClassificationReport
 from callbacks.adaptation import DANN, MeanTeacher, TargetFreeScores
-from lightning_edge.contracts import ClassificationBatch, SegmentationBatch, check_batch
+from lightning_edge.batch_checks import check_batch
+from lightning_edge.contracts import ClassificationBatch, SegmentationBatch
 from lightning_edge.data import AdaptationDataModule, CamVidDataModule, MNISTDataModule, UnlabeledImagesDataModule
 from lightning_edge.methods import Classification, Segmentation
 from lightning_edge.nn import DeepLab, DigitNet

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lightning_edge.contracts import ClassificationBatch, check_batch
+from lightning_edge.batch_checks import check_batch
+from lightning_edge.contracts import ClassificationBatch
 from lightning_edge.data import SVHNDataModule, USPSDataModule
 from lightning_edge.data.formats.svhn import read_svhn
 from lightning_edge.data.formats.usps import read_usps

@@ -13,7 +13,8 @@ from settings import make_bdd100k, make_detection, make_two_stage_detection
 
 from callbacks.adaptation import DANN, PseudoBoxes
 from callbacks.adaptation.pseudo_boxes import labeled_batch
-from lightning_edge.contracts import DetectionBatch, Detections, check_batch
+from lightning_edge.batch_checks import check_batch
+from lightning_edge.contracts import DetectionBatch, Detections
 from lightning_edge.data import AdaptationDataModule
 from lightning_edge.nn.adaptation.appearance import RandomAppearance
 

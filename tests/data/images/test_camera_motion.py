@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_edge.contracts import IGNORE_INDEX, check_batch
+from lightning_edge.batch_checks import check_batch
+from lightning_edge.contracts import IGNORE_INDEX
 from lightning_edge.data import CamVidVideoDataModule, CityscapesVideoDataModule, RandomCameraMotion
 from lightning_edge.nn import DISFlow
 from lightning_edge.ops.warp import warp
