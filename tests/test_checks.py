@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from lightning_edge.checks import check_at_least, check_pair, check_whole_at_least
+from lightning_edge.checks import check_at_least, check_pair, check_share, check_whole_at_least
 
 
 def test_a_number_below_its_limit_is_named() -> None:
@@ -21,6 +21,13 @@ def test_only_whole_numbers_count() -> None:
             check_whole_at_least(1, batch_size=1, num_workers=value)
     with pytest.raises(ValueError, match=r"^expected num_workers of at least 1, got 0$"):
         check_whole_at_least(1, batch_size=1, num_workers=0)
+
+
+def test_a_share_is_within_0_and_1() -> None:
+    check_share(first=0, second=1.0)
+    for value in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match=rf"^expected second within \[0, 1\], got {value}$"):
+            check_share(first=0.5, second=value)
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,9 @@ class RecipeCLI(OpenLightningCLI):
             if self._is_parsed("predict"):
                 # the masks of a whole video would fill the memory; callbacks write them one by one
                 self.command_parser("predict").set_defaults(return_predictions=False)
+            for command in filter(self._is_parsed, ("validate", "test")):
+                # the closing block has the same scores, with one line for the classes of each data loader
+                self.command_parser(command).set_defaults(verbose=False)
         else:
             parser.add_subcommands()
         for name, command in self._commands.items():

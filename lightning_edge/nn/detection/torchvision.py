@@ -1,12 +1,17 @@
 """The detectors of torchvision, on any backbone."""
 
 from abc import ABC
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import MultiScaleRoIAlign
 
 from lightning_edge.contracts import DetectionBatch, Detections
@@ -20,6 +25,8 @@ _NO_TRANSFORM = {
     "_skip_resize": True,
     "size_divisible": 1,
 }
+_WITH_TARGETS = (FCOS, RetinaNet, GeneralizedRCNN, RegionProposalNetwork, RoIHeads)
+"""Parts that need labels in training mode, and return losses."""
 
 
 class TorchvisionDetector(nn.Module, ABC):
@@ -57,9 +64,11 @@ class TorchvisionDetector(nn.Module, ABC):
         return self.detector(list(batch["image"]), targets)
 
     def detect(self, image: Float[Tensor, "batch 3 height width"]) -> list[Detections]:
-        """Detections in each image, for images in [0, 1]."""
+        """Detections in each image, for images in [0, 1]. In training mode too, where layers run as in training."""
+        with _returning_detections(self.detector):
+            outputs = self(image)
         return [
-            Detections(output["boxes"], output["scores"], output["labels"] - self.first_label) for output in self(image)
+            Detections(output["boxes"], output["scores"], output["labels"] - self.first_label) for output in outputs
         ]
 
 
@@ -156,3 +165,16 @@ def _level_strides(backbone: TimmBackbone) -> tuple[int, ...]:
     """Stride of each level in pixels, including the levels that a pyramid adds on top."""
     added = backbone.num_levels - len(backbone.strides)
     return (*backbone.strides, *(backbone.strides[-1] * 2 ** (level + 1) for level in range(added)))
+
+
+@contextmanager
+def _returning_detections(detector: nn.Module) -> Iterator[None]:
+    """Let a detector return detections within a ``with`` block, whatever its mode."""
+    parts = [part for part in detector.modules() if part.training and isinstance(part, _WITH_TARGETS)]
+    for part in parts:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.training = True

@@ -17,7 +17,10 @@ from adaptation_runs import (
 )
 from settings import make_accel, make_detection, make_segmentation
 
-from callbacks.adaptation import ADVENT, AdaptSegNet
+from callbacks.adaptation import ADVENT, DANN, AdaptSegNet
+from lightning_edge import nn
+from lightning_edge.methods import Detection
+from lightning_edge.nn.encoders.timm_backbone import TimmBackbone
 
 BOTH = pytest.mark.parametrize("adversary", [AdaptSegNet, ADVENT])
 
@@ -91,6 +94,16 @@ def test_detection_and_clips_have_maps_too(adversary, tmp_path):
     (term,) = fit_terms(adversary(), method, make_street_clips(), tmp_path)
     assert torch.isfinite(term.value)
     assert any(name.startswith("net.reference") for name in term.reached)
+
+
+@pytest.mark.parametrize("detector", ["FCOSDetector", "RetinaNetDetector", "FasterRCNNDetector"])
+def test_features_of_torchvision_detectors_are_adapted(detector, tmp_path):
+    torch.manual_seed(0)
+    method = Detection(getattr(nn, detector)(TimmBackbone("test_resnet", (8, 16, 32), channels=32), 10))
+    layer = "net.detector.backbone.pyramid.layer_blocks.0.0"
+    (term,) = fit_terms(DANN(layer=layer, ramp=False), method, make_traffic(), tmp_path)
+    assert term.value > 0
+    assert any(name.startswith("net.detector.backbone") for name in term.reached)
 
 
 def test_errors(tmp_path):
