@@ -187,7 +187,7 @@ def _table(
         chosen = [_chosen(scores, select_by) for scores in _selections(study, name, metric).values()]
         gain = [] if not baseline else [one - other for one, other in zip(tests[name], baseline, strict=True)]
         accuracies = [[one.accuracy, one.last_accuracy, one.oracle_accuracy] for one in chosen]
-        cells = [mean_with_interval(100 * np.array(column)) for column in zip(*accuracies, strict=True)]
+        cells = [f"{100 * np.mean(column):.1f}" for column in zip(*accuracies, strict=True)]
         table.add_row(name, mean_with_interval(tests[name]), mean_with_interval(gain), *cells)
     return table
 
