@@ -9,6 +9,7 @@ from recipes.domain_adaptation.taxonomy import KINDS
 NO_METHODS = {
     adaptation.AdaptationLoss,
     adaptation.FeaturePicture,
+    adaptation.Pair,
     adaptation.TargetFreeScores,
     adaptation.TranslationPicture,
 }
