@@ -172,5 +172,5 @@ DATA_MODULES = {
     data.OfficeCaltechDataModule: make_office_caltech,
 }
 
-PREDICTS_ONLY = {data.FramesDataModule, data.UnlabeledImagesDataModule}  # without labels, so no method trains on them
+PREDICTS_ONLY = {data.FramesDataModule, data.UnlabeledImagesDataModule}
 """Data modules without labels."""
