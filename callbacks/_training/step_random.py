@@ -1,12 +1,21 @@
 """Random numbers of a training step, which a resumed run draws again."""
 
+from zlib import crc32
+
 import numpy as np
 import torch
 from lightning.pytorch import Trainer
 
 
-def step_generator(trainer: Trainer, seed: int) -> torch.Generator:
-    """A generator on the CPU whose numbers depend on the seed, the process, the epoch and the batch only."""
-    position = (seed, trainer.global_rank, trainer.current_epoch, trainer.fit_loop.batch_idx)
+def step_generator(trainer: Trainer, user: str, seed: int) -> torch.Generator:
+    """A generator on the CPU whose numbers depend on the arguments, the process, the epoch and the batch only.
+
+    Args:
+        trainer: The trainer.
+        user: What draws the numbers, such as the ``state_key`` of a callback. Two that have the same seed would
+            otherwise draw the same numbers, and change source and target in the same way.
+        seed: Seed of the user.
+    """
+    position = (crc32(user.encode()), seed, trainer.global_rank, trainer.current_epoch, trainer.fit_loop.batch_idx)
     (state,) = np.random.SeedSequence(position).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state >> 1))

@@ -129,7 +129,7 @@ class PseudoBoxes(AdaptationLoss):
         if not are_detections(detections):
             kind = type(detections).__name__
             raise ValueError(f"expected forward of {type(module).__name__} to return a list of Detections, got {kind}")
-        images = self.appearance(batch[domains.input_key], step_generator(domains.trainer, self.seed))
+        images = self.appearance(batch[domains.input_key], step_generator(domains.trainer, self.state_key, self.seed))
         labeled = labeled_batch(images, detections, self.threshold, self.unsure)
         num_boxes = sum(map(len, labeled["label"])) / len(images)
         module.log("train/pseudo_boxes_per_image", num_boxes, batch_size=len(images))

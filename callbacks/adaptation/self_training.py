@@ -105,7 +105,7 @@ class MeanTeacher(AdaptationLoss):
             )
         labels = confident_pseudo_labels if logits.ndim == 2 else pseudo_masks
         self._pseudo = _PseudoLabels(*labels(logits, self.threshold))
-        generator = step_generator(domains.trainer, self.seed)
+        generator = step_generator(domains.trainer, self.state_key, self.seed)
         if self.mix:
             images, self._pseudo = _mixed(images, self._pseudo, source_batch, logits.shape[1], generator)
         return batch | {domains.input_key: self.appearance(images, generator)}

@@ -40,7 +40,7 @@ class SourceAugmentation(Callback):
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         key = _image_key(trainer, batch, self)
-        batch[key] = self.appearance(batch[key], step_generator(trainer, self.seed))
+        batch[key] = self.appearance(batch[key], step_generator(trainer, self.state_key, self.seed))
 
 
 class TargetBackgrounds(Callback):
@@ -71,7 +71,7 @@ class TargetBackgrounds(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         target = target_batch_of(trainer)
         key = _image_key(trainer, batch, self)
-        images, generator = batch[key], step_generator(trainer, self.seed)
+        images, generator = batch[key], step_generator(trainer, self.state_key, self.seed)
         backgrounds = _shifted(matched_images(target[key], images), generator)
         part = self.most * torch.rand(len(images), generator=generator)
         part[torch.rand(len(images), generator=generator) >= self.share] = 0

@@ -193,7 +193,8 @@ class CoGAN(AdaptationLoss):
     def _games(self, pair: Pair, strength: float) -> Tensor:
         """The games of both domains, from one noise."""
         images = single_images(pair.batch[self.domains.input_key]), single_images(pair.target_input)
-        noise = torch.randn(len(images[0]), self.noise_size, generator=step_generator(self.domains.trainer, self.seed))
+        generator = step_generator(self.domains.trainer, self.state_key, self.seed)
+        noise = torch.randn(len(images[0]), self.noise_size, generator=generator)
         generated = self.nets["generators"](noise.to(images[0]))
         parts = zip(("source", "target"), (pair.source, pair.target), images, generated, strict=True)
         return sum(

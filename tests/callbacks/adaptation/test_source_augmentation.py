@@ -29,7 +29,7 @@ class Seen(Callback):
         key = "image" if "image" in batch else "frames"
         self.source.append(batch[key].clone())
         self.target.append(getattr(trainer.datamodule, "target_batch", {}).get(key))
-        self.generators.append(step_generator(trainer, 3))
+        self.generators.append(step_generator(trainer, "SourceAugmentation", 3))
 
 
 def augmented(method, data, folder, *callbacks, **arguments):
