@@ -19,6 +19,7 @@ from callbacks._pictures.point_labels import PointLabel, label_points
 from lightning_edge.analysis.tradeoff import TradeoffRow, accuracy_row, steps_to_time, tradeoff_row, write_rows
 from lightning_edge.analysis.tradeoff_tables import NET_TITLES, print_accuracy, print_table
 from lightning_edge.contracts import ComparesVideoNets
+from lightning_edge.module_modes import restored_modes
 from lightning_edge.timing import Samples, num_samples_needed, timed_rounds
 
 _WARMUP = 3
@@ -112,14 +113,9 @@ class TradeoffReport(Callback):
 
     def _latency(self, module: LightningModule, method: ComparesVideoNets, frames: Tensor) -> dict[str, Samples]:
         """Times of each step by name; an empty dict if there are too few."""
-        modes = {part: part.training for part in module.modules()}
-        module.eval()
-        try:
-            with module.trainer.precision_plugin.forward_context():
-                rounds = self._rounds(steps_to_time(method.video_nets(), frames), frames.device)
-        finally:
-            for part, is_training in modes.items():
-                part.training = is_training
+        with restored_modes(module), module.trainer.precision_plugin.forward_context():
+            module.eval()
+            rounds = self._rounds(steps_to_time(method.video_nets(), frames), frames.device)
         if len(rounds) < num_samples_needed(50):
             rank_zero_warn(
                 f"No latency is reported because {num_samples_needed(50)} rounds are needed, but only {len(rounds)} "

@@ -16,6 +16,7 @@ from callbacks._training.batch import batch_size_of
 from callbacks._training.buffers import kept_buffers
 from callbacks._training.transfer import to_device
 from lightning_edge.contracts import GivesFixedSamples
+from lightning_edge.module_modes import restored_modes
 from lightning_edge.ops.sampling import evenly_spaced
 from lightning_edge.torch_internals import NormWithStatistics
 
@@ -75,16 +76,12 @@ def mean_loss(trainer: Trainer, module: LightningModule, batches: list[Any], bat
 @contextmanager
 def _evaluating(module: LightningModule, batch_statistics: bool) -> Iterator[None]:
     """Set evaluation mode, and restore the mode of each module at the end."""
-    was_training = {part: part.training for part in module.modules()}
-    module.eval()
-    for part, trains in was_training.items():
-        if batch_statistics and trains and isinstance(part, NormWithStatistics):
-            part.train()
-    try:
+    training_norms = [part for part in module.modules() if part.training and isinstance(part, NormWithStatistics)]
+    with restored_modes(module):
+        module.eval()
+        for norm in training_norms if batch_statistics else ():
+            norm.train()
         yield
-    finally:
-        for part, trains in was_training.items():
-            part.training = trains
 
 
 @contextmanager

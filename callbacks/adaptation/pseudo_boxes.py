@@ -1,7 +1,6 @@
 """Adaptation of a detector by the boxes that a teacher predicts for the target."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from callbacks.adaptation._teacher import Teacher
 from callbacks.adaptation._two_domains import target_batch_of
 from lightning_edge.checks import check_share, check_whole_at_least
 from lightning_edge.contracts import DetectionBatch, Detections, Detector
+from lightning_edge.module_modes import restored_modes
 from lightning_edge.nn.adaptation.appearance import RandomAppearance
 from lightning_edge.torch_internals import BatchNorm
 
@@ -124,7 +124,9 @@ class PseudoBoxes(AdaptationLoss):
     def _loss_on_target(self) -> Tensor:
         domains = self.domains
         batch, module = target_batch_of(domains.trainer), domains.module
-        with _detecting(module):
+        with restored_modes(module):
+            for part in module.modules():  # many detectors detect in evaluation mode only
+                part.training = part.training and isinstance(part, BatchNorm)
             detections = self.nets.call(module, lambda teacher: domains.forward(batch, teacher))
         if not are_detections(detections):
             kind = type(detections).__name__
@@ -167,16 +169,3 @@ def labeled_batch(images: Tensor, detections: Sequence[Detections], threshold: f
 
 def _only(detections: Detections, is_kept: Tensor) -> Detections:
     return Detections(*(values[is_kept] for values in detections))
-
-
-@contextmanager
-def _detecting(module: nn.Module) -> Iterator[None]:
-    """Set all parts but batch norms to evaluation mode within a ``with`` block; many detectors detect in no other."""
-    parts = [part for part in module.modules() if part.training and not isinstance(part, BatchNorm)]
-    for part in parts:
-        part.training = False
-    try:
-        yield
-    finally:
-        for part in parts:
-            part.training = True

@@ -1,8 +1,6 @@
 """The detectors of torchvision, on any backbone."""
 
 from abc import ABC
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from jaxtyping import Float
@@ -12,21 +10,29 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign
+from typing_extensions import override
 
 from lightning_edge.contracts import DetectionBatch, Detections
+from lightning_edge.module_modes import restored_modes
 from lightning_edge.nn.encoders.timm_backbone import TimmBackbone
 
 _ASPECT_RATIOS = (0.5, 1.0, 2.0)
-_NO_TRANSFORM = {
-    # images are already scaled and padded, and the backbone normalizes them
-    "image_mean": [0.0, 0.0, 0.0],
-    "image_std": [1.0, 1.0, 1.0],
-    "_skip_resize": True,
-    "size_divisible": 1,
-}
 _WITH_TARGETS = (FCOS, RetinaNet, GeneralizedRCNN, RegionProposalNetwork, RoIHeads)
 """Parts that need labels in training mode, and return losses."""
+
+
+class _Identity(GeneralizedRCNNTransform):
+    """Leaves images as they are, because they are already scaled and padded, and the backbone normalizes them."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 0, image_mean=[0.0, 0.0, 0.0], image_std=[1.0, 1.0, 1.0], size_divisible=1)
+
+    @override
+    def resize(self, image: Tensor, target: Any = None) -> Any:
+        # torchvision's own option _skip_resize has no effect in evaluation mode
+        return image, target
 
 
 class TorchvisionDetector(nn.Module, ABC):
@@ -65,7 +71,10 @@ class TorchvisionDetector(nn.Module, ABC):
 
     def detect(self, image: Float[Tensor, "batch 3 height width"]) -> list[Detections]:
         """Detections in each image, for images in [0, 1]. In training mode too, where layers run as in training."""
-        with _returning_detections(self.detector):
+        with restored_modes(self.detector):
+            for part in self.detector.modules():
+                if isinstance(part, _WITH_TARGETS):
+                    part.training = False
             outputs = self(image)
         return [
             Detections(output["boxes"], output["scores"], output["labels"] - self.first_label) for output in outputs
@@ -86,9 +95,8 @@ class FCOSDetector(TorchvisionDetector):
         self.num_classes = num_classes
         sizes = tuple((stride,) for stride in _level_strides(backbone))  # in FCOS an anchor is a cell
         anchors = AnchorGenerator(sizes, ((1.0,),) * len(sizes))
-        self.detector = FCOS(
-            backbone, num_classes, anchor_generator=anchors, detections_per_img=max_detections, **_NO_TRANSFORM
-        )
+        self.detector = FCOS(backbone, num_classes, anchor_generator=anchors, detections_per_img=max_detections)
+        self.detector.transform = _Identity()
 
 
 class RetinaNetDetector(TorchvisionDetector):
@@ -112,9 +120,8 @@ class RetinaNetDetector(TorchvisionDetector):
             for stride in _level_strides(backbone)
         )
         anchors = AnchorGenerator(sizes, (_ASPECT_RATIOS,) * len(sizes))
-        self.detector = RetinaNet(
-            backbone, num_classes, anchor_generator=anchors, detections_per_img=max_detections, **_NO_TRANSFORM
-        )
+        self.detector = RetinaNet(backbone, num_classes, anchor_generator=anchors, detections_per_img=max_detections)
+        self.detector.transform = _Identity()
 
 
 class FasterRCNNDetector(TorchvisionDetector):
@@ -156,25 +163,12 @@ class FasterRCNNDetector(TorchvisionDetector):
             rpn_anchor_generator=AnchorGenerator(sizes, (_ASPECT_RATIOS,) * len(sizes)),
             box_roi_pool=MultiScaleRoIAlign(maps, pool_cells, sampling_ratio=2),
             box_detections_per_img=max_detections,
-            **_NO_TRANSFORM,
             **(detector_options or {}),
         )
+        self.detector.transform = _Identity()
 
 
 def _level_strides(backbone: TimmBackbone) -> tuple[int, ...]:
     """Stride of each level in pixels, including the levels that a pyramid adds on top."""
     added = backbone.num_levels - len(backbone.strides)
     return (*backbone.strides, *(backbone.strides[-1] * 2 ** (level + 1) for level in range(added)))
-
-
-@contextmanager
-def _returning_detections(detector: nn.Module) -> Iterator[None]:
-    """Let a detector return detections within a ``with`` block, whatever its mode."""
-    parts = [part for part in detector.modules() if part.training and isinstance(part, _WITH_TARGETS)]
-    for part in parts:
-        part.training = False
-    try:
-        yield
-    finally:
-        for part in parts:
-            part.training = True

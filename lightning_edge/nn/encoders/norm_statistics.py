@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from lightning_edge.module_modes import restored_modes
 from lightning_edge.torch_internals import BatchNorm
 
 _KINDS = ("running_mean", "running_var", "num_batches_tracked")
@@ -47,7 +48,7 @@ def reestimate_norms(
         )
     num_batches = 0
     # the statistics are collected by hooks, which a compiled net would skip
-    with _pooling(net, norms) as pools, torch.compiler.set_stance("force_eager"):
+    with restored_modes(net), _pooling(net, norms) as pools, torch.compiler.set_stance("force_eager"):
         for batch in batches:
             (run or net)(batch)
             num_batches += 1
@@ -77,7 +78,6 @@ class _Pool(NamedTuple):
 @contextmanager
 def _pooling(net: nn.Module, norms: list[BatchNorm]) -> Iterator[dict[BatchNorm, _Pool]]:
     """Let norms normalize by the statistics of each batch and pool those of all batches separately."""
-    modes = {module: module.training for module in net.modules()}
     before = {norm: [norm.get_buffer(kind) for kind in _KINDS] for norm in norms}
     handles = [norm.register_forward_pre_hook(_pool) for norm in norms]
     try:
@@ -99,8 +99,6 @@ def _pooling(net: nn.Module, norms: list[BatchNorm]) -> Iterator[dict[BatchNorm,
             norm.track_running_stats = True
             for kind, buffer in zip(_KINDS, buffers, strict=True):
                 setattr(norm, kind, buffer)
-        for module, is_training in modes.items():
-            module.training = is_training
 
 
 def _pool(norm: nn.Module, arguments: tuple[Tensor, ...]) -> None:

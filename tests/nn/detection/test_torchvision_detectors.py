@@ -40,6 +40,40 @@ def test_losses_and_detections(name, batch):
     assert all(((one.label >= 0) & (one.label < 3)).all() for one in actual)
 
 
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("trains", [True, False])
+def test_the_backbone_sees_images_as_they_are(name, trains, batch):
+    net, seen = MAKERS[name]().train(trains), []
+    net.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        net.detect(batch["image"])
+        if trains:
+            net.losses(batch)
+    assert len(seen) == 1 + trains
+    for image in seen:
+        torch.testing.assert_close(image, batch["image"], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_detections_in_training_mode_are_those_of_evaluation_and_the_mode_remains(name, batch):
+    torch.manual_seed(0)
+    net = MAKERS[name]()
+    if not name.startswith(("pyramid", "one")):
+        net.detector.score_thresh = 0.0  # the first scores of classes are about 0.01
+    net.backbone.eval()  # the statistics of a batch would change the features
+    modes = [part.training for part in net.modules()]
+    with torch.no_grad():
+        in_training = net.detect(batch["image"])
+    assert [part.training for part in net.modules()] == modes
+    assert all(value.isfinite() for value in net.losses(batch).values())
+    with torch.no_grad():
+        expected = net.eval().detect(batch["image"])
+    for one, other in zip(in_training, expected, strict=True):
+        assert len(one.label) > 5
+        for values, others in zip(one, other, strict=True):
+            torch.testing.assert_close(values, others)
+
+
 @pytest.mark.parametrize(("name", "first"), [("FCOS", 0), ("RetinaNet", 0), ("pyramid", 1)])
 def test_classes_keep_their_numbers(name, first, batch, monkeypatch):
     net, seen = MAKERS[name](), []
