@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
+from lightning_edge.ops.precision import at_least_float32
+
 
 class GradientParts:
     """Sums over the parts of one step.
@@ -59,4 +61,4 @@ class GradientParts:
 
 def squared_norm(gradients: list[Tensor]) -> Tensor:
     """Squared norm of all gradients together."""
-    return get_total_norm([gradient.float() for gradient in gradients]).square()
+    return get_total_norm([at_least_float32(gradient) for gradient in gradients]).square()

@@ -17,7 +17,7 @@ from callbacks.adaptation._two_domains import LayerOutputs, TwoDomains, target_d
 from lightning_edge.checks import check_at_least
 from lightning_edge.contracts import TakesLossTerms
 from lightning_edge.ops.adaptation.gradient_reversal import adaptation_factor
-from lightning_edge.ops.adaptation.precision import widen
+from lightning_edge.ops.precision import at_least_float32
 
 
 class Pair(NamedTuple):
@@ -256,7 +256,7 @@ def single_images(inputs: Tensor) -> Tensor:
 
 def probabilities(logits: Tensor) -> Tensor:
     """Class probabilities in single precision at least."""
-    return widen(logits).softmax(1)
+    return at_least_float32(logits).softmax(1)
 
 
 def labels_of(pair: Pair) -> Tensor:

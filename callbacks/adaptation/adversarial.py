@@ -20,7 +20,7 @@ from lightning_edge.ops.adaptation.adversarial import (
 )
 from lightning_edge.ops.adaptation.entropy import entropy_weights
 from lightning_edge.ops.adaptation.gradient_reversal import reverse_gradient
-from lightning_edge.ops.adaptation.precision import widen
+from lightning_edge.ops.precision import at_least_float32
 
 
 class DANN(AdaptationLoss):
@@ -212,7 +212,7 @@ class MCD(AdaptationLoss):
 
     @override
     def term(self, pair: Pair) -> Tensor:
-        supervised = F.cross_entropy(widen(self.nets(pair.source.features)), labels_of(pair))
+        supervised = F.cross_entropy(at_least_float32(self.nets(pair.source.features)), labels_of(pair))
         return supervised - self.strength(pair.progress) * self.loss(pair)
 
     @override

@@ -18,6 +18,7 @@ from lightning_edge.nn.adaptation.frozen import frozen, with_fixed_buffers
 from lightning_edge.nn.adaptation.generators import CoupledGenerators
 from lightning_edge.nn.adaptation.translators import ImageTranslator
 from lightning_edge.ops.adaptation.adversarial import domain_cross_entropy, domain_loss
+from lightning_edge.ops.precision import at_least_float32
 
 
 class CyCADA(AdaptationLoss):
@@ -122,7 +123,7 @@ class CyCADA(AdaptationLoss):
         discrimination = domain_loss(judge(real), judge(translated.detach()))
         deception = domain_cross_entropy(frozen(judge)(translated), is_source=True)
         cycle = F.l1_loss(self.nets[f"to_{start}"](translated), images)
-        semantic = F.cross_entropy(self._frozen_logits(translated).float(), logits.argmax(1))
+        semantic = F.cross_entropy(at_least_float32(self._frozen_logits(translated)), logits.argmax(1))
         return discrimination + deception + self.cycle_weight * cycle + self.semantic_weight * semantic
 
     def _frozen_logits(self, images: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from lightning_edge.methods.schedules import Schedule
 from lightning_edge.metrics.domain_accuracy import DomainAccuracy
 from lightning_edge.nn.conditioning import in_domain
 from lightning_edge.ops.names import distinct_keys
+from lightning_edge.ops.precision import at_least_float32
 
 
 class Classification(EvaluatedMethod):
@@ -82,7 +83,7 @@ class Classification(EvaluatedMethod):
         self.evidence.update(len(label), logits)
         if len(label):
             self.accuracy.update(scored, label)
-            self.mean_loss.update(F.cross_entropy(scored.float(), label), len(label))
+            self.mean_loss.update(F.cross_entropy(at_least_float32(scored), label), len(label))
         if self.domain_accuracy is not None and "domain" in batch:
             self.domain_accuracy.update(scored.argmax(1) == label, batch["domain"][is_labeled])
         return logits

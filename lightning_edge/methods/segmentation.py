@@ -13,6 +13,7 @@ from lightning_edge.methods.schedules import Schedule
 from lightning_edge.ops.classes import predict_classes
 from lightning_edge.ops.iou import class_iou, mean_iou
 from lightning_edge.ops.names import distinct_keys
+from lightning_edge.ops.precision import at_least_float32
 
 
 class Segmentation(EvaluatedMethod):
@@ -81,7 +82,6 @@ def pixel_loss(
         logits: Logits of the classes.
         mask: Class of each pixel; pixels with ``IGNORE_INDEX`` do not count.
     """
-    if logits.dtype.itemsize < 4:  # the sum over all pixels of a batch overflows in half precision
-        logits = logits.float()
+    logits = at_least_float32(logits)  # the sum over all pixels of a batch overflows in half precision
     total = F.cross_entropy(logits, mask, ignore_index=IGNORE_INDEX, reduction="sum")
     return total / (mask != IGNORE_INDEX).sum().clamp(min=1)

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from lightning_edge.ops.precision import at_least_float32
+
 
 def warp(
     features: Float[Tensor, "batch channels height width"], flow: Float[Tensor, "batch 2 height width"]
@@ -27,9 +29,7 @@ def warp(
         tensor([[[[2., 3., 0.]]]])
     """
     height, width = features.shape[-2:]
-    flow = flow.to(
-        torch.promote_types(flow.dtype, torch.float32)
-    )  # half precision cannot distinguish the columns 256 and 257
+    flow = at_least_float32(flow)  # half precision cannot distinguish the columns 256 and 257
     rows = torch.arange(height, device=flow.device, dtype=flow.dtype)
     columns = torch.arange(width, device=flow.device, dtype=flow.dtype)
     # -1 and 1 are the outer borders of the first and the last cell

@@ -14,6 +14,7 @@ from lightning_edge.nn.encoders.timm_encoder import feature_maps, make_encoder
 from lightning_edge.ops.box_loss import generalized_iou_loss
 from lightning_edge.ops.center_targets import PaddedBoxes, cell_centers, cells_within, center_targets, pad_boxes
 from lightning_edge.ops.focal import center_focal_loss
+from lightning_edge.ops.precision import at_least_float32
 
 NMS_IOU = 0.6
 """IoU threshold of non-maximum suppression, for each class separately."""
@@ -98,7 +99,7 @@ class CenterDetector(nn.Module):
 
     def losses_of(self, maps: CenterMaps, objects: PaddedBoxes, ignored: PaddedBoxes) -> dict[str, Tensor]:
         """The losses of given predictions, with the boxes as padded tensors."""
-        maps = CenterMaps(maps.heat.float(), maps.sides.float())
+        maps = CenterMaps(*map(at_least_float32, maps))
         size = (self.num_classes, *_height_width(maps.heat), self.stride)
         targets = center_targets(objects, *size)
         counts = ~cells_within(ignored, *size) | (targets.heat > 0)
@@ -115,7 +116,7 @@ class CenterDetector(nn.Module):
 
     def decode(self, maps: CenterMaps, height: int, width: int) -> list[Detections]:
         """Boxes from prediction maps of images of a given size."""
-        heat = maps.heat.float().sigmoid()
+        heat = at_least_float32(maps.heat).sigmoid()
         heat = heat * (heat == F.max_pool2d(heat, 3, 1, 1))
         score, place = heat.flatten(1).topk(min(self.max_detections, heat[0].numel()))
         label, cell = place // heat[0, 0].numel(), place % heat[0, 0].numel()
@@ -125,7 +126,7 @@ class CenterDetector(nn.Module):
         return [_distinct(*candidates) for candidates in zip(boxes, score, label, strict=True)]
 
     def _boxes(self, maps: CenterMaps) -> Float[Tensor, "batch h w 4"]:
-        sides = self.stride * maps.sides.float().clamp(max=_LARGEST_EXPONENT).exp().movedim(1, -1)
+        sides = self.stride * at_least_float32(maps.sides).clamp(max=_LARGEST_EXPONENT).exp().movedim(1, -1)
         center = cell_centers(*_height_width(maps.heat), self.stride, sides)
         return torch.cat([center - sides[..., :2], center + sides[..., 2:]], -1)
 

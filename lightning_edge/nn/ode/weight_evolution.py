@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lightning_edge.checks import check_at_least
+from lightning_edge.ops.precision import at_least_float32
 
 Weights = dict[str, Tensor]
 """Kernels of convolutions by the names of their parameters."""
@@ -58,7 +59,7 @@ class ReactionDiffusionAdvection(nn.Module):
 
     def forward(self, kernel: Float[Tensor, "f c h w"], duration: float) -> Float[Tensor, "f c h w"]:
         """The kernel after a step."""
-        precise = kernel if kernel.dtype in (torch.float32, torch.float64) else kernel.float()
+        precise = at_least_float32(kernel)
         cycles = _cycles(precise)
         frequency = 2 * math.pi * cycles
         slope = frequency.masked_fill(cycles.abs() == 0.5, 0)  # otherwise two half steps would differ from a whole step

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lightning_edge.ops.adaptation.entropy import entropy_weights
-from lightning_edge.ops.adaptation.precision import finite_loss
+from lightning_edge.ops.adaptation.finite_loss import finite_loss
 
 
 @finite_loss

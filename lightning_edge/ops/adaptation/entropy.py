@@ -7,12 +7,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from lightning_edge.ops.adaptation.precision import finite_loss, widen
+from lightning_edge.ops.adaptation.finite_loss import finite_loss
+from lightning_edge.ops.precision import at_least_float32
 
 
 def softmax_entropy(logits: Float[Tensor, "batch classes *place"]) -> Float[Tensor, "batch *place"]:
     """Entropy, in nats, of the class probabilities of each prediction."""
-    log_probabilities = F.log_softmax(widen(logits), dim=1)
+    log_probabilities = F.log_softmax(at_least_float32(logits), dim=1)
     return -(log_probabilities.exp() * log_probabilities).sum(1)
 
 
@@ -33,7 +34,7 @@ def class_probabilities(
         logits: Logits of the classes.
         exclusive: Whether a prediction is of exactly one class (softmax) or of any number of classes (sigmoid).
     """
-    return widen(logits).softmax(1) if exclusive else widen(logits).sigmoid()
+    return at_least_float32(logits).softmax(1) if exclusive else at_least_float32(logits).sigmoid()
 
 
 def self_information(
@@ -48,7 +49,7 @@ def self_information(
         logits: Logits of the classes.
         exclusive: See :func:`class_probabilities`.
     """
-    logits = widen(logits)
+    logits = at_least_float32(logits)
     if exclusive:
         log_probabilities = F.log_softmax(logits, dim=1)
         return -log_probabilities.exp() * log_probabilities / math.log(max(2, logits.shape[1]))

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lightning_edge.checks import check_at_least
-from lightning_edge.ops.adaptation.precision import widen
+from lightning_edge.ops.precision import at_least_float32
 
 
 def transfer_amplitude(
@@ -39,7 +39,7 @@ def transfer_amplitude(
             f"expected images of one shape as source and target, got {list(source.shape)} and {list(target.shape)}"
         )
     height, width = source.shape[-2:]
-    spectrum, style = torch.fft.rfft2(widen(source)), torch.fft.rfft2(widen(target))
+    spectrum, style = torch.fft.rfft2(at_least_float32(source)), torch.fft.rfft2(at_least_float32(target))
     rows = torch.fft.fftfreq(height, 1 / height, device=source.device).abs() <= math.floor(beta * height)
     columns = torch.fft.rfftfreq(width, 1 / width, device=source.device) <= math.floor(beta * width)
     mixed = torch.where(rows[:, None] & columns, torch.polar(style.abs(), spectrum.angle()), spectrum)

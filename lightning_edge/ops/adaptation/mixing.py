@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from lightning_edge.checks import check_at_least, check_whole_at_least
-from lightning_edge.ops.adaptation.precision import widen
+from lightning_edge.ops.precision import at_least_float32
 
 
 def confident_pseudo_labels(
@@ -26,7 +26,7 @@ def confident_pseudo_labels(
     check_at_least(0, threshold=threshold)
     if threshold > 1:
         raise ValueError(f"expected threshold of at most 1, got {threshold}")
-    probabilities, labels = widen(logits.detach()).softmax(1).max(1)
+    probabilities, labels = at_least_float32(logits.detach()).softmax(1).max(1)
     return labels, (probabilities > threshold).to(probabilities.dtype)
 
 

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lightning_edge.ops.adaptation.domain_batches import check_domains
+from lightning_edge.ops.adaptation.finite_loss import finite_loss
 from lightning_edge.ops.adaptation.gaussian_kernels import MULTIPLES, Bandwidth, gaussian_kernels, sum_of_gaussians
-from lightning_edge.ops.adaptation.precision import finite_loss
 
 
 @finite_loss

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from lightning_edge.ops.adaptation.precision import finite_loss
+from lightning_edge.ops.adaptation.finite_loss import finite_loss
 
 _LEAST_NORM = 1e-6
 """Norm below which a sample is not scaled up, so that gradients stay finite when all samples are equal."""

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from lightning_edge.checks import check_at_least
 from lightning_edge.ops.adaptation.domain_batches import check_domains, check_labels
+from lightning_edge.ops.adaptation.finite_loss import finite_loss
 from lightning_edge.ops.adaptation.gaussian_kernels import squared_distances
-from lightning_edge.ops.adaptation.precision import finite_loss
 
 
 @finite_loss

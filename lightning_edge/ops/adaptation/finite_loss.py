@@ -8,16 +8,13 @@ from typing import Any, ParamSpec
 import torch
 from torch import Tensor
 
+from lightning_edge.ops.precision import at_least_float32
+
 Parameters = ParamSpec("Parameters")
 
 
 class NotFiniteError(FloatingPointError, ValueError):
     """A loss is not finite: its arguments are wrong, or a training diverged, which many runs count as a result."""
-
-
-def widen(tensor: Tensor) -> Tensor:
-    """The tensor in float32 if its precision is lower, otherwise the tensor itself."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def finite_loss(loss: Callable[Parameters, Tensor]) -> Callable[Parameters, Tensor]:
@@ -81,7 +78,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 def _widen_all(value: Any) -> Any:
     if isinstance(value, Tensor):
-        return widen(value)
+        return at_least_float32(value) if value.is_floating_point() else value
     if isinstance(value, dict):
         return {key: _widen_all(element) for key, element in value.items()}
     if isinstance(value, list | tuple):

@@ -16,8 +16,8 @@ from lightning_edge.ops.adaptation.class_confusion import class_confusion
 from lightning_edge.ops.adaptation.class_discrepancy import contrastive_domain_discrepancy, local_mmd
 from lightning_edge.ops.adaptation.coral import coral, log_coral
 from lightning_edge.ops.adaptation.entropy import batch_nuclear_norm, mean_entropy, mutual_information
+from lightning_edge.ops.adaptation.finite_loss import finite_loss
 from lightning_edge.ops.adaptation.mmd import joint_mmd, linear_time_mmd, mmd
-from lightning_edge.ops.adaptation.precision import finite_loss, widen
 from lightning_edge.ops.adaptation.separation import difference_loss, scale_invariant_mse
 from lightning_edge.ops.adaptation.transport import joint_transport_cost
 
@@ -140,7 +140,6 @@ def test_infinite_features_are_refused(loss):
 
 def test_float64_stays():
     assert mmd(*two_domains()).dtype == torch.float64
-    assert widen(torch.ones(1, dtype=torch.float64)).dtype == torch.float64
 
 
 def test_an_overflow_is_refused_with_a_remedy():
