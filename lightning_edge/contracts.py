@@ -40,8 +40,9 @@ IMAGE_KEYS = ("image", "frames")
 class ClassificationBatch(TypedDict):
     """Single images with one class each.
 
-    If the data have domains, ``domain`` is the number of each image's domain. ``domain_embedding`` describes the
-    domain by what is known when the image is taken.
+    ``label`` is :data:`UNKNOWN_CLASS` where the class is not known, which is for evaluation and targets only. If the
+    data have domains, ``domain`` is the number of each image's domain. ``domain_embedding`` describes the domain by
+    what is known when the image is taken.
     """
 
     image: Float[Tensor, "batch 3 height width"]

@@ -10,7 +10,6 @@ from typing_extensions import override
 
 from callbacks.adaptation._layers import find_layer
 from callbacks.adaptation._rows import Rows, joined, rows_of
-from lightning_edge.checks import check_whole_at_least
 from lightning_edge.contracts import NamesEvaluations
 from lightning_edge.metrics.adaptation.sampled_rows import sampled_rows
 from lightning_edge.torch_internals import is_compiled
@@ -26,11 +25,9 @@ class EvaluationRows(Callback, ABC):
         layer: Name of the layer whose input are the features and whose outputs are the logits. ``None`` means the last
             linear layer or convolution whose outputs are the classes.
         max_rows: Largest number of samples or pixels of each domain.
-        argument: Name of ``max_rows`` in the subclass, for messages.
     """
 
-    def __init__(self, layer: str | None, max_rows: int, argument: str = "max_rows") -> None:
-        check_whole_at_least(LEAST_ROWS, **{argument: max_rows})
+    def __init__(self, layer: str | None, max_rows: int) -> None:
         self.layer = layer
         self._max_rows = max_rows
         self._handle: Any = None

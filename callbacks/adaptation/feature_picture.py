@@ -22,6 +22,7 @@ from callbacks._pictures.feature_points import (
 from callbacks._pictures.files import classes_of
 from callbacks.adaptation._evaluation_rows import LEAST_ROWS, EvaluationRows
 from callbacks.adaptation._rows import Rows
+from lightning_edge.checks import check_whole_at_least
 
 
 class FeaturePicture(EvaluationRows):
@@ -66,7 +67,8 @@ class FeaturePicture(EvaluationRows):
         max_points: int = 500,
         color_target: bool = False,
     ) -> None:
-        super().__init__(layer, max_points, "max_points")
+        check_whole_at_least(LEAST_ROWS, max_points=max_points)
+        super().__init__(layer, max_points)
         self.projection: Projection = projection
         self.color_target = color_target
         self._first: FeaturePoints | None = None

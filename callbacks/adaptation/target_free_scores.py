@@ -11,6 +11,7 @@ from typing_extensions import override
 from callbacks.adaptation._evaluation_rows import LEAST_ROWS, EvaluationRows
 from callbacks.adaptation._rows import Rows
 from lightning_edge.analysis.model_selection import select_epochs, selection_table
+from lightning_edge.checks import check_whole_at_least
 from lightning_edge.metrics.adaptation.target_free_scores import KEYS, target_free_scores
 
 _SCORES = [f"target_free/{key}" for key in KEYS]
@@ -57,6 +58,7 @@ class TargetFreeScores(EvaluationRows):
         accuracy: str = "val_target/accuracy",
         show_table: bool = True,
     ) -> None:
+        check_whole_at_least(LEAST_ROWS, max_rows=max_rows)
         super().__init__(layer, max_rows)
         self.accuracy = accuracy
         self.show_table = show_table

@@ -15,6 +15,7 @@ from lightning_edge.contracts import without_labels
 from lightning_edge.data.base import EdgeDataModule, Split
 from lightning_edge.data.loading import ClassBalancedSampler, ResumableLoader, SeededSampler
 from lightning_edge.data.remapped import RemappedDataModule
+from lightning_edge.data.unlabeled_images import UnlabeledImagesDataModule
 
 Side = Literal["source", "target"]
 Domain = EdgeDataModule | RemappedDataModule
@@ -240,6 +241,8 @@ def _check_pair(source: Any, target: Any) -> None:
     for name, data in (("source", source), ("target", target)):
         if not isinstance(data, Domain):
             raise TypeError(f"expected {name} as a data module of lightning_edge.data, got {type(data).__name__}")
+    if isinstance(source, UnlabeledImagesDataModule):
+        raise ValueError("expected a source with labels, got UnlabeledImagesDataModule, which is for targets")
     if source is target:
         raise ValueError("expected source and target as two data modules, got the same object twice")
     if source.batch_type is not target.batch_type:

@@ -15,7 +15,7 @@ from lightning_edge.data.base import EdgeDataModule, Split
 from lightning_edge.data.images.augmentation import RandomShift, StreetAugmentation, Transform, apply_seeded
 from lightning_edge.data.images.files import read_image, resized
 from lightning_edge.data.images.headers import IMAGE_SUFFIXES, images_in
-from lightning_edge.data.loading import SampleRequest
+from lightning_edge.data.loading import ResumableLoader, SampleRequest
 
 Task = Literal["classification", "segmentation"]
 
@@ -31,8 +31,8 @@ class UnlabeledImagesDataModule(EdgeDataModule):
         folder: Folder of images. Folders in it are searched too.
         size: Height and width to which all images are resized, in pixels, whatever their proportions.
         task: Task of the method: classes of images or of pixels.
-        train_transform: Augmentation from albumentations after resizing. ``None`` uses that of the library's data
-            modules: :class:`~lightning_edge.data.images.augmentation.RandomShift` for classification, and
+        train_transform: Augmentation from albumentations after resizing. ``None`` uses
+            :class:`~lightning_edge.data.images.augmentation.RandomShift` for classification, and
             :class:`~lightning_edge.data.images.augmentation.StreetAugmentation` for segmentation. Use
             ``albumentations.NoOp()`` for no augmentation.
         batch_size: Number of images in a training batch of one process.
@@ -66,6 +66,14 @@ class UnlabeledImagesDataModule(EdgeDataModule):
         self.batch_type = ClassificationBatch if task == "classification" else SegmentationBatch
         default = RandomShift if task == "classification" else StreetAugmentation
         self.train_transform = default(*size) if train_transform is None else train_transform
+
+    @override
+    def train_dataloader(self) -> ResumableLoader:
+        """Raise a ``ValueError``, because no method can train on images without labels alone."""
+        raise ValueError(
+            "expected labeled data for training, got UnlabeledImagesDataModule: use it as the target of an "
+            "AdaptationDataModule"
+        )
 
     @override
     def make_dataset(self, split: Split) -> Dataset[Any]:

@@ -175,7 +175,8 @@ def _table(
         title=f"{metric} % on the target, {study.num_seeds} seeds"
         + (" with 95 % interval" if study.num_seeds > 1 else ""),
         caption=f"test: test data, checkpoint selected by {select_by} without labels of the target. -source_only: "
-        "difference with the same seed. selected, last, best: epochs on the validation data; labels reveal the best.",
+        "difference with the same seed. selected, last, best: epochs on the validation data, means over the seeds; "
+        "labels reveal the best.",
         box=box.SIMPLE,
         padding=0,
     )

@@ -2,12 +2,14 @@
 
 import re
 
+import albumentations as A
 import cv2
 import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
 from PIL import Image
+from toys import make_trainer
 
 from callbacks import ClassificationReport
 from callbacks.adaptation import DANN, MeanTeacher, TargetFreeScores
@@ -29,26 +31,38 @@ def write_images(folder, num=23, size=(40, 56)):
 
 def target_batches(data, split):
     data.setup("fit")
-    loader = data.train_dataloader() if split == "train" else data.val_dataloader()
+    loader = data.train_loader(data.make_sampler) if split == "train" else data.val_dataloader()
     return [data.on_after_batch_transfer(batch, 0) for batch in loader]
 
 
 def test_every_tenth_image_is_for_validation_and_no_other(tmp_path):
     folder = write_images(tmp_path)
-    data = UnlabeledImagesDataModule(folder, (20, 28), train_transform=None, batch_size=1, num_workers=0)
+    data = UnlabeledImagesDataModule(folder, (20, 28), train_transform=A.NoOp(), batch_size=1, num_workers=0)
     train, val = (
         {image.numpy().tobytes() for batch in target_batches(data, split) for image in batch["image"]}
         for split in ("train", "val")
     )
     paths = sorted(folder.rglob("*.png"))  # a/001 first
-    expected = [np.asarray(Image.open(path)) for path in paths[1::10]]
-    assert len(val) == len(expected) == 3
-    for image in expected:
-        halved = image.reshape(20, 2, 28, 2, 3).mean((1, 3)).transpose(2, 0, 1)  # what area interpolation computes
-        nearest = min(np.abs(np.frombuffer(one, np.float32).reshape(3, 20, 28) * 255 - halved).max() for one in val)
-        assert nearest <= 0.51
-    assert len(train) == 20
-    assert not train & val
+    for images, expected in ((val, paths[1::10]), (train, [path for i, path in enumerate(paths) if i % 10 != 1])):
+        assert len(images) == len(expected)
+        for path in expected:
+            # area interpolation computes means
+            halved = np.asarray(Image.open(path)).reshape(20, 2, 28, 2, 3).mean((1, 3)).transpose(2, 0, 1)
+            errors = [np.abs(np.frombuffer(one, np.float32).reshape(3, 20, 28) * 255 - halved).max() for one in images]
+            assert min(errors) <= 0.51
+
+
+def test_training_images_are_augmented_and_others_not(tmp_path):
+    augmentation = A.InvertImg(p=1.0)
+    data = UnlabeledImagesDataModule(
+        write_images(tmp_path), (40, 56), train_transform=augmentation, batch_size=20, num_workers=0
+    )
+    for split, change in (("train", lambda image: 255 - image), ("val", lambda image: image)):
+        (batch,) = target_batches(data, split)
+        written = {change(np.asarray(Image.open(path))).tobytes() for path in tmp_path.rglob("*.png")}
+        assert len(batch["image"]) > 2
+        for image in batch["image"]:
+            assert (255 * image).round().byte().permute(1, 2, 0).numpy().tobytes() in written
 
 
 @pytest.mark.parametrize(
@@ -138,6 +152,15 @@ def test_images_of_unknown_class_are_left_out_of_the_scores(tmp_path):
             losses.append(np.log(np.exp(row).sum()) - row[label])
     assert scores["val/accuracy"] == pytest.approx(np.mean(correct))
     assert scores["val/loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_they_are_for_targets_only(tmp_path):
+    data = UnlabeledImagesDataModule(write_images(tmp_path), (32, 32), num_workers=0)
+    with pytest.raises(ValueError, match="expected a source with labels, got UnlabeledImagesDataModule"):
+        AdaptationDataModule(data, MNISTDataModule())
+    trainer = make_trainer(tmp_path, num_sanity_val_steps=0)
+    with pytest.raises(ValueError, match="expected labeled data for training, got UnlabeledImagesDataModule"):
+        trainer.fit(Classification(DigitNet(10, width=4)), data)
 
 
 def test_errors(tmp_path):

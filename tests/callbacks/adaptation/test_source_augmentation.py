@@ -117,6 +117,16 @@ def test_each_image_is_blended_with_a_target_image_whose_middle_is_moved_away(tm
     assert len({round(blend[2], 3) for blend in blends}) == len(blends)
 
 
+def test_the_part_is_uniform_up_to_its_limit(tmp_path):
+    parts = []
+    for epoch in range(6):
+        source, target, result = blended(1.0, 0.4, data=make_digits(1, batch_size=16, seed=epoch), folder=tmp_path)
+        parts += [shift_and_part(*images)[2] for images in zip(source, target, result, strict=True)]
+    assert max(parts) < 0.4
+    assert len([part for part in parts if part > 0.3]) >= 8  # 24 of 96 are expected
+    assert len([part for part in parts if part < 0.1]) >= 8
+
+
 def test_shifts_lose_nothing():
     images = torch.rand(40, 3, 12, 15, generator=torch.Generator().manual_seed(0))
     shifted = _shifted(images, torch.Generator().manual_seed(1))
