@@ -45,12 +45,23 @@ VARIANTS = {
     "domain_confusion": _with("DomainConfusion"),
     "mcd": _with("MCD"),
     "mdd": _with("MDD"),
+    "adda": _with("ADDA"),
+    "cogan": _with("CoGAN"),
+    "cycada": _with("CyCADA"),
+    "drcn": _with("DRCN"),
+    "dann_dsn": _with("DANN", "DSN"),
+    "fda": _with("FDA"),
     "mean_teacher": _with("MeanTeacher"),
     "dann_mean_teacher": _with("DANN", "MeanTeacher"),
     "backgrounds": _with("TargetBackgrounds"),
     "backgrounds_dann_mean_teacher": _with("TargetBackgrounds", "DANN", "MeanTeacher"),
+    "adaptsegnet": _with("AdaptSegNet"),
+    "advent": _with("ADVENT"),
+    "fda_adaptsegnet_mean_teacher": _with("FDA", "AdaptSegNet", "MeanTeacher"),
 }
 """Arguments of each way of adaptation."""
+_FOR_MAPS = ("adaptsegnet", "advent", "fda_adaptsegnet_mean_teacher")
+_FOR_IMAGES = tuple(name for name in VARIANTS if name not in _FOR_MAPS)
 
 
 class Result(NamedTuple):
@@ -72,7 +83,7 @@ class Result(NamedTuple):
 def compare(
     folder: Path = Path("runs/domain_adaptation_comparison"),
     num_seeds: int = 3,
-    variants: tuple[str, ...] = tuple(VARIANTS),
+    variants: tuple[str, ...] = _FOR_IMAGES,
     select_by: str = "information",
     recipe: str = "domain_adaptation",
     base: str = "source_only.yaml",
@@ -95,7 +106,7 @@ def compare(
             gain of each class over ``source_only``.
         num_seeds: Number of runs of each variant.
         variants: The variants to train: ``source_only``, ``oracle``, which is trained with the target's labels, or
-            ways of adaptation, which are named after callbacks.
+            ways of adaptation, which are named after callbacks. The default is all that suit classification.
         select_by: Score that selects the checkpoint, see ``callbacks.adaptation.TargetFreeScores``.
         recipe: Recipe that trains.
         base: Configuration of that recipe without adaptation. Its last callback selects the checkpoint ``best``.
