@@ -140,7 +140,8 @@ class CMD(AdaptationLoss):
         weight: Factor of the term.
         layer: See :class:`~callbacks.adaptation.AdaptationLoss`.
         num_moments: Highest order of the moments.
-        interval: Length of the interval in which the features lie.
+        interval: Length of the interval in which the features lie: 1 for sigmoid, 2 for tanh. ``None`` is their range
+            in each pair of batches, because features of a ReLU have no bounds and their moments would be too large.
         ramp: Whether the weight rises in the course of training.
         name: Name of the term.
     """
@@ -150,7 +151,7 @@ class CMD(AdaptationLoss):
         weight: float = 1.0,
         layer: str | None = None,
         num_moments: int = 5,
-        interval: float = 1.0,
+        interval: float | None = None,
         ramp: bool = True,
         name: str = "cmd",
     ) -> None:

@@ -94,6 +94,10 @@ class RemappedDataModule(LightningDataModule):
         _check_table(table, inner_names, class_names, type(data).__name__, may_ignore=label_key == "mask")
         self.num_classes, self.class_names = len(class_names), tuple(class_names)
         new_classes = [_index(table[name], self.class_names) for name in inner_names]
+        if len(inner_names) > IGNORE_INDEX:
+            raise ValueError(
+                f"expected at most {IGNORE_INDEX} classes in {type(data).__name__}, got {len(inner_names)}"
+            )
         inner_palette = getattr(data, "palette", None)
         if inner_palette is not None:
             self.palette = tuple(inner_palette[new_classes.index(label)] for label in range(self.num_classes))

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.utils.validation import check_is_fitted
+from typing_extensions import override
 
 from lightning_edge.shallow.validation import checked_domains, checked_samples
 
@@ -45,6 +46,19 @@ class AlignedClassifier(TransformerMixin, ClassifierMixin, BaseEstimator, ABC):
         self._align(Xs, ys, Xt)
         self.estimator_ = self._new_classifier().fit(self._map_source(Xs), ys)
         return self
+
+    @override
+    def fit_transform(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, X: Any, y: Any = None, Xt: Any = None
+    ) -> Float[np.ndarray, "samples aligned"]:
+        """Fit, and return the aligned features of the source, on which the next step of a pipeline is fitted.
+
+        Args:
+            X: Source samples, shape (source samples, features).
+            y: Label of each source sample.
+            Xt: Target samples, shape (target samples, features). ``None`` takes the source samples.
+        """
+        return self.fit(X, y, Xt).transform_source(X)
 
     def transform(self, X: Any) -> Float[np.ndarray, "samples aligned"]:
         """Aligned features of target samples, shape (samples, aligned features).

@@ -1,5 +1,7 @@
 """Bandwidths of the Gaussian kernel exp(-distance^2 / (2 bandwidth^2))."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 from sklearn.metrics.pairwise import euclidean_distances, rbf_kernel
@@ -19,21 +21,32 @@ def gaussian_kernel(
     """
     if not bandwidth > 0:
         raise ValueError(f"expected bandwidths above 0, got {bandwidth}")
-    return rbf_kernel(X, centers, gamma=1 / (2 * bandwidth**2))
+    origin = centers.mean(0)  # distances far from 0 would lose digits
+    return rbf_kernel(X - origin, centers - origin, gamma=1 / (2 * bandwidth**2))
 
 
 def median_distance(X: Float[np.ndarray, "samples features"], Y: Float[np.ndarray, "others features"]) -> float:
     """Median of the distances between all pairs of different samples; 1 if it is 0, as with equal samples."""
     both = np.concatenate([X, Y])
-    distances = euclidean_distances(both)[np.triu_indices(len(both), 1)]
+    distances = euclidean_distances(both - both.mean(0))[np.triu_indices(len(both), 1)]
     return float(np.median(distances)) or 1.0
 
 
-def default_bandwidths(
-    Xs: Float[np.ndarray, "source features"], Xt: Float[np.ndarray, "target features"]
-) -> list[float]:
-    """Bandwidths that cross-validation chooses from: multiples of the median distance of all samples."""
-    return np.multiply(RELATIVE_BANDWIDTHS, median_distance(Xs, Xt)).tolist()
+def bandwidths_to_try(
+    bandwidths: Sequence[float] | None,
+    Xs: Float[np.ndarray, "source features"],
+    Xt: Float[np.ndarray, "target features"],
+) -> Sequence[float]:
+    """Bandwidths that cross-validation chooses from; multiples of the median distance of all samples if ``None``.
+
+    Raises:
+        ValueError: There are none.
+    """
+    if bandwidths is None:
+        return np.multiply(RELATIVE_BANDWIDTHS, median_distance(Xs, Xt)).tolist()
+    if not len(bandwidths):
+        raise ValueError("expected one or more bandwidths, got none")
+    return bandwidths
 
 
 def draw_centers(

@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from typing_extensions import override
 
 from lightning_edge.checks import check_whole_at_least
-from lightning_edge.shallow.bandwidths import default_bandwidths, draw_centers, gaussian_kernel
+from lightning_edge.shallow.bandwidths import bandwidths_to_try, draw_centers, gaussian_kernel
 from lightning_edge.shallow.reweighting import ReweightedClassifier
 
 _TINY = np.finfo(np.float64).tiny
@@ -71,7 +71,7 @@ class KLIEP(ReweightedClassifier):
             (Xt[kept], Xt[left_out], draw_centers(Xt[kept], self.n_centers, random_state))
             for kept, left_out in folds.split(Xt)
         ]
-        bandwidths = default_bandwidths(Xs, Xt) if self.bandwidths is None else self.bandwidths
+        bandwidths = bandwidths_to_try(self.bandwidths, Xs, Xt)
         self.bandwidth_ = max(bandwidths, key=lambda bandwidth: self._left_out_likelihood(Xs, splits, bandwidth))
         centers = draw_centers(Xt, self.n_centers, random_state)
         on_source = gaussian_kernel(Xs, centers, self.bandwidth_)

@@ -58,6 +58,8 @@ class KernelMeanMatching(ReweightedClassifier):
         num = len(Xs)
         check_whole_at_least(1, max_iter=self.max_iter)
         check_at_least(1, max_weight=self.max_weight)  # a smaller bound contradicts the sum
+        if not np.isfinite(self.max_weight):
+            raise ValueError(f"expected a finite max_weight, got {self.max_weight}")
         tolerance = (np.sqrt(num) - 1) / np.sqrt(num) if self.tolerance is None else self.tolerance
         check_at_least(0, tolerance=tolerance)
         bandwidth = median_distance(Xs, Xt) if self.bandwidth is None else self.bandwidth

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from sklearn.decomposition import PCA
+from sklearn.utils.extmath import svd_flip
 
 from lightning_edge.checks import check_whole_at_least
 
@@ -14,16 +14,25 @@ def principal_bases(
 ) -> tuple[Float[np.ndarray, "features components"], Float[np.ndarray, "features components"]]:
     """Orthonormal bases of the first principal components of each domain, which is centered for it.
 
-    Both have as many components, at most as many as each domain has.
+    Both have as many components, at most as many as the variance of each domain has directions, because others are
+    rounding errors.
 
     Raises:
         ValueError: ``n_components`` is not a whole number of at least 1.
     """
     check_whole_at_least(1, n_components=n_components)
-    n_components = min(n_components, len(Xs), len(Xt), Xs.shape[1])
-    # not the default solver, which draws random numbers for large data
-    source, target = (np.asarray(PCA(n_components, svd_solver="full").fit(X).components_).T for X in (Xs, Xt))
+    domains = [_components(X) for X in (Xs, Xt)]
+    n_components = min(n_components, *(len(components) for components in domains))
+    source, target = (components[:n_components].T for components in domains)
     return source, target
+
+
+def _components(X: Float[np.ndarray, "samples features"]) -> Float[np.ndarray, "components features"]:
+    """All principal components with variance, the first one if there is none."""
+    scores, values, components = np.linalg.svd(X - X.mean(0), full_matrices=False)
+    _, components = svd_flip(scores, components, u_based_decision=False)  # the signs of PCA in scikit-learn
+    largest_error = values[0] * max(X.shape) * np.finfo(values.dtype).eps
+    return components[: max(1, int((values > largest_error).sum()))]
 
 
 class Geodesic(NamedTuple):

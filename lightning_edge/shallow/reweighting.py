@@ -38,7 +38,8 @@ class ReweightedClassifier(ClassifierMixin, BaseEstimator, ABC):
 
         Raises:
             ValueError: The samples contain NaN or infinity, a domain has one sample only, the numbers of features
-                differ, or the classifier takes no weights.
+                differ, the classifier takes no weights, or the target is so far from the source that all source
+                samples, or those of all classes but one, have a weight of 0.
         """
         Xs, ys, Xt = checked_domains(self, X, y, Xt)
         estimator: Any = SVC(kernel="linear") if self.estimator is None else clone(self.estimator)
@@ -47,7 +48,10 @@ class ReweightedClassifier(ClassifierMixin, BaseEstimator, ABC):
                 f"expected an estimator whose fit takes sample_weight, such as SVC, got {type(estimator).__name__}"
             )
         self.weights_ = self._importances(Xs, Xt)
-        self.estimator_ = estimator.fit(Xs, ys, sample_weight=self.weights_)
+        # SVC confuses the classes if all samples of one have a weight of 0, so such samples are left out
+        counts = self.weights_ > 0
+        _check_classes(ys, counts)
+        self.estimator_ = estimator.fit(Xs[counts], ys[counts], sample_weight=self.weights_[counts])
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -64,3 +68,13 @@ class ReweightedClassifier(ClassifierMixin, BaseEstimator, ABC):
         self, Xs: Float[np.ndarray, "source features"], Xt: Float[np.ndarray, "target features"]
     ) -> Float[np.ndarray, " source"]:
         """Weight of each source sample."""
+
+
+def _check_classes(labels: np.ndarray, counts: np.ndarray) -> None:
+    """Raise ``ValueError`` if the samples that count have one class only, but not all samples."""
+    remaining = np.unique(labels[counts]).tolist()
+    if len(remaining) < min(2, len(np.unique(labels))):
+        raise ValueError(
+            f"expected source samples of two or more classes with weights above 0, got {int(counts.sum())} samples of "
+            f"the classes {remaining}: standardize the features of both domains, or use larger bandwidths"
+        )

@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from typing_extensions import override
 
 from lightning_edge.checks import check_at_least
-from lightning_edge.shallow.bandwidths import default_bandwidths, draw_centers, gaussian_kernel
+from lightning_edge.shallow.bandwidths import bandwidths_to_try, draw_centers, gaussian_kernel
 from lightning_edge.shallow.reweighting import ReweightedClassifier
 
 REGULARIZATIONS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -62,7 +62,7 @@ class ULSIF(ReweightedClassifier):
         centers = draw_centers(Xt, self.n_centers, random_state)
         # pairs of a source and a target sample are left out together, so their order matters
         Xs_mixed, Xt_mixed = (X[random_state.permutation(len(X))] for X in (Xs, Xt))
-        bandwidths = default_bandwidths(Xs, Xt) if self.bandwidths is None else self.bandwidths
+        bandwidths = bandwidths_to_try(self.bandwidths, Xs, Xt)
         kernels = {width: [gaussian_kernel(X, centers, width) for X in (Xs_mixed, Xt_mixed)] for width in bandwidths}
         choices = product(bandwidths, self.regularizations)
         self.bandwidth_, self.regularization_ = min(

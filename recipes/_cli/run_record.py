@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,27 @@ def claim(folder: Path, plan: Mapping[str, Any]) -> bool:
             "delete that one"
         )
     return True
+
+
+def check_arguments(folder: Path, arguments: Sequence[str]) -> None:
+    """Refuse the finished run of a folder if it did not begin with these arguments.
+
+    Nothing is refused if there is no record of its arguments.
+
+    Raises:
+        ValueError: The arguments differ.
+    """
+    earlier = _read_json(folder / RUN) if (folder / RUN).exists() else None
+    if earlier is None:
+        return
+    others = earlier.get("arguments", [])
+    if others[: len(arguments)] != list(arguments):
+        missing = [argument for argument in arguments if argument not in others]
+        changed = [argument for argument in others if argument not in arguments]
+        raise ValueError(
+            f"expected {folder} to have a run with {missing or 'the same arguments in the same order'}, got one with "
+            f"{changed or 'others'}: repeat it with the same options, choose another folder, or delete that one"
+        )
 
 
 def metrics_of_finished(folder: Path) -> dict[str, float] | None:

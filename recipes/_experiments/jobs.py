@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from lightning_edge.atomic_files import replace_file
 from lightning_edge.checkpoints import last_checkpoint
 from recipes._cli.run_config import run_config
-from recipes._cli.run_record import DONE, metrics_of_finished, write_json
+from recipes._cli.run_record import DONE, check_arguments, metrics_of_finished, write_json
 
 Backend = Literal["process", "ray"]
 
@@ -53,9 +53,12 @@ def run_jobs(jobs: Sequence[Job], backend: Backend = "process", address: str | N
 
     Raises:
         ImportError: Ray is not installed.
-        ValueError: The arguments of a run are invalid.
+        ValueError: The arguments of a run are invalid, or a folder has a finished run with other arguments.
     """
     to_do = [job for job in jobs if metrics_of_finished(job.folder) is None]
+    for job in jobs:
+        if job not in to_do:
+            check_arguments(job.folder, job.arguments)
     yield from (job for job in jobs if job not in to_do)
     yield from (_in_process(to_do) if backend == "process" else _on_ray(to_do, address))
 

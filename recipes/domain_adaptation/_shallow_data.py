@@ -42,14 +42,17 @@ def parse_pairs(pairs: tuple[str, ...]) -> list[Pair]:
     """Pairs such as ``A-W``, for amazon as the source and webcam as the target.
 
     Raises:
-        ValueError: A pair is not one of two different domains.
+        ValueError: A pair is not one of two different domains, or is given twice.
     """
     parsed = []
     for text in pairs:
         source, dash, target = text.upper().partition("-")
         if not dash or source == target or not {source, target} <= NAMES.keys():
             raise ValueError(f"expected pairs of two of the initials {sorted(NAMES)}, such as A-W, got {text!r}")
-        parsed.append(Pair(source, target))
+        pair = Pair(source, target)
+        if pair in parsed:
+            raise ValueError(f"expected each pair once, got {text!r} twice")
+        parsed.append(pair)
     return parsed
 
 

@@ -20,7 +20,10 @@ Predict = Callable[[Domain, Features, int], Int64[np.ndarray, " images"]]
 """Predicts the target's labels from the source, the target's features and the seed of the cross-validation."""
 
 COSTS = tuple(10.0**exponent for exponent in range(-3, 5))
-"""Values of C from which two-fold cross-validation on the source chooses, as in the published code of CORAL."""
+"""Values of C from which two-fold cross-validation on the source chooses.
+
+They are those of the published code for CORAL. It stops at 100 without adaptation, so as not to favor CORAL all have
+the same values here."""
 
 
 def neighbor(source: Domain, target: Features, seed: int) -> Int64[np.ndarray, " images"]:
@@ -31,7 +34,8 @@ def neighbor(source: Domain, target: Features, seed: int) -> Int64[np.ndarray, "
 
 def neighbor_after_pca(source: Domain, target: Features, seed: int) -> Int64[np.ndarray, " images"]:
     """The label of the nearest source image in 20 principal components of both domains."""
-    pca = PCA(20, svd_solver="full").fit(np.concatenate([source.features, target]))
+    both = np.concatenate([source.features, target])
+    pca = PCA(min(20, *both.shape), svd_solver="full").fit(both)
     return neighbor(Domain(pca.transform(source.features), source.labels), pca.transform(target), seed)
 
 

@@ -51,14 +51,15 @@ def shallow(
             ``root``, and 8 for generated features. All images of a class with fewer are used, as in the published code.
 
     Raises:
-        ValueError: A method or a pair is unknown, a number is less than 1, or a file is damaged.
+        ValueError: A method or a pair is unknown, a number is too small, or a file is damaged.
     """
     is_real = root is not None
     if num_splits is None:
         num_splits = _REAL_SPLITS if is_real else _SAMPLE_SPLITS
     if images_per_class is None:
         images_per_class = _REAL_PER_CLASS if is_real else _SAMPLE_PER_CLASS
-    check_whole_at_least(1, num_splits=num_splits, images_per_class=images_per_class)
+    check_whole_at_least(1, num_splits=num_splits)
+    check_whole_at_least(2, images_per_class=images_per_class)  # for two-fold cross-validation
     neighbors, machines, few_labels = _by_protocol(methods)
     check_names(pairs=pairs)
     chosen = parse_pairs(pairs)
@@ -70,14 +71,15 @@ def shallow(
     _fill(few, _cells(few_labels, chosen, num_splits), domains, images_per_class)
     splits = "one split" if num_splits == 1 else f"mean of {num_splits} splits with 95 % interval"
     of_few = f"Accuracy %, {images_per_class} labeled source images a class, {splits}"
-    are_known = is_real and kind == "SURF_L10" and len(set(chosen)) == len(PAIRS)
-    for title, results, names, count in (
-        ("Accuracy %, all source images, nearest neighbor", full, neighbors, 1),
-        ("Accuracy %, all source images, linear support vector machine", full, machines, 1),
-        (of_few, few, few_labels, num_splits),
+    are_known = is_real and kind == "SURF_L10" and len(chosen) == len(PAIRS)
+    few_are_known = are_known and images_per_class == _REAL_PER_CLASS
+    for title, results, names, count, with_references in (
+        ("Accuracy %, all source images, nearest neighbor", full, neighbors, 1, are_known),
+        ("Accuracy %, all source images, linear support vector machine", full, machines, 1, are_known),
+        (of_few, few, few_labels, num_splits, few_are_known),
     ):
         if names:
-            print_table(title, results, names, chosen, count, are_known)
+            print_table(title, results, names, chosen, count, with_references)
     Console().print(f"{NOTE} {REFERENCES_NOTE}" if are_known else NOTE, highlight=False)
     return _means(full, neighbors + machines, chosen, 1) | _means(few, few_labels, chosen, num_splits)
 

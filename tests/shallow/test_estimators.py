@@ -97,6 +97,9 @@ def test_bad_samples_are_one_clear_error(kind, change, message):
         (shallow.KernelMeanMatching(tolerance=-0.1), "tolerance of at least 0, got -0.1"),
         (shallow.KernelMeanMatching(estimator=KNeighborsClassifier()), "takes sample_weight, .* got KNeighbors"),
         (shallow.KLIEP(bandwidths=(1.0, 0.0)), r"expected bandwidths above 0, got 0\.0"),
+        (shallow.KLIEP(bandwidths=()), "expected one or more bandwidths, got none"),
+        (shallow.ULSIF(bandwidths=()), "expected one or more bandwidths, got none"),
+        (shallow.KernelMeanMatching(max_weight=np.inf), "expected a finite max_weight, got inf"),
         (shallow.KLIEP(n_centers=0), "n_centers of at least 1, got 0"),
         (shallow.KLIEP(n_folds=1), "n_folds of at least 2, got 1"),
         (shallow.ULSIF(regularizations=(0.0,)), "regularizations of at least 1e-12, got 0"),
@@ -133,6 +136,58 @@ def test_a_pipeline_hands_the_target_on():
         pipeline.fit(Xs, ys, correlationalignment__Xt=scaler.transform(Xt))
     np.testing.assert_allclose(pipeline[-1].source_projection_, alone.source_projection_)
     assert pipeline.score(Xt, yt) == alone.score(scaler.transform(Xt), yt)
+
+
+@pytest.mark.parametrize("kind", ALIGNED)
+def test_the_next_step_of_a_pipeline_learns_from_the_aligned_source(kind):
+    Xs, ys, Xt, _ = two_domains()
+    name = kind.__name__.lower()
+    with config_context(enable_metadata_routing=False):  # skada switches it on
+        pipeline = make_pipeline(kind(), KNeighborsClassifier(1)).fit(Xs, ys, **{f"{name}__Xt": Xt})
+    alone = kind().fit(Xs, ys, Xt)
+    assert np.array_equal(pipeline.predict(Xt), alone.predict(Xt))
+    assert np.array_equal(kind().fit_transform(Xs, ys, Xt=Xt), alone.transform_source(Xs))
+
+
+PUBLISHED_SETTINGS = {
+    shallow.SubspaceAlignment: {"n_components": 30},
+    shallow.SampledGeodesicFlow: {"n_components": 20, "n_subspaces": 10},
+    shallow.GeodesicFlowKernel: {"n_components": 20},
+    shallow.TransferComponentAnalysis: {
+        "n_components": 20, "regularization": 1.0, "kernel": None, "unit_length": True,
+    },
+    shallow.JointDistributionAdaptation: {
+        "n_components": 20, "regularization": 1.0, "n_iter": 10, "kernel": None, "unit_length": True,
+    },
+    shallow.TransferJointMatching: {"n_components": 20, "regularization": 1.0, "n_iter": 10, "unit_length": True},
+    shallow.CorrelationAlignment: {"regularization": 1.0},
+    shallow.KernelMeanMatching: {"bandwidth": None, "max_weight": 1000.0, "tolerance": None},
+    shallow.KLIEP: {"n_centers": 100, "n_folds": 5},
+    shallow.ULSIF: {"n_centers": 100, "regularizations": (1e-3, 1e-2, 1e-1, 1.0, 10.0)},
+}  # fmt: skip
+"""Settings that the accuracies on Office-Caltech10 depend on. A change of one is a change of those numbers."""
+
+
+@pytest.mark.parametrize("kind", [*ALIGNED, *REWEIGHTED])
+def test_default_settings_are_those_of_the_tables(kind):
+    assert kind().get_params() | PUBLISHED_SETTINGS[kind] == kind().get_params()
+
+
+@pytest.mark.parametrize("kind", REWEIGHTED)
+@pytest.mark.parametrize("seed", range(5))
+def test_a_class_that_the_target_lacks_does_not_confuse_the_others(kind, seed):
+    rng = np.random.default_rng(seed)
+    centers = 8 * np.eye(3, 4)
+    ys, yt = np.repeat([0, 1, 2], 20), np.repeat([1, 2], 20)
+    Xs, Xt = (centers[labels] + rng.normal(size=(len(labels), 4)) for labels in (ys, yt))
+    assert kind().fit(Xs, ys, Xt).score(Xt, yt) > 0.95
+
+
+@pytest.mark.parametrize("kind", [shallow.KLIEP, shallow.ULSIF])
+def test_a_target_far_from_the_source_is_an_error(kind):
+    Xs, ys, Xt, _ = two_domains()
+    with pytest.raises(ValueError, match=r"two or more classes with weights above 0, got 0 samples .*: standardize"):
+        kind(bandwidths=(1.0,)).fit(Xs, ys, Xt + 1000)
 
 
 @pytest.mark.parametrize("kind", ALIGNED)

@@ -34,7 +34,14 @@ def test_principal_bases_are_those_of_each_centered_domain():
     for basis, X in zip(principal_bases(Xs, Xt, 2), (Xs, Xt), strict=True):
         _, vectors = np.linalg.eigh(np.cov(X, rowvar=False))
         assert same_span(basis, vectors[:, -2:])
-    assert principal_bases(Xs, Xt[:4], 30)[0].shape == (6, 4)
+
+
+def test_components_without_variance_do_not_count():
+    Xs, _, Xt, _ = two_domains()
+    assert principal_bases(Xs, Xt[:4], 30)[0].shape == (6, 3)  # four points span three directions
+    assert principal_bases(Xs, np.repeat(Xt[:3], 10, 0), 30)[1].shape == (6, 2)
+    assert principal_bases(Xs, np.ones((5, 6)), 30)[0].shape == (6, 1)
+    assert principal_bases(Xs, Xt, 30)[0].shape == (6, 6)
 
 
 def test_geodesic_leads_from_the_source_to_the_target_at_equal_speed():

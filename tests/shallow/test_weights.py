@@ -130,6 +130,12 @@ def test_median_distance_counts_each_pair_once():
     assert median_distance(X[:1], X[:1]) == 1.0
 
 
+def test_an_offset_of_all_samples_changes_no_distance():
+    Xs, _, Xt, _ = two_domains()
+    assert median_distance(Xs + 1e8, Xt + 1e8) == pytest.approx(median_distance(Xs, Xt), rel=1e-6)
+    np.testing.assert_allclose(gaussian_kernel(Xs + 1e8, Xt + 1e8, 3.0), gaussian_kernel(Xs, Xt, 3.0), atol=1e-6)
+
+
 def test_bandwidth_is_the_standard_deviation_of_the_kernel():
     X = np.array([[0.0], [3.0]])
     assert gaussian_kernel(X, X, 3.0)[0, 1] == pytest.approx(np.exp(-0.5))

@@ -51,9 +51,15 @@ def domain_log_odds(
         Log odds in float64.
 
     Raises:
-        ValueError: A domain has fewer than 5 rows, or a feature is NaN or infinite.
+        ValueError: A domain has fewer than 5 rows, the domains differ in the number of features, or a feature is NaN
+            or infinite.
     """
     check_rows(_NUM_FOLDS, source_features=source_features, target_features=target_features)
+    if source_features.shape[1:] != target_features.shape[1:]:
+        raise ValueError(
+            f"expected as many features in both domains, got shapes {list(source_features.shape)} of the source and "
+            f"{list(target_features.shape)} of the target"
+        )
     num_source, num_target = len(source_features), len(target_features)
     features = torch.cat([source_features, target_features]).float().numpy()  # half of the time of float64
     is_target = np.repeat([False, True], [num_source, num_target])

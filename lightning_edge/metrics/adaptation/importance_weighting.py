@@ -84,8 +84,10 @@ def normalized_controlled_mean(values: Float[Tensor, " source"], ratios: Float[T
 
 
 def check_ratios(values: Float[Tensor, " source"], ratios: Float[Tensor, " source"]) -> None:
-    """Raise ``ValueError`` unless there are rows, all finite, and ratios are at least 0 and not all 0."""
+    """Raise ``ValueError`` unless there are as many values as ratios, finite, and these at least 0 and not all 0."""
     check_rows(1, values=values, ratios=ratios)
+    if values.shape != ratios.shape:
+        raise ValueError(f"expected a ratio for each of the {len(values)} values, got {len(ratios)}")
     if not (ratios.min() >= 0 and ratios.max() > 0):
         raise ValueError(
             f"expected ratios of at least 0, and one above 0, got {float(ratios.min())} to {float(ratios.max())}"

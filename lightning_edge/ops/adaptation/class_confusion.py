@@ -29,5 +29,5 @@ def class_confusion(logits: Float[Tensor, "batch classes"], temperature: float =
     weights = entropy_weights(logits / temperature)
     confusion = (probabilities * weights[:, None]).T @ probabilities
     # a class that no sample has would be 0 / 0
-    shares = confusion / confusion.sum(1, keepdim=True).clamp(min=torch.finfo(confusion.dtype).eps)
+    shares = confusion / confusion.sum(1, keepdim=True).clamp(min=torch.finfo(confusion.dtype).tiny)
     return (shares.sum() - shares.trace()) / len(shares)

@@ -23,7 +23,7 @@ def squared_distances(
     """Squared Euclidean distance of each sample of one batch to each sample of another.
 
     One product of matrices computes them. Both batches are shifted by the first sample of the first batch, so that
-    features far from zero lose no digits and equal samples have distance 0.
+    features far from zero lose no digits. Distances that are small beside those to that sample do lose digits.
     """
     origin = first[:1].detach()
     first, second = first - origin, second - origin

@@ -38,6 +38,19 @@ def test_a_shift_of_both_domains_changes_nothing():
     )
 
 
+def test_without_an_interval_it_is_the_range_of_both_domains_as_a_constant():
+    # from 0 of the source to 4 of the target; means 1 and 3, variances 1 and 1
+    source, target = torch.tensor([[0.0], [2.0]], requires_grad=True), torch.tensor([[2.0], [4.0]])
+    loss = central_moment_discrepancy(source, target, num_moments=2, interval=None)
+    assert loss.item() == pytest.approx(2 / 4)
+    loss.backward()
+    assert source.grad.flatten().tolist() == pytest.approx([-1 / 8, -1 / 8], abs=1e-6)
+    features = two_domains()
+    scaled = [central_moment_discrepancy(*(scale * one for one in features), interval=None) for scale in (1, 1000)]
+    torch.testing.assert_close(*scaled)
+    assert central_moment_discrepancy(torch.ones(2, 3), torch.ones(2, 3), interval=None) == 0
+
+
 def test_bad_arguments_are_refused():
     source, target = two_domains()
     with pytest.raises(ValueError, match="expected num_moments of at least 1, got 0"):

@@ -110,6 +110,20 @@ def test_a_stopped_study_continues(tmp_path, monkeypatch):
     assert all(path.stat().st_mtime_ns == mark for path, mark in marks.items())
 
 
+def test_finished_runs_of_other_arguments_are_refused(tmp_path):
+    variants = {"plain": Variant(), "plain_test": Variant((), "test", starts_from="plain")}
+    Study(RECIPE, variants, tmp_path, 1, SHORT).run()
+    Study(RECIPE, variants, tmp_path, 1, SHORT).run()  # the same ones are reused
+    longer = ("--trainer.max_epochs=2", "--trainer.logger=false")
+    message = r"expected .*seed_0/plain to have a run with \['--trainer.max_epochs=2'\], got one with .*max_epochs=1'\]"
+    with pytest.raises(ValueError, match=message):
+        Study(RECIPE, variants, tmp_path, 1, longer).run()
+    changed = {"plain": Variant(("--model.scale=3",))}
+    with pytest.raises(ValueError, match=r"to have a run with \['--model.scale=3'\], got one with others: repeat"):
+        Study(RECIPE, changed, tmp_path, 1, SHORT).run()
+    assert Study(RECIPE, variants, tmp_path, 1, longer).metrics("plain")  # nothing was lost
+
+
 def test_parts_are_left_out_of_what_a_run_starts_from(tmp_path):
     without = Variant(("--model.optimizer.lr=1e-12",), starts_from="plain", reinitialized=("net.linear.weight",))
     study = Study(RECIPE, {"plain": VARIANTS["plain"], "without": without}, tmp_path, 1, SHORT)
