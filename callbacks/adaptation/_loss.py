@@ -59,7 +59,8 @@ class AdaptationLoss(Callback, ABC):
 
     Raises:
         ValueError: ``weight`` is negative, or ``name`` is empty or has a dot. Later: the module has no such layer,
-            there is no target data, or another callback has the same name.
+            there is no target data, another callback has the same name, or the input of the layer that is named
+            depends on no trained parameter.
     """
 
     def __init__(self, weight: float, layer: str | None, ramp: bool, name: str) -> None:
@@ -208,7 +209,19 @@ class AdaptationLoss(Callback, ABC):
         assert self._layer is not None
         name, domains = self._layer.name, self.domains
         source, target = domains.source(name), domains.target(name, batch)
-        return self.term(Pair(source, target, domains.target_output, domains.target_input, batch, share))
+        term = self.term(Pair(source, target, domains.target_output, domains.target_input, batch, share))
+        if self.layer is not None and torch.is_grad_enabled():
+            self._check_gradient(term, source.features, target.features)
+        return term
+
+    def _check_gradient(self, term: Tensor, *features: Tensor) -> None:
+        """Refuse a layer that was named by the user, if no gradient passes through its input to the module."""
+        needs_features = self._owned is not None or not term.requires_grad
+        if needs_features and not any(one.requires_grad for one in features):
+            raise ValueError(
+                f"expected layer behind parameters that are trained, because {type(self).__name__} adapts its input, "
+                f"got {self.layer!r}, whose input depends on none"
+            )
 
     def _no_term(self, module: LightningModule) -> Tensor:
         """A value of 0, which gives all owned parameters a gradient of 0, for which several processes wait."""

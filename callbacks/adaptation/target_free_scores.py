@@ -84,10 +84,10 @@ class TargetFreeScores(EvaluationRows):
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        has_accuracy = any(self.accuracy in values for values in self._evaluations)
-        if self.show_table and has_accuracy and trainer.is_global_zero:
+        if self.show_table and self._evaluations and trainer.is_global_zero:
             chosen = select_epochs(self._evaluations, _SCORES, self.accuracy)
-            Console(soft_wrap=True, highlight=False).print(selection_table([chosen]))
+            table = selection_table([chosen], self.accuracy.rpartition("/")[2])
+            Console(soft_wrap=True, highlight=False).print(table)
 
     @override
     def state_dict(self) -> dict[str, Any]:

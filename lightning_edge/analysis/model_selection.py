@@ -15,8 +15,8 @@ from lightning_edge.checks import check_names
 from lightning_edge.metrics.adaptation.rank_correlation import rank_correlation
 
 _CAPTION = (
-    "selected: accuracy in the epoch with the highest score. last, oracle: in the last epoch, and in the best one, "
-    "which only target labels reveal. rank: Spearman's correlation of score and accuracy over epochs"
+    "selected: {metric} in the epoch with the highest score. last, best: in the last epoch, and in the best one, "
+    "which only target labels reveal. rank: Spearman's correlation of score and {metric} over epochs"
 )
 
 
@@ -32,9 +32,9 @@ class Selection(NamedTuple):
     """Accuracy in this epoch; NaN if it was not measured there."""
     last_accuracy: float
     """Accuracy where it was measured last; NaN if it was never measured."""
-    oracle_epoch: int | None
+    best_epoch: int | None
     """Epoch with the highest accuracy, the first one of equals; ``None`` if no epoch has an accuracy."""
-    oracle_accuracy: float
+    best_accuracy: float
     """The highest accuracy; NaN if no epoch has one."""
     rank_correlation: float
     """Spearman's rank correlation of score and accuracy over epochs; NaN if it is not defined."""
@@ -84,13 +84,15 @@ def select_epochs(
     return [_selection(evaluations, score, accuracy) for score in scores]
 
 
-def selection_table(runs: Sequence[Sequence[Selection]]) -> Table:
+def selection_table(runs: Sequence[Sequence[Selection]], metric: str = "accuracy") -> Table:
     """Table of the selections in runs with different seeds, with one row for each score.
 
-    Accuracies are means in percent, with Student's 95 % interval if there are several runs.
+    Accuracies are means in percent, with Student's 95 % interval if there are several runs. If none was measured, the
+    table has the epochs only.
 
     Args:
         runs: Result of :func:`selections` for each run.
+        metric: Name of the accuracy in the title, such as ``miou``.
 
     Raises:
         ValueError: There are no runs, or they do not have the same scores in the same order.
@@ -98,14 +100,19 @@ def selection_table(runs: Sequence[Sequence[Selection]]) -> Table:
     names = {tuple(selection.score for selection in run) for run in runs}
     if len(names) != 1:
         raise ValueError(f"expected one run or more with the same scores, got {sorted(names)}")
-    title = "Accuracy % on the target, selected without its labels"
-    table = Table(title=title, caption=_CAPTION, box=box.SIMPLE, padding=0)  # 80 columns
+    is_measured = any(not math.isnan(one.best_accuracy) for run in runs for one in run)
+    title = f"{metric} % on the target, selected without its labels" if is_measured else "Epochs with the highest score"
+    caption = _CAPTION.format(metric=metric) if is_measured else None
+    table = Table(title=title, caption=caption, box=box.SIMPLE, padding=0)  # 80 columns
     table.add_column("score", no_wrap=True)
-    for heading in ("epoch", "selected", "last", "oracle", "rank"):
+    for heading in ("epoch", "selected", "last", "best", "rank") if is_measured else ("epoch",):
         table.add_column(heading, justify="right", no_wrap=True)
     for of_score in zip(*runs, strict=True):
         epochs = ", ".join("-" if one.epoch is None else str(one.epoch) for one in of_score)
-        accuracies = [[one.accuracy, one.last_accuracy, one.oracle_accuracy] for one in of_score]
+        if not is_measured:
+            table.add_row(of_score[0].score, epochs)
+            continue
+        accuracies = [[one.accuracy, one.last_accuracy, one.best_accuracy] for one in of_score]
         correlation = float(np.mean([one.rank_correlation for one in of_score]))
         cells = map(mean_with_interval, 100 * np.array(accuracies).T)
         table.add_row(of_score[0].score, epochs, *cells, f"{correlation:.2f}")
@@ -136,15 +143,15 @@ def _read_evaluations(path: Path, keys: Sequence[str]) -> list[dict[str, float]]
 def _selection(evaluations: Sequence[Mapping[str, float]], score: str, accuracy: str) -> Selection:
     scores = [values.get(score, math.nan) for values in evaluations]
     accuracies = [values.get(accuracy, math.nan) for values in evaluations]
-    selected, oracle = _first_highest(scores), _first_highest(accuracies)
+    selected, best = _first_highest(scores), _first_highest(accuracies)
     measured = [values[accuracy] for values in evaluations if accuracy in values]
     return Selection(
         score,
         None if selected is None else int(evaluations[selected]["epoch"]),
         math.nan if selected is None else accuracies[selected],
         measured[-1] if measured else math.nan,
-        None if oracle is None else int(evaluations[oracle]["epoch"]),
-        math.nan if oracle is None else accuracies[oracle],
+        None if best is None else int(evaluations[best]["epoch"]),
+        math.nan if best is None else accuracies[best],
         rank_correlation(scores, accuracies),
         sum(not math.isnan(one + other) for one, other in zip(scores, accuracies, strict=True)),
     )

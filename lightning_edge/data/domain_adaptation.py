@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Int64
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
 from torch.utils.data import DataLoader
 
@@ -219,6 +220,11 @@ def _make_sampler(
     arguments: dict[str, Any] = {"batch_size": data.batch_size, "seed": seed, "num_samples": num_samples, **share}
     if not len(dataset):
         raise ValueError(f"expected training samples of {type(data).__name__}, got none")
+    if data.batch_size > len(dataset):
+        rank_zero_warn(
+            f"A training batch of {type(data).__name__} ({data.batch_size} samples) has some of its {len(dataset)} "
+            "training samples several times. Use a smaller batch_size."
+        )
     groups = getattr(dataset, "groups", None)  # those of a JointDataModule
     if balance_classes:
         if groups is not None:

@@ -17,8 +17,8 @@ class DataSummary(Callback):
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log it before the first step, so that missing data are noticed early."""
-        counts = {"Training": trainer.train_dataloader, "validating": trainer.val_dataloaders}
-        parts = [f"{doing} on {count:,} samples" for doing, loader in counts.items() if (count := _num_samples(loader))]
+        loaders = {"Training": trainer.train_dataloader, "validating": trainer.val_dataloaders}
+        parts = [f"{doing} on {counts}" for doing, loader in loaders.items() if (counts := _counts(loader))]
         if parts:
             rank_zero_info(f"{', '.join(parts)}.")
 
@@ -42,6 +42,16 @@ class DataSummary(Callback):
         for key in ("image", "frames"):
             if self.size is None and isinstance(batch, dict) and key in batch:
                 self.size = tuple(batch[key].shape[-2:])
+
+
+def _counts(loaders: Any) -> str:
+    """Numbers of samples as a text, such as ``6 samples`` or ``60 source and 20 target samples``, empty if unknown."""
+    named = loaders if isinstance(loaders, dict) else {"": loaders}
+    if isinstance(loaders, list):  # those of evaluation have no names here
+        named = dict(enumerate(loaders))
+    counts = {name: _num_samples(loader) for name, loader in named.items()}
+    texts = [f"{count:,} {name}".strip() if isinstance(name, str) else f"{count:,}" for name, count in counts.items()]
+    return f"{' and '.join(texts)} samples" if counts and all(counts.values()) else ""
 
 
 def _num_samples(loader: Any) -> int:

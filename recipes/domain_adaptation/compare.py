@@ -75,7 +75,7 @@ class Result(NamedTuple):
     selected: float
     """Accuracy on the target's validation data in that epoch, in percent."""
     last: float
-    oracle: float
+    best: float
     """Accuracy in the best epoch, which only labels of the target reveal, in percent."""
     rank_correlation: float
 
@@ -135,6 +135,7 @@ def compare(
     Console().print(_table(study, chosen, tests, select_by, metric))
     if adapted := [name for name in chosen if name != _ORACLE]:
         Console().print(_scores_table(study, adapted, metric))
+    Console().print(f"Tables and pictures: {folder}/comparison.csv, comparison.png, classes.csv, classes.png")
     return {f"{name}_{metric}": float(np.mean(values)) for name, values in tests.items()}
 
 
@@ -169,7 +170,7 @@ def _write(study: Study, variants: Iterable[str], metric: str) -> None:
             one.epoch,
             100 * one.accuracy,
             100 * one.last_accuracy,
-            100 * one.oracle_accuracy,
+            100 * one.best_accuracy,
             one.rank_correlation,
         )
         for name in variants
@@ -183,8 +184,8 @@ def _table(
     study: Study, variants: Iterable[str], tests: Mapping[str, Sequence[float]], select_by: str, metric: str
 ) -> Table:
     table = Table(
-        title=f"{metric} % on the target, {study.num_seeds} seeds"
-        + (" with 95 % interval" if study.num_seeds > 1 else ""),
+        title=f"{metric} % on the target, "
+        + (f"mean of {study.num_seeds} seeds ± 95 % interval" if study.num_seeds > 1 else "one seed"),
         caption=f"test: test data, checkpoint selected by {select_by} without labels of the target. -source_only: "
         "difference with the same seed. selected, last, best: epochs on the validation data, means over the seeds; "
         "labels reveal the best.",
@@ -198,7 +199,7 @@ def _table(
     for name in variants:
         chosen = [_chosen(scores, select_by) for scores in _selections(study, name, metric).values()]
         gain = [] if not baseline else [one - other for one, other in zip(tests[name], baseline, strict=True)]
-        accuracies = [[one.accuracy, one.last_accuracy, one.oracle_accuracy] for one in chosen]
+        accuracies = [[one.accuracy, one.last_accuracy, one.best_accuracy] for one in chosen]
         cells = [f"{100 * np.mean(column):.1f}" for column in zip(*accuracies, strict=True)]
         table.add_row(name, mean_with_interval(tests[name]), mean_with_interval(gain), *cells)
     return table
@@ -217,7 +218,7 @@ def _scores_table(study: Study, variants: Iterable[str], metric: str) -> Table:
     for heading in ("score", "lost", "rank"):
         table.add_column(heading, justify="left" if heading == "score" else "right", no_wrap=True)
     for of_score in zip(*runs, strict=True):
-        lost = [100 * (one.oracle_accuracy - one.accuracy) for one in of_score]
+        lost = [100 * (one.best_accuracy - one.accuracy) for one in of_score]
         ranks = [one.rank_correlation for one in of_score if not np.isnan(one.rank_correlation)]
         rank = f"{np.mean(ranks):.2f}" if ranks else "-"
         table.add_row(of_score[0].score.removeprefix(f"{_GROUP}/"), mean_with_interval(lost), rank)

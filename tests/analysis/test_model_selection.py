@@ -32,7 +32,7 @@ def test_the_first_of_equal_epochs_is_selected_as_the_checkpoint_keeps_it(tmp_pa
     rows = [(0, 9, 0.1, 1, 0.5), (1, 19, 0.4, 1, 0.7), (2, 29, 0.4, 1, 0.7)]
     write(tmp_path / "metrics.csv", rows)
     entropy, constant = selections(tmp_path, KEYS)
-    assert (entropy.epoch, entropy.oracle_epoch, constant.epoch) == (1, 1, 0)
+    assert (entropy.epoch, entropy.best_epoch, constant.epoch) == (1, 1, 0)
     assert math.isnan(constant.rank_correlation)
 
 
@@ -50,12 +50,12 @@ def test_nan_is_never_selected_and_an_unknown_accuracy_is_nan(tmp_path):
     assert nothing.num_evaluations == 0
 
 
-def test_a_run_that_diverged_has_no_oracle(tmp_path):
+def test_a_run_that_diverged_has_no_best_epoch(tmp_path):
     write(tmp_path / "metrics.csv", [(0, 9, 0.1, 1, "nan"), (1, 19, 0.2, 1, "nan")])
     selection = selections(tmp_path, KEYS)[0]
-    assert (selection.epoch, selection.oracle_epoch) == (1, None)
+    assert (selection.epoch, selection.best_epoch) == (1, None)
     assert math.isnan(selection.last_accuracy)
-    assert math.isnan(selection.oracle_accuracy)
+    assert math.isnan(selection.best_accuracy)
 
 
 def test_values_of_one_step_in_several_rows_are_one_evaluation(tmp_path):
@@ -142,6 +142,16 @@ def test_the_table_of_one_run_and_of_several_seeds():
     row = [ENTROPY, "1,", "4", "75.0±63.5", "60.0±0.0", "85.0±63.5", "0.75"]
     assert row in printed(selection_table([[first], [third]]))
     assert [ENTROPY, "-", "nan", "60.0", "90.0", "1.00"] in printed(selection_table([[second]]))
+
+
+def test_without_accuracies_the_table_has_the_epochs_only():
+    one = Selection(ENTROPY, 7, math.nan, math.nan, None, math.nan, math.nan, 0)
+    lines = printed(selection_table([[one]]))
+    assert [ENTROPY, "7"] in lines
+    assert ["score", "epoch"] in lines
+    assert ["miou", "%", "on", "the", "target,", "selected"] in [
+        line[:6] for line in printed(selection_table([[one._replace(best_accuracy=0.5)]], "miou"))
+    ]
 
 
 def test_runs_with_other_scores_are_refused():

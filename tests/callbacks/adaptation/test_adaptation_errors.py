@@ -146,6 +146,19 @@ class Pairs(nn.Module):
         return features, features
 
 
+@pytest.mark.parametrize("callback", [CORAL, DAN, DANN])
+def test_a_layer_whose_input_nothing_trained_computes_is_refused(callback):
+    method = tiny_method()
+    first = next(name for name, part in method.named_modules() if isinstance(part, nn.Linear))
+    for part in method.net.modules():
+        if part is method.get_submodule(first):
+            break
+        for parameter in part.parameters(recurse=False):
+            parameter.requires_grad = False
+    message = f"expected layer behind parameters that are trained, because {callback.__name__} adapts its input, got '"
+    refuse(message, callback(layer=first), method)
+
+
 def test_one_image_has_no_covariance():
     data = two_digits(batch_size=1, batches_per_epoch=1)
     refuse("expected 2 or more samples as source, got 1; enlarge its batch", CORAL(), data=data)

@@ -77,11 +77,20 @@ def test_a_second_fit_has_a_table_of_its_own(capsys, quick):
         assert selected(capsys.readouterr().out) == values.expected()
 
 
-def test_no_table_is_shown_without_accuracy_or_if_it_is_not_wanted(capsys, quick):
+def test_no_table_is_shown_without_validation_or_if_it_is_not_wanted(capsys, quick):
     fit(tiny_method(), make_data(), TargetFreeScores(show_table=False), limit_val_batches=1.0)
-    fit(tiny_method(), make_data(), TargetFreeScores(accuracy="val_target/miou"), limit_val_batches=1.0)
     fit(tiny_method(), make_data(), TargetFreeScores(), limit_val_batches=0)
-    assert "oracle" not in capsys.readouterr().out
+    assert "target_free/" not in capsys.readouterr().out
+
+
+def test_the_table_has_the_epochs_only_if_the_target_has_no_labels(capsys, quick):
+    collected = Collected()
+    scores = TargetFreeScores(accuracy="val_target/miou")
+    fit(fast_method(), make_easy_data(), scores, collected, **FITS)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    entropies = [values["target_free/negative_entropy"] for values in collected.scores]
+    assert ["target_free/negative_entropy", str(entropies.index(max(entropies)))] in lines
+    assert ["score", "epoch"] in lines
 
 
 def test_a_checkpoint_is_selected_by_a_score(tmp_path, quick):

@@ -99,10 +99,10 @@ def test_the_table_of_all_runs_and_scores_is_that_of_their_metrics(ran):
     ]
     for row in table:
         expected = by_hand(ran.folder / f"seed_{row['seed']}" / row["variant"], row["score"])
-        actual = [float(row[name]) for name in ("epoch", "selected", "last", "oracle", "rank_correlation")]
+        actual = [float(row[name]) for name in ("epoch", "selected", "last", "best", "rank_correlation")]
         np.testing.assert_allclose(actual, expected, rtol=1e-6)
     assert len({row["epoch"] for row in table}) > 1
-    for other in ("last", "oracle"):
+    for other in ("last", "best"):
         assert any(row["selected"] != row[other] for row in table)
 
 
@@ -254,7 +254,7 @@ def test_another_recipe_is_compared_by_its_own_score(tmp_path, capsys):
     mious = [100 * float(row["val_target/miou"]) for row in rows(table) if row["val_target/miou"]]
     assert len(mious) == 2  # of the epochs that the command line asks for, and not those of the configuration
     (row,) = (row for row in rows(tmp_path / "comparison.csv") if (row["variant"], row["score"]) == ("dann", KEYS[0]))
-    assert [float(row["last"]), float(row["oracle"])] == pytest.approx([mious[-1], max(mious)])
+    assert [float(row["last"]), float(row["best"])] == pytest.approx([mious[-1], max(mious)])
     out = capsys.readouterr().out
     assert "Test metric" not in out
     assert "target_free/" not in out  # the table of a run
