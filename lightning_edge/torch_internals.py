@@ -52,7 +52,10 @@ def has_forward_hooks(module: nn.Module) -> bool:
 
 def is_compiled(module: nn.Module) -> bool:
     """Whether ``torch.compile`` or ``module.compile()`` compiles a module or a part, which no public function says."""
-    return any("_orig_mod" in part._modules or part._compiled_call_impl is not None for part in module.modules())
+    is_by_trainer = getattr(module, "_compiler_ctx", None) is not None  # Lightning unwraps torch.compile(module)
+    return is_by_trainer or any(
+        "_orig_mod" in part._modules or part._compiled_call_impl is not None for part in module.modules()
+    )
 
 
 def is_in_backward_pass() -> bool:

@@ -1,10 +1,14 @@
 """Random numbers of a training step, which a resumed run draws again."""
 
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 import torch
 from lightning.pytorch import Trainer
+
+_eager: Any = torch.compiler.disable
+"""Neither random numbers of NumPy nor generators can be traced."""
 
 
 def step_generator(trainer: Trainer, user: str, seed: int) -> torch.Generator:
@@ -17,5 +21,10 @@ def step_generator(trainer: Trainer, user: str, seed: int) -> torch.Generator:
         seed: Seed of the user.
     """
     position = (crc32(user.encode()), seed, trainer.global_rank, trainer.current_epoch, trainer.fit_loop.batch_idx)
+    generator: torch.Generator = _eager(_generator)(position)
+    return generator
+
+
+def _generator(position: tuple[int, ...]) -> torch.Generator:
     (state,) = np.random.SeedSequence(position).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state >> 1))

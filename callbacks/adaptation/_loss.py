@@ -90,6 +90,11 @@ class AdaptationLoss(Callback, ABC):
         """The weight at a share of the training, which rises if ``ramp`` is set."""
         return self.weight * (adaptation_factor(progress) if self.ramp else 1.0)
 
+    @property
+    def follows_progress(self) -> bool:
+        """Whether the term depends on the completed share of the training."""
+        return self.ramp
+
     def is_active(self, progress: float) -> bool:
         """Whether there is a term at a share of the training. Without one, the target batch passes through nothing."""
         del progress
@@ -144,6 +149,11 @@ class AdaptationLoss(Callback, ABC):
         data = target_data(trainer)
         num_classes = getattr(pl_module, "num_classes", getattr(data, "num_classes", None))
         layer = self.choose_layer(pl_module, num_classes)
+        if self.follows_progress and trainer.max_epochs in (None, -1) and trainer.max_steps == -1:
+            raise ValueError(
+                f"expected a training with max_epochs or max_steps, because the strength of {type(self).__name__} "
+                "depends on the share that is completed, got one without a limit"
+            )
         add_term(pl_module, self.name, lambda batch: self._term(trainer, pl_module, batch))
         self._has_term = True
         leader = _losses(trainer)[0]
@@ -254,6 +264,21 @@ def progress_of(trainer: Trainer, module: LightningModule) -> float:
 def pooled(features: Tensor) -> Tensor:
     """Features of samples, ``[batch, features]``: maps ``[batch, features, ...]`` are averaged over all places."""
     return features.flatten(2).mean(2) if features.ndim > 2 else features
+
+
+def class_logits(outputs: Tensor) -> Tensor:
+    """The outputs of a layer as logits ``[batch, classes]``, also those of a convolution on maps of one place.
+
+    Raises:
+        ValueError: They are something else.
+    """
+    logits = outputs.flatten(1) if outputs.ndim > 2 and outputs[0, 0].numel() == 1 else outputs
+    if logits.ndim != 2:
+        raise ValueError(
+            f"expected layer as one that gives a logit of each class for each image, got outputs of shape "
+            f"{list(outputs.shape)}: this callback is for classification"
+        )
+    return logits
 
 
 def single_images(inputs: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from callbacks.adaptation._loss import pooled
-from lightning_edge.contracts import IGNORE_INDEX
+from lightning_edge.contracts import IGNORE_INDEX, UNKNOWN_CLASS
 
 
 class Rows(NamedTuple):
@@ -31,13 +31,14 @@ def rows_of(features: Tensor, logits: Tensor, source_batch: Any) -> Rows:
         ValueError: The batch does not have one label for each sample or pixel.
     """
     labels = None if source_batch is None else _labels(source_batch, logits)
+    unknown = UNKNOWN_CLASS if logits.ndim == 2 else IGNORE_INDEX
     if logits.ndim == 2:
         features = pooled(features)
     else:
         features, logits = _pixels(features), _pixels(logits)
     if labels is None:
         return Rows(features, logits, torch.zeros(len(logits), device=logits.device))
-    is_labeled = labels != IGNORE_INDEX
+    is_labeled = labels != unknown
     return Rows(features[is_labeled], logits[is_labeled], labels[is_labeled])
 
 

@@ -79,7 +79,9 @@ class TwoDomains:
         """Record the inputs and outputs of a layer under its name."""
         if name not in self._handles:
             self._handles[name] = layer.register_forward_hook(
-                lambda _, inputs, options, outputs: self._record(name, (*inputs, *options.values()), outputs),
+                lambda layer, inputs, options, outputs: self._record(
+                    name, layer, (*inputs, *options.values()), outputs
+                ),
                 with_kwargs=True,
             )
             self._compile_again()
@@ -192,9 +194,12 @@ class TwoDomains:
         finally:
             self._redirected = earlier
 
-    def _record(self, name: str, inputs: tuple[Any, ...], outputs: Any) -> None:
+    def _record(self, name: str, layer: nn.Module, inputs: tuple[Any, ...], outputs: Any) -> None:
         recorded = self._latest if self._redirected is None else self._redirected
-        recorded[name] = LayerOutputs(inputs[0] if inputs else None, outputs)  # pyright: ignore[reportArgumentType]
+        values = inputs[0] if inputs else None, outputs
+        if isinstance(layer, nn.Linear):  # its features are the last dimension, those of maps the second
+            values = (value.movedim(-1, 1) if isinstance(value, Tensor) else value for value in values)
+        recorded[name] = LayerOutputs(*values)  # pyright: ignore[reportArgumentType]
 
     def _outputs(self, recorded: dict[str, LayerOutputs], name: str, what: str) -> LayerOutputs:
         if name not in recorded:

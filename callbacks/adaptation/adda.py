@@ -73,12 +73,17 @@ class ADDA(AdaptationLoss):
         self.lr_scale = lr_scale
         self.hidden_size = hidden_size
         self._loss_weight: float | None = None
-        self._handles: list[Any] = []
+        self._scaled_steps: list[_ScaledSteps] = []
 
     @override
     def make_nets(self, module: LightningModule, layer: NamedLayer) -> nn.Module:
         discriminator = DomainDiscriminator(num_inputs(layer), self.hidden_size)
         return nn.ModuleDict({"discriminator": discriminator, "source": Teacher(module)})
+
+    @property
+    @override
+    def follows_progress(self) -> bool:
+        return True
 
     @override
     def is_active(self, progress: float) -> bool:
@@ -98,14 +103,14 @@ class ADDA(AdaptationLoss):
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_fit_start(trainer, pl_module)
-        for optimizer in trainer.optimizers:
-            self._handles += _scale_steps(
-                optimizer, lambda: self.lr_scale if self.is_active(progress_of(trainer, pl_module)) else 1.0
-            )
+        self._scaled_steps = [
+            _ScaledSteps(optimizer, lambda: self.lr_scale if self.is_active(progress_of(trainer, pl_module)) else 1.0)
+            for optimizer in trainer.optimizers
+        ]
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self.is_active(progress_of(trainer, pl_module)):
+        if trainer.global_step == 0:
             self.nets["source"].num_updates.zero_()  # a further fit has a source net of its own
 
     @override
@@ -129,9 +134,9 @@ class ADDA(AdaptationLoss):
         if self._loss_weight is not None:
             swap_loss_weight(module, self._loss_weight)
             self._loss_weight = None
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        for steps in self._scaled_steps:
+            steps.close()
+        self._scaled_steps = []
         super()._remove(module)
 
     def _source_features(self, batch: Any) -> Tensor:
@@ -143,21 +148,31 @@ class ADDA(AdaptationLoss):
         return pooled(outputs.features)
 
 
-def _scale_steps(optimizer: Optimizer, factor: Callable[[], float]) -> list[Any]:
-    """Multiply the learning rate of each step by a factor, during the step only, so that schedules see their own.
+class _ScaledSteps:
+    """Multiplies the learning rate of each step by a factor, during the step only, so that schedules see their own."""
 
-    Returns:
-        Handles with a method ``remove``.
-    """
-    rates: list[Any] = []
+    def __init__(self, optimizer: Optimizer, factor: Callable[[], float]) -> None:
+        self._optimizer = optimizer
+        self._factor = factor
+        self._rates: list[Any] = []
+        """Learning rates to restore, during a step."""
+        self._handles = [
+            optimizer.register_step_pre_hook(lambda *_: self._scale()),
+            optimizer.register_step_post_hook(lambda *_: self._restore()),
+        ]
 
-    def scale(*_: Any) -> None:
-        rates[:] = [group["lr"] for group in optimizer.param_groups]
-        for group in optimizer.param_groups:
-            group["lr"] = group["lr"] * factor()
+    def close(self) -> None:
+        """Restore the learning rates of a step that an error has ended, and scale no more."""
+        self._restore()
+        for handle in self._handles:
+            handle.remove()
 
-    def restore(*_: Any) -> None:
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+    def _scale(self) -> None:
+        self._rates = [group["lr"] for group in self._optimizer.param_groups]
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["lr"] * self._factor()
+
+    def _restore(self) -> None:
+        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=False):
             group["lr"] = rate
-
-    return [optimizer.register_step_pre_hook(scale), optimizer.register_step_post_hook(restore)]
+        self._rates = []

@@ -127,7 +127,8 @@ class CDAN(AdaptationLoss):
         logits, weights = [], []
         for layer in (pair.source, pair.target):
             classes = pooled(layer.outputs)
-            products = self._products(pooled(layer.features), probabilities(classes).detach())
+            features = pooled(layer.features)
+            products = self._products(features, probabilities(classes).detach().to(features.dtype))
             logits.append(self.nets(reverse_gradient(products, strength)))
             weights.append(entropy_weights(classes) if self.entropy else None)
         return domain_loss(*logits, *weights)

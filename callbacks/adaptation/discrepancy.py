@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks.adaptation._loss import AdaptationLoss, Pair, labels_of, pooled, probabilities
+from callbacks.adaptation._loss import AdaptationLoss, Pair, class_logits, labels_of, pooled, probabilities
 from lightning_edge.ops.adaptation.central_moments import central_moment_discrepancy
 from lightning_edge.ops.adaptation.class_discrepancy import contrastive_domain_discrepancy, local_mmd
 from lightning_edge.ops.adaptation.coral import coral, log_coral
@@ -202,8 +202,8 @@ class ClassDiscrepancy(AdaptationLoss):
 
     @override
     def loss(self, pair: Pair) -> Tensor:
-        source, target = pair.source.features, pair.target.features
-        labels, logits = labels_of(pair), pair.target.outputs
+        source, target = pooled(pair.source.features), pooled(pair.target.features)
+        labels, logits = labels_of(pair), class_logits(pair.target.outputs)
         if self.contrastive:
             classes = logits.shape[1]
             return contrastive_domain_discrepancy(source, target, labels, logits.argmax(1), classes, self.multiples)
@@ -246,6 +246,6 @@ class DeepJDOT(AdaptationLoss):
 
     @override
     def loss(self, pair: Pair) -> Tensor:
-        source, target = pair.source.features, pair.target.features
-        labels, logits = labels_of(pair), pair.target.outputs
+        source, target = pooled(pair.source.features), pooled(pair.target.features)
+        labels, logits = labels_of(pair), class_logits(pair.target.outputs)
         return joint_transport_cost(source, target, labels, logits, self.feature_weight, self.class_weight)

@@ -1,5 +1,6 @@
 """Batch-norm statistics of source and target that are kept apart."""
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -36,6 +37,13 @@ class DomainNorms(Callback):
         self._is_source = False
         self._has_target = False
         """Whether the target has statistics of its own."""
+        self._module: weakref.ref[nn.Module] | None = None
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self._module is None or self._module() is not pl_module:  # the statistics are those of another module
+            self._kept, self._is_source, self._has_target = {}, False, False
+            self._module = weakref.ref(pl_module)
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -78,6 +86,10 @@ class DomainNorms(Callback):
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._set_source(pl_module, False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state for copies, which serve a copy of the module."""
+        return self.__dict__ | {"_module": None}
 
     @override
     def state_dict(self) -> dict[str, Any]:

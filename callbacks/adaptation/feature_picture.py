@@ -80,6 +80,8 @@ class FeaturePicture(EvaluationRows):
         super().setup(trainer, pl_module, stage)
         self._folder = trainer.log_dir  # all processes must ask for it
         self._last = None
+        if stage == "fit":
+            self._first = None
 
     @override
     def use_rows(self, trainer: Trainer, module: LightningModule, source: Rows | None, target: Rows | None) -> None:

@@ -3,7 +3,7 @@
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks.adaptation._loss import AdaptationLoss, Pair
+from callbacks.adaptation._loss import AdaptationLoss, Pair, class_logits
 from lightning_edge.ops.adaptation.class_confusion import class_confusion
 from lightning_edge.ops.adaptation.entropy import batch_nuclear_norm, mean_entropy, mutual_information
 
@@ -38,7 +38,7 @@ class MCC(AdaptationLoss):
 
     @override
     def loss(self, pair: Pair) -> Tensor:
-        return class_confusion(pair.target.outputs, self.temperature)
+        return class_confusion(class_logits(pair.target.outputs), self.temperature)
 
 
 class EntropyMinimization(AdaptationLoss):
@@ -101,4 +101,4 @@ class BNM(AdaptationLoss):
 
     @override
     def loss(self, pair: Pair) -> Tensor:
-        return -batch_nuclear_norm(pair.target.outputs)
+        return -batch_nuclear_norm(class_logits(pair.target.outputs))

@@ -96,9 +96,18 @@ class PseudoBoxes(AdaptationLoss):
     def make_nets(self, module: LightningModule, layer: NamedLayer) -> nn.Module:
         return Teacher(module)
 
+    @property
+    @override
+    def follows_progress(self) -> bool:
+        return True
+
     @override
     def is_active(self, progress: float) -> bool:
         return progress >= self.start
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._num_steps = trainer.global_step  # a resumed run may start between accumulated batches
 
     @override
     def on_train_batch_end(

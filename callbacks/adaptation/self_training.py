@@ -13,7 +13,7 @@ from callbacks.adaptation._layers import NamedLayer
 from callbacks.adaptation._loss import AdaptationLoss, Pair
 from callbacks.adaptation._teacher import Teacher
 from lightning_edge.checks import check_share, check_whole_at_least
-from lightning_edge.contracts import IGNORE_INDEX
+from lightning_edge.contracts import IGNORE_INDEX, UNKNOWN_CLASS
 from lightning_edge.nn.adaptation.appearance import RandomAppearance
 from lightning_edge.ops.adaptation.mixing import class_mix_masks, confident_pseudo_labels, pseudo_masks
 from lightning_edge.ops.precision import at_least_float32
@@ -116,9 +116,8 @@ class MeanTeacher(AdaptationLoss):
         labels, weights = self._pseudo
         self._pseudo = None
         self.domains.module.log("train/confident_share", weights.mean(), batch_size=len(labels))
-        losses = F.cross_entropy(
-            at_least_float32(pair.target_output), labels, reduction="none", ignore_index=IGNORE_INDEX
-        )
+        unknown = UNKNOWN_CLASS if labels.ndim == 1 else IGNORE_INDEX
+        losses = F.cross_entropy(at_least_float32(pair.target_output), labels, reduction="none", ignore_index=unknown)
         return (weights * losses).mean()
 
     @override

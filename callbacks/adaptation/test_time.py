@@ -173,7 +173,7 @@ class _Norms:
         self._with_statistics = [
             (norm, norm.training, norm.momentum) for norm in norms if isinstance(norm, NormWithStatistics)
         ]
-        self._counts = [(count, count.clone()) for norm in norms for count in _counts(norm)]
+        self._buffers = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
         for parameter in self.parameters:
             parameter.requires_grad = True
         for norm, _, _ in self._with_statistics:
@@ -202,14 +202,8 @@ class _Norms:
             parameter.requires_grad = learns
         for norm, is_training, momentum in self._with_statistics:
             norm.training, norm.momentum = is_training, momentum
-        for count, value in self._counts:
-            count.copy_(value)
-
-
-def _counts(norm: nn.Module) -> list[Tensor]:
-    """The number of batches that a norm has seen, if it counts them."""
-    count = getattr(norm, "num_batches_tracked", None)
-    return [] if count is None else [count]
+        for buffer, value in self._buffers:  # a momentum of 0 does not protect them from NaN
+            buffer.copy_(value)
 
 
 def _choose_statistics(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:

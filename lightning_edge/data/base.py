@@ -79,6 +79,7 @@ class EdgeDataModule(LightningDataModule, ABC):
         self._datasets: dict[Split, Dataset[Any]] = {}
         # a weak reference, because a loader in a reference cycle is freed late, which delays the shutdown by seconds
         self._train_loader: weakref.ref[ResumableLoader] | None = None
+        self._loader_batch_size: int | None = None
         self._train_state: dict[str, int] | None = None
 
     @abstractmethod
@@ -97,7 +98,7 @@ class EdgeDataModule(LightningDataModule, ABC):
 
     def setup(self, stage: str | None = None) -> None:
         """Create the datasets that a stage needs, so that faulty data is found before training."""
-        self._train_loader = self._train_state = None  # those of an earlier run are dropped
+        self._train_loader = self._train_state = self._loader_batch_size = None  # those of an earlier run are dropped
         for split in _SPLITS[stage]:
             self.dataset(split)
 
@@ -140,7 +141,8 @@ class EdgeDataModule(LightningDataModule, ABC):
         dataset = self.dataset("train")
         accumulate = self.batches_per_step
         share = self.share_of_processes()
-        if self._train_loader is not None:  # BatchSizeFinder tries larger and larger batches within a run
+        if self._loader_batch_size is not None and self.batch_size > self._loader_batch_size:
+            # BatchSizeFinder tries larger and larger batches within a run
             largest = len(dataset) // (share["num_replicas"] * accumulate)  # pyright: ignore[reportArgumentType]
             self.batch_size = min(self.batch_size, max(1, largest))
         sampler = make_sampler(dataset, **share, accumulate=accumulate)
@@ -154,6 +156,7 @@ class EdgeDataModule(LightningDataModule, ABC):
         if self._train_state is not None:
             loader.load_state_dict(self._train_state)
         self._train_loader = weakref.ref(loader)
+        self._loader_batch_size = self.batch_size
         return loader
 
     def state_dict(self) -> dict[str, Any]:

@@ -230,6 +230,8 @@ def _make_sampler(
         if groups is not None:
             raise ValueError("expected balance_classes=False for a source with balance_parts=True, got True")
         groups = _labels(dataset)
+        if isinstance(data, RemappedDataModule):  # its dataset has the labels of the inner data module
+            groups = np.asarray(data.relabel({"label": groups})["label"])
     return SeededSampler(dataset, **arguments) if groups is None else ClassBalancedSampler(dataset, groups, **arguments)
 
 

@@ -112,10 +112,11 @@ def test_a_module_without_a_last_layer_is_refused():
 
         def __init__(self):
             super().__init__()
-            self.conv = nn.Conv2d(3, 4, 1)
+            self.stem = nn.Conv2d(3, 4, 1)
+            self.conv = nn.Conv2d(4, 4, 1)
 
         def forward(self, image):
-            return self.conv(image).mean((2, 3)).repeat(1, 3)[:, :10]
+            return self.conv(self.stem(image)).mean((2, 3)).repeat(1, 3)[:, :10]
 
     message = r"linear layer or a convolution with num_classes \(10\) outputs, got none: name the layer"
     refuse(message, DAN(), Classification(Convolutions()))

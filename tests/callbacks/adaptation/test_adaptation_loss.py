@@ -26,7 +26,7 @@ class Passes(Callback):
 
 def test_several_callbacks_share_one_pass_of_the_target():
     passes = Passes()
-    callbacks = [DAN(), DANN(), CORAL(), CDAN(), MCD(), CMD(layer="net.body.2")]
+    callbacks = [DAN(), DANN(), CORAL(), CDAN(), MCD(), CMD(layer="net.body.3")]
     fit(tiny_method(), two_digits(batches_per_epoch=3), passes, *callbacks)
     assert passes.counts == [0, 0, 1, 1, 2, 2]
 
@@ -183,6 +183,6 @@ def test_nothing_is_recorded_in_validation():
 
 def test_the_layers_have_no_hooks_after_the_fit():
     method = tiny_method()
-    fit(method, two_digits(batches_per_epoch=2), DAN(), DANN(layer="net.body.2"))
+    fit(method, two_digits(batches_per_epoch=2), DANN(), DAN(layer="net.body.3"))
     assert all(not module._forward_hooks for module in method.modules())
     assert isinstance(method.net.head, nn.Linear)

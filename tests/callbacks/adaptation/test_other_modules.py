@@ -253,7 +253,7 @@ def test_a_module_of_lightning_itself():
     plain, adapted = module(), module()
     fit(plain, Vectors(), max_epochs=3)
     callback, losses = DANN(hidden_size=8), Losses()
-    trainer = fit(adapted, Vectors(), callback, CORAL(layer="layer", ramp=False), losses, max_epochs=3)
+    trainer = fit(adapted, Vectors(), callback, CORAL(ramp=False), losses, max_epochs=3)
     assert {"train/dann", "train/coral"} <= trainer.callback_metrics.keys()
     assert_equal(weights_of(adapted), weights_of(plain))  # the only layer gets its inputs from the data
     assert losses.values[-1] < losses.values[0], "the discriminator learns"
