@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from callbacks.adaptation._layers import NamedLayer, layer_like, num_inputs, num_outputs
-from callbacks.adaptation._loss import AdaptationLoss, Pair, labels_of, pooled, probabilities
+from callbacks.adaptation._loss import AdaptationLoss, Pair, class_logits, labels_of, pooled, probabilities
 from lightning_edge.nn.adaptation.discriminators import DomainDiscriminator
 from lightning_edge.nn.adaptation.frozen import frozen
 from lightning_edge.ops.adaptation.adversarial import (
@@ -213,7 +213,8 @@ class MCD(AdaptationLoss):
 
     @override
     def term(self, pair: Pair) -> Tensor:
-        supervised = F.cross_entropy(at_least_float32(self.nets(pair.source.features)), labels_of(pair))
+        labels, logits = labels_of(pair), class_logits(self.nets(pair.source.features))
+        supervised = F.cross_entropy(at_least_float32(logits), labels)
         return supervised - self.strength(pair.progress) * self.loss(pair)
 
     @override

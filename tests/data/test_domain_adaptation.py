@@ -6,10 +6,10 @@ from collections import Counter
 import pytest
 import settings
 import torch
-from domain_pairs import IdsModule, Recorder, fit
+from domain_pairs import IdsModule, Recorder, digits, fit
 from lightning.pytorch.callbacks import BatchSizeFinder, ModelCheckpoint
 
-from lightning_edge.data import AdaptationDataModule
+from lightning_edge.data import AdaptationDataModule, RemappedDataModule
 
 
 def ids(source=26, target=9, batch_size=4, num_workers=0, **options):
@@ -227,3 +227,20 @@ def test_copies_in_other_processes_start_without_a_batch():
     assert copy.num_classes == 3
     copies, _ = steps_of(copy)
     assert copies == steps_of(ids())[0]
+
+
+def test_batches_larger_than_the_data_keep_their_size_when_loaders_are_made_again():
+    module = Recorder()
+    data = AdaptationDataModule(IdsModule(32, batch_size=8), IdsModule(6, batch_size=8), batches_per_epoch=2)
+    with pytest.warns(UserWarning, match=r"IdsModule \(8 samples\) has some of its 6 training samples several times"):
+        fit(module, data, max_epochs=3, reload_dataloaders_every_n_epochs=1)
+    assert [(len(source), len(target)) for source, target in module.steps] == [(8, 8)] * 6
+
+
+def test_classes_are_balanced_after_they_are_remapped():
+    parity = {str(digit): "odd" if digit % 2 or digit == 0 else "even" for digit in range(10)}
+    sides = (RemappedDataModule(digits(name, batch_size=10), parity, ("odd", "even")) for name in ("mnist", "mnist_m"))
+    data = AdaptationDataModule(*sides, balance_classes=True, batches_per_epoch=20)
+    data.setup("fit")
+    labels = torch.cat([data.on_after_batch_transfer(batch, 0)["label"] for batch, *_ in data.train_dataloader()])
+    assert labels.bincount().tolist() == pytest.approx([100, 100], abs=3)

@@ -4,11 +4,14 @@ import pytest
 import settings
 import torch
 from domain_pairs import TinyNet, digits, fit, relabeled, tiny_method, two_digits
+from lightning.pytorch import Callback
 from torch import nn
 from toys import make_trainer
 
 from callbacks.adaptation import (
+    ADDA,
     BNM,
+    CDAN,
     CMD,
     CORAL,
     DAN,
@@ -21,6 +24,7 @@ from callbacks.adaptation import (
     DeepJDOT,
     EntropyMinimization,
     MeanTeacher,
+    PseudoBoxes,
 )
 from callbacks.adaptation._layers import NamedLayer, find_layer, layer_like, num_inputs, num_outputs
 from lightning_edge.data import AdaptationDataModule
@@ -261,3 +265,47 @@ def test_a_fit_without_training_leaves_nothing():
     make_trainer(None, callbacks=[DANN()], max_epochs=0).fit(method, two_digits())
     assert not method.loss_terms
     assert not any(name.startswith("adaptation") for name, _ in method.named_children())
+
+
+@pytest.mark.parametrize("callback", [BNM, MCC, ClassDiscrepancy, DeepJDOT])
+def test_maps_of_logits_are_refused_by_what_is_for_classification(callback):
+    data = AdaptationDataModule(settings.make_camvid(), settings.make_camvid(), batches_per_epoch=1)
+    method = settings.make_segmentation(data.num_classes)
+    refuse("this callback is for classification|expected a source batch of classification", callback(), method, data)
+
+
+@pytest.mark.parametrize("callback", [BNM, MCC, ClassDiscrepancy, DeepJDOT, MCD, CDAN])
+def test_a_convolution_may_be_the_last_layer_of_a_classifier(callback):
+    class Convolutional(nn.Module):
+        num_classes = 10
+
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1))
+            self.head = nn.Conv2d(8, 10, 1)
+
+        def forward(self, image):
+            return self.head(self.body(image)).flatten(1)
+
+    trainer = fit(Classification(Convolutional()), two_digits(batches_per_epoch=1), callback())
+    assert torch.isfinite(trainer.callback_metrics["train/loss"])
+
+
+@pytest.mark.parametrize("callback", [DANN(), ADDA(), PseudoBoxes()])
+def test_what_rises_with_the_training_needs_a_limit_of_it(callback):
+    data = two_digits(batches_per_epoch=1)
+    if isinstance(callback, PseudoBoxes):
+        data = AdaptationDataModule(settings.make_bdd100k(), settings.make_bdd100k(), batches_per_epoch=1)
+    method = settings.make_detection(data.num_classes) if isinstance(callback, PseudoBoxes) else tiny_method()
+    message = f"expected a training with max_epochs or max_steps, because the strength of {type(callback).__name__} "
+    refuse(message, callback, method, data, max_epochs=-1)
+
+
+def test_a_constant_weight_needs_no_limit():
+    class Stops(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            trainer.should_stop = True
+
+    method = tiny_method()
+    method.configure_optimizers = lambda: torch.optim.SGD(method.parameters(), 0.01)
+    fit(method, two_digits(batches_per_epoch=1), CORAL(ramp=False), Stops(), max_epochs=-1)

@@ -7,7 +7,8 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 from torch import nn
 
-from callbacks.adaptation import CDAN, CMD, CORAL, DAN, DANN, MCD, MDD, AdaptationLoss
+from callbacks.adaptation import CDAN, CMD, CORAL, DAN, DANN, MCD, MDD, AdaptationLoss, MeanTeacher
+from callbacks.adaptation._rows import rows_of
 from lightning_edge.data import AdaptationDataModule
 from lightning_edge.methods import Classification
 
@@ -186,3 +187,47 @@ def test_the_layers_have_no_hooks_after_the_fit():
     fit(method, two_digits(batches_per_epoch=2), DANN(), DAN(layer="net.body.3"))
     assert all(not module._forward_hooks for module in method.modules())
     assert isinstance(method.net.head, nn.Linear)
+
+
+def test_features_of_a_linear_layer_on_tokens_are_the_last_dimension():
+    class Tokens(TinyNet):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Sequential(nn.Conv2d(3, 6, 8, stride=8), nn.Flatten(2))
+            self.mix = nn.Linear(6, 8)
+
+        def forward(self, image):
+            return self.head(self.mix(self.embed(image).transpose(1, 2)).mean(1))
+
+    method, callback = Classification(Tokens()), Recorded(layer="net.mix")
+    fit(method, two_digits(batches_per_epoch=1), callback)
+    (pair,) = callback.pairs
+    assert pair.source.features.shape[:2] == (4, 6)
+    assert pair.source.outputs.shape[:2] == (4, 8)
+    trainer = fit(method, two_digits(batches_per_epoch=1), DANN(layer="net.mix"))
+    assert torch.isfinite(trainer.callback_metrics["train/dann"])
+
+
+@pytest.mark.parametrize("callback", [DANN, CDAN, MCD, MeanTeacher])
+def test_a_module_that_torch_compiles_is_adapted_again_and_again(callback):
+    method = tiny_method()
+    fit(method, two_digits(batches_per_epoch=1))
+    compiled = torch.compile(method, backend="eager")
+    for _ in range(2):
+        trainer = fit(compiled, two_digits(batches_per_epoch=2), callback())
+        assert torch.isfinite(trainer.callback_metrics[f"train/{callback().name}"])
+
+
+@pytest.mark.parametrize("callback", [DANN, CDAN, MCD, MDD, DAN, CORAL])
+def test_all_weights_may_be_bfloat16(callback):
+    trainer = fit(tiny_method(), two_digits(batches_per_epoch=2), callback(), precision="bf16-true")
+    assert torch.isfinite(trainer.callback_metrics[f"train/{callback().name}"])
+
+
+def test_rows_leave_out_unknown_classes_and_pixels_only():
+    features, logits = torch.arange(6.0).reshape(3, 2), torch.zeros(3, 300)
+    rows = rows_of(features, logits, {"label": torch.tensor([255, -1, 4])})
+    assert rows.labels.tolist() == [255, 4]
+    assert rows.features.tolist() == [[0, 1], [4, 5]]
+    maps = torch.zeros(1, 2, 1, 3)
+    assert len(rows_of(maps, maps, {"mask": torch.tensor([[[0, 255, 1]]])}).labels) == 2

@@ -146,3 +146,30 @@ def test_bad_fractions_are_named():
         ADDA(source_stage_fraction=1.5)
     with pytest.raises(ValueError, match="expected lr_scale of at least 0, got -1"):
         ADDA(lr_scale=-1)
+
+
+def test_an_error_within_a_step_restores_the_learning_rate(tmp_path):
+    class Fails(torch.optim.SGD):
+        def step(self, closure=None):
+            closure()
+            raise RuntimeError("in the step")
+
+    class Failing(Foreign):
+        def configure_optimizers(self):
+            self.own = Fails(self.parameters(), 0.1)
+            return self.own
+
+    module = Failing()
+    with pytest.raises(RuntimeError, match="in the step"):
+        fit(module, make_digits(1), tmp_path, ADDA(source_stage_fraction=0, lr_scale=0.25))
+    assert module.own.param_groups[0]["lr"] == 0.1
+
+
+def test_a_second_fit_has_a_source_net_of_its_own(tmp_path):
+    adda, method = ADDA(source_stage_fraction=0, weight=0), make_classification()
+    fit(method, make_digits(1), tmp_path, adda)
+    with torch.no_grad():
+        weight = next(method.net.parameters()).fill_(0.25)
+    fit(method, make_digits(1), tmp_path, adda)
+    kept = [value for value in adda.nets["source"].state_dict().values() if value.shape == weight.shape]
+    assert any((value == 0.25).all() for value in kept)

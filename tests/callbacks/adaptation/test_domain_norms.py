@@ -106,3 +106,13 @@ def test_data_of_one_domain_are_evaluated_with_the_statistics_of_the_target():
     assert seen
     for images, logits in seen:
         torch.testing.assert_close(logits.clone(), logits_with(method, target, images))
+
+
+def test_another_module_does_not_get_the_statistics_of_the_first():
+    norms, fresh = DomainNorms(), DomainNorms()
+    fit(norm_method(), two_digits(batches_per_epoch=4), DANN(), norms)
+    second, alone = norm_method(seed=5), norm_method(seed=5)
+    for method, callback in ((second, norms), (alone, fresh)):
+        fit(method, two_digits(batches_per_epoch=2), DANN(), callback)
+    assert_close(source_of(norms), source_of(fresh), rtol=0, atol=0)
+    assert_close(statistics_of(second), statistics_of(alone), rtol=0, atol=0)

@@ -198,3 +198,11 @@ def test_errors(tmp_path):
         run(tmp_path, FeaturePicture(layer="net.boddy"), larger(), "validate")
     with pytest.raises(ValueError, match=r"expected one label for each sample or pixel .* and batches of"):
         run(tmp_path, FeaturePicture(), make_traffic(), "validate", method=make_detection(10))
+
+
+def test_a_second_fit_shows_its_own_first_validation(drawn, tmp_path):
+    picture = FeaturePicture()
+    run(tmp_path, picture, larger())
+    run(tmp_path, picture, larger(), method=tiny_method(seed=5))
+    first, second = (panels[0] for panels, *_ in drawn)
+    assert not np.allclose(first.source, second.source)

@@ -1,5 +1,8 @@
 """Whole trainings with a mean teacher: resumed, stopped, in other precisions and beside other callbacks."""
 
+import math
+from types import SimpleNamespace
+
 import pytest
 import torch
 from adaptation_runs import Foreign
@@ -8,6 +11,9 @@ from lightning.pytorch import Callback
 from teacher_runs import AfterSteps, Terms, assert_equal, explicit_term, norm_method, running_means, teacher_of, watch
 
 from callbacks.adaptation import CORAL, DANN, DomainNorms, MeanTeacher
+from callbacks.adaptation._loss import Pair
+from callbacks.adaptation._two_domains import LayerOutputs
+from callbacks.adaptation.self_training import _PseudoLabels
 
 
 class SaveAfterBatch(Callback):
@@ -126,3 +132,13 @@ def test_a_module_of_someone_else_learns_from_the_teacher():
     assert_equal({n: v.double() for n, v in teacher_of(callback).items()}, means[-1], rtol=1e-4, atol=1e-6)
     assert all(values["train/mean_teacher"] > 0 for values in terms.values)
     assert "training_step" not in vars(module)
+
+
+def test_class_255_is_a_class_of_images(monkeypatch):
+    outputs = LayerOutputs(torch.zeros(2, 4), torch.zeros(2, 300))
+    pair = Pair(outputs, outputs, outputs.outputs, torch.zeros(2, 3, 8, 8), {}, 0.0)
+    callback = MeanTeacher()
+    callback._pseudo = _PseudoLabels(torch.tensor([255, 3]), torch.tensor([1.0, 0.0]))
+    module = SimpleNamespace(log=lambda *_, **__: None)
+    monkeypatch.setattr(MeanTeacher, "domains", SimpleNamespace(module=module))
+    assert callback.loss(pair).item() == pytest.approx(math.log(300) / 2)

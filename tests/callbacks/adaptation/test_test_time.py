@@ -167,3 +167,15 @@ def test_a_module_without_norms_is_refused(tmp_path):
 
     with pytest.raises(ValueError, match=r"expected a module with norms that have scales and shifts, .* got Tested"):
         make_trainer(tmp_path, callbacks=[TENT()]).test(Tested(), make_plain_digits(), verbose=False)
+
+
+def test_images_that_are_nan_leave_the_module_as_it_was(tmp_path):
+    class Spoils(Callback):
+        def on_test_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0):
+            batch["image"][0, 0, 0, 0] = torch.nan
+
+    method = make_classification()
+    before = copy.deepcopy(method.state_dict())
+    with pytest.raises(ValueError, match="NaN"):
+        evaluate(method, digits(), tmp_path, Spoils(), TENT())
+    assert same(before, method.state_dict())
