@@ -243,6 +243,8 @@ def check_steps(steps, sum_of, ramp=True, precision=None, **tolerance):
 
 
 def run(callback, method=None, folder=None, **options):
+    if isinstance(callback, DeepJDOT):
+        pytest.importorskip("ot")
     witness, method = Witness(folder), tiny_method() if method is None else method
     data = two_digits(options.pop("batch_size", 4), batches_per_epoch=options.pop("batches", 3))
     fit(method, data, callback, witness, **options)
