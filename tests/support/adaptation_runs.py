@@ -40,8 +40,18 @@ class Term(NamedTuple):
     value: torch.Tensor
     nets: Any
     """Copies of the nets that the callback owns, before the step."""
-    reached: set[str]
-    """Names of the parameters, those of the callback included, to which a gradient other than 0 flows."""
+    gradients: dict[str, torch.Tensor]
+    """Gradients of the parameters, those of the callback included, that have any."""
+
+    @property
+    def reached(self) -> set[str]:
+        """Names of the parameters to which a gradient other than 0 flows."""
+        return {name for name, gradient in self.gradients.items() if gradient.any()}
+
+    def owned_gradients(self, part) -> dict[str, torch.Tensor]:
+        """Gradients of a part of the callback's nets, by the names that its parameters have there."""
+        names = {name: name.partition(f".{part}.") for name in self.gradients if name.startswith("adaptation_")}
+        return {own: self.gradients[name] for name, (_, found, own) in names.items() if found}
 
 
 def make_digits(num_batches=4, **options):
@@ -81,7 +91,7 @@ def fit_terms(callback, method, data, folder, num_batches=1, **arguments):
     def term(pair):
         value = original(pair)
         nets = copy.deepcopy(callback.nets) if callback._owned is not None else None
-        terms.append(Term(pair, value.detach(), nets, _reached(method, value)))
+        terms.append(Term(pair, value.detach(), nets, gradients_of(value, method)))
         return value
 
     callback.term = term
@@ -97,11 +107,12 @@ def weights(method):
     return {name: parameter.detach().clone() for name, parameter in method.named_parameters()}
 
 
+def gradients_of(value, net):
+    """Gradients of a value in the parameters of a net on which it depends."""
+    parameters = dict(net.named_parameters())
+    gradients = torch.autograd.grad(value, list(parameters.values()), retain_graph=True, allow_unused=True)
+    return {name: grad for name, grad in zip(parameters, gradients, strict=True) if grad is not None}
+
+
 def same(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-
-
-def _reached(method, value):
-    parameters = dict(method.named_parameters())
-    gradients = torch.autograd.grad(value, list(parameters.values()), retain_graph=True, allow_unused=True)
-    return {name for name, grad in zip(parameters, gradients, strict=True) if grad is not None and grad.any()}

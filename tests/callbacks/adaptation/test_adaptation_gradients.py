@@ -12,15 +12,35 @@ from domain_pairs import TinyNet, digits, fit, tiny_method, two_digits
 from lightning.pytorch import Callback
 from torch.autograd import grad
 
-from callbacks.adaptation import CORAL, DAN, DANN, JAN, MCD, MDD, DomainConfusion
+from callbacks.adaptation import (
+    BNM,
+    CDAN,
+    CMD,
+    CORAL,
+    DAN,
+    DANN,
+    JAN,
+    MCC,
+    MCD,
+    MDD,
+    ClassDiscrepancy,
+    DeepJDOT,
+    DomainConfusion,
+    EntropyMinimization,
+)
 from lightning_edge.ops.adaptation.adversarial import (
     classifier_discrepancy,
     domain_confusion,
     domain_loss,
     margin_disparity_loss,
 )
-from lightning_edge.ops.adaptation.coral import coral
-from lightning_edge.ops.adaptation.mmd import joint_mmd, mmd
+from lightning_edge.ops.adaptation.central_moments import central_moment_discrepancy
+from lightning_edge.ops.adaptation.class_confusion import class_confusion
+from lightning_edge.ops.adaptation.class_discrepancy import contrastive_domain_discrepancy, local_mmd
+from lightning_edge.ops.adaptation.coral import coral, log_coral
+from lightning_edge.ops.adaptation.entropy import softmax_entropy
+from lightning_edge.ops.adaptation.mmd import joint_mmd, linear_time_mmd, mmd
+from lightning_edge.ops.adaptation.transport import joint_transport_cost
 
 
 class Witness(Callback):
@@ -123,22 +143,85 @@ def mdd(strength, loss, modules, names, source, target, logits, target_logits, l
     return combined((1, gradients_of(loss, names)), (1, learns), (-strength, body))
 
 
+def cdan(strength, loss, modules, names, source, target, *layers, entropy=True):
+    judge = modules["adaptation_cdan"]
+    sides = []
+    for features, logits in zip((source, target), layers, strict=False):
+        products = torch.einsum("bc,bf->bcf", probabilities(logits).detach(), features).flatten(1)
+        weights = 1 + torch.exp(-softmax_entropy(logits.detach())) if entropy else torch.ones(len(logits))
+        sides.append((judge(products).squeeze(-1), weights / weights.mean()))
+    (is_source, source_weights), (is_target, target_weights) = sides
+    term = ((source_weights * F.softplus(-is_source)).mean() + (target_weights * F.softplus(is_target)).mean()) / 2
+    body = gradients_of(term, of(names, "net.body"))
+    return combined((1, gradients_of(loss, names)), (1, gradients_of(term, of(names, "adap"))), (-strength, body))
+
+
+def probabilities(logits):
+    return logits.softmax(1, torch.promote_types(logits.dtype, torch.float32))
+
+
 def joint(source, target, logits, target_logits, _):
-    probabilities, target_probabilities = (
-        values.softmax(1, torch.promote_types(values.dtype, torch.float32)) for values in (logits, target_logits)
-    )
-    return joint_mmd([source, probabilities], [target, target_probabilities])
+    return joint_mmd([source, probabilities(logits)], [target, probabilities(target_logits)])
+
+
+def entropy(source, target, logits, target_logits, _):
+    return softmax_entropy(target_logits).mean()
+
+
+def negative_information(source, target, logits, target_logits, _):
+    mean = probabilities(target_logits).mean(0)
+    return (mean * mean.log()).sum() + softmax_entropy(target_logits).mean()
+
+
+def negative_norm(source, target, logits, target_logits, _):
+    return -torch.linalg.matrix_norm(probabilities(target_logits), "nuc") / len(target_logits)
+
+
+def confusion_of_classes(source, target, logits, target_logits, _):
+    return class_confusion(target_logits, 2.5)
+
+
+def discrepancy_by_probability(source, target, logits, target_logits, labels):
+    return local_mmd(source, target, labels, probabilities(target_logits).detach())
+
+
+def discrepancy_by_prediction(source, target, logits, target_logits, labels):
+    return contrastive_domain_discrepancy(source, target, labels, target_logits.argmax(1), 10)
+
+
+def transport(source, target, logits, target_logits, labels, *weights):
+    return joint_transport_cost(source, target, labels, target_logits, *weights)
 
 
 CASES = {
     DAN: sum_with(lambda source, target, *_: mmd(source, target)),
     CORAL: sum_with(lambda source, target, *_: coral(source, target)),
+    CMD: sum_with(lambda source, target, *_: central_moment_discrepancy(source, target, 5, None)),
     JAN: sum_with(joint),
+    ClassDiscrepancy: sum_with(discrepancy_by_probability),
+    DeepJDOT: sum_with(lambda *layers: transport(*layers, 0.001, 0.1)),
+    EntropyMinimization: sum_with(negative_information),
+    BNM: sum_with(negative_norm),
+    MCC: sum_with(confusion_of_classes),
     DANN: dann,
+    CDAN: cdan,
     DomainConfusion: confusion,
     MCD: mcd,
     MDD: mdd,
 }
+OPTIONS = {
+    "linear_time": (DAN, True, sum_with(lambda source, target, *_: linear_time_mmd(source, target))),
+    "log_euclidean": (CORAL, True, sum_with(lambda source, target, *_: log_coral(source, target))),
+    "num_moments": (CMD, 3, sum_with(lambda source, target, *_: central_moment_discrepancy(source, target, 3, None))),
+    "interval": (CMD, 2.0, sum_with(lambda source, target, *_: central_moment_discrepancy(source, target, 5, 2.0))),
+    "contrastive": (ClassDiscrepancy, True, sum_with(discrepancy_by_prediction)),
+    "feature_weight": (DeepJDOT, 0.5, sum_with(lambda *layers: transport(*layers, 0.5, 0.1))),
+    "class_weight": (DeepJDOT, 0.5, sum_with(lambda *layers: transport(*layers, 0.001, 0.5))),
+    "temperature": (MCC, 1.0, sum_with(lambda *layers: class_confusion(layers[3], 1.0))),
+    "diversity": (EntropyMinimization, False, sum_with(entropy)),
+    "entropy": (CDAN, False, partial(cdan, entropy=False)),
+}
+"""Callback, value and explicit sum for each option."""
 WEIGHT = 0.7
 
 
@@ -160,8 +243,11 @@ def check_steps(steps, sum_of, ramp=True, precision=None, **tolerance):
 
 
 def run(callback, method=None, folder=None, **options):
+    if isinstance(callback, DeepJDOT):
+        pytest.importorskip("ot")
     witness, method = Witness(folder), tiny_method() if method is None else method
-    fit(method, two_digits(batches_per_epoch=options.pop("batches", 3)), callback, witness, **options)
+    data = two_digits(options.pop("batch_size", 4), batches_per_epoch=options.pop("batches", 3))
+    fit(method, data, callback, witness, **options)
     return witness.steps
 
 
@@ -173,6 +259,13 @@ def test_gradients_are_those_of_the_explicit_sum(callback):
     steps = run(callback(WEIGHT))
     check_steps(steps, CASES[callback], rtol=1e-5, atol=1e-7)
     check_steps(run(callback(WEIGHT, ramp=False), batches=2), CASES[callback], ramp=False, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_gradients_with_another_option_are_those_of_the_explicit_sum(option):
+    callback, value, sum_of = OPTIONS[option]
+    steps = run(callback(WEIGHT, **{option: value}), batch_size=10)
+    check_steps(steps, sum_of, rtol=1e-5, atol=1e-7)
 
 
 @every_case

@@ -1,7 +1,10 @@
 """Terms in the training: steps, passes of the target, layers, names and searches of Lightning."""
 
+from functools import partial
+
 import pytest
 import torch
+from domain_layers import MNIST_M, ShiftedByDomain
 from domain_pairs import TinyNet, digits, fit, tiny_method, two_digits
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
@@ -11,6 +14,7 @@ from callbacks.adaptation import CDAN, CMD, CORAL, DAN, DANN, MCD, MDD, Adaptati
 from callbacks.adaptation._rows import rows_of
 from lightning_edge.data import AdaptationDataModule
 from lightning_edge.methods import Classification
+from lightning_edge.nn.conditioning import in_domain
 
 WEIGHT = 0.7
 
@@ -72,6 +76,16 @@ class Recorded(AdaptationLoss):
     def loss(self, pair):
         self.pairs.append(pair)
         return 0 * pair.target.outputs.sum()
+
+
+def test_the_target_passes_in_its_domain():
+    callback, method = Recorded(), tiny_method(optimizer=partial(torch.optim.SGD, lr=0.0))
+    method.net.body.insert(0, ShiftedByDomain())
+    fit(method, two_digits(batches_per_epoch=1), callback)
+    (pair,) = callback.pairs
+    with in_domain(method, MNIST_M):
+        torch.testing.assert_close(pair.target_output, method(pair.target_input))
+    assert not torch.allclose(pair.target_output, method(pair.target_input))
 
 
 def test_a_pair_is_of_the_present_step():

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from adaptation_runs import Foreign, fit, fit_terms, make_classification, make_digits, same, weights
+from adaptation_runs import Foreign, fit, fit_terms, gradients_of, make_classification, make_digits, same, weights
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
@@ -69,6 +69,36 @@ def test_gradients_reach_the_discriminator_and_the_features(tmp_path):
     assert "net.net.conv1.weight" in term.reached
     assert not term.reached & {"net.net.fc.weight", "net.net.fc.bias"}
     assert term.reached <= owned | names
+
+
+def test_the_discriminator_learns_from_its_own_loss_and_not_from_its_deception(tmp_path):
+    method = make_classification()
+    source_net = copy.deepcopy(method)
+    (term,) = fit_terms(ADDA(weight=0.3, source_stage_fraction=0), method, make_digits(), tmp_path)
+    discriminator = term.nets["discriminator"]
+    is_source = discriminator(features_of(source_net, term.pair.batch["image"])).sigmoid()
+    is_target = discriminator(term.pair.target.features.detach()).sigmoid()
+    expected = gradients_of(-(is_source.log().mean() + (1 - is_target).log().mean()) / 2, discriminator)
+    torch.testing.assert_close(term.owned_gradients("discriminator"), expected, rtol=1e-4, atol=1e-6)
+
+
+class Stages(Callback):
+    """Keeps the weights of a module before each step."""
+
+    def __init__(self):
+        self.weights = []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.weights.append(pl_module.features[1].weight.detach().clone())
+
+
+def test_the_source_net_of_a_further_fit_is_that_after_its_own_first_stage(tmp_path):
+    method, callback = Foreign(), ADDA(source_stage_fraction=0.5)
+    for _ in range(2):
+        stages = Stages()
+        fit(method, make_digits(), tmp_path, callback, stages)  # of four steps
+        assert torch.equal(callback.nets["source"].weight_0, stages.weights[2])
+    assert not torch.equal(stages.weights[0], stages.weights[2])
 
 
 class Discriminators(Callback):

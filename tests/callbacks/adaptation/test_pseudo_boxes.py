@@ -100,6 +100,16 @@ def test_the_teacher_is_the_net_until_the_start_and_then_its_running_mean(tmp_pa
     torch.testing.assert_close(teacher, mean)
 
 
+def test_the_teacher_averages_over_steps_and_not_over_accumulated_batches(tmp_path):
+    callback, watch, method = PseudoBoxes(**AT_ONCE), Watch(), detection()
+    fit(method, make_traffic(), tmp_path, watch, callback, accumulate_grad_batches=2)
+    assert len(watch.modules) == 2
+    key = "heat.1.weight"
+    place = list(dict(method.named_parameters())).index(f"net.{key}")
+    mean = watch.modules[0].state_dict()[key].lerp(method.net.state_dict()[key], 1 / 2)
+    torch.testing.assert_close(callback.nets.get_buffer(f"weight_{place}"), mean)
+
+
 def test_nothing_happens_before_the_start(tmp_path):
     alone, beside = detection(), detection()
     fit(alone, make_traffic(), tmp_path, limit_train_batches=2)

@@ -6,6 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from adaptation_runs import Foreign, fit, make_classification, make_digits, same
+from domain_layers import MNIST_M, ShiftedByDomain
+from domain_pairs import digits as domain_digits
+from domain_pairs import tiny_method
 from lightning.pytorch import Callback
 from settings import make_bdd100k, make_camvid, make_detection, make_segmentation
 from settings import make_digits as make_plain_digits
@@ -13,6 +16,7 @@ from toys import make_trainer
 
 from callbacks.adaptation import TENT
 from lightning_edge.data import DigitsDataModule
+from lightning_edge.nn.conditioning import in_domain
 
 
 def digits():
@@ -93,6 +97,30 @@ def test_the_module_is_the_same_afterwards(tmp_path):
         "net.net.bn1.weight"
     ]
     assert all(parameter.grad is None for parameter in method.parameters())
+
+
+class WithinDomain(torch.nn.Module):
+    """A net that is always told the domain of MNIST-M."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, image):
+        with in_domain(self.net, MNIST_M):
+            return self.net(image)
+
+
+def test_norms_adapt_to_predictions_within_the_domain(tmp_path):
+    method = tiny_method()
+    method.net.body.insert(1, torch.nn.BatchNorm2d(3))
+    method.net.body.insert(2, ShiftedByDomain())
+    outputs = evaluate(method, domain_digits("mnist_m", eval_batch_size=2), tmp_path, TENT(num_steps=50), **DOUBLE)
+    assert len(outputs.batches) == 2
+    alone = adapted(method, outputs.batches, 50)
+    method.net = WithinDomain(method.net)
+    torch.testing.assert_close(outputs.logits, adapted(method, outputs.batches, 50))
+    assert not torch.allclose(outputs.logits[1], alone[1])
 
 
 def test_each_loader_starts_from_the_original_net(tmp_path):

@@ -9,6 +9,7 @@ from adaptation_runs import (
     Foreign,
     fit,
     fit_terms,
+    gradients_of,
     make_classification,
     make_digits,
     make_street_clips,
@@ -83,6 +84,27 @@ def test_cycada_trains_all_nets_and_the_module_by_translated_images_only(tmp_pat
     callback, method = CyCADA(weight=0, base_channels=4), make_classification()
     (term,) = fit_terms(callback, method, make_digits(1), tmp_path)
     assert all(name.startswith("adaptation_cycada.") for name in term.reached)
+
+
+def test_each_net_of_cycada_learns_from_its_own_losses_only(tmp_path):
+    method = make_classification()
+    original = copy.deepcopy(method.net).train()
+    callback = CyCADA(cycle_weight=3.0, semantic_weight=2.0, base_channels=4, ramp=False)
+    (term,) = fit_terms(callback, method, make_digits(1), tmp_path)
+    images = {"source": term.pair.batch["image"], "target": term.pair.target_input}
+    deceptions, cycles = 0, 0
+    for start, end in (("source", "target"), ("target", "source")):
+        there, back, judge = term.nets[f"to_{end}"], term.nets[f"to_{start}"], term.nets[f"judge_{end}"]
+        translated = there(images[start])
+        discrimination = (mean_log(judge, images[end], True) + mean_log(judge, translated.detach(), False)) / 2
+        expected = gradients_of(discrimination, judge)
+        torch.testing.assert_close(term.owned_gradients(f"judge_{end}"), expected, rtol=1e-4, atol=1e-6)
+        deceptions += mean_log(judge, translated, True)
+        deceptions += 2 * F.cross_entropy(original(translated), original(images[start]).argmax(1))
+        cycles += 3 * (back(translated) - images[start]).abs().mean()
+    for translator in ("to_source", "to_target"):
+        expected = gradients_of(deceptions + cycles, term.nets[translator])
+        torch.testing.assert_close(term.owned_gradients(translator), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_cogan_is_the_sum_of_its_games(tmp_path):
