@@ -125,10 +125,10 @@ class CDAN(AdaptationLoss):
     def loss(self, pair: Pair) -> Tensor:
         strength = self.strength(pair.progress)
         logits, weights = [], []
+        dtype = next(self.nets.parameters()).dtype
         for layer in (pair.source, pair.target):
             classes = pooled(layer.outputs)
-            features = pooled(layer.features)
-            products = self._products(features, probabilities(classes).detach().to(features.dtype))
+            products = self._products(pooled(layer.features), probabilities(classes).detach().to(dtype))
             logits.append(self.nets(reverse_gradient(products, strength)))
             weights.append(entropy_weights(classes) if self.entropy else None)
         return domain_loss(*logits, *weights)

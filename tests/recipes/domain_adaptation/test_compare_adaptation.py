@@ -145,7 +145,8 @@ def cells(table):
 
 
 def test_the_printed_table_has_paired_differences_and_the_accuracies_of_epochs(ran):
-    table, _ = ran.out
+    table, _, files = ran.out
+    assert files.startswith(f"Tables and pictures: {ran.folder}/comparison.csv")
     accuracies = {
         name: [100 * result_of_test(ran.folder, name, seed)["test_target/accuracy"] for seed in (0, 1)]
         for name in NAMES
@@ -158,7 +159,7 @@ def test_the_printed_table_has_paired_differences_and_the_accuracies_of_epochs(r
 
 
 def test_the_table_of_scores_leaves_out_the_oracle_whose_source_is_the_target(ran):
-    _, table = ran.out
+    _, table, _ = ran.out
     assert "over 4 runs" in str(table.title)
     folders = [ran.folder / f"seed_{seed}" / name for name in ("source_only", "dann") for seed in (0, 1)]
     for row, key in zip(cells(table), KEYS, strict=True):
