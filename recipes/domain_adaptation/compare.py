@@ -135,7 +135,8 @@ def compare(
     Console().print(_table(study, chosen, tests, select_by, metric))
     if adapted := [name for name in chosen if name != _ORACLE]:
         Console().print(_scores_table(study, adapted, metric))
-    Console().print(f"Tables and pictures: {folder}/comparison.csv, comparison.png, classes.csv, classes.png")
+    written = f"Tables and pictures: {folder}/comparison.csv, comparison.png, classes.csv, classes.png"
+    Console().print(written, soft_wrap=True, highlight=False)
     return {f"{name}_{metric}": float(np.mean(values)) for name, values in tests.items()}
 
 

@@ -65,7 +65,10 @@ def ran(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         lines = []
         patch.setattr(*QUICK)
-        patch.setattr("recipes.domain_adaptation.compare.Console", lambda: SimpleNamespace(print=lines.append))
+        patch.setattr(
+            "recipes.domain_adaptation.compare.Console",
+            lambda: SimpleNamespace(print=lambda text, **_: lines.append(text)),
+        )
         metrics = call(folder)
     return Ran(folder, metrics, lines)
 
