@@ -21,8 +21,7 @@ def step_generator(trainer: Trainer, user: str, seed: int) -> torch.Generator:
         seed: Seed of the user.
     """
     position = (crc32(user.encode()), seed, trainer.global_rank, trainer.current_epoch, trainer.fit_loop.batch_idx)
-    generator: torch.Generator = _eager(_generator)(position)
-    return generator
+    return _eager(_generator)(position) if torch.compiler.is_compiling() else _generator(position)
 
 
 def _generator(position: tuple[int, ...]) -> torch.Generator:

@@ -1,7 +1,7 @@
 """Callbacks that adapt any module to unlabeled data of another domain, one file a family."""
 
 from callbacks.adaptation._loss import AdaptationLoss as AdaptationLoss
-from callbacks.adaptation._loss import Pair as Pair
+from callbacks.adaptation._pair import Pair as Pair
 from callbacks.adaptation.adda import ADDA as ADDA
 from callbacks.adaptation.adversarial import CDAN as CDAN
 from callbacks.adaptation.adversarial import DANN as DANN

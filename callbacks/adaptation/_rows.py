@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from callbacks.adaptation._loss import pooled
+from callbacks.adaptation._pair import pooled
 from lightning_edge.contracts import IGNORE_INDEX, UNKNOWN_CLASS
 
 

@@ -198,7 +198,7 @@ class TwoDomains:
         recorded = self._latest if self._redirected is None else self._redirected
         values = inputs[0] if inputs else None, outputs
         if isinstance(layer, nn.Linear):  # its features are the last dimension, those of maps the second
-            values = (value.movedim(-1, 1) if isinstance(value, Tensor) else value for value in values)
+            values = (v.movedim(-1, 1) if isinstance(v, Tensor) and v.ndim > 2 else v for v in values)
         recorded[name] = LayerOutputs(*values)  # pyright: ignore[reportArgumentType]
 
     def _outputs(self, recorded: dict[str, LayerOutputs], name: str, what: str) -> LayerOutputs:

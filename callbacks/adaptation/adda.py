@@ -9,7 +9,8 @@ from torch.optim import Optimizer
 from typing_extensions import override
 
 from callbacks.adaptation._layers import NamedLayer, num_inputs
-from callbacks.adaptation._loss import AdaptationLoss, Pair, pooled, progress_of
+from callbacks.adaptation._loss import AdaptationLoss, progress_of
+from callbacks.adaptation._pair import Pair, pooled
 from callbacks.adaptation._teacher import Teacher
 from callbacks.adaptation._terms import swap_loss_weight
 from lightning_edge.checks import check_at_least, check_share
@@ -110,7 +111,7 @@ class ADDA(AdaptationLoss):
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.global_step == 0:
+        if trainer.global_step == 0 or not self.is_active(progress_of(trainer, pl_module)):
             self.nets["source"].num_updates.zero_()  # a further fit has a source net of its own
 
     @override

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from callbacks.adaptation._layers import NamedLayer, layer_like, num_inputs, num_outputs
-from callbacks.adaptation._loss import AdaptationLoss, Pair, class_logits, labels_of, pooled, probabilities
+from callbacks.adaptation._loss import AdaptationLoss
+from callbacks.adaptation._pair import Pair, class_logits, labels_of, pooled, probabilities
 from lightning_edge.nn.adaptation.discriminators import DomainDiscriminator
 from lightning_edge.nn.adaptation.frozen import frozen
 from lightning_edge.ops.adaptation.adversarial import (

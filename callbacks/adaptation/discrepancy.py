@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks.adaptation._loss import AdaptationLoss, Pair, class_logits, labels_of, pooled, probabilities
+from callbacks.adaptation._loss import AdaptationLoss
+from callbacks.adaptation._pair import Pair, class_logits, labels_of, pooled, probabilities
 from lightning_edge.ops.adaptation.central_moments import central_moment_discrepancy
 from lightning_edge.ops.adaptation.class_discrepancy import contrastive_domain_discrepancy, local_mmd
 from lightning_edge.ops.adaptation.coral import coral, log_coral

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from callbacks.adaptation._layers import NamedLayer, num_outputs
-from callbacks.adaptation._loss import AdaptationLoss, Pair
+from callbacks.adaptation._loss import AdaptationLoss
+from callbacks.adaptation._pair import Pair
 from lightning_edge.nn.adaptation.discriminators import MapDiscriminator
 from lightning_edge.nn.adaptation.frozen import frozen
 from lightning_edge.ops.adaptation.adversarial import domain_cross_entropy, domain_loss

@@ -3,7 +3,8 @@
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks.adaptation._loss import AdaptationLoss, Pair, class_logits
+from callbacks.adaptation._loss import AdaptationLoss
+from callbacks.adaptation._pair import Pair, class_logits
 from lightning_edge.ops.adaptation.class_confusion import class_confusion
 from lightning_edge.ops.adaptation.entropy import batch_nuclear_norm, mean_entropy, mutual_information
 

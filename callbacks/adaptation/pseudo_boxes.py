@@ -11,7 +11,8 @@ from typing_extensions import override
 from callbacks._pictures.boxes import are_detections
 from callbacks._training.step_random import step_generator
 from callbacks.adaptation._layers import NamedLayer
-from callbacks.adaptation._loss import AdaptationLoss, Pair, progress_of
+from callbacks.adaptation._loss import AdaptationLoss, progress_of
+from callbacks.adaptation._pair import Pair
 from callbacks.adaptation._teacher import Teacher
 from callbacks.adaptation._two_domains import target_batch_of
 from lightning_edge.checks import check_share, check_whole_at_least

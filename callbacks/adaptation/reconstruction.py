@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from callbacks.adaptation._layers import NamedLayer, num_inputs
-from callbacks.adaptation._loss import AdaptationLoss, Pair, pooled, single_images
+from callbacks.adaptation._loss import AdaptationLoss
+from callbacks.adaptation._pair import Pair, pooled, single_images
 from lightning_edge.checks import check_at_least
 from lightning_edge.nn.adaptation.autoencoders import ImageDecoder, ImageEncoder, thumbnails
 from lightning_edge.ops.adaptation.separation import difference_loss, scale_invariant_mse

@@ -10,7 +10,8 @@ from typing_extensions import override
 
 from callbacks._training.step_random import step_generator
 from callbacks.adaptation._layers import NamedLayer
-from callbacks.adaptation._loss import AdaptationLoss, Pair
+from callbacks.adaptation._loss import AdaptationLoss
+from callbacks.adaptation._pair import Pair
 from callbacks.adaptation._teacher import Teacher
 from lightning_edge.checks import check_share, check_whole_at_least
 from lightning_edge.contracts import IGNORE_INDEX, UNKNOWN_CLASS

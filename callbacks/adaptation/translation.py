@@ -10,7 +10,8 @@ from typing_extensions import override
 
 from callbacks._training.step_random import step_generator
 from callbacks.adaptation._layers import NamedLayer, num_inputs
-from callbacks.adaptation._loss import AdaptationLoss, Pair, pooled, single_images
+from callbacks.adaptation._loss import AdaptationLoss
+from callbacks.adaptation._pair import Pair, pooled, single_images
 from lightning_edge.checks import check_at_least, check_whole_at_least
 from lightning_edge.contracts import ComputesLoss
 from lightning_edge.nn.adaptation.discriminators import MapDiscriminator

@@ -53,7 +53,7 @@ def check_arguments(folder: Path, arguments: Sequence[str]) -> None:
         changed = [argument for argument in others if argument not in arguments]
         raise ValueError(
             f"expected {folder} to have a run with {missing or 'the same arguments in the same order'}, got one with "
-            f"{changed or 'others'}: repeat it with the same options, choose another folder, or delete that one"
+            f"{changed or 'others'}: repeat the command with the same options, choose another folder, or delete it"
         )
 
 

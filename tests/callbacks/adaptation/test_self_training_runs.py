@@ -11,7 +11,7 @@ from lightning.pytorch import Callback
 from teacher_runs import AfterSteps, Terms, assert_equal, explicit_term, norm_method, running_means, teacher_of, watch
 
 from callbacks.adaptation import CORAL, DANN, DomainNorms, MeanTeacher
-from callbacks.adaptation._loss import Pair
+from callbacks.adaptation._pair import Pair
 from callbacks.adaptation._two_domains import LayerOutputs
 from callbacks.adaptation.self_training import _PseudoLabels
 
