@@ -6,10 +6,11 @@ from collections import Counter
 import pytest
 import settings
 import torch
-from domain_pairs import IdsModule, Recorder, digits, fit
+from domain_pairs import IdsModule, Recorder, digits, fit, tiny_method
 from lightning.pytorch.callbacks import BatchSizeFinder, ModelCheckpoint
 
 from lightning_edge.data import AdaptationDataModule, RemappedDataModule
+from recipes._cli.data_summary import DataSummary
 
 
 def ids(source=26, target=9, batch_size=4, num_workers=0, **options):
@@ -244,3 +245,14 @@ def test_classes_are_balanced_after_they_are_remapped():
     data.setup("fit")
     labels = torch.cat([data.on_after_batch_transfer(batch, 0)["label"] for batch, *_ in data.train_dataloader()])
     assert labels.bincount().tolist() == pytest.approx([100, 100], abs=3)
+
+
+def test_a_training_says_how_many_samples_each_domain_has(caplog):
+    data = AdaptationDataModule(digits("mnist"), digits("mnist_m"), batches_per_epoch=1)
+    with caplog.at_level("INFO"):
+        fit(tiny_method(), data, DataSummary(), limit_val_batches=1, num_sanity_val_steps=1)
+    data.setup("fit")
+    counts = [len(side.dataset("train")) for side in (data.source, data.target)]
+    assert any(
+        message.startswith("Training on {} source and {} target samples".format(*counts)) for message in caplog.messages
+    )

@@ -53,3 +53,11 @@ def test_a_class_without_samples_is_no_division_by_0():
 def test_a_temperature_is_above_0(temperature):
     with pytest.raises(ValueError, match="expected temperature above 0, got"):
         class_confusion(torch.zeros(5, 4), temperature)
+
+
+def test_rare_classes_count_in_single_precision_as_in_double():
+    logits = torch.full((4, 1000), -40.0)
+    logits[:, 0] = 40.0
+    single, double = class_confusion(logits, temperature=2.5), class_confusion(logits.double(), temperature=2.5)
+    assert double > 0.9
+    torch.testing.assert_close(single.double(), double, rtol=1e-4, atol=0)
