@@ -32,7 +32,7 @@ def open_file(path: Path, max_bytes: int, remedy: str) -> BufferedReader:
         if stat.S_ISREG(status.st_mode) and status.st_size <= max_bytes:
             return path.open("rb")
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: there is no such file; {remedy}") from None
+        raise FileNotFoundError(f"{path}: there is no such file; {_root_above(path)}{remedy}") from None
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from None
     if not stat.S_ISREG(status.st_mode):
@@ -63,6 +63,14 @@ def names_in(folder: Path) -> set[str]:
         return set()
     except (OSError, ValueError) as error:
         raise _unreadable(folder, error) from None
+
+
+def _root_above(path: Path) -> str:
+    """Advice if a root was given one folder too deep, as with ``digits/mnist`` in ``digits/mnist/mnist/file``."""
+    folder = path.parent
+    if folder.name != folder.parent.name or folder.is_dir() or not folder.parent.is_dir():
+        return ""
+    return f"root is one folder too deep, give {folder.parent.parent}; "
 
 
 def _unreadable(path: Path, error: OSError | ValueError) -> OSError | ValueError:

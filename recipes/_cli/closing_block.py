@@ -71,7 +71,11 @@ def _scores(trainer: Trainer, command: str) -> Iterator[str]:
             loader = group.removeprefix(stage).removeprefix("_")
             yield f"{title}{f', {loader}' if loader else ''}:"
             yield from _lines(scores, group, trainer.lightning_module)
-    if not has_scores:
+    if has_scores:
+        names = getattr(getattr(trainer, "datamodule", None), "evaluation_names", ())
+        for name in (name for name in names if name and f"{stage}_{name}" not in groups):
+            yield f"No scores, {name}: these data have no labels."
+    else:
         yield "No validation ran, so there are no scores." if command == "fit" else "No score was logged."
 
 

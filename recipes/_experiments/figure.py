@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 _ROW_INCHES = 0.32
+_MIN_RANGE = 10.0
+"""Smallest range of the axis in percentage points. A tighter one would make differences of chance look large."""
 
 
 def draw_comparison(accuracies: Mapping[str, Sequence[float]], metric: str = "accuracy") -> Figure:
@@ -19,6 +21,9 @@ def draw_comparison(accuracies: Mapping[str, Sequence[float]], metric: str = "ac
     for row, values in enumerate(accuracies.values()):
         axes.plot(values, [row] * len(values), "o", color="tab:blue", alpha=0.5, markersize=6)
         axes.plot([sum(values) / len(values)] * 2, [row - 0.3, row + 0.3], color="black", linewidth=2)
+    low, high = axes.get_xlim()
+    margin = max(0.0, _MIN_RANGE - (high - low)) / 2
+    axes.set_xlim(low - margin, high + margin)
     axes.set_yticks(range(len(accuracies)), list(accuracies))
     axes.invert_yaxis()
     axes.set_xlabel(f"{metric}, percent (dots: seeds, bars: means)")

@@ -8,6 +8,7 @@ import pytest
 from hostile import NO_FILES, put
 from lights import write as write_lights
 
+from lightning_edge.data import MNISTDataModule
 from lightning_edge.data.domains.features import read_features
 from lightning_edge.data.files import names_in, read_file
 from lightning_edge.data.formats.bdd100k import read_labels
@@ -64,6 +65,18 @@ def test_a_missing_file_is_named_with_what_to_do(reader, root):
     remedy = "(download it from|download usps.bz2|get it at|write it) "
     with pytest.raises(FileNotFoundError, match=f"^{root}/{name}: there is no such file; {remedy}"):
         read(root)
+
+
+def test_a_root_one_folder_too_deep_is_recognized(tmp_path):
+    (tmp_path / "mnist").mkdir()
+    remedy = f"root is one folder too deep, give {tmp_path}; download it from"
+    with pytest.raises(FileNotFoundError, match=rf"idx3-ubyte.gz: there is no such file; {remedy}"):
+        MNISTDataModule(tmp_path / "mnist").setup("fit")
+    (tmp_path / "mnist" / "mnist").mkdir()  # which only lacks its files
+    with pytest.raises(FileNotFoundError, match=r"idx3-ubyte.gz: there is no such file; download it from"):
+        MNISTDataModule(tmp_path / "mnist").setup("fit")
+    with pytest.raises(FileNotFoundError, match=r"idx3-ubyte.gz: there is no such file; download it from"):
+        MNISTDataModule(tmp_path / "none" / "mnist").setup("fit")
 
 
 def test_a_file_that_the_system_does_not_open_is_named(tmp_path, monkeypatch):

@@ -83,6 +83,7 @@ _DIGITS += ["--trainer.check_val_every_n_epoch=1"]
 def test_the_scores_of_each_loader_have_a_title_of_their_own(capsys):
     def block(title):
         lines = capsys.readouterr().out.partition(f"\n{title}:\n")[2]
+        assert "no labels" not in lines
         source, _, rest = lines.partition(f"{title}, target:\n")
         return [
             dict(line.split()[:2] for line in part.splitlines() if "/" in line.split()[0]) for part in (source, rest)
@@ -100,6 +101,17 @@ def test_the_scores_of_each_loader_have_a_title_of_their_own(capsys):
         assert target == {key: value for key, value in metrics.items() if key.startswith(f"{stage}_target/")}
         assert f"{stage}_target/accuracy" in target
         assert len(source) == len(target) > 1
+
+
+def test_a_target_without_labels_is_said_to_have_no_scores(capsys):
+    Path("camera").mkdir()
+    for number in range(20):
+        cv2.imwrite(f"camera/{number}.png", np.full((32, 32, 3), 10 * number, np.uint8))
+    target = ["UnlabeledImagesDataModule", "--data.target.folder=camera", "--data.target.size=[32,32]"]
+    options = [option for option in _DIGITS if ".target." not in option]
+    options += [f"--data.target={target[0]}", *target[1:], "--data.target.batch_size=2", "--data.target.num_workers=0"]
+    domain_adaptation.main(["fit", "-c", "source_only.yaml", *_SHORT, *options])
+    assert "\nNo scores, target: these data have no labels.\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("own", "count"), [(["choose"], 1), (["export"], 0)])

@@ -67,6 +67,12 @@ def test_the_picture_has_every_seed_and_the_mean():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
     assert [list(line.get_xdata()) for line in axes.lines] == [[70, 74], [72, 72], [71], [71, 71]]
     assert axes.yaxis_inverted()
+    low, high = axes.get_xlim()
+    assert (low + high) / 2 == pytest.approx(72)
+    assert high - low == pytest.approx(10)  # differences of chance stay small
+    (axes,) = draw_comparison({"a": [20.0, 70.0]}).axes
+    low, high = axes.get_xlim()
+    assert low < 20 < 70 < high < 75
 
 
 def test_equations_are_compared():
