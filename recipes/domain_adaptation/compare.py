@@ -21,6 +21,8 @@ from recipes.domain_adaptation._class_gains import class_scores, write_class_gai
 
 _GROUP = "target_free"
 _ORACLE = "oracle"
+_MIX = "--trainer.callbacks.mix=true"
+"""Argument of ``MeanTeacher``, which must be the last callback before it."""
 
 
 def _with(*callbacks: str) -> tuple[str, ...]:
@@ -57,10 +59,15 @@ VARIANTS = {
     "backgrounds_dann_mean_teacher": _with("TargetBackgrounds", "DANN", "MeanTeacher"),
     "adaptsegnet": _with("AdaptSegNet"),
     "advent": _with("ADVENT"),
-    "fda_adaptsegnet_mean_teacher": _with("FDA", "AdaptSegNet", "MeanTeacher"),
+    "mean_teacher_mix": (*_with("MeanTeacher"), _MIX),
+    "fda_mean_teacher_mix": (*_with("FDA", "MeanTeacher"), _MIX),
+    "fda_adaptsegnet_mean_teacher_mix": (*_with("FDA", "AdaptSegNet", "MeanTeacher"), _MIX),
 }
 """Arguments of each way of adaptation."""
-_FOR_MAPS = ("adaptsegnet", "advent", "fda_adaptsegnet_mean_teacher")
+_FOR_MAPS = (
+    *("adaptsegnet", "advent"),
+    *("mean_teacher_mix", "fda_mean_teacher_mix", "fda_adaptsegnet_mean_teacher_mix"),
+)
 _FOR_IMAGES = tuple(name for name in VARIANTS if name not in _FOR_MAPS)
 
 

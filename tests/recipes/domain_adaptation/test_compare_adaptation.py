@@ -248,14 +248,14 @@ def test_another_recipe_is_compared_by_its_own_score(tmp_path, capsys):
     options = [*STREETS, *(option.replace("source", "target") for option in STREETS)]
     own = ["--recipe=segmentation", "--base=adapt_camvid.yaml", "--metric=miou", "--num_seeds=1"]
     own += [
-        '--variants=["oracle","dann","fda_adaptsegnet_mean_teacher"]',
+        '--variants=["oracle","dann","fda_adaptsegnet_mean_teacher_mix"]',
         '--oracle_arguments=["--data.seed=3"]',
         f"--folder={tmp_path}",
     ]
     short = ["--trainer.max_epochs=2", "--trainer.check_val_every_n_epoch=1", "--data.batches_per_epoch=2"]
     root = ["--data.target.root=null", "--model.net.hidden_channels=8"]
     metrics = domain_adaptation.main(["compare", *own, *root, *options, *short]).metrics
-    assert math.isfinite(metrics["fda_adaptsegnet_mean_teacher_miou"])
+    assert math.isfinite(metrics["fda_adaptsegnet_mean_teacher_mix_miou"])
     assert metrics["dann_miou"] == pytest.approx(100 * result_of_test(tmp_path, "dann", 0)["test_target/miou"])
     (table,) = (tmp_path / "seed_0/dann").rglob("metrics.csv")
     mious = [100 * float(row["val_target/miou"]) for row in rows(table) if row["val_target/miou"]]
