@@ -39,6 +39,7 @@ class RecipeParser(LightningArgumentParser):
         modules = (
             lightning.pytorch.callbacks,
             callbacks,
+            callbacks.adaptation,
             lightning_edge.data,
             lightning_edge.methods,
             lightning_edge.nn,

@@ -12,6 +12,7 @@ from rich.table import Table
 from lightning_edge.analysis.intervals import mean_with_interval
 from lightning_edge.analysis.model_selection import Selection, selections
 from lightning_edge.atomic_files import replace_table
+from lightning_edge.data import UnlabeledImagesDataModule
 from lightning_edge.metrics.adaptation.target_free_scores import KEYS
 from recipes._cli.run_record import metrics_of_finished
 from recipes._experiments.figure import draw_comparison
@@ -124,10 +125,15 @@ def compare(
         fit_arguments: All other options, for every ``fit``, such as ``--data.source.root=path/to/digits``.
 
     Raises:
-        ValueError: A variant or the score is unknown, or ``num_seeds`` is less than 1.
+        ValueError: A variant or the score is unknown, ``num_seeds`` is less than 1, or the target has no labels.
     """
     if select_by not in KEYS:
         raise ValueError(f"expected select_by among {list(KEYS)}, got {select_by!r}")
+    if unlabeled := [argument for argument in fit_arguments if UnlabeledImagesDataModule.__name__ in argument]:
+        raise ValueError(
+            f"expected a target with labels, which the comparison needs for its scores, got {unlabeled[0]}: compare on "
+            "a labeled target that is similar, and use the best variant on this one"
+        )
     known = VARIANTS | {_ORACLE: tuple(oracle_arguments)}
     chosen = choose_variants({name: Variant(arguments) for name, arguments in known.items()}, variants)
     # the configuration comes first, because it would override options before it

@@ -227,6 +227,13 @@ def test_mistakes_in_the_table_are_named(table, class_names, message):
         make(table, class_names)
 
 
+def test_more_classes_than_a_mask_can_hold_are_refused():
+    data = make_digits()
+    data.class_names = tuple(map(str, range(256)))
+    with pytest.raises(ValueError, match="expected at most 255 classes in DigitsDataModule, got 256"):
+        RemappedDataModule(data, dict.fromkeys(data.class_names, "any"), ("any",))
+
+
 def test_images_of_a_classification_cannot_be_ignored():
     with pytest.raises(ValueError, match=r"because images cannot be ignored, got None for \['3'\]"):
         RemappedDataModule(make_digits(), PARITY | {"3": None}, ("odd", "even"))

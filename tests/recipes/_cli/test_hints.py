@@ -89,6 +89,7 @@ def test_a_class_that_does_not_exist_is_answered_with_those_of_its_kind(argument
     suggested = re.findall(r"\w+", said.partition("; ")[2])[2:]
     assert all(hasattr(data, name) for name in suggested if base)
     assert "; did you mean 'FramesDataModule'?" in refusal(capsys, shift.main, "fit", "--data=FrameDataModule")
+    assert "; did you mean 'DANN'?" in refusal(capsys, shift.main, "fit", "--trainer.callbacks+=DANNN")
 
 
 def test_a_missing_value_is_named_as_it_is_typed(capsys):

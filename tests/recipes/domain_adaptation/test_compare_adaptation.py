@@ -216,6 +216,7 @@ def test_variants_differ_by_their_callbacks_only(ran):
         (["--variants=[]"], "expected variants among .*got none"),
         (["--select_by=miou"], r"expected select_by among \['source_accuracy', .*got 'miou'"),
         (["--num_seeds=0"], "expected num_seeds of at least 1, got 0"),
+        (["--data.target=UnlabeledImagesDataModule"], "expected a target with labels.*got --data.target=Unlabeled"),
     ],
 )
 def test_mistakes_are_named(arguments, message):
