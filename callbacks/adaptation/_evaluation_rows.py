@@ -8,9 +8,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from typing_extensions import override
 
+from callbacks.adaptation._candidates import candidates_of
 from callbacks.adaptation._layers import find_layer
 from callbacks.adaptation._rows import Rows, joined, rows_of
-from lightning_edge.contracts import NamesEvaluations
+from lightning_edge.contracts import DetectionBatch, NamesEvaluations
 from lightning_edge.metrics.adaptation.sampled_rows import sampled_rows
 from lightning_edge.torch_internals import is_compiled
 
@@ -19,12 +20,14 @@ _SOURCE, _TARGET = "", "target"
 
 
 class EvaluationRows(Callback, ABC):
-    """Collects the input and the output of a layer for samples, or pixels, of the validation data of both domains.
+    """Collects the input and the output of a layer for rows of the validation data of both domains.
+
+    Rows are samples of classification, pixels of segmentation, or candidates of detection.
 
     Args:
         layer: Name of the layer whose input are the features and whose outputs are the logits. ``None`` means the last
             linear layer or convolution whose outputs are the classes.
-        max_rows: Largest number of samples or pixels of each domain.
+        max_rows: Largest number of rows of each domain.
     """
 
     def __init__(self, layer: str | None, max_rows: int) -> None:
@@ -89,7 +92,11 @@ class EvaluationRows(Callback, ABC):
                 f"expected layer as a part of {type(pl_module).__name__} that runs in validation_step, got one that "
                 "did not run"
             )
-        rows = rows_of(*seen, batch if name == _SOURCE else None)
+        source_batch = batch if name == _SOURCE else None
+        if is_detection(trainer):
+            rows = candidates_of(*seen, source_batch, batch["image"].shape[-2])
+        else:
+            rows = rows_of(*seen, source_batch)
         num_batches = trainer.num_val_batches[dataloader_idx]
         index = sampled_rows(len(rows.logits), batch_idx, int(num_batches), self._max_rows).to(rows.logits.device)
         self._rows[name].append(Rows(*(values[index].float().cpu() for values in rows)))
@@ -106,3 +113,8 @@ class EvaluationRows(Callback, ABC):
             features, logits = inputs[0].detach(), outputs.detach()
             is_last = isinstance(layer, nn.Linear)
             self._seen = (features.movedim(-1, 1), logits.movedim(-1, 1)) if is_last else (features, logits)
+
+
+def is_detection(trainer: Trainer) -> bool:
+    """Whether the data module has boxes around objects, so that there is a class more than its own, the background."""
+    return getattr(getattr(trainer, "datamodule", None), "batch_type", None) is DetectionBatch

@@ -20,19 +20,21 @@ from callbacks._pictures.feature_points import (
     table_of,
 )
 from callbacks._pictures.files import classes_of
-from callbacks.adaptation._evaluation_rows import LEAST_ROWS, EvaluationRows
+from callbacks.adaptation._evaluation_rows import LEAST_ROWS, EvaluationRows, is_detection
 from callbacks.adaptation._rows import Rows
 from lightning_edge.checks import check_whole_at_least
+
+_BACKGROUND = (200, 200, 200)
 
 
 class FeaturePicture(EvaluationRows):
     """Shows features of source and target after the first and after the last validation of a fit, side by side.
 
-    The features are the input of a layer for samples, or pixels of segmentation, of the validation data. Each panel is
-    fitted to both domains together. Points of the source have the color of their class. Those of the target are gray or
-    have the color of the class that is predicted for them, **never that of their label**. The colors of up to ten
-    classes differ for color-blind readers too. Where the features of both domains are alike, the target covers the
-    clusters of the source.
+    The features are the input of a layer for samples, pixels of segmentation or candidates of detection, of the
+    validation data. Each panel is fitted to both domains together. Points of the source have the color of their class.
+    Those of the target are gray or have the color of the class that is predicted for them, **never that of their
+    label**. The colors of up to ten classes differ for color-blind readers too. Where the features of both domains are
+    alike, the target covers the clusters of the source.
 
     The data module must evaluate source and target, as
     :class:`~lightning_edge.data.domain_adaptation.AdaptationDataModule` does. Writes ``figures/features.png`` to the
@@ -131,7 +133,9 @@ class FeaturePicture(EvaluationRows):
         if not shown or not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
             return
         count = 1 + max(int(labels.max()) for points in shown for labels in (points.label, points.prediction))
-        names, palette = classes_of(getattr(trainer, "datamodule", None), count)
+        names, palette = classes_of(getattr(trainer, "datamodule", None), count - is_detection(trainer))
+        if is_detection(trainer):
+            names, palette = [*names, "background"], [*palette, _BACKGROUND]
         figure = draw_features(shown, names, class_colors(palette), self.color_target)
         if self._folder is not None:
             path = Path(self._folder) / "figures" / name

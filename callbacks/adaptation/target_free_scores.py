@@ -25,9 +25,13 @@ class TargetFreeScores(EvaluationRows):
     ``ModelCheckpoint(monitor="target_free/information", mode="max")``. The scores compare features and logits of a
     layer on the validation data of source and target, so the data module must evaluate both, as
     :class:`~lightning_edge.data.domain_adaptation.AdaptationDataModule` does. For segmentation, they are computed from
-    a sample of pixels. At the end of the fit, a table shows which accuracy each score would have selected, next to the
-    last and the best one, and how well it ranks the epochs. For this table alone, labels of the target are used, and
-    only if ``accuracy`` was logged.
+    a sample of pixels. For detection, they are computed from the highest cells of each image, with the background as a
+    further class, if the net scores each class in each cell of a map, as
+    :class:`~lightning_edge.nn.detection.center_detector.CenterDetector` does.
+
+    At the end of the fit, a table shows which accuracy each score would have selected, next to the last and the best
+    one, and how well it ranks the epochs. For this table alone, labels of the target are used, and only if ``accuracy``
+    was logged.
 
     ==============================================  =============================================================  ====
     key                                             meaning                                                        unit
@@ -42,7 +46,7 @@ class TargetFreeScores(EvaluationRows):
     Args:
         layer: Name of the layer whose input are the features and whose outputs are the logits. ``None`` means the last
             linear layer or convolution whose outputs are the classes.
-        max_rows: Largest number of samples or pixels of each domain.
+        max_rows: Largest number of samples, pixels or candidates of each domain.
         accuracy: Key of the accuracy on the target, for the table at the end.
         show_table: Whether to print that table.
 

@@ -58,6 +58,7 @@ VARIANTS = {
     "dann_mean_teacher": _with("DANN", "MeanTeacher"),
     "backgrounds": _with("TargetBackgrounds"),
     "backgrounds_dann_mean_teacher": _with("TargetBackgrounds", "DANN", "MeanTeacher"),
+    "pseudo_boxes": _with("PseudoBoxes"),
     "adaptsegnet": _with("AdaptSegNet"),
     "advent": _with("ADVENT"),
     "mean_teacher_mix": (*_with("MeanTeacher"), _MIX),
@@ -65,11 +66,12 @@ VARIANTS = {
     "fda_adaptsegnet_mean_teacher_mix": (*_with("FDA", "AdaptSegNet", "MeanTeacher"), _MIX),
 }
 """Arguments of each way of adaptation."""
+_FOR_BOXES = ("pseudo_boxes",)
 _FOR_MAPS = (
     *("adaptsegnet", "advent"),
     *("mean_teacher_mix", "fda_mean_teacher_mix", "fda_adaptsegnet_mean_teacher_mix"),
 )
-_FOR_IMAGES = tuple(name for name in VARIANTS if name not in _FOR_MAPS)
+_FOR_IMAGES = tuple(name for name in VARIANTS if name not in (*_FOR_MAPS, *_FOR_BOXES))
 
 
 class Result(NamedTuple):

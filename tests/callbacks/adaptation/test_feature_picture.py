@@ -196,8 +196,17 @@ def test_errors(tmp_path):
         run(tmp_path, FeaturePicture(), digits("mnist"), "validate")
     with pytest.raises(ValueError, match="expected layer as the name of a part of Classification, such as"):
         run(tmp_path, FeaturePicture(layer="net.boddy"), larger(), "validate")
-    with pytest.raises(ValueError, match=r"expected one label for each sample or pixel .* and batches of"):
-        run(tmp_path, FeaturePicture(), make_traffic(), "validate", method=make_detection(10))
+
+
+def test_candidates_of_detection_are_drawn_with_the_background(drawn, tmp_path):
+    data = make_traffic()
+    run(tmp_path, FeaturePicture(color_target=True), data, "validate", method=make_detection(10))
+    panels, names, colors, _ = drawn[0]
+    assert tuple(names) == (*data.class_names, "background")
+    assert len(colors) == len(names)
+    labels = set(panels[0].label.tolist())
+    assert 10 in labels  # the background
+    assert len(labels) > 1
 
 
 def test_a_second_fit_shows_its_own_first_validation(drawn, tmp_path):
