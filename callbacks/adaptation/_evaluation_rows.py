@@ -34,7 +34,9 @@ class EvaluationRows(Callback, ABC):
         self.layer = layer
         self._max_rows = max_rows
         self._handle: Any = None
-        self._seen: tuple[Tensor, Tensor] | None = None
+        self._num_classes: int | None = None
+        self._seen: list[tuple[Tensor, Tensor]] = []
+        """Input and output of the layer in each of its runs in a validation step."""
         self._rows: dict[str, list[Rows]] = {}
         """Rows of each domain during a validation."""
 
@@ -54,8 +56,8 @@ class EvaluationRows(Callback, ABC):
                 f"AdaptationDataModule(source, target), got {'none' if data is None else type(data).__name__}"
                 + (", which evaluates one of them" if names else "")
             )
-        num_classes = getattr(pl_module, "num_classes", getattr(data, "num_classes", None))
-        self._handle = find_layer(pl_module, self.layer, num_classes).module.register_forward_hook(self._see)
+        self._num_classes = getattr(pl_module, "num_classes", getattr(data, "num_classes", None))
+        self._handle = find_layer(pl_module, self.layer, self._num_classes).module.register_forward_hook(self._see)
         if is_compiled(pl_module):  # compiled code ignores hooks that are added later
             torch.compiler.reset()
 
@@ -84,19 +86,24 @@ class EvaluationRows(Callback, ABC):
         dataloader_idx: int = 0,
     ) -> None:
         name = trainer.datamodule.evaluation_names[dataloader_idx]  # pyright: ignore[reportAttributeAccessIssue]
-        seen, self._seen = self._seen, None
+        seen, self._seen = self._seen, []
         if name not in self._rows:
             return
-        if seen is None:
+        if not seen:
             raise ValueError(
                 f"expected layer as a part of {type(pl_module).__name__} that runs in validation_step, got one that "
                 "did not run"
             )
         source_batch = batch if name == _SOURCE else None
         if is_detection(trainer):
-            rows = candidates_of(*seen, source_batch, batch["image"].shape[-2])
+            if len(seen) > 1:
+                raise ValueError(
+                    f"expected layer as one that runs once in validation_step, for detection, got {len(seen)} runs, as "
+                    "of a detector with maps of several sizes"
+                )
+            rows = candidates_of(*seen[0], source_batch, batch["image"].shape[-2], int(self._num_classes or 0))
         else:
-            rows = rows_of(*seen, source_batch)
+            rows = rows_of(*seen[-1], source_batch)
         num_batches = trainer.num_val_batches[dataloader_idx]
         index = sampled_rows(len(rows.logits), batch_idx, int(num_batches), self._max_rows).to(rows.logits.device)
         self._rows[name].append(Rows(*(values[index].float().cpu() for values in rows)))
@@ -112,9 +119,9 @@ class EvaluationRows(Callback, ABC):
         if self._rows and not torch.is_grad_enabled():  # a validation step, and no adaptation by TENT after it
             features, logits = inputs[0].detach(), outputs.detach()
             is_last = isinstance(layer, nn.Linear)
-            self._seen = (features.movedim(-1, 1), logits.movedim(-1, 1)) if is_last else (features, logits)
+            self._seen.append((features.movedim(-1, 1), logits.movedim(-1, 1)) if is_last else (features, logits))
 
 
 def is_detection(trainer: Trainer) -> bool:
-    """Whether the data module has boxes around objects, so that there is a class more than its own, the background."""
+    """Whether the data module has boxes around objects, so that the background is one more class."""
     return getattr(getattr(trainer, "datamodule", None), "batch_type", None) is DetectionBatch

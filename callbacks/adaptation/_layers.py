@@ -25,8 +25,9 @@ def find_layer(module: nn.Module, name: str | None, num_classes: int | None) -> 
 
     Args:
         module: Module to search.
-        name: Dotted name of the layer, such as ``net.fc``. ``None`` means the last layer: the last linear layer or
-            convolution with ``num_classes`` outputs in the order in which the module registers them.
+        name: Dotted name of the layer, such as ``net.fc``. ``None`` means the last layer: the one that a part of the
+            module names by an attribute ``class_layer``, otherwise the last linear layer or convolution with
+            ``num_classes`` outputs in the order in which the module registers them.
         num_classes: Number of outputs of the last layer; any number if ``None``.
 
     Raises:
@@ -40,6 +41,9 @@ def find_layer(module: nn.Module, name: str | None, num_classes: int | None) -> 
                 f"expected layer as the name of a part of {type(module).__name__}, such as {near}, got {name!r}"
             )
         return NamedLayer(name, layers[name])
+    for key, part in layers.items():
+        if isinstance(own := getattr(part, "class_layer", None), str):
+            return NamedLayer(f"{key}.{own}", part.get_submodule(own))
     ends = [
         candidate
         for candidate in map(NamedLayer._make, layers.items())

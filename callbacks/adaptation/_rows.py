@@ -1,4 +1,4 @@
-"""Features and logits of samples or pixels, one in a row, from batches of an evaluation."""
+"""Features and logits of samples or pixels, one per row, from batches of an evaluation."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from lightning_edge.contracts import IGNORE_INDEX, UNKNOWN_CLASS
 
 
 class Rows(NamedTuple):
-    """Features and logits of samples or pixels, and their labels if they are of the source, otherwise zeros."""
+    """Features and logits of samples, pixels or cells, and their labels if they are of the source, otherwise zeros."""
 
     features: Tensor
     logits: Tensor

@@ -24,7 +24,7 @@ from callbacks.adaptation._evaluation_rows import LEAST_ROWS, EvaluationRows, is
 from callbacks.adaptation._rows import Rows
 from lightning_edge.checks import check_whole_at_least
 
-_BACKGROUND = (200, 200, 200)
+_BACKGROUND = "#CCCCCC"
 
 
 class FeaturePicture(EvaluationRows):
@@ -59,7 +59,7 @@ class FeaturePicture(EvaluationRows):
 
     Raises:
         ValueError: ``max_points`` is too small. Later: the data module does not evaluate source and target, the module
-            has no such layer, or the batches have no label for each sample or pixel.
+            has no such layer, or its outputs are not logits of labeled samples, pixels or cells.
     """
 
     def __init__(
@@ -132,11 +132,13 @@ class FeaturePicture(EvaluationRows):
         shown = [points for points in panels if points is not None]
         if not shown or not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
             return
+        data: Any = getattr(trainer, "datamodule", None)
         count = 1 + max(int(labels.max()) for points in shown for labels in (points.label, points.prediction))
-        names, palette = classes_of(getattr(trainer, "datamodule", None), count - is_detection(trainer))
+        names, palette = classes_of(data, data.num_classes if is_detection(trainer) else count)
+        colors = class_colors(palette)
         if is_detection(trainer):
-            names, palette = [*names, "background"], [*palette, _BACKGROUND]
-        figure = draw_features(shown, names, class_colors(palette), self.color_target)
+            names, colors = [*names, "background"], [*colors, _BACKGROUND]
+        figure = draw_features(shown, names, colors, self.color_target)
         if self._folder is not None:
             path = Path(self._folder) / "figures" / name
             path.parent.mkdir(parents=True, exist_ok=True)

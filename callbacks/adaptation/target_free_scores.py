@@ -26,8 +26,9 @@ class TargetFreeScores(EvaluationRows):
     layer on the validation data of source and target, so the data module must evaluate both, as
     :class:`~lightning_edge.data.domain_adaptation.AdaptationDataModule` does. For segmentation, they are computed from
     a sample of pixels. For detection, they are computed from the highest cells of each image, with the background as a
-    further class, if the net scores each class in each cell of a map, as
-    :class:`~lightning_edge.nn.detection.center_detector.CenterDetector` does.
+    further class, if the net scores each class in each cell of one map, as
+    :class:`~lightning_edge.nn.detection.center_detector.CenterDetector` does. Which cells these are depends on the net,
+    while samples and pixels are the same in each epoch.
 
     At the end of the fit, a table shows which accuracy each score would have selected, next to the last and the best
     one, and how well it ranks the epochs. For this table alone, labels of the target are used, and only if ``accuracy``
@@ -52,7 +53,7 @@ class TargetFreeScores(EvaluationRows):
 
     Raises:
         ValueError: ``max_rows`` is too small. Later: the data module does not evaluate source and target, the module
-            has no such layer, or it has no logits and labels of samples or pixels.
+            has no such layer, or its outputs are not logits of labeled samples, pixels or cells.
     """
 
     def __init__(

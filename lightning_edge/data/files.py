@@ -68,7 +68,7 @@ def names_in(folder: Path) -> set[str]:
 def _root_above(path: Path) -> str:
     """Advice if a root was given one folder too deep, as with ``digits/mnist`` in ``digits/mnist/mnist/file``."""
     folder = path.parent
-    if folder.name != folder.parent.name or folder.is_dir() or not folder.parent.is_dir():
+    if folder.name != folder.parent.name or not (folder.parent / path.name).exists():
         return ""
     return f"root is one folder too deep, give {folder.parent.parent}; "
 

@@ -73,8 +73,9 @@ def _scores(trainer: Trainer, command: str) -> Iterator[str]:
             yield from _lines(scores, group, trainer.lightning_module)
     if has_scores:
         names = getattr(getattr(trainer, "datamodule", None), "evaluation_names", ())
-        for name in (name for name in names if name and f"{stage}_{name}" not in groups):
-            yield f"No scores, {name}: these data have no labels."
+        has_own_keys = any("/dataloader_idx_" in name for name in trainer.callback_metrics)
+        for name in (name for name in names if name and f"{stage}_{name}" not in groups and not has_own_keys):
+            yield f"No scores, {name}: none were logged. Data without labels have none."
     else:
         yield "No validation ran, so there are no scores." if command == "fit" else "No score was logged."
 

@@ -22,8 +22,9 @@ def draw_comparison(accuracies: Mapping[str, Sequence[float]], metric: str = "ac
         axes.plot(values, [row] * len(values), "o", color="tab:blue", alpha=0.5, markersize=6)
         axes.plot([sum(values) / len(values)] * 2, [row - 0.3, row + 0.3], color="black", linewidth=2)
     low, high = axes.get_xlim()
-    margin = max(0.0, _MIN_RANGE - (high - low)) / 2
-    axes.set_xlim(low - margin, high + margin)
+    if high - low < _MIN_RANGE:
+        low = min(max((low + high - _MIN_RANGE) / 2, 0), 100 - _MIN_RANGE)
+        axes.set_xlim(low, low + _MIN_RANGE)
     axes.set_yticks(range(len(accuracies)), list(accuracies))
     axes.invert_yaxis()
     axes.set_xlabel(f"{metric}, percent (dots: seeds, bars: means)")

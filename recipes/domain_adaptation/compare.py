@@ -127,11 +127,13 @@ def compare(
         fit_arguments: All other options, for every ``fit``, such as ``--data.source.root=path/to/digits``.
 
     Raises:
-        ValueError: A variant or the score is unknown, ``num_seeds`` is less than 1, or the target has no labels.
+        ValueError: A variant or the score is unknown, ``num_seeds`` is less than 1, or the options choose a target
+            without labels.
     """
     if select_by not in KEYS:
         raise ValueError(f"expected select_by among {list(KEYS)}, got {select_by!r}")
-    if unlabeled := [argument for argument in fit_arguments if UnlabeledImagesDataModule.__name__ in argument]:
+    name = UnlabeledImagesDataModule.__name__
+    if unlabeled := [one for one in fit_arguments if one.startswith("--data.target") and one.endswith(name)]:
         raise ValueError(
             f"expected a target with labels, which the comparison needs for its scores, got {unlabeled[0]}: compare on "
             "a labeled target that is similar, and use the best variant on this one"

@@ -69,12 +69,15 @@ def test_a_missing_file_is_named_with_what_to_do(reader, root):
 
 def test_a_root_one_folder_too_deep_is_recognized(tmp_path):
     (tmp_path / "mnist").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"idx3-ubyte.gz: there is no such file; download it from"):
+        MNISTDataModule(tmp_path / "mnist").setup("fit")
+    (tmp_path / "mnist" / "train-images-idx3-ubyte.gz").touch()
     remedy = f"root is one folder too deep, give {tmp_path}; download it from"
     with pytest.raises(FileNotFoundError, match=rf"idx3-ubyte.gz: there is no such file; {remedy}"):
         MNISTDataModule(tmp_path / "mnist").setup("fit")
-    (tmp_path / "mnist" / "mnist").mkdir()  # which only lacks its files
+    (tmp_path / "mnist").rename(tmp_path / "digits")
     with pytest.raises(FileNotFoundError, match=r"idx3-ubyte.gz: there is no such file; download it from"):
-        MNISTDataModule(tmp_path / "mnist").setup("fit")
+        MNISTDataModule(tmp_path / "digits").setup("fit")  # a folder of another name
     with pytest.raises(FileNotFoundError, match=r"idx3-ubyte.gz: there is no such file; download it from"):
         MNISTDataModule(tmp_path / "none" / "mnist").setup("fit")
 

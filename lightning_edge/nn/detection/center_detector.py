@@ -57,6 +57,9 @@ class CenterDetector(nn.Module):
         FileNotFoundError: The file ``weights`` does not exist.
     """
 
+    class_layer = "heat.1"
+    """Name of the layer whose outputs are the logits of the classes, as which callbacks could also take ``sides``."""
+
     def __init__(
         self,
         encoder: str,

@@ -5,14 +5,22 @@ import math
 import pytest
 import torch
 from domain_pairs import fit
-from settings import make_bdd100k, make_detection, make_two_stage_detection
+from settings import ENCODER, make_bdd100k, make_detection, make_two_stage_detection
 from target_free_runs import SCORES, scores_of
 from toys import make_trainer
 
 from callbacks.adaptation import TargetFreeScores
 from callbacks.adaptation._candidates import candidates_of
+from callbacks.adaptation._layers import find_layer
 from lightning_edge.data import AdaptationDataModule
+from lightning_edge.methods import Detection
 from lightning_edge.metrics.adaptation.target_free_scores import target_free_scores
+from lightning_edge.nn import FCOSDetector, TimmBackbone
+
+
+def make_one_stage_detection(num_classes):
+    return Detection(FCOSDetector(TimmBackbone(ENCODER, (4, 8, 16, 32), channels=32), num_classes))
+
 
 NO_BOXES = torch.zeros(0, 4), torch.zeros(0, dtype=torch.long)
 
@@ -31,23 +39,23 @@ def peaks_at(**cells):
 
 def test_candidates_are_the_highest_cells_of_their_neighborhoods_in_order():
     features, logits = peaks_at(a=(1, 1, 2.0), a_beside=(1, 2, 1.0), b=(4, 6, 3.0))
-    rows = candidates_of(features, logits, None, 24)
+    rows = candidates_of(features, logits, None, 24, 2)
     assert rows.features[:2, 0].tolist() == [4 * 8 + 6, 1 * 8 + 1]
     assert rows.logits[:2].tolist() == [[-9, 3, 0], [2, -9, 0]]  # the background last
     assert 1 * 8 + 2 not in rows.features[:, 0].tolist()[:2]
     assert rows.labels.tolist() == [0] * len(rows.logits)
     logits = torch.arange(48.0).view(1, 1, 6, 8)
-    assert candidates_of(features, logits, None, 24).features.tolist() == [[47]]  # the only peak
-    assert len(candidates_of(features, 0 * logits, None, 24).logits) == 32  # all cells are alike
+    assert candidates_of(features, logits, None, 24, 1).features.tolist() == [[47]]  # the only peak
+    assert len(candidates_of(features, 0 * logits, None, 24, 1).logits) == 32  # all cells are alike
 
 
 def test_the_label_is_the_class_of_the_smallest_box_around_the_center_of_the_cell():
     features, logits = peaks_at(a=(1, 1, 2.0), b=(4, 6, 3.0), b_other=(1, 5, 1.0))
     boxes = torch.tensor([[0, 0, 20, 10], [4, 4, 7.0, 7.0], [20, 4, 32, 5.9]])  # centers: (6, 6), (26, 18), (22, 6)
-    rows = candidates_of(features, logits, batch_of(boxes, torch.tensor([1, 0, 1])), 24)
+    rows = candidates_of(features, logits, batch_of(boxes, torch.tensor([1, 0, 1])), 24, 2)
     assert rows.labels[:3].tolist() == [2, 0, 2]  # none, the smaller one, and one that ends just above the center
     boxes[2, 3] = 6.1
-    rows = candidates_of(features, logits, batch_of(boxes, torch.tensor([1, 0, 1])), 24)
+    rows = candidates_of(features, logits, batch_of(boxes, torch.tensor([1, 0, 1])), 24, 2)
     assert rows.labels[:3].tolist() == [2, 0, 1]
 
 
@@ -55,11 +63,37 @@ def test_candidates_in_ignored_boxes_alone_are_left_out():
     features, logits = peaks_at(a=(1, 1, 2.0), b=(4, 6, 3.0))
     everywhere = torch.tensor([[0, 0, 32, 24.0]])
     ignored = (everywhere, torch.tensor([0]))
-    rows = candidates_of(features, logits, batch_of(*NO_BOXES, *ignored), 24)
+    rows = candidates_of(features, logits, batch_of(*NO_BOXES, *ignored), 24, 2)
     assert len(rows.labels) == len(rows.features) == len(rows.logits) == 0
-    rows = candidates_of(features, logits, batch_of(torch.tensor([[4, 4, 8, 8.0]]), torch.tensor([1]), *ignored), 24)
+    rows = candidates_of(features, logits, batch_of(torch.tensor([[4, 4, 8, 8.0]]), torch.tensor([1]), *ignored), 24, 2)
     assert rows.labels.tolist() == [1]
     assert rows.features.tolist() == [[9]]
+
+
+@pytest.mark.parametrize(("height", "rows"), [(45, 12), (722, 181)])
+def test_cells_of_maps_whose_size_was_rounded_up_keep_their_stride(height, rows):
+    logits = torch.full((1, 1, rows, 6), -9.0)
+    logits[0, 0, -2, 1] = 5
+    center = 4 * (rows - 2) + 2
+    box = torch.tensor([[5, center - 1, 7, center + 1.0]])
+    batch = batch_of(box, torch.tensor([0]))
+    assert candidates_of(torch.zeros(1, 3, rows, 6), logits, batch, height, 1).labels[0] == 0
+
+
+def test_centers_of_cells_are_exact_for_logits_of_half_precision():
+    logits = torch.full((1, 1, 4, 320), -9.0, dtype=torch.bfloat16)
+    columns = [201, 255, 310]
+    for value, column in enumerate(columns):
+        logits[0, 0, 2, column] = 9 - value
+    boxes = torch.tensor([[4 * column + 1.5, 9, 4 * column + 2.5, 11] for column in columns])
+    batch = batch_of(boxes, torch.zeros(3, dtype=torch.long))
+    assert candidates_of(torch.zeros(1, 3, 4, 320), logits, batch, 16, 1).labels[:3].tolist() == [0, 0, 0]
+
+
+def test_nan_is_not_hidden():
+    features, logits = peaks_at(a=(1, 1, 2.0))
+    logits[0, 1, 4, 4] = math.nan
+    assert candidates_of(features, logits, None, 24, 2).logits.isnan().any()
 
 
 def by_hand(net, batches, is_source):
@@ -100,6 +134,7 @@ def by_hand(net, batches, is_source):
 
 def test_scores_of_a_detector_are_those_of_candidates_by_hand(tmp_path):
     data = AdaptationDataModule(make_bdd100k(), make_bdd100k())
+    torch.manual_seed(0)
     method = make_detection(data.num_classes).eval()
     trainer = make_trainer(tmp_path, callbacks=[TargetFreeScores()], limit_val_batches=1.0)
     trainer.validate(method, data, verbose=False)
@@ -108,15 +143,33 @@ def test_scores_of_a_detector_are_those_of_candidates_by_hand(tmp_path):
     source, target = (by_hand(method.net, loader, not index) for index, loader in enumerate(batches))
     expected = target_free_scores(*source, *target[:2])
     assert scores_of(trainer) == pytest.approx({f"target_free/{key}": v for key, v in expected.items()}, rel=1e-4)
-    assert len(source[2].unique()) > 2
+    assert len(source[2].unique()) > 1
     assert set(scores_of(trainer)) == SCORES
 
 
-def test_detectors_without_a_map_of_logits_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("make", "layer", "message"),
+    [
+        (make_two_stage_detection, None, "got none: name the layer"),
+        (
+            make_two_stage_detection,
+            "net.detector.roi_heads.box_predictor.cls_score",
+            "expected layer as one that gives",
+        ),
+        (make_detection, "net.sides.1", r"a logit of each of 10 classes .*got outputs of shape \[2, 4, 16, 24\]"),
+        (make_detection, "net.smooth.0", r"a logit of each of 10 classes .*got outputs of shape \[2, 16, "),
+        (make_one_stage_detection, None, "expected layer as one that runs once in validation_step, .*got 5 runs"),
+    ],
+)
+def test_detectors_without_one_map_of_logits_are_refused(make, layer, message, tmp_path):
     data = AdaptationDataModule(make_bdd100k(), make_bdd100k())
-    trainer = make_trainer(tmp_path, callbacks=[TargetFreeScores()], limit_val_batches=1)
-    with pytest.raises(ValueError, match=r"name the layer whose input is to be adapted by the argument layer"):
-        trainer.validate(make_two_stage_detection(data.num_classes), data, verbose=False)
+    trainer = make_trainer(tmp_path, callbacks=[TargetFreeScores(layer)], limit_val_batches=1)
+    with pytest.raises(ValueError, match=message):
+        trainer.validate(make(data.num_classes), data, verbose=False)
+
+
+def test_the_last_layer_of_a_detector_of_four_classes_is_not_that_of_the_sides():
+    assert find_layer(make_detection(4), None, 4).name == "net.heat.1"
 
 
 def test_a_fit_selects_by_them(tmp_path):

@@ -70,6 +70,9 @@ def test_the_picture_has_every_seed_and_the_mean():
     low, high = axes.get_xlim()
     assert (low + high) / 2 == pytest.approx(72)
     assert high - low == pytest.approx(10)  # differences of chance stay small
+    for values, limits in (([1.6, 3.5], (0, 10)), ([99.5, 99.7], (90, 100))):
+        (axes,) = draw_comparison({"a": values}).axes
+        assert axes.get_xlim() == pytest.approx(limits)
     (axes,) = draw_comparison({"a": [20.0, 70.0]}).axes
     low, high = axes.get_xlim()
     assert low < 20 < 70 < high < 75

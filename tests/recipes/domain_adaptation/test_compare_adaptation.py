@@ -4,14 +4,17 @@ import csv
 import json
 import math
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from matplotlib.image import imread
 from scipy.stats import spearmanr
 
+import recipes
 from lightning_edge.analysis.intervals import mean_with_interval
 from lightning_edge.checkpoints import read_checkpoint
 from lightning_edge.data import MNISTMDataModule
@@ -217,6 +220,7 @@ def test_variants_differ_by_their_callbacks_only(ran):
         (["--select_by=miou"], r"expected select_by among \['source_accuracy', .*got 'miou'"),
         (["--num_seeds=0"], "expected num_seeds of at least 1, got 0"),
         (["--data.target=UnlabeledImagesDataModule"], "expected a target with labels.*got --data.target=Unlabeled"),
+        (["--data.target.class_path=lightning_edge.data.UnlabeledImagesDataModule"], "expected a target with labels"),
     ],
 )
 def test_mistakes_are_named(arguments, message):
@@ -266,6 +270,22 @@ def test_another_recipe_is_compared_by_its_own_score(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "Test metric" not in out
     assert "target_free/" not in out  # the table of a run
+    config = yaml.safe_load((tmp_path / "seed_0/fda_adaptsegnet_mean_teacher_mix/config.yaml").read_text())
+    callbacks = {one["class_path"].rpartition(".")[2]: one["init_args"] for one in config["trainer"]["callbacks"]}
+    assert callbacks["MeanTeacher"]["mix"] is True
+    assert {"FDA", "AdaptSegNet"} <= callbacks.keys()
+
+
+@pytest.mark.slow
+def test_a_detector_is_compared_by_its_own_score(tmp_path):
+    base = Path(recipes.__file__).parent / "ddn/day_to_night.yaml"
+    smoke = re.search(r"^# smoke: (.*)$", base.read_text(), re.M)[1].split()
+    own = ["--recipe=ddn", "--base=day_to_night.yaml", "--metric=ap50", "--class_metric=ap", "--num_seeds=1"]
+    variants = ['--variants=["source_only","dann","pseudo_boxes"]', f"--folder={tmp_path}"]
+    domain_adaptation.main(["compare", *own, *variants, *smoke])
+    done = [result_of_test(tmp_path, name, 0) for name in ("source_only", "dann", "pseudo_boxes")]
+    assert all("test_target/ap50" in metrics for metrics in done)
+    assert {row["score"] for row in rows(tmp_path / "comparison.csv")} == set(KEYS)
 
 
 @pytest.mark.slow
