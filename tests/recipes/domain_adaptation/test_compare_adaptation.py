@@ -270,8 +270,9 @@ def test_another_recipe_is_compared_by_its_own_score(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "Test metric" not in out
     assert "target_free/" not in out  # the table of a run
-    config = yaml.safe_load((tmp_path / "seed_0/fda_adaptsegnet_mean_teacher_mix/config.yaml").read_text())
-    callbacks = {one["class_path"].rpartition(".")[2]: one["init_args"] for one in config["trainer"]["callbacks"]}
+    (config,) = (tmp_path / "seed_0/fda_adaptsegnet_mean_teacher_mix").rglob("config.yaml")
+    config = yaml.safe_load(config.read_text())
+    callbacks = {one["class_path"].rpartition(".")[2]: one.get("init_args") for one in config["trainer"]["callbacks"]}
     assert callbacks["MeanTeacher"]["mix"] is True
     assert {"FDA", "AdaptSegNet"} <= callbacks.keys()
 
