@@ -70,7 +70,7 @@ def test_a_usage_error_is_one_line_about_what_was_typed(args, said, type_command
         assert first_line.startswith("error: ")
         assert said.format(start=start) in first_line
         assert others in ([], [f"`{start} --help` lists the commands."])
-    assert "nosuch" not in args or "are camvid.yaml, camvid_sample.yaml," in first_line
+    assert "nosuch" not in args or "are adapt_camvid.yaml, camvid.yaml, camvid_sample.yaml," in first_line
 
 
 def test_the_help_of_a_command_begins_with_the_options_that_matter(type_command):
