@@ -75,7 +75,7 @@ def draw_gains(
     for row, column in np.argwhere(np.isfinite(gains)) if len(classes) <= _MAX_WRITTEN_CLASSES else ():
         gain = gains[row, column]
         color = "white" if abs(gain) > 0.6 * largest else "black"
-        axes.text(column, row, f"{round(gain):+d}", ha="center", va="center", fontsize=7, color=color)
+        axes.text(column, row, f"{round(float(gain)):+d}", ha="center", va="center", fontsize=7, color=color)
     axes.set_title(f"{metric} minus that of {_BASELINE}, percentage points", fontsize=9)
     figure.colorbar(picture)
     return figure
