@@ -35,8 +35,9 @@ class EvaluationRows(Callback, ABC):
         self._max_rows = max_rows
         self._handle: Any = None
         self._num_classes: int | None = None
-        self._seen: list[tuple[Tensor, Tensor]] = []
-        """Input and output of the layer in each of its runs in a validation step."""
+        self._seen: tuple[Tensor, Tensor] | None = None
+        """Input and output of the layer in its last run in a validation step."""
+        self._num_runs = 0
         self._rows: dict[str, list[Rows]] = {}
         """Rows of each domain during a validation."""
 
@@ -74,6 +75,7 @@ class EvaluationRows(Callback, ABC):
     @override
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._rows = {_SOURCE: [], _TARGET: []}
+        self._forget()  # what an error has left
 
     @override
     def on_validation_batch_end(
@@ -86,24 +88,25 @@ class EvaluationRows(Callback, ABC):
         dataloader_idx: int = 0,
     ) -> None:
         name = trainer.datamodule.evaluation_names[dataloader_idx]  # pyright: ignore[reportAttributeAccessIssue]
-        seen, self._seen = self._seen, []
+        seen, num_runs = self._seen, self._num_runs
+        self._forget()
         if name not in self._rows:
             return
-        if not seen:
+        if seen is None:
             raise ValueError(
                 f"expected layer as a part of {type(pl_module).__name__} that runs in validation_step, got one that "
                 "did not run"
             )
         source_batch = batch if name == _SOURCE else None
         if is_detection(trainer):
-            if len(seen) > 1:
+            if num_runs > 1:
                 raise ValueError(
-                    f"expected layer as one that runs once in validation_step, for detection, got {len(seen)} runs, as "
+                    f"expected layer as one that runs once in validation_step, for detection, got {num_runs} runs, as "
                     "of a detector with maps of several sizes"
                 )
-            rows = candidates_of(*seen[0], source_batch, batch["image"].shape[-2], int(self._num_classes or 0))
+            rows = candidates_of(*seen, source_batch, batch["image"].shape[-2], int(self._num_classes or 0))
         else:
-            rows = rows_of(*seen[-1], source_batch)
+            rows = rows_of(*seen, source_batch)
         num_batches = trainer.num_val_batches[dataloader_idx]
         index = sampled_rows(len(rows.logits), batch_idx, int(num_batches), self._max_rows).to(rows.logits.device)
         self._rows[name].append(Rows(*(values[index].float().cpu() for values in rows)))
@@ -119,7 +122,11 @@ class EvaluationRows(Callback, ABC):
         if self._rows and not torch.is_grad_enabled():  # a validation step, and no adaptation by TENT after it
             features, logits = inputs[0].detach(), outputs.detach()
             is_last = isinstance(layer, nn.Linear)
-            self._seen.append((features.movedim(-1, 1), logits.movedim(-1, 1)) if is_last else (features, logits))
+            self._seen = (features.movedim(-1, 1), logits.movedim(-1, 1)) if is_last else (features, logits)
+            self._num_runs += 1
+
+    def _forget(self) -> None:
+        self._seen, self._num_runs = None, 0
 
 
 def is_detection(trainer: Trainer) -> bool:

@@ -34,7 +34,6 @@ class RunLock:
     """
 
     def __init__(self, folder: Path) -> None:
-
         self._path = folder / LOCK
         self._lock: FileLock | None = None
         if not rank_zero_only(lambda: True, default=False)():

@@ -68,8 +68,11 @@ VARIANTS = {
 """Arguments of each way of adaptation."""
 _FOR_BOXES = ("pseudo_boxes",)
 _FOR_MAPS = (
-    *("adaptsegnet", "advent"),
-    *("mean_teacher_mix", "fda_mean_teacher_mix", "fda_adaptsegnet_mean_teacher_mix"),
+    "adaptsegnet",
+    "advent",
+    "mean_teacher_mix",
+    "fda_mean_teacher_mix",
+    "fda_adaptsegnet_mean_teacher_mix",
 )
 _FOR_IMAGES = tuple(name for name in VARIANTS if name not in (*_FOR_MAPS, *_FOR_BOXES))
 
@@ -132,8 +135,8 @@ def compare(
     """
     if select_by not in KEYS:
         raise ValueError(f"expected select_by among {list(KEYS)}, got {select_by!r}")
-    name = UnlabeledImagesDataModule.__name__
-    if unlabeled := [one for one in fit_arguments if one.startswith("--data.target") and one.endswith(name)]:
+    without_labels = UnlabeledImagesDataModule.__name__
+    if unlabeled := [one for one in fit_arguments if one.startswith("--data.target") and one.endswith(without_labels)]:
         raise ValueError(
             f"expected a target with labels, which the comparison needs for its scores, got {unlabeled[0]}: compare on "
             "a labeled target that is similar, and use the best variant on this one"

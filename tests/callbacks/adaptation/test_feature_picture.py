@@ -204,6 +204,8 @@ def test_candidates_of_detection_are_drawn_with_the_background(drawn, tmp_path):
     panels, names, colors, _ = drawn[0]
     assert tuple(names) == (*data.class_names, "background")
     assert len(colors) == len(names)
+    assert list(colors[:-1]) == list(class_colors(data.palette))  # those for color-blind readers
+    assert colors[-1] not in colors[:-1]
     labels = set(panels[0].label.tolist())
     assert 10 in labels  # the background
     assert len(labels) > 1

@@ -120,7 +120,7 @@ def test_training_is_not_changed_and_no_hook_stays(quick):
     with pytest.raises(RuntimeError, match="power cut"):
         fit(method, make_data(), scores, Fails())
     assert all(not module._forward_hooks for module in method.modules())
-    assert not scores._seen
+    assert scores._seen is None
     assert scores._rows == {}
 
 

@@ -114,6 +114,16 @@ def test_a_target_without_labels_is_said_to_have_no_scores(capsys):
     assert "\nNo scores, target: none were logged. Data without labels have none.\n" in capsys.readouterr().out
 
 
+def test_scores_under_the_keys_of_lightning_are_not_said_to_be_missing(monkeypatch):
+    trainer = tiny.main(["fit", "--trainer.max_epochs=1"]).trainer
+    arguments = (trainer, "fit", "python -m recipes.tiny", [], None)
+    monkeypatch.setattr(trainer.datamodule, "evaluation_names", ("", "target"), raising=False)
+    assert "No scores, target" in closing_block(*arguments)
+    metrics = {"val/loss": torch.tensor(1.0), "val/loss/dataloader_idx_1": torch.tensor(2.0)}
+    monkeypatch.setattr(type(trainer), "callback_metrics", property(lambda _: metrics))
+    assert "No scores, target" not in closing_block(*arguments)
+
+
 @pytest.mark.parametrize(("own", "count"), [(["choose"], 1), (["export"], 0)])
 def test_a_run_with_a_tradeoff_table_suggests_to_choose_from_it(own, count):
     trainer = tiny.main(["fit", "--trainer.max_epochs=1"]).trainer
